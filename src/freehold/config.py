@@ -1,0 +1,183 @@
+"""Typed settings from one TOML file and the environment. The only reader of `os.environ`.
+
+A wrong key or value is a `ConfigError` whose message begins with its path in the file, such as
+`deployment[1].engin`. What each setting means is in docs/reference/configuration.md; a test holds that
+every one stands there.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from freehold.errors import ConfigError
+from freehold.types.deployment import DeploymentSettings, SecretRef, SettingsModel
+
+
+class ServerSettings(SettingsModel):
+    """`[server]`: where to listen and what to bear. Sizes are bytes, times are seconds."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
+    drain_s: Annotated[float, Field(ge=0)] = 30.0
+    """How long running requests may go on after SIGTERM."""
+    request_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    """How long one request may take in all."""
+    starter: bool = True
+    """Whether a new home begins with the deployments `chat` and `embed` on the starter models."""
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class CatalogSettings(SettingsModel):
+    """`[catalog]`: where models come from."""
+
+    hf_endpoint: str = "https://huggingface.co"
+    hf_token: SecretRef | None = None
+    allow_http: bool = False
+    """Whether `http://` is accepted beside `https://`; for mirrors inside a network."""
+
+
+class SupervisorSettings(SettingsModel):
+    """`[supervisor]`: how engine processes are watched. Times are seconds."""
+
+    start_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    probe_interval_s: Annotated[float, Field(gt=0)] = 2.0
+    probe_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    """A replica that answers no probe for this long counts as hung, is killed and started again."""
+    backoff_initial_s: Annotated[float, Field(gt=0)] = 0.5
+    backoff_max_s: Annotated[float, Field(gt=0)] = 30.0
+    stop_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+
+
+class Settings(SettingsModel):
+    """The whole configuration file."""
+
+    server: ServerSettings = ServerSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+    deployment: list[DeploymentSettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        seen: dict[str, str] = {}
+        for index, deployment in enumerate(self.deployment):
+            for name in (deployment.name, *deployment.aliases):
+                if name in seen:
+                    raise ValueError(f"deployment[{index}]: '{name}' is already used by deployment '{seen[name]}'")
+                seen[name] = deployment.name
+        return self
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read the settings from a TOML file; without a file, the defaults.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or has a wrong key or value.
+    """
+    if path is None:
+        return Settings()
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: is not valid TOML: {exc}") from exc
+    return parse_settings(raw, Settings)
+
+
+SettingsT = TypeVar("SettingsT", bound=SettingsModel)
+
+
+def parse_settings(raw: Mapping[str, Any], model: type[SettingsT]) -> SettingsT:
+    """Validate decoded settings.
+
+    Raises:
+        ConfigError: names the path of the first offending key, and the likeliest meant one.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as exc:
+        path, message = _first_problem(exc, raw)
+        raise ConfigError(f"{path}: {message}" if path else message, param=path or None) from exc
+
+
+def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, str]:
+    """The path and the description of the first error; an unknown key goes before what follows from it."""
+    problem = next((e for e in exc.errors() if e["type"] == "extra_forbidden"), exc.errors()[0])
+    path = ""
+    here: Any = raw
+    for step in problem["loc"]:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif isinstance(here, Mapping) or not path:
+            path += f".{step}" if path else step
+        else:
+            continue  # the name of a union's member, which no file contains
+        here = here[step] if isinstance(here, list | dict) and _has(here, step) else None
+    if problem["type"] == "extra_forbidden":
+        known = difflib.get_close_matches(str(problem["loc"][-1]), _setting_names(Settings), n=1)
+        return path, "unknown key" + (f"; did you mean '{known[0]}'?" if known else "")
+    if problem["type"] == "missing":
+        return path, "is required"
+    return path, problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _has(here: list[Any] | dict[str, Any], step: int | str) -> bool:
+    """Whether a decoded list or table has this index or key."""
+    if isinstance(here, list):
+        return isinstance(step, int) and step < len(here)
+    return step in here
+
+
+def _setting_names(model: type[BaseModel]) -> set[str]:
+    """Every key that a model and the models in it know."""
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                names |= _setting_names(inner)
+    return names
+
+
+def read_secret(ref: SecretRef) -> str:
+    """The secret that a reference points to, without surrounding white space.
+
+    Raises:
+        ConfigError: the variable is not set, or the file cannot be read.
+    """
+    if ref.env is not None:
+        value = os.environ.get(ref.env)
+        if not value:
+            raise ConfigError(f"the environment variable {ref.env} is not set", param=ref.env)
+        return value.strip()
+    try:
+        return Path(str(ref.file)).expanduser().read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise ConfigError(f"the secret file {ref.file} cannot be read: {exc.strerror}") from exc
+
+
+def home_from_environment() -> Path:
+    """`FREEHOLD_HOME`, or `~/.freehold`."""
+    return Path(os.environ.get("FREEHOLD_HOME") or "~/.freehold").expanduser().absolute()
+
+
+def key_from_environment() -> str | None:
+    """`FREEHOLD_API_KEY`: the key with which the command line calls, instead of `HOME/admin.key`."""
+    return os.environ.get("FREEHOLD_API_KEY") or None
+
+
+def url_from_environment() -> str | None:
+    """`FREEHOLD_URL`: the server that the command line talks to, instead of this home's."""
+    return os.environ.get("FREEHOLD_URL") or None
+
+
+def engine_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an engine process: this process's, less what looks like a secret, plus `extra`."""
+    hidden = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+    kept = {name: value for name, value in os.environ.items() if not any(h in name.upper() for h in hidden)}
+    return {**kept, **extra}

@@ -1,0 +1,145 @@
+"""The contract of engines.
+
+An engine is a program in a process of its own, reached over HTTP on a Unix socket or, for somebody else's,
+over TCP. Its two halves here are an `Engine`, which knows how to start such a process, and a `Connection`,
+which knows how to talk to one. The process itself belongs to the supervisor.
+
+What every implementation holds, and the shared suite in tests/engines/ checks:
+
+- One request makes one sequence, unless the engine declares `Feature.N`; the gateway asks several times.
+- A stream follows the grammar of `freehold.types.generation`: deltas, one finish reason a choice, one usage.
+- Closing a stream early (`aclose`) stops the engine's work on it within a second.
+- What the engine did not declare as a feature never reaches it; what it declared, it does.
+- Errors of the foreign program become `freehold.errors` here, and nowhere else.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from freehold.errors import ConfigError
+from freehold.types.chat import ChatRequest
+from freehold.types.completions import CompletionRequest, Prompt
+from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Traits
+from freehold.types.generation import Embeddings, Event
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """All that is needed to start an engine for a deployment and talk to it.
+
+    Args:
+        settings: the deployment's settings; `settings.options` are the engine's own.
+        weights: the verified model file, for engines that load one.
+        weights_sha256: the file's digest in hex; part of the fingerprint.
+        api_key: the credential for a `remote` endpoint.
+    """
+
+    settings: DeploymentSettings
+    weights: Path | None = None
+    weights_sha256: str = ""
+    api_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A process to start: its arguments and what its environment has besides the gateway's own."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class Connection(ABC):
+    """A way to one running engine. Safe for many requests at once; made and closed by the supervisor."""
+
+    @abstractmethod
+    async def open(self) -> Traits:
+        """Ask the engine what it is, once it is ready.
+
+        Raises:
+            EngineUnavailable: it is not ready yet; ask again.
+            EngineFailed: it never will be.
+        """
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Return if the engine can work; take part in its work queue where it has one, so that a hung one shows.
+
+        Raises:
+            EngineUnavailable: no answer.
+        """
+
+    @abstractmethod
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
+        """Answer a conversation. `n` is 1 or None unless `Feature.N` is declared; streams whatever `stream` says.
+
+        Raises (while iterating):
+            ContextLengthExceeded: the prompt does not fit.
+            InvalidRequest: the engine refuses a value, such as a schema that it cannot enforce.
+            EngineFailed: it broke off or answered nonsense.
+            EngineUnavailable: it could not be reached; nothing was generated.
+        """
+
+    @abstractmethod
+    def complete(self, request: CompletionRequest, prompt: Prompt) -> AsyncGenerator[Event]:
+        """Continue one prompt; `request.prompt`, `best_of` and `echo` are the gateway's to handle.
+
+        Raises: as `chat`.
+        """
+
+    @abstractmethod
+    async def embed(self, inputs: Sequence[Prompt], dimensions: int | None) -> Embeddings:
+        """Turn the inputs into vectors of unit length.
+
+        Raises: as `chat`.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release the connection; calls in flight fail with EngineUnavailable."""
+
+
+class Engine(ABC):
+    """One kind of engine. Has no state; found by name in `freehold.engines.registry`."""
+
+    name: ClassVar[str]
+    needs_weights: ClassVar[bool] = True
+    """Whether the model must be in the catalog as a file."""
+
+    @abstractmethod
+    def validate(self, settings: DeploymentSettings) -> None:
+        """Check what only this engine can judge: its options, a base URL it needs or cannot use.
+
+        Raises:
+            ConfigError: names the option.
+        """
+
+    @abstractmethod
+    def launch(self, spec: EngineSpec, socket: Path) -> Launch | None:
+        """The process that serves the deployment on a Unix socket, or None where nothing is to be started."""
+
+    @abstractmethod
+    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+        """A connection to the process that `launch` described. Does no input or output yet."""
+
+
+def check_options(settings: DeploymentSettings, known: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """The options, after checking names and types against `known`.
+
+    Raises:
+        ConfigError: an unknown option, or one of the wrong type.
+    """
+    for name, value in settings.options.items():
+        expected = known.get(name)
+        if expected is None:
+            choices = ", ".join(sorted(known)) or "none"
+            raise ConfigError(
+                f"options.{name}: the engine '{settings.engine}' has no such option; it has: {choices}",
+                param=f"options.{name}",
+            )
+        if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+            raise ConfigError(f"options.{name}: has the wrong type", param=f"options.{name}")
+    return dict(settings.options)

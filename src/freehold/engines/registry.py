@@ -1,0 +1,30 @@
+"""The engines there are, by name. Each is imported only when a deployment asks for it."""
+
+from importlib import import_module
+
+from freehold.engines.base import Engine
+from freehold.errors import ConfigError
+
+ENGINES: dict[str, str] = {
+    "echo": "freehold.engines.echo:EchoEngine",
+    "llamacpp": "freehold.engines.llamacpp:LlamaCppEngine",
+    "remote": "freehold.engines.remote:RemoteEngine",
+}
+"""Name → "module:Class"."""
+
+AUTO = "llamacpp"
+"""What `engine = "auto"` means for a model file."""
+
+
+def get_engine(name: str) -> Engine:
+    """The engine of that name; `auto` is the best one for a model file.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    target = ENGINES.get(AUTO if name == "auto" else name)
+    if target is None:
+        raise ConfigError(f"engine: there is no engine '{name}'; there are: auto, {', '.join(sorted(ENGINES))}")
+    module, _, class_name = target.partition(":")
+    engine: Engine = getattr(import_module(module), class_name)()
+    return engine

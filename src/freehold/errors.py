@@ -1,0 +1,283 @@
+"""Every error that Freehold raises on purpose.
+
+FreeholdError
+├── RequestError                 the caller's request is at fault (4xx)
+│   ├── InvalidRequest           400 invalid_request_error
+│   │   ├── MalformedBody        400, the body is not acceptable JSON
+│   │   ├── UnknownParameter     400 unknown_parameter
+│   │   ├── UnsupportedParameter 400 unsupported_parameter: known, but this deployment cannot do it
+│   │   └── ContextLengthExceeded 400 context_length_exceeded
+│   ├── Unauthenticated          401 invalid_api_key
+│   ├── Forbidden                403
+│   ├── NotFound                 404
+│   │   └── DeploymentNotFound   404 model_not_found
+│   ├── MethodNotAllowed         405
+│   ├── Conflict                 409
+│   ├── BodyTooLarge             413
+│   └── RateLimited              429 rate_limit_exceeded
+├── ServiceError                 Freehold or an engine is at fault (5xx)
+│   ├── InternalError            500
+│   ├── EngineFailed             502: the engine died or answered nonsense
+│   ├── Unavailable              503, with retry-after
+│   │   ├── EngineUnavailable    no replica can take the request
+│   │   └── Draining             the server is shutting down
+│   └── EngineTimeout            504
+├── CatalogError                 a model cannot be fetched, verified or read
+│   ├── UnsupportedModelFormat   neither GGUF nor safetensors
+│   ├── DigestMismatch           the bytes are not those that were pinned
+│   ├── UnsafePath               a name would leave the model folder
+│   ├── SourceUnavailable        the source cannot be reached or lacks the file
+│   └── UnknownModel             no such model in the catalog
+├── ConfigError                  the configuration is wrong; names the offending key
+└── HomeError                    the home folder cannot be used (locked, unwritable, newer)
+
+Every error carries the HTTP status, the OpenAI `type` and `code` and, where one is at fault, the
+parameter's name, so that the edge renders any of them without knowing which it is.
+"""
+
+from typing import ClassVar
+
+
+class FreeholdError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: what is wrong and what to do, safe to show to a caller: no path, address or stack.
+        param: the request parameter or configuration key at fault.
+        code: overrides the class's code.
+        retry_after_s: seconds after which trying again makes sense.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code if code is not None else self.default_code
+        self.retry_after_s = retry_after_s
+
+
+class RequestError(FreeholdError):
+    """The caller's request is at fault."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class InvalidRequest(RequestError):
+    """A value is missing, of the wrong type or out of range."""
+
+    default_code = "invalid_value"
+
+
+class MalformedBody(InvalidRequest):
+    """The body is not acceptable JSON: broken, too deep, or with a key twice."""
+
+    default_code = "invalid_json"
+
+
+class UnknownParameter(InvalidRequest):
+    """The operation has no such parameter."""
+
+    default_code = "unknown_parameter"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """The operation has the parameter, but the deployment's model or engine cannot do it."""
+
+    default_code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """Prompt and requested completion do not fit the deployment's context length.
+
+    Args:
+        limit: the context length in tokens.
+        requested: the tokens that the request needs; the prompt's where no maximum was asked for.
+        param: the parameter that holds the prompt.
+    """
+
+    default_code = "context_length_exceeded"
+
+    def __init__(self, *, limit: int, requested: int, param: str = "messages") -> None:
+        super().__init__(
+            f"This model's maximum context length is {limit} tokens. However, your request needs {requested} "
+            f"tokens. Please reduce the length of the {param} or of the completion.",
+            param=param,
+        )
+        self.limit = limit
+        self.requested = requested
+
+
+class Unauthenticated(RequestError):
+    """No credential, or one that is not valid."""
+
+    status = 401
+    default_code = "invalid_api_key"
+
+
+class Forbidden(RequestError):
+    """The credential is valid, but may not do this."""
+
+    status = 403
+    default_code = "insufficient_permissions"
+
+
+class NotFound(RequestError):
+    """No such object, or it is another tenant's."""
+
+    status = 404
+    default_code = "not_found"
+
+
+class DeploymentNotFound(NotFound):
+    """No deployment has that name or alias.
+
+    Args:
+        name: what the caller asked for.
+    """
+
+    default_code = "model_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The model `{name}` does not exist or you do not have access to it.", param="model"
+        )
+        self.name = name
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, but not with this HTTP method."""
+
+    status = 405
+    default_code = "method_not_allowed"
+
+
+class Conflict(RequestError):
+    """The object exists already or is in a state that forbids this."""
+
+    status = 409
+    default_code = "conflict"
+
+
+class BodyTooLarge(RequestError):
+    """The request's body is over the limit."""
+
+    status = 413
+    default_code = "request_too_large"
+
+
+class RateLimited(RequestError):
+    """A limit of requests, tokens or concurrency is reached."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+
+
+class ServiceError(FreeholdError):
+    """Freehold or an engine is at fault."""
+
+
+class InternalError(ServiceError):
+    """A defect of Freehold."""
+
+    default_code = "internal_error"
+
+
+class EngineFailed(ServiceError):
+    """The engine died, broke the connection or answered nonsense."""
+
+    status = 502
+    default_code = "engine_failed"
+
+
+class EngineTimeout(ServiceError):
+    """The engine did not answer in time."""
+
+    status = 504
+    default_code = "engine_timeout"
+
+
+class Unavailable(ServiceError):
+    """Something that the request needs is down for the moment."""
+
+    status = 503
+    type = "service_unavailable_error"
+    default_code = "service_unavailable"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: float = 5.0
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+
+
+class EngineUnavailable(Unavailable):
+    """No replica of the deployment can take the request."""
+
+    default_code = "engine_unavailable"
+
+
+class Draining(Unavailable):
+    """The server is shutting down."""
+
+    default_code = "server_shutting_down"
+
+
+class CatalogError(FreeholdError):
+    """A model cannot be fetched, verified or read."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "model_error"
+
+
+class UnsupportedModelFormat(CatalogError):
+    """The file is neither GGUF nor safetensors, whatever its name says."""
+
+    default_code = "unsupported_model_format"
+
+
+class DigestMismatch(CatalogError):
+    """The bytes are not those that were pinned."""
+
+    default_code = "digest_mismatch"
+
+
+class UnsafePath(CatalogError):
+    """A name would leave the model folder."""
+
+    default_code = "unsafe_path"
+
+
+class SourceUnavailable(CatalogError):
+    """The source cannot be reached or lacks the file."""
+
+    status = 502
+    default_code = "source_unavailable"
+
+
+class UnknownModel(CatalogError):
+    """The catalog has no such model."""
+
+    status = 404
+    default_code = "unknown_model"
+
+
+class ConfigError(FreeholdError):
+    """The configuration is wrong; the message begins with the path of the offending key."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "invalid_configuration"
+
+
+class HomeError(FreeholdError):
+    """The home folder cannot be used."""
+
+    default_code = "home_unusable"
