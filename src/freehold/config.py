@@ -68,7 +68,9 @@ class Settings(SettingsModel):
         for index, deployment in enumerate(self.deployment):
             for name in (deployment.name, *deployment.aliases):
                 if name in seen:
-                    raise ValueError(f"deployment[{index}]: '{name}' is already used by deployment '{seen[name]}'")
+                    raise ValueError(
+                        f"deployment[{index}]: '{name}' is already used by deployment '{seen[name]}'"
+                    )
                 seen[name] = deployment.name
         return self
 
@@ -118,7 +120,7 @@ def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, s
             path += f".{step}" if path else step
         else:
             continue  # the name of a union's member, which no file contains
-        here = here[step] if isinstance(here, list | dict) and _has(here, step) else None
+        here = _step(here, step)
     if problem["type"] == "extra_forbidden":
         known = difflib.get_close_matches(str(problem["loc"][-1]), _setting_names(Settings), n=1)
         return path, "unknown key" + (f"; did you mean '{known[0]}'?" if known else "")
@@ -127,11 +129,11 @@ def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, s
     return path, problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
 
 
-def _has(here: list[Any] | dict[str, Any], step: int | str) -> bool:
-    """Whether a decoded list or table has this index or key."""
+def _step(here: Any, step: int | str) -> Any:
+    """The value at an index of a list or a key of a table; None if there is none."""
     if isinstance(here, list):
-        return isinstance(step, int) and step < len(here)
-    return step in here
+        return here[step] if isinstance(step, int) and step < len(here) else None
+    return here.get(step) if isinstance(here, Mapping) else None
 
 
 def _setting_names(model: type[BaseModel]) -> set[str]:

@@ -53,7 +53,12 @@ class FreeholdError(Exception):
     default_code: ClassVar[str | None] = None
 
     def __init__(
-        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -145,9 +150,7 @@ class DeploymentNotFound(NotFound):
     default_code = "model_not_found"
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"The model `{name}` does not exist or you do not have access to it.", param="model"
-        )
+        super().__init__(f"The model `{name}` does not exist or you do not have access to it.", param="model")
         self.name = name
 
 

@@ -11,7 +11,8 @@ TokenId: TypeAlias = Annotated[int, Field(ge=0)]
 Tokens: TypeAlias = Annotated[list[TokenId], Field(min_length=1)]
 Prompt: TypeAlias = str | Tokens
 Prompts: TypeAlias = (
-    Prompt | Annotated[list[str], Field(min_length=1, max_length=2048)]
+    Prompt
+    | Annotated[list[str], Field(min_length=1, max_length=2048)]
     | Annotated[list[Tokens], Field(min_length=1, max_length=2048)]
 )
 

@@ -1,0 +1,51 @@
+# Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
+.PHONY: serve test check setup lint types unit docs lock clean setup-dev
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+HOST   ?= 127.0.0.1
+PORT   ?= 8080
+
+serve: setup                      ## install, fetch the starter models, serve on http://127.0.0.1:8080
+	@$(BIN)/freehold serve --host $(HOST) --port $(PORT)
+
+test: setup-dev check             ## everything: lint, types and every test
+	$(BIN)/python -m pytest -m slow
+
+check: lint types unit            ## the quick part, for every commit
+
+setup: $(VENV)/.installed         ## make .venv and install the package with its pinned dependencies
+
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Freehold needs Python 3.11 or newer, not %d.%d; set PYTHON=python3.11 or newer" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python requirements/default.txt requirements/build.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/default.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup-dev
+	$(BIN)/mypy
+
+unit: setup-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lock: setup-dev                   ## choose the newest allowed versions again and write requirements/
+	$(BIN)/python tools/lock.py
+
+clean:
+	rm -rf $(VENV)

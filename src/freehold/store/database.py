@@ -1,0 +1,85 @@
+"""One database: SQLite in the home, brought to the newest schema when it is opened.
+
+Writers take turns (`write`), readers do not wait (`read`): SQLite has one writer, and an asyncio lock in
+front of it gives a queue instead of "database is locked".
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from freehold.errors import HomeError
+from freehold.store.migrate import HEAD, known_revisions, upgrade
+
+
+class Database:
+    """A pool of connections to one SQLite file, in WAL mode with full durability."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._writer = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the file, create it if there is none, and migrate it.
+
+        Raises:
+            HomeError: it was written by a newer Freehold, or cannot be opened.
+        """
+        engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        event.listen(engine.sync_engine, "connect", _set_pragmas)
+        database = cls(engine)
+        try:
+            await database._migrate()
+        except BaseException:
+            await engine.dispose()
+            raise
+        return database
+
+    async def _migrate(self) -> None:
+        async with self._engine.connect() as connection:
+            revision = await connection.run_sync(_revision)
+        if revision is not None and revision not in known_revisions():
+            raise HomeError(
+                "this home was written by a newer Freehold; install that version or restore an older backup"
+            )
+        if revision != HEAD:
+            async with self.write() as connection:
+                await connection.run_sync(upgrade)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading."""
+        async with self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for writing: committed at the end, rolled back on an error, one at a time."""
+        async with self._writer, self._engine.begin() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    """Settings of every connection: a write-ahead log, an fsync per commit, patience with a second process."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _revision(connection: Connection) -> str | None:
+    """The schema revision that the file is at; None for an empty file."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision

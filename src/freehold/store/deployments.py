@@ -1,0 +1,67 @@
+"""The table of deployments that were made through the API, or laid down for a new home."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from freehold.store.database import Database
+from freehold.store.tables import deployments, home
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    """One deployment: its name, where it was defined and its settings as JSON values."""
+
+    name: str
+    origin: str
+    settings: dict[str, Any]
+
+
+async def all_deployments(database: Database) -> list[DeploymentRow]:
+    """Every stored deployment, oldest first."""
+    async with database.read() as connection:
+        rows = await connection.execute(
+            select(deployments.c.name, deployments.c.origin, deployments.c.settings).order_by(
+                deployments.c.created_at, deployments.c.name
+            )
+        )
+        return [DeploymentRow(**row) for row in rows.mappings()]
+
+
+async def put_deployment(database: Database, row: DeploymentRow) -> None:
+    """Create the deployment, or replace its settings."""
+    now = int(time.time())
+    statement = insert(deployments).values(
+        name=row.name, origin=row.origin, settings=row.settings, created_at=now, updated_at=now
+    )
+    async with database.write() as connection:
+        await connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"],
+                set_={"origin": row.origin, "settings": row.settings, "updated_at": now},
+            )
+        )
+
+
+async def delete_deployment(database: Database, name: str) -> None:
+    """Remove the deployment, if it is there."""
+    async with database.write() as connection:
+        await connection.execute(delete(deployments).where(deployments.c.name == name))
+
+
+async def get_fact(database: Database, name: str) -> Any:
+    """A fact about this home, or None."""
+    async with database.read() as connection:
+        return (await connection.execute(select(home.c.value).where(home.c.name == name))).scalar()
+
+
+async def put_fact(database: Database, name: str, value: Any) -> None:
+    """Remember a fact about this home."""
+    statement = insert(home).values(name=name, value=value)
+    async with database.write() as connection:
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
+        )

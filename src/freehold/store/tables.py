@@ -1,0 +1,61 @@
+"""The tables, one block a family. A change here comes with a migration in migrations/versions/.
+
+Times are seconds since the epoch, UTC; `json` columns hold what the layer above calls `wire()`.
+"""
+
+from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(256), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("last4", String(4), nullable=False),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("roles", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("revoked_at", Integer, nullable=True),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("origin", String(16), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("source", String(2048), nullable=False),
+    Column("source_sha256", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+"""`sha256` names the file that is served; `source_sha256` the file that was fetched, where they differ
+because it was converted. `details`: licence, architecture, parameters, context length."""
+
+home = Table(
+    "home",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+"""Facts about this home, such as that the starter deployments were laid."""
