@@ -68,9 +68,7 @@ class Settings(SettingsModel):
         for index, deployment in enumerate(self.deployment):
             for name in (deployment.name, *deployment.aliases):
                 if name in seen:
-                    raise ValueError(
-                        f"deployment[{index}]: '{name}' is already used by deployment '{seen[name]}'"
-                    )
+                    raise ValueError(f"deployment[{index}]: '{name}' is already used by deployment '{seen[name]}'")
                 seen[name] = deployment.name
         return self
 

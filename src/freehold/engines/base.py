@@ -126,9 +126,7 @@ class Engine(ABC):
         """A connection to the process that `launch` described. Does no input or output yet."""
 
 
-def check_options(
-    settings: DeploymentSettings, known: Mapping[str, type | tuple[type, ...]]
-) -> dict[str, Any]:
+def check_options(settings: DeploymentSettings, known: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
     """The options, after checking names and types against `known`.
 
     Raises:

@@ -24,9 +24,7 @@ def get_engine(name: str) -> Engine:
     """
     target = ENGINES.get(AUTO if name == "auto" else name)
     if target is None:
-        raise ConfigError(
-            f"engine: there is no engine '{name}'; there are: auto, {', '.join(sorted(ENGINES))}"
-        )
+        raise ConfigError(f"engine: there is no engine '{name}'; there are: auto, {', '.join(sorted(ENGINES))}")
     module, _, class_name = target.partition(":")
     engine: Engine = getattr(import_module(module), class_name)()
     return engine

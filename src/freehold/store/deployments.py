@@ -62,6 +62,4 @@ async def put_fact(database: Database, name: str, value: Any) -> None:
     """Remember a fact about this home."""
     statement = insert(home).values(name=name, value=value)
     async with database.write() as connection:
-        await connection.execute(
-            statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
-        )
+        await connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

@@ -41,7 +41,5 @@ async def set_revoked(database: Database, key_id: str, at: int) -> None:
     """Mark a key as revoked; the first time counts."""
     async with database.write() as connection:
         await connection.execute(
-            update(api_keys)
-            .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-            .values(revoked_at=at)
+            update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None)).values(revoked_at=at)
         )
