@@ -1,0 +1,21 @@
+"""Every engine keeps the contract and takes part in the shared suite."""
+
+import pytest
+
+from freehold.engines.base import Engine
+from freehold.engines.registry import AUTO, ENGINES, get_engine
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_an_engine_bears_the_name_under_which_it_is_found(name: str) -> None:
+    """The registry's name leads to an engine of that name, in a file of that name."""
+    engine = get_engine(name)
+    assert isinstance(engine, Engine)
+    assert engine.name == name
+    assert type(engine).__module__ == f"freehold.engines.{name}"
+
+
+def test_auto_is_one_of_the_engines() -> None:
+    """`engine = "auto"` stands for an engine that exists."""
+    assert AUTO in ENGINES
+    assert get_engine("auto").name == AUTO
