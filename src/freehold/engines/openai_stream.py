@@ -1,0 +1,213 @@
+"""The chunks of an OpenAI-compatible stream as the events of `freehold.types.generation`, and their grammar."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from freehold.errors import EngineFailed
+from freehold.types.generation import Delta, Event, FinishReason, TokenLogprob, ToolCallDelta, TopLogprob, Usage
+
+FINISH_REASONS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "function_call": "tool_calls",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+}
+"""What servers write, and what it means. Any other reason means that the server gave up."""
+
+NO_LOGPROB = -9999.0
+"""What OpenAI writes for a token whose probability is nil, and what is written here for one that is unknown."""
+
+
+def chat_deltas(chunk: Mapping[str, Any]) -> list[Delta]:
+    """The deltas of a `chat.completion.chunk`; pieces that say nothing are left out.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: the chunk is not of the specified form.
+    """
+    deltas: list[Delta] = []
+    for choice in chunk.get("choices") or ():
+        piece = choice.get("delta") or {}
+        text = _text(piece.get("content")) + _text(piece.get("refusal"))
+        reasoning = _text(piece.get("reasoning_content")) or _text(piece.get("reasoning"))
+        calls = tuple(_tool_call(call) for call in piece.get("tool_calls") or ())
+        logprobs = token_logprobs(choice.get("logprobs"))
+        finish = finish_reason(choice.get("finish_reason"))
+        if text or reasoning or calls or logprobs or finish:
+            deltas.append(Delta(choice.get("index", 0), text, reasoning, calls, logprobs, finish))
+    return deltas
+
+
+def completion_deltas(chunk: Mapping[str, Any]) -> list[Delta]:
+    """The deltas of a `text_completion` chunk.
+
+    Raises: as `chat_deltas`.
+    """
+    deltas: list[Delta] = []
+    for choice in chunk.get("choices") or ():
+        text = _text(choice.get("text"))
+        logprobs = token_logprobs(choice.get("logprobs"))
+        finish = finish_reason(choice.get("finish_reason"))
+        if text or logprobs or finish:
+            deltas.append(Delta(choice.get("index", 0), text, logprobs=logprobs, finish_reason=finish))
+    return deltas
+
+
+def finish_reason(name: str | None) -> FinishReason | None:
+    """The reason by its name in the specification.
+
+    Raises:
+        EngineFailed: the server broke the generation off for a reason of its own.
+    """
+    if not name:
+        return None
+    reason = FINISH_REASONS.get(name)
+    if reason is None:
+        raise EngineFailed("the engine broke off its answer")
+    return reason
+
+
+def token_logprobs(logprobs: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...]:
+    """The log probabilities of a chunk, in the form of chat (`content`) or of completions (`tokens`)."""
+    if not logprobs:
+        return ()
+    if "tokens" in logprobs:
+        return _legacy_logprobs(logprobs)
+    entries = (*(logprobs.get("content") or ()), *(logprobs.get("refusal") or ()))
+    return tuple(
+        TokenLogprob(
+            entry["token"],
+            _logprob(entry.get("logprob")),
+            _bytes(entry.get("bytes")),
+            tuple(
+                TopLogprob(top["token"], _logprob(top.get("logprob")), _bytes(top.get("bytes")))
+                for top in entry.get("top_logprobs") or ()
+            ),
+        )
+        for entry in entries
+    )
+
+
+def _legacy_logprobs(logprobs: Mapping[str, Any]) -> tuple[TokenLogprob, ...]:
+    """The form of completions: parallel lists, and for each position a mapping of alternatives."""
+    tokens: Sequence[str] = logprobs["tokens"] or ()
+    values: Sequence[float | None] = logprobs.get("token_logprobs") or [None] * len(tokens)
+    tops: Sequence[Mapping[str, float] | None] = logprobs.get("top_logprobs") or [None] * len(tokens)
+    return tuple(
+        TokenLogprob(
+            token,
+            _logprob(value),
+            None,
+            tuple(TopLogprob(other, _logprob(likelihood)) for other, likelihood in (top or {}).items()),
+        )
+        for token, value, top in zip(tokens, values, tops, strict=True)
+    )
+
+
+def _logprob(value: float | None) -> float:
+    return NO_LOGPROB if value is None else max(float(value), NO_LOGPROB)
+
+
+def _bytes(value: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError("text is not a string")
+    return value
+
+
+def _tool_call(call: Mapping[str, Any]) -> ToolCallDelta:
+    function = call.get("function") or {}
+    return ToolCallDelta(
+        call.get("index", 0), call.get("id") or None, function.get("name") or None, _text(function.get("arguments"))
+    )
+
+
+def usage_from(usage: Mapping[str, Any] | None, *, estimate: Usage) -> Usage:
+    """The usage of an answer; the estimate where the engine reported none or nonsense."""
+    if not isinstance(usage, Mapping):
+        return estimate
+    counts: tuple[Any, ...] = (
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens") or 0,
+        _detail(usage, "prompt_tokens_details", "cached_tokens"),
+        _detail(usage, "completion_tokens_details", "reasoning_tokens"),
+    )
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        return estimate
+    return Usage(*counts)
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
+    details = usage.get(group)
+    return (details.get(name) or 0) if isinstance(details, Mapping) else 0
+
+
+class StreamGrammar:
+    """Holds one stream to the grammar: a finish for each choice, nothing after it, one usage at the end.
+
+    Args:
+        choices: how many sequences were asked for.
+        prompt_tokens: an estimate, for an engine that reports no usage.
+    """
+
+    def __init__(self, choices: int, prompt_tokens: int) -> None:
+        self._choices = choices
+        self._prompt_tokens = prompt_tokens
+        self._finished: set[int] = set()
+        self._called: set[int] = set()
+        self._tokens = 0
+        self._usage: Mapping[str, Any] | None = None
+
+    def note_usage(self, usage: Mapping[str, Any] | None) -> None:
+        """Keep the usage of a chunk, if it has one; the last one counts."""
+        if usage:
+            self._usage = usage
+
+    def admit(self, delta: Delta) -> bool:
+        """Whether the delta is to be passed on; an empty piece after the finish is not.
+
+        Raises:
+            EngineFailed: the delta is of a choice that nobody asked for or that had finished.
+        """
+        says_something = bool(delta.text or delta.reasoning or delta.tool_calls or delta.logprobs)
+        if not isinstance(delta.choice, int) or not 0 <= delta.choice < self._choices:
+            raise EngineFailed("the engine answered with a choice that was not asked for")
+        if delta.choice in self._finished:
+            if says_something:
+                raise EngineFailed("the engine went on after it had finished")
+            return False
+        if says_something:
+            self._tokens += len(delta.logprobs) or 1
+        if delta.tool_calls:
+            self._called.add(delta.choice)
+        if delta.finish_reason is not None:
+            self._finished.add(delta.choice)
+        return True
+
+    def close(self, *, clean: bool) -> list[Event]:
+        """The events that the end of the stream adds: finishes that are due, and the usage.
+
+        Args:
+            clean: whether the stream ended with `[DONE]`.
+
+        Raises:
+            EngineFailed: it broke off before every choice had finished.
+        """
+        missing = [choice for choice in range(self._choices) if choice not in self._finished]
+        if missing and not clean:
+            raise EngineFailed("the engine broke off in the middle of its answer")
+        events: list[Event] = [
+            Delta(choice, finish_reason="tool_calls" if choice in self._called else "stop") for choice in missing
+        ]
+        estimate = Usage(self._prompt_tokens, self._tokens, estimated=True)
+        events.append(usage_from(self._usage, estimate=estimate))
+        return events
