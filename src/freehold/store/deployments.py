@@ -1,7 +1,7 @@
 """The table of deployments that were made through the API, or laid down for a new home."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -13,21 +13,19 @@ from freehold.store.tables import deployments, home
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRow:
-    """One deployment: its name, where it was defined and its settings as JSON values."""
+    """One deployment: its name, where it was defined, its settings as JSON values, when it was made."""
 
     name: str
     origin: str
     settings: dict[str, Any]
+    created_at: int = field(default_factory=lambda: int(time.time()))
 
 
 async def all_deployments(database: Database) -> list[DeploymentRow]:
     """Every stored deployment, oldest first."""
     async with database.read() as connection:
-        rows = await connection.execute(
-            select(deployments.c.name, deployments.c.origin, deployments.c.settings).order_by(
-                deployments.c.created_at, deployments.c.name
-            )
-        )
+        columns = [deployments.c[name] for name in DeploymentRow.__slots__]
+        rows = await connection.execute(select(*columns).order_by(deployments.c.created_at, deployments.c.name))
         return [DeploymentRow(**row) for row in rows.mappings()]
 
 
@@ -35,7 +33,7 @@ async def put_deployment(database: Database, row: DeploymentRow) -> None:
     """Create the deployment, or replace its settings."""
     now = int(time.time())
     statement = insert(deployments).values(
-        name=row.name, origin=row.origin, settings=row.settings, created_at=now, updated_at=now
+        name=row.name, origin=row.origin, settings=row.settings, created_at=row.created_at, updated_at=now
     )
     async with database.write() as connection:
         await connection.execute(

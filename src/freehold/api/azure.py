@@ -1,0 +1,53 @@
+"""Azure's dialect: the route table under `/openai`, dated and undated.
+
+In the dated form the deployment stands in the path and goes before a `model` in the body, and `api-version`
+is required. Microsoft's clients send it as a query parameter; an answer 404 is what Azure gives without it.
+"""
+
+import dataclasses
+import re
+
+from starlette.routing import BaseRoute, Route
+
+from freehold.api.chat import create_chat_completion
+from freehold.api.completions import create_completion
+from freehold.api.dialect import Dialect
+from freehold.api.embeddings import create_embedding
+from freehold.api.models import list_azure_models, retrieve_azure_model
+from freehold.api.openai import MakeOperation, v1_routes
+from freehold.api.operation import Call, Handler, Reply
+from freehold.errors import NotFound
+
+API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+
+
+def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
+    """The routes; `operation(route, handler, dialect, has_body=True)` makes an endpoint."""
+    in_deployment = "/openai/deployments/{deployment}"
+    return [
+        *v1_routes("/openai/v1", operation, Dialect.AZURE),
+        *(
+            Route(path, operation(path, _dated(handler), Dialect.AZURE, has_body=method == "POST"), methods=[method])
+            for method, path, handler in (
+                ("GET", "/openai/models", list_azure_models),
+                ("GET", "/openai/models/{model:path}", retrieve_azure_model),
+                ("POST", f"{in_deployment}/chat/completions", create_chat_completion),
+                ("POST", f"{in_deployment}/completions", create_completion),
+                ("POST", f"{in_deployment}/embeddings", create_embedding),
+            )
+        ),
+    ]
+
+
+def _dated(handler: Handler) -> Handler:
+    """The handler behind `api-version` and a deployment in the path."""
+
+    async def handle(call: Call) -> Reply:
+        if not API_VERSION.fullmatch(call.query.get("api-version", "")):
+            raise NotFound("Resource not found", code="404")
+        deployment = call.path.get("deployment")
+        if deployment is not None:
+            call = dataclasses.replace(call, body={**call.body, "model": deployment})
+        return await handler(call)
+
+    return handle

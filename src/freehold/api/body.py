@@ -1,0 +1,101 @@
+"""A request's body: read within its limit, decoded strictly, turned into a request model."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import ValidationError
+from starlette.types import Receive, Scope
+
+from freehold.api.problems import describe
+from freehold.errors import BodyTooLarge, MalformedBody
+from freehold.gateway.flights import ClientGone
+from freehold.types.base import RequestModel
+
+ModelT = TypeVar("ModelT", bound=RequestModel)
+
+
+async def read_json(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        BodyTooLarge: it is longer than `limit` bytes.
+        MalformedBody: it is not JSON, not an object, nested too deep, or has a key twice.
+        ClientGone: the caller went away while sending.
+    """
+    return decode(await read_limited(scope, receive, limit))
+
+
+async def read_limited(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The body as bytes.
+
+    Raises:
+        BodyTooLarge: it is longer than `limit` bytes; noticed from the header, or while reading.
+        ClientGone: the caller went away while sending.
+    """
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The connection was closed while the body was read.")
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Decode a JSON object.
+
+    orjson goes first: it refuses deep nesting, NaN, lone surrogates and bad UTF-8 within microseconds. The
+    standard library's decoder follows, because it can tell a key that stands twice.
+
+    Raises:
+        MalformedBody: says what is wrong.
+    """
+    if not body.strip():
+        raise MalformedBody("The request has no body; send a JSON object.")
+    try:
+        orjson.loads(body)
+        value = json.loads(body, object_pairs_hook=_unique)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedBody(f"We could not parse the JSON body of your request: {exc.msg}.") from exc
+    except (RecursionError, ValueError) as exc:
+        raise MalformedBody("We could not parse the JSON body of your request: it is nested too deep.") from exc
+    if not isinstance(value, dict):
+        raise MalformedBody("The body of the request must be a JSON object.")
+    return value
+
+
+def parse(model: type[ModelT], body: Mapping[str, Any]) -> ModelT:
+    """Validate a decoded body.
+
+    Raises:
+        InvalidRequest: names the parameter that is wrong, and how.
+    """
+    try:
+        return model.model_validate(body)
+    except ValidationError as exc:
+        raise describe(exc, body) from exc
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's pairs as a dict."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise MalformedBody(f"We could not parse the JSON body of your request: the key '{twice[:64]}' stands twice.")
+    return found
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than the limit of {limit} bytes.")

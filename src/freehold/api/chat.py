@@ -1,0 +1,138 @@
+"""`POST /chat/completions`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from freehold.api.body import parse
+from freehold.api.operation import Call, Reply, Tally
+from freehold.api.rendering import chat_logprobs, collect, head, obfuscation, usage_object, wants_usage
+from freehold.gateway.legacy import uses_functions
+from freehold.gateway.pipeline import Answer
+from freehold.types.chat import ChatRequest
+from freehold.types.generation import Delta, ToolCallDelta, Usage
+
+
+async def create_chat_completion(call: Call) -> Reply:
+    """Answer a conversation, whole or as a stream."""
+    request = parse(ChatRequest, call.body)
+    call.tally.end_user = request.safety_identifier or request.user
+    call.tally.metadata = request.metadata
+    answer = await call.gateway.chat(call.principal, request)
+    call.tally.deployment = answer.deployment
+    call.tally.piece()
+    if request.stream:
+        return _stream(request, answer, call.tally)
+    return await _whole(request, answer, call.tally)
+
+
+async def _whole(request: ChatRequest, answer: Answer, tally: Tally) -> dict[str, Any]:
+    choices, usage = await collect(answer.events)
+    tally.usage = usage
+    body = {
+        **head(answer, "chat.completion"),
+        "choices": [_choice(request, index, choices[index]) for index in sorted(choices)],
+        "usage": usage_object(usage),
+    }
+    return body | _tier(request)
+
+
+def _choice(request: ChatRequest, index: int, deltas: list[Delta]) -> dict[str, Any]:
+    text = "".join(delta.text for delta in deltas)
+    calls = _joined_calls(deltas)
+    message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
+    finish = next((delta.finish_reason for delta in reversed(deltas) if delta.finish_reason), "stop")
+    if calls and uses_functions(request):
+        message["function_call"] = calls[0]["function"]
+        finish = "function_call" if finish == "tool_calls" else finish  # type: ignore[assignment]
+    elif calls:
+        message["tool_calls"] = calls
+    reasoning = "".join(delta.reasoning for delta in deltas)
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    tokens = [token for delta in deltas for token in delta.logprobs]
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": chat_logprobs(tokens) if request.logprobs else None,
+        "finish_reason": finish,
+    }
+
+
+def _joined_calls(deltas: list[Delta]) -> list[dict[str, Any]]:
+    """The tool calls that the pieces add up to."""
+    calls: dict[int, dict[str, Any]] = {}
+    for piece in (piece for delta in deltas for piece in delta.tool_calls):
+        call = calls.setdefault(
+            piece.index, {"id": piece.id, "type": "function", "function": {"name": piece.name or "", "arguments": ""}}
+        )
+        call["function"]["arguments"] += piece.arguments
+    return [calls[index] for index in sorted(calls)]
+
+
+async def _stream(request: ChatRequest, answer: Answer, tally: Tally) -> AsyncGenerator[dict[str, Any]]:
+    base = head(answer, "chat.completion.chunk") | _tier(request)
+    if wants_usage(request.stream_options):
+        base["usage"] = None
+    begun: set[int] = set()
+    async with aclosing(answer.events) as events:
+        async for event in events:
+            if isinstance(event, Usage):
+                tally.usage = event
+                if wants_usage(request.stream_options):
+                    yield {**base, "choices": [], "usage": usage_object(event)}
+                continue
+            if event.choice not in begun:
+                begun.add(event.choice)
+                opening = {"role": "assistant", "content": None if event.tool_calls else "", "refusal": None}
+                yield {**base, "choices": [_chunk(event.choice, opening)]}
+            for choice in _chunks(request, event):
+                yield {**base, "choices": [choice], **obfuscation(request.stream_options)}
+
+
+def _chunks(request: ChatRequest, event: Delta) -> list[dict[str, Any]]:
+    """The choices, each for a chunk of its own, that one delta becomes: content first, then the finish."""
+    chunks: list[dict[str, Any]] = []
+    delta: dict[str, Any] = {}
+    if event.text:
+        delta["content"] = event.text
+    if event.reasoning:
+        delta["reasoning_content"] = event.reasoning
+    if event.tool_calls and uses_functions(request):
+        delta["function_call"] = _function_piece(event.tool_calls[0])
+    elif event.tool_calls:
+        delta["tool_calls"] = [_tool_piece(piece) for piece in event.tool_calls]
+    if delta or event.logprobs:
+        logprobs = chat_logprobs(event.logprobs) if request.logprobs and event.logprobs else None
+        chunks.append(_chunk(event.choice, delta, logprobs=logprobs))
+    if event.finish_reason is not None:
+        legacy = event.finish_reason == "tool_calls" and uses_functions(request)
+        chunks.append(_chunk(event.choice, {}, finish="function_call" if legacy else event.finish_reason))
+    return chunks
+
+
+def _chunk(
+    index: int, delta: dict[str, Any], *, logprobs: dict[str, Any] | None = None, finish: str | None = None
+) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _tool_piece(piece: ToolCallDelta) -> dict[str, Any]:
+    function: dict[str, Any] = {"arguments": piece.arguments}
+    if piece.id is None:
+        return {"index": piece.index, "function": function}
+    return {
+        "index": piece.index,
+        "id": piece.id,
+        "type": "function",
+        "function": {"name": piece.name or "", **function},
+    }
+
+
+def _function_piece(piece: ToolCallDelta) -> dict[str, Any]:
+    return {"arguments": piece.arguments} if piece.name is None else {"name": piece.name, "arguments": piece.arguments}
+
+
+def _tier(request: ChatRequest) -> dict[str, Any]:
+    """The tier that served the request, told only to callers who asked for one."""
+    return {} if request.service_tier is None else {"service_tier": "default"}

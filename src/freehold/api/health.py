@@ -1,0 +1,63 @@
+"""Routes without a credential: liveness, readiness, metrics and version."""
+
+import platform
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from freehold import __version__
+from freehold.gateway.control import DeploymentControl
+from freehold.gateway.flights import Flights
+from freehold.gateway.metrics import Metrics
+from freehold.types.deployment import ReplicaState
+
+_UNDER_WAY = {ReplicaState.FETCHING.value, ReplicaState.STARTING.value}
+
+
+def health_routes(control: DeploymentControl, flights: Flights, metrics: Metrics) -> list[BaseRoute]:
+    """The routes."""
+
+    async def live(_request: Request) -> Response:
+        """The process answers."""
+        return JSONResponse({"status": "live"})
+
+    async def ready(_request: Request) -> Response:
+        """Requests will be served: nothing is still starting, and the server is not shutting down."""
+        states = _states(control)
+        if flights.draining:
+            return JSONResponse({"status": "draining", "deployments": states}, 503, {"retry-after": "5"})
+        if any(state in _UNDER_WAY for state in states.values()):
+            return JSONResponse({"status": "starting", "deployments": states}, 503, {"retry-after": "1"})
+        return JSONResponse({"status": "ready", "deployments": states})
+
+    async def exposition(_request: Request) -> Response:
+        """Prometheus' text format."""
+        _measure(control, flights, metrics)
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def version(_request: Request) -> Response:
+        """What is running."""
+        return JSONResponse({"version": __version__, "python": platform.python_version()})
+
+    routes: dict[str, Callable[[Request], object]] = {
+        "/health/live": live,
+        "/health/ready": ready,
+        "/metrics": exposition,
+        "/version": version,
+    }
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()]
+
+
+def _states(control: DeploymentControl) -> dict[str, str]:
+    return {view.deployment.name: view.status.state if view.status else "unknown" for view in control.all()}
+
+
+def _measure(control: DeploymentControl, flights: Flights, metrics: Metrics) -> None:
+    """Set the gauges to what is so now."""
+    metrics.in_flight.set(len(flights))
+    metrics.replicas.clear()
+    for view in control.all():
+        for replica in view.status.replicas if view.status else ():
+            metrics.replicas.labels(view.deployment.name, replica.state.value).inc()

@@ -1,0 +1,50 @@
+"""`GET /models` and `GET /models/{id}`: a caller's models are this service's deployments."""
+
+from typing import Any
+
+from freehold.api.operation import Call, Reply
+from freehold.catalog.deployments import Deployment
+
+
+async def list_models(call: Call) -> Reply:
+    """Every deployment that the caller may use, in OpenAI's shape."""
+    return {"object": "list", "data": [_model(d, d.name) for d in call.gateway.models(call.principal)]}
+
+
+async def retrieve_model(call: Call) -> Reply:
+    """One deployment by its name or an alias, in OpenAI's shape."""
+    name = call.path["model"]
+    return _model(call.gateway.model(call.principal, name), name)
+
+
+async def list_azure_models(call: Call) -> Reply:
+    """Every deployment that the caller may use, in Azure's shape."""
+    return {"object": "list", "data": [_azure_model(d, d.name) for d in call.gateway.models(call.principal)]}
+
+
+async def retrieve_azure_model(call: Call) -> Reply:
+    """One deployment by its name or an alias, in Azure's shape."""
+    name = call.path["model"]
+    return _azure_model(call.gateway.model(call.principal, name), name)
+
+
+def _model(deployment: Deployment, name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": deployment.created_at, "owned_by": "freehold"}
+
+
+def _azure_model(deployment: Deployment, name: str) -> dict[str, Any]:
+    chat = deployment.settings.task == "chat"
+    return {
+        "id": name,
+        "object": "model",
+        "created_at": deployment.created_at,
+        "status": "succeeded",
+        "lifecycle_status": "generally-available",
+        "capabilities": {
+            "inference": True,
+            "fine_tune": False,
+            "completion": chat,
+            "chat_completion": chat,
+            "embeddings": not chat,
+        },
+    }

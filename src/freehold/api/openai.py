@@ -1,0 +1,37 @@
+"""OpenAI's dialect: the route table under `/v1`."""
+
+from collections.abc import Callable
+
+from starlette.routing import BaseRoute, Route
+
+from freehold.api.chat import create_chat_completion
+from freehold.api.completions import create_completion
+from freehold.api.dialect import Dialect
+from freehold.api.embeddings import create_embedding
+from freehold.api.models import list_models, retrieve_model
+from freehold.api.operation import Operation
+
+MakeOperation = Callable[..., Operation]
+
+
+def openai_routes(operation: MakeOperation) -> list[BaseRoute]:
+    """The routes; `operation(route, handler, dialect, has_body=True)` makes an endpoint."""
+    return v1_routes("/v1", operation, Dialect.OPENAI)
+
+
+def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[BaseRoute]:
+    """The resources of the v1 API, which Azure offers under a prefix of its own."""
+    return [
+        Route(
+            f"{prefix}/{path}",
+            operation(f"{prefix}/{path}", handler, dialect, has_body=method == "POST"),
+            methods=[method],
+        )
+        for method, path, handler in (
+            ("GET", "models", list_models),
+            ("GET", "models/{model:path}", retrieve_model),
+            ("POST", "chat/completions", create_chat_completion),
+            ("POST", "completions", create_completion),
+            ("POST", "embeddings", create_embedding),
+        )
+    ]

@@ -1,0 +1,94 @@
+"""Pydantic's findings in OpenAI's words: one message, one parameter, one code."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from freehold.errors import InvalidRequest, UnknownParameter
+
+_TYPE_NAMES: dict[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "decimal number",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+_WANTED = {
+    "string_type": "string",
+    "bool_type": "boolean",
+    "int_type": "integer",
+    "float_type": "decimal number",
+    "list_type": "array",
+    "dict_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+}
+
+
+def describe(exc: ValidationError, body: Mapping[str, Any]) -> InvalidRequest:
+    """The error to answer with: the first unknown parameter, else the deepest of the other findings.
+
+    Of a union's findings, one for each member, those furthest along the input are the ones that its author
+    meant; of several of those, different wanted types are named together.
+    """
+    problems = [(e, *_locate(e["loc"], body)) for e in exc.errors(include_url=False, include_context=True)]
+    unknown = [(e, path, depth) for e, path, depth in problems if e["type"] == "extra_forbidden"]
+    if unknown:
+        path = min(unknown, key=lambda found: found[2])[1]
+        return UnknownParameter(f"Unknown parameter: '{path}'.", param=path)
+    deepest = max(depth for _, _, depth in problems)
+    first, path, _ = next(found for found in problems if found[2] == deepest)
+    kind = first["type"]
+    if kind == "missing":
+        return InvalidRequest(f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter")
+    if kind == "value_error":
+        name, _, text = first["msg"].removeprefix("Value error, ").partition(": ")
+        return InvalidRequest(f"Invalid value: '{name}' {text}.", param=name)
+    wanted = [_WANTED[e["type"]] for e, where, _ in problems if where == path and e["type"] in _WANTED]
+    others = [e for e, where, _ in problems if where == path and e["type"] not in _WANTED]
+    if wanted and not others:
+        got = _TYPE_NAMES.get(type(_value(path, body)), "value")
+        article = "an" if wanted[0][0] in "aeiou" else "a"
+        expected = " or ".join(dict.fromkeys(wanted))
+        return InvalidRequest(
+            f"Invalid type for '{path}': expected {article} {expected}, but got {_with_article(got)} instead.",
+            param=path,
+            code="invalid_type",
+        )
+    message = (others or [first])[0]["msg"].removeprefix("Input ").removeprefix("Value ")
+    return InvalidRequest(f"Invalid value for '{path}': {message[0].lower()}{message[1:]}.", param=path)
+
+
+def _with_article(name: str) -> str:
+    return name if name == "null" else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _locate(loc: tuple[int | str, ...], body: Mapping[str, Any]) -> tuple[str, int]:
+    """The path of a finding in the caller's words, such as `messages[0].content`, and how deep it is.
+
+    Pydantic mixes names of union members into its location; a step counts if the input has it, or if it is
+    the last one of a missing or unknown key.
+    """
+    path, depth = "", 0
+    here: Any = body
+    for position, step in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(here, list) and isinstance(step, int) and step < len(here):
+            path, here = f"{path}[{step}]", here[step]
+        elif isinstance(here, Mapping) and isinstance(step, str) and (step in here or (last and step.isidentifier())):
+            path, here = (f"{path}.{step}" if path else step), here.get(step)
+        else:
+            continue
+        depth += 1
+    return path, depth
+
+
+def _value(path: str, body: Mapping[str, Any]) -> Any:
+    """The input at a path that `_locate` made."""
+    here: Any = body
+    for step in path.replace("[", ".[").split("."):
+        here = here[int(step[1:-1])] if step.startswith("[") else here.get(step)
+    return here

@@ -1,0 +1,146 @@
+"""The composition root: the only place where objects are built, from the store upwards, and closed in reverse."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from freehold.api.admin.application import AdminServices
+from freehold.api.application import build_application
+from freehold.catalog.catalog import Catalog
+from freehold.catalog.deployments import DeploymentRegistry
+from freehold.config import Settings, read_secret
+from freehold.engines.base import EngineSpec
+from freehold.engines.registry import get_engine
+from freehold.errors import ConfigError, UnknownModel
+from freehold.gateway.control import DeploymentControl
+from freehold.gateway.flights import Flights
+from freehold.gateway.pipeline import Gateway
+from freehold.governance.keys import KeyRing
+from freehold.serving.supervisor import Prepare, Supervisor
+from freehold.store.database import Database
+from freehold.store.home import Home, write_private
+from freehold.types.deployment import DeploymentSettings, SamplingDefaults
+from freehold.types.identity import Role
+from freehold.types.model import Progress
+from freehold.web.pages import page_routes
+
+STARTER_DEPLOYMENTS = (
+    DeploymentSettings(
+        name="chat",
+        model="smollm2-135m-instruct",
+        context_length=4096,
+        defaults=SamplingDefaults(temperature=0.2, top_p=0.9),
+    ),
+    DeploymentSettings(name="embed", model="all-minilm-l6-v2", task="embeddings"),
+)
+"""What a new home serves. The sampling values are those that the chat model's authors recommend."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An open Freehold."""
+
+    home: Home
+    settings: Settings
+    catalog: Catalog
+    control: DeploymentControl
+    supervisor: Supervisor
+    flights: Flights
+    asgi: ASGIApp
+    admin_key: str
+    new_admin_key: bool
+    """Whether the owner's key was made just now."""
+
+
+@asynccontextmanager
+async def open_app(home: Path, settings: Settings, *, engines: bool = True) -> AsyncIterator[App]:
+    """Build everything on a home folder, and close it at the end.
+
+    Args:
+        home: the folder; made if it is not there.
+        settings: the configuration.
+        engines: whether to start the deployments; without, only records can be read and changed.
+
+    Raises:
+        HomeError: the folder is in use, cannot be written, or was written by a newer version.
+        ConfigError: a deployment of the file is not one that its engine takes.
+    """
+    place = Home(home)
+    with place.locked():
+        database = await Database.open(place.database)
+        supervisor: Supervisor | None = None
+        try:
+            keys = KeyRing(database, place.pepper())
+            await keys.load()
+            admin_key, new_admin_key = await _owner_key(place, keys)
+            catalog = Catalog(database, place.models, settings.catalog)
+            registry = DeploymentRegistry(database)
+            starter = STARTER_DEPLOYMENTS if settings.server.starter else ()
+            await registry.load(starter, settings.deployment)
+            supervisor = Supervisor(settings.supervisor, place.run, preparer(catalog))
+            control = DeploymentControl(registry, supervisor, running=engines)
+            _check_configured(control, settings)
+            flights = Flights(settings.server.request_timeout_s)
+            gateway = Gateway(keys, registry, supervisor, flights)
+            asgi = build_application(
+                gateway,
+                AdminServices(keys, control, catalog),
+                max_body_bytes=settings.server.max_body_bytes,
+                pages=page_routes(),
+            )
+            await control.start()
+            yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+        finally:
+            if supervisor is not None:
+                await supervisor.stop()
+            await database.close()
+
+
+def preparer(catalog: Catalog) -> Prepare:
+    """What the supervisor calls before it starts a replica: the model file, and the secrets."""
+
+    async def prepare(settings: DeploymentSettings, report: Callable[[str], None]) -> EngineSpec:
+        engine = get_engine(settings.engine)
+        api_key = read_secret(settings.api_key) if settings.api_key else None
+        if not engine.needs_weights:
+            return EngineSpec(settings, api_key=api_key)
+
+        def tell(progress: Progress) -> None:
+            share = f" {100 * progress.done_bytes // progress.total_bytes} %" if progress.total_bytes else ""
+            report(f"{progress.stage}{share}")
+
+        try:
+            entry = await catalog.find(settings.model)
+        except UnknownModel:
+            entry = await catalog.pull(settings.model, progress=tell)
+        return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+
+    return prepare
+
+
+def _check_configured(control: DeploymentControl, settings: Settings) -> None:
+    """Have every deployment of the file checked by its engine.
+
+    Raises:
+        ConfigError: names the deployment and the key.
+    """
+    for index, deployment in enumerate(settings.deployment):
+        try:
+            control.check(deployment)
+        except ConfigError as exc:
+            raise ConfigError(f"deployment[{index}].{exc.message}", param=exc.param) from exc
+
+
+async def _owner_key(home: Home, keys: KeyRing) -> tuple[str, bool]:
+    """The owner's key of this home, and whether it was made just now.
+
+    A home whose key file was deleted gets a new key; the old one stays valid until it is revoked.
+    """
+    if home.admin_key.exists():
+        return home.admin_key.read_text(encoding="utf-8").strip(), False
+    _, key = await keys.create("admin", Role.OWNER)
+    write_private(home.admin_key, f"{key}\n".encode())
+    return key, True

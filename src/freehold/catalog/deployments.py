@@ -1,0 +1,141 @@
+"""Which deployments there are: the stored ones and those of the configuration file, found by name or alias."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from freehold.errors import Conflict, DeploymentNotFound
+from freehold.store.database import Database
+from freehold.store.deployments import (
+    DeploymentRow,
+    all_deployments,
+    delete_deployment,
+    get_fact,
+    put_deployment,
+    put_fact,
+)
+from freehold.types.deployment import DeploymentSettings, Origin
+
+_LAID = "starter_deployments_laid"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment's settings, where they come from and since when (seconds since the epoch)."""
+
+    settings: DeploymentSettings
+    origin: Origin
+    created_at: int
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.settings.name
+
+
+class DeploymentRegistry:
+    """All deployments in memory; changes are written through to the database.
+
+    The configuration file goes before the database: while a name stands in the file, the stored deployment
+    of that name is hidden, and the API cannot change it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by_name: dict[str, Deployment] = {}
+        self._by_alias: dict[str, str] = {}
+
+    async def load(self, starter: Iterable[DeploymentSettings], configured: Iterable[DeploymentSettings]) -> None:
+        """Read the database, lay down `starter` in a new home, and add the configuration file's.
+
+        Raises:
+            Conflict: an alias of the file is another deployment's name or alias.
+        """
+        if not await get_fact(self._database, _LAID):
+            for settings in starter:
+                row = DeploymentRow(settings.name, Origin.STARTER, settings.wire())
+                await put_deployment(self._database, row)
+            await put_fact(self._database, _LAID, value=True)
+        self._by_name = {
+            row.name: Deployment(DeploymentSettings.model_validate(row.settings), Origin(row.origin), row.created_at)
+            for row in await all_deployments(self._database)
+        }
+        now = int(time.time())
+        for settings in configured:
+            self._by_name[settings.name] = Deployment(settings, Origin.CONFIG, now)
+        for settings in configured:
+            self._check_names(settings)
+        self._index()
+
+    def all(self) -> list[Deployment]:
+        """Every deployment, in the order in which they came."""
+        return list(self._by_name.values())
+
+    def get(self, name: str) -> Deployment:
+        """The deployment of that name.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise DeploymentNotFound(name) from None
+
+    def resolve(self, name: str) -> Deployment:
+        """The deployment that callers mean by a name or an alias.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        return self.get(self._by_alias.get(name, name))
+
+    async def put(self, settings: DeploymentSettings) -> bool:
+        """Create the deployment or replace its settings; false if nothing was to be changed.
+
+        Raises:
+            Conflict: it stands in the configuration file, or a name or alias is taken.
+        """
+        before = self._by_name.get(settings.name)
+        if before is not None and before.settings == settings:
+            return False
+        self._check_changeable(settings.name)
+        self._check_names(settings)
+        created_at = before.created_at if before else int(time.time())
+        row = DeploymentRow(settings.name, Origin.API, settings.wire(), created_at)
+        await put_deployment(self._database, row)
+        self._by_name[settings.name] = Deployment(settings, Origin.API, created_at)
+        self._index()
+        return True
+
+    async def delete(self, name: str) -> None:
+        """Remove the deployment.
+
+        Raises:
+            DeploymentNotFound: there is none.
+            Conflict: it stands in the configuration file, or is another's fallback.
+        """
+        self.get(name)
+        self._check_changeable(name)
+        users = [d.name for d in self._by_name.values() if name in d.settings.fallbacks]
+        if users:
+            raise Conflict(f"The deployment '{name}' is a fallback of {', '.join(users)}; change those first.")
+        await delete_deployment(self._database, name)
+        del self._by_name[name]
+        self._index()
+
+    def _check_changeable(self, name: str) -> None:
+        known = self._by_name.get(name)
+        if known is not None and known.origin is Origin.CONFIG:
+            raise Conflict(f"The deployment '{name}' is defined in the configuration file; change it there.")
+
+    def _check_names(self, settings: DeploymentSettings) -> None:
+        for other in self._by_name.values():
+            if other.name == settings.name:
+                continue
+            taken = {other.name, *other.settings.aliases} & {settings.name, *settings.aliases}
+            if taken:
+                raise Conflict(f"The name '{min(taken)}' is already used by the deployment '{other.name}'.")
+
+    def _index(self) -> None:
+        self._by_alias = {alias: d.name for d in self._by_name.values() for alias in d.settings.aliases}

@@ -1,0 +1,108 @@
+"""Changing deployments: checked by their engine, remembered, then made true by the supervisor."""
+
+from dataclasses import dataclass
+
+from freehold.catalog.deployments import Deployment, DeploymentRegistry
+from freehold.engines.registry import get_engine
+from freehold.errors import ConfigError, Conflict
+from freehold.serving.supervisor import DeploymentStatus, Supervisor
+from freehold.types.deployment import DeploymentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """A deployment and, where engines run, how it fares."""
+
+    deployment: Deployment
+    status: DeploymentStatus | None
+
+
+class DeploymentControl:
+    """The operations on deployments. With `running` false (no engines here) only the record changes."""
+
+    def __init__(self, registry: DeploymentRegistry, supervisor: Supervisor, *, running: bool) -> None:
+        self._registry = registry
+        self._supervisor = supervisor
+        self._running = running
+
+    async def start(self) -> None:
+        """Set every known deployment going."""
+        if self._running:
+            for deployment in self._registry.all():
+                await self._supervisor.set(deployment.settings)
+
+    def all(self) -> list[DeploymentView]:
+        """Every deployment."""
+        return [self._view(deployment) for deployment in self._registry.all()]
+
+    def get(self, name: str) -> DeploymentView:
+        """One deployment by its name.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        return self._view(self._registry.get(name))
+
+    async def create(self, settings: DeploymentSettings) -> DeploymentView:
+        """Make a new deployment.
+
+        Raises:
+            Conflict: the name is taken.
+            ConfigError: its engine does not take these settings.
+        """
+        if any(d.name == settings.name for d in self._registry.all()):
+            raise Conflict(f"The deployment '{settings.name}' exists already.")
+        await self.put(settings)
+        return self.get(settings.name)
+
+    async def put(self, settings: DeploymentSettings) -> bool:
+        """Create a deployment or change it to these settings; false if it was so already.
+
+        Raises:
+            Conflict: it stands in the configuration file, or a name or alias is taken.
+            ConfigError: its engine does not take these settings, or a fallback does not exist.
+        """
+        self.check(settings)
+        changed = await self._registry.put(settings)
+        if changed and self._running:
+            await self._supervisor.set(settings)
+        return changed
+
+    async def scale(self, name: str, replicas: int) -> DeploymentView:
+        """Change the number of replicas.
+
+        Raises:
+            DeploymentNotFound, Conflict: as in `get` and `put`.
+        """
+        settings = self._registry.get(name).settings
+        changed = DeploymentSettings.model_validate({**settings.wire(), "replicas": replicas})
+        await self.put(changed)
+        return self.get(name)
+
+    async def delete(self, name: str) -> None:
+        """Remove a deployment; its running requests may finish.
+
+        Raises:
+            DeploymentNotFound, Conflict: it is not there, is defined in the file, or is a fallback.
+        """
+        await self._registry.delete(name)
+        if self._running:
+            await self._supervisor.remove(name)
+
+    def check(self, settings: DeploymentSettings) -> None:
+        """Return if an engine takes these settings and every fallback exists.
+
+        Raises:
+            ConfigError: names the offending key.
+        """
+        get_engine(settings.engine).validate(settings)
+        names = {d.name for d in self._registry.all()}
+        for index, fallback in enumerate(settings.fallbacks):
+            if fallback not in names:
+                raise ConfigError(
+                    f"fallbacks[{index}]: there is no deployment '{fallback}'", param=f"fallbacks[{index}]"
+                )
+
+    def _view(self, deployment: Deployment) -> DeploymentView:
+        status = self._supervisor.status(deployment.name) if self._running else None
+        return DeploymentView(deployment, status)

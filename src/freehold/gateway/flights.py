@@ -1,0 +1,102 @@
+"""Requests in flight: what is running, for whom, and how to stop it from outside.
+
+A flight is aborted by cancelling its task with the reason noted on the flight, which costs nothing on the way
+of a request. Whoever runs the flight turns the cancellation back into that reason (`Flight.reason`).
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from freehold.errors import Draining, EngineTimeout, FreeholdError, RequestError, Unauthenticated
+from freehold.types.identity import Principal
+
+
+class ClientGone(RequestError):
+    """The caller closed the connection; nobody reads the answer."""
+
+    status = 499
+    default_code = "client_closed_request"
+
+
+class Flight:
+    """One running request and the task that runs it."""
+
+    def __init__(self, principal: Principal, task: "asyncio.Task[object]") -> None:
+        self.principal = principal
+        self.reason: FreeholdError | None = None
+        self._task = task
+
+    def abort(self, reason: FreeholdError) -> None:
+        """Stop the request; the first reason counts."""
+        if self.reason is None:
+            self.reason = reason
+            self._task.cancel()
+
+    def landed(self) -> FreeholdError | None:
+        """Take the cancellation back and return why the flight was aborted; None if it was not."""
+        if self.reason is not None:
+            self._task.uncancel()
+        return self.reason
+
+
+class Flights:
+    """All running requests of this gateway."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._flying: set[Flight] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    @contextmanager
+    def open(self, principal: Principal) -> Iterator[Flight]:
+        """Count the current task as a running request, and bound its time.
+
+        Raises:
+            Draining: the server is shutting down and takes no more.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "a request runs in a task"
+        if self.draining:
+            raise Draining("The server is shutting down. Please try again.")
+        flight = Flight(principal, task)
+        self._flying.add(flight)
+        self._empty.clear()
+        late = EngineTimeout(f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout")
+        timer = asyncio.get_running_loop().call_later(self._timeout_s, flight.abort, late)
+        try:
+            yield flight
+        finally:
+            timer.cancel()
+            self._flying.discard(flight)
+            if not self._flying:
+                self._empty.set()
+
+    def abort_key(self, key_id: str) -> None:
+        """Stop every request of a key that was revoked."""
+        for flight in tuple(self._flying):
+            if flight.principal.key_id == key_id:
+                flight.abort(Unauthenticated("The API key was revoked while the request was running."))
+
+    async def drain(self, deadline_s: float) -> int:
+        """Take no more requests, wait for the running ones, then stop the rest; how many had to be stopped."""
+        self.draining = True
+        try:
+            await asyncio.wait_for(self._empty.wait(), deadline_s)
+        except TimeoutError:
+            late = self.abort_all()
+            await self._empty.wait()
+            return late
+        return 0
+
+    def abort_all(self) -> int:
+        """End every running request because the server stops; how many there were."""
+        late = tuple(self._flying)
+        for flight in late:
+            flight.abort(Draining("The server is shutting down; the answer is cut off here."))
+        return len(late)

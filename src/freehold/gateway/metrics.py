@@ -1,0 +1,40 @@
+"""What `/metrics` shows, in Prometheus' terms. Labels are names of deployments and routes, never of people."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """The counters of one gateway."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "freehold_requests", "Finished requests.", ("route", "deployment", "status"), registry=self.registry
+        )
+        self.tokens = Counter(
+            "freehold_tokens", "Tokens read and produced.", ("deployment", "kind"), registry=self.registry
+        )
+        self.duration = Histogram(
+            "freehold_request_duration_seconds",
+            "From the request's arrival to its last byte.",
+            ("route",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.first_token = Histogram(
+            "freehold_time_to_first_token_seconds",
+            "From the request's arrival to the first piece of the answer.",
+            ("deployment",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("freehold_requests_in_flight", "Requests that are running.", registry=self.registry)
+        self.replicas = Gauge(
+            "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
+        )
+
+    def exposition(self) -> bytes:
+        """All of it in the text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,242 @@
+"""The way of one request, from a credential to a stream of events.
+
+    authenticate → authorize → resolve → validate → route → generate
+
+`chat`, `complete` and `embed` each show it whole. Each step takes what the one before returned. The answer is
+an `Answer`: its first event has arrived when it is returned, so everything that can be refused was refused,
+and what comes after belongs to the answer.
+"""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.catalog.deployments import Deployment, DeploymentRegistry
+from freehold.engines.base import Connection
+from freehold.errors import FreeholdError
+from freehold.gateway.fanout import best, merge
+from freehold.gateway.flights import Flights
+from freehold.gateway.legacy import functions_as_tools
+from freehold.gateway.routing import Router
+from freehold.gateway.validation import check_chat, check_completion, check_embedding
+from freehold.governance.authorization import Action, require
+from freehold.governance.keys import KeyRing
+from freehold.serving.supervisor import Supervisor
+from freehold.types.chat import ChatRequest
+from freehold.types.completions import CompletionRequest, Prompt
+from freehold.types.embeddings import EmbeddingRequest
+from freehold.types.engine import Feature, Traits
+from freehold.types.generation import Delta, Embeddings, Event, Usage
+from freehold.types.identity import Principal
+
+DEFAULT_COMPLETION_TOKENS = 16
+"""`max_tokens` of a text completion that names none, as in OpenAI's specification."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that has begun. Iterate `events` to its end, or close it."""
+
+    id: str
+    created: int
+    deployment: str
+    fingerprint: str
+    events: AsyncGenerator[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingAnswer:
+    """Vectors, and the deployment that made them."""
+
+    deployment: str
+    embeddings: Embeddings
+
+
+class Gateway:
+    """Everything that happens to a request between HTTP and the engine."""
+
+    def __init__(
+        self, keys: KeyRing, deployments: DeploymentRegistry, supervisor: Supervisor, flights: Flights
+    ) -> None:
+        self._keys = keys
+        self._deployments = deployments
+        self._supervisor = supervisor
+        self._router = Router(supervisor)
+        self.flights = flights
+        keys.on_revoke(flights.abort_key)
+
+    def authenticate(self, credential: str | None) -> Principal:
+        """The principal of a credential.
+
+        Raises:
+            Unauthenticated: it is missing or not valid.
+        """
+        return self._keys.authenticate(credential)
+
+    async def chat(self, principal: Principal, request: ChatRequest) -> Answer:
+        """Answer a conversation.
+
+        Raises:
+            RequestError: the request is refused.
+            ServiceError: no engine could answer.
+        """
+        deployment, traits = await self._resolve(principal, request.model)
+        request = functions_as_tools(request)
+        needs = check_chat(request, deployment, traits)
+        copies = 1 if Feature.N in traits.features else request.n or 1
+
+        def start(copy: int) -> AsyncGenerator[Event]:
+            def call(connection: Connection, chosen: Deployment) -> AsyncGenerator[Event]:
+                update = _with_defaults(request, chosen) | _copy(request, copy, copies)
+                return connection.chat(request.model_copy(update=update))
+
+            return self._router.stream(
+                self._candidates(deployment), needs, call, affinity=request.prompt_cache_key or request.user
+            )
+
+        events = merge([start(copy) for copy in range(copies)], per_prompt=copies)
+        return await _begin("chatcmpl", deployment, traits, events)
+
+    async def complete(self, principal: Principal, request: CompletionRequest) -> Answer:
+        """Continue one prompt or several.
+
+        Raises:
+            RequestError: the request is refused.
+            ServiceError: no engine could answer.
+        """
+        deployment, traits = await self._resolve(principal, request.model)
+        needs = check_completion(request, deployment, traits)
+        wanted, keep = max(request.n or 1, request.best_of or 1), request.n or 1
+        copies = 1 if Feature.N in traits.features else wanted
+
+        def start(prompt: Prompt, copy: int) -> AsyncGenerator[Event]:
+            def call(connection: Connection, chosen: Deployment) -> AsyncGenerator[Event]:
+                update = _with_defaults(request, chosen) | _copy(request, copy, copies) | {"best_of": None}
+                if copies < wanted:
+                    update["n"] = wanted
+                if wanted > keep and request.logprobs is None:
+                    update["logprobs"] = 0
+                limit = DEFAULT_COMPLETION_TOKENS if request.max_tokens is None else request.max_tokens
+                update["max_tokens"] = max(limit, 1)
+                return connection.complete(request.model_copy(update=update), prompt)
+
+            stream = self._router.stream(
+                self._candidates(deployment), needs, call, affinity=prompt[:256] if isinstance(prompt, str) else None
+            )
+            return _nothing_but_usage(stream) if request.max_tokens == 0 else stream
+
+        streams = [start(prompt, copy) for prompt in request.prompts for copy in range(copies)]
+        events = merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
+        if wanted > keep:
+            events = best(events, best_of=wanted, keep=keep)
+        return await _begin("cmpl", deployment, traits, events)
+
+    async def embed(self, principal: Principal, request: EmbeddingRequest) -> EmbeddingAnswer:
+        """Turn texts into vectors.
+
+        Raises:
+            RequestError: the request is refused.
+            ServiceError: no engine could answer.
+        """
+        deployment, traits = await self._resolve(principal, request.model)
+        needs = check_embedding(request, deployment, traits)
+        found: list[Embeddings] = []
+
+        async def call(connection: Connection, _chosen: Deployment) -> AsyncGenerator[Event]:
+            found.append(await connection.embed(request.inputs, request.dimensions))
+            yield found[-1].usage
+
+        async for _usage in self._router.stream(self._candidates(deployment), needs, call, affinity=None):
+            pass
+        return EmbeddingAnswer(deployment.name, found[-1])
+
+    def models(self, principal: Principal) -> list[Deployment]:
+        """The deployments that the principal may see.
+
+        Raises:
+            Forbidden: none of them.
+        """
+        require(principal, Action.READ_MODELS, "models")
+        return self._deployments.all()
+
+    def model(self, principal: Principal, name: str) -> Deployment:
+        """The deployment of that name or alias.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        require(principal, Action.READ_MODELS, f"models/{name}")
+        return self._deployments.resolve(name)
+
+    async def _resolve(self, principal: Principal, name: str) -> tuple[Deployment, Traits]:
+        """The deployment that the caller names and may use, and what it can do."""
+        require(principal, Action.INFER, f"deployments/{name}")
+        deployment = self._deployments.resolve(name)
+        for candidate in self._candidates(deployment):
+            try:
+                return deployment, await self._supervisor.traits(candidate.name)
+            except FreeholdError as exc:
+                failure = exc
+        raise failure
+
+    def _candidates(self, deployment: Deployment) -> list[Deployment]:
+        """The deployment and then its fallbacks."""
+        return [deployment, *(self._deployments.resolve(name) for name in deployment.settings.fallbacks)]
+
+
+def _with_defaults(request: ChatRequest | CompletionRequest, deployment: Deployment) -> dict[str, Any]:
+    """The deployment's values for sampling parameters that the request leaves out, and its own model name."""
+    defaults = deployment.settings.defaults
+    update: dict[str, Any] = {"model": deployment.settings.model}
+    for name in ("temperature", "top_p"):
+        if getattr(request, name) is None and getattr(defaults, name) is not None:
+            update[name] = getattr(defaults, name)
+    if isinstance(request, ChatRequest):
+        update["max_tokens"] = None
+        update["max_completion_tokens"] = (
+            request.completion_limit if request.completion_limit is not None else defaults.max_tokens
+        )
+    return update
+
+
+def _copy(request: ChatRequest | CompletionRequest, copy: int, copies: int) -> dict[str, Any]:
+    """What the copy-th of several calls for one request changes: one sequence, and a seed of its own."""
+    if copies == 1:
+        return {}
+    return {"n": None, "seed": None if request.seed is None else request.seed + copy}
+
+
+async def _nothing_but_usage(stream: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """For `max_tokens: 0`: what the prompt costs, and an empty completion."""
+    async with aclosing(stream):
+        async for event in stream:
+            if isinstance(event, Usage):
+                yield Delta(finish_reason="length")
+                yield Usage(prompt_tokens=event.prompt_tokens, cached_tokens=event.cached_tokens)
+
+
+async def _begin(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
+    """Wait for the first event, so that a refusal by the engine is still a refusal and not half an answer."""
+    try:
+        first = await anext(events)
+    except BaseException:
+        await events.aclose()
+        raise
+    return Answer(
+        id=f"{prefix}-{secrets.token_hex(14)}",
+        created=int(time.time()),
+        deployment=deployment.name,
+        fingerprint=traits.fingerprint,
+        events=_rejoin(first, events),
+    )
+
+
+async def _rejoin(first: Event, rest: AsyncIterator[Event]) -> AsyncGenerator[Event]:
+    """The first event and the others as one stream again; closing it closes the others."""
+    yield first
+    async with aclosing(rest):  # type: ignore[type-var]  # every stream here is an async generator
+        async for event in rest:
+            yield event

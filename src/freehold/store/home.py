@@ -1,0 +1,126 @@
+"""The home folder: all state of one Freehold, and the lock that keeps a second process out.
+
+HOME/
+  freehold.db      keys, deployments, models (SQLite)
+  admin.key        the owner's key of this home, mode 0600
+  secrets/pepper   the key under which API keys are hashed, mode 0600
+  models/          verified model files, by their digest
+  run/             sockets of engines; server.json while a server runs
+  lock             held by the process that uses the home
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from freehold.errors import HomeError
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """Where the running server of a home can be reached."""
+
+    pid: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths in a home folder."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.root / "freehold.db"
+
+    @property
+    def models(self) -> Path:
+        """The folder of model files."""
+        return self.root / "models"
+
+    @property
+    def run(self) -> Path:
+        """The folder of sockets."""
+        return self.root / "run"
+
+    @property
+    def admin_key(self) -> Path:
+        """The file with the owner's key."""
+        return self.root / "admin.key"
+
+    @property
+    def server_record(self) -> Path:
+        """The file that says where the server is."""
+        return self.run / "server.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folders and hold the lock.
+
+        Raises:
+            HomeError: another process holds it, or the folder cannot be written.
+        """
+        try:
+            for folder in (self.root, self.root / "secrets", self.models, self.run):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise HomeError(f"the home folder {self.root} cannot be written: {exc.strerror}") from exc
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HomeError(
+                    f"another Freehold process uses the home folder {self.root}; stop it, or use another --home"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def pepper(self) -> bytes:
+        """The secret under which API keys are hashed; made on first use."""
+        path = self.root / "secrets" / "pepper"
+        if not path.exists():
+            write_private(path, secrets.token_bytes(32))
+        return path.read_bytes()
+
+    def server(self) -> ServerRecord | None:
+        """The running server, if there is one."""
+        try:
+            record = json.loads(self.server_record.read_text(encoding="utf-8"))
+            os.kill(record["pid"], 0)
+            return ServerRecord(record["pid"], record["url"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def record_server(self, url: str) -> None:
+        """Say where the server of this process is."""
+        record = json.dumps({"pid": os.getpid(), "url": url})
+        write_private(self.server_record, record.encode())
+
+    def forget_server(self) -> None:
+        """Take the record back."""
+        self.server_record.unlink(missing_ok=True)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read: whole or not at all, and on the disk when this returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
