@@ -1,0 +1,260 @@
+"""`freehold deployments`: what callers can name."""
+
+import asyncio
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+from urllib.parse import quote
+
+import typer
+
+from freehold.cli.control import open_control
+from freehold.cli.lazy import command_group
+from freehold.cli.options import HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
+from freehold.cli.output import print_json
+from freehold.cli.tables import print_table
+from freehold.config import parse_settings
+from freehold.types.deployment import DeploymentSettings
+
+app = command_group("List, create, scale and delete deployments.", "Example: freehold deployments list")
+
+NameArgument: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The deployment's name.")]
+
+
+class Task(StrEnum):
+    """What a deployment's model is for."""
+
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+
+
+class Start(StrEnum):
+    """When a deployment's replicas start."""
+
+    EAGER = "eager"
+    ON_DEMAND = "on_demand"
+
+
+ModelOption: TypeAlias = Annotated[
+    str, typer.Option("--model", "-m", help="A model's name in the catalog, or its URI.")
+]
+EngineOption: TypeAlias = Annotated[
+    str | None, typer.Option("--engine", "-e", help="auto, llamacpp, remote or echo. [default: auto]")
+]
+AliasOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--alias", "-a", help="A second name for callers, such as gpt-4o. Repeatable.")
+]
+TaskOption: TypeAlias = Annotated[Task | None, typer.Option(help="What the model is for. [default: chat]")]
+EngineOptionOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--option", "-o", metavar="K=V", help="An option of the engine. Repeatable.")
+]
+ContextOption: TypeAlias = Annotated[int | None, typer.Option(help="Tokens per request. [default: the model's]")]
+ParallelOption: TypeAlias = Annotated[
+    int | None, typer.Option(help="Requests that one replica works on at once. [default: 8]")
+]
+ReplicasOption: TypeAlias = Annotated[int | None, typer.Option(help="Engine processes. [default: 1]")]
+StartOption: TypeAlias = Annotated[Start | None, typer.Option(help="When the replicas start. [default: eager]")]
+IdleOption: TypeAlias = Annotated[
+    float | None, typer.Option("--idle-unload", metavar="SECONDS", help="Stop idle replicas after this long.")
+]
+FallbackOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="A deployment that takes over when this one cannot. Repeatable.")
+]
+PriceInputOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="AMOUNT", help='Price of a million input tokens, such as "0.15".')
+]
+PriceOutputOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="AMOUNT", help="Price of a million output tokens.")
+]
+BaseUrlOption: TypeAlias = Annotated[str | None, typer.Option(metavar="URL", help="For engine remote: the endpoint.")]
+KeyEnvOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="VAR", help="For engine remote: the server's variable that holds the key.")
+]
+KeyFileOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="PATH", help="For engine remote: the server's file that holds the key.")
+]
+
+_CREATE_EPILOG = """\b
+Examples:
+  freehold deployments create small --model smollm2-135m-instruct --alias gpt-4o
+  freehold deployments create partner --engine remote --model their-model \\
+      --base-url http://127.0.0.1:9001/v1 --api-key-env PARTNER_KEY"""
+
+
+@app.callback(invoke_without_command=True)
+def deployments(ctx: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List, create, scale and delete deployments. Without a command: list them."""
+    pass_on(ctx, home, as_json=as_json)
+    if ctx.invoked_subcommand is None:
+        asyncio.run(_list(home_of(home), as_json=as_json))
+
+
+@app.command("list", epilog="Example: freehold deployments list --json")
+def list_deployments(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the deployments and how they fare."""
+    asyncio.run(_list(home_of(home), as_json=as_json))
+
+
+@app.command("show", epilog="Example: freehold deployments show chat")
+def show_deployment(name: NameArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show one deployment: its settings and its replicas."""
+    found = asyncio.run(_call(home_of(home), "GET", _path(name)))
+    if as_json:
+        print_json(found)
+    else:
+        _print_one(found)
+
+
+@app.command("create", epilog=_CREATE_EPILOG)
+def create_deployment(
+    name: NameArgument,
+    model: ModelOption,
+    engine: EngineOption = None,
+    alias: AliasOption = None,
+    task: TaskOption = None,
+    option: EngineOptionOption = None,
+    context_length: ContextOption = None,
+    parallel: ParallelOption = None,
+    replicas: ReplicasOption = None,
+    start: StartOption = None,
+    idle_unload_s: IdleOption = None,
+    fallback: FallbackOption = None,
+    price_input: PriceInputOption = None,
+    price_output: PriceOutputOption = None,
+    base_url: BaseUrlOption = None,
+    api_key_env: KeyEnvOption = None,
+    api_key_file: KeyFileOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a deployment. A running server starts it at once."""
+    settings = {
+        "name": name,
+        "model": model,
+        "engine": engine,
+        "aliases": alias,
+        "task": task and task.value,
+        "options": dict(_option(text) for text in option or []),
+        "context_length": context_length,
+        "parallel": parallel,
+        "replicas": replicas,
+        "start": start and start.value,
+        "idle_unload_s": idle_unload_s,
+        "fallbacks": fallback,
+        "price": _given({"input": price_input, "output": price_output}),
+        "base_url": base_url,
+        "api_key": _given({"env": api_key_env, "file": api_key_file}),
+    }
+    _create(home_of(home), _given(settings), as_json=as_json)
+
+
+@app.command("scale", epilog="Example: freehold deployments scale chat 2")
+def scale_deployment(
+    name: NameArgument,
+    replicas: Annotated[int, typer.Argument(metavar="N", min=0, help="How many engine processes.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change how many replicas a deployment has."""
+    scaled = asyncio.run(_call(home_of(home), "PATCH", _path(name), {"replicas": replicas}))
+    if as_json:
+        print_json(scaled)
+    else:
+        print(f"{name} has {replicas} {'replica' if replicas == 1 else 'replicas'} now ({_state(scaled)})")
+
+
+@app.command("delete", epilog="Example: freehold deployments delete small --yes")
+def delete_deployment(
+    name: NameArgument, yes: YesOption = False, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Delete a deployment. Its running requests may finish; its model stays in the catalog."""
+    confirm(f"Delete the deployment '{name}'?", yes=yes)
+    answer = asyncio.run(_call(home_of(home), "DELETE", _path(name)))
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"deleted {name}")
+
+
+def _create(home: Path, body: dict[str, Any], *, as_json: bool) -> None:
+    """Create a deployment with these settings, after a look at them here."""
+    parse_settings(body, DeploymentSettings)
+    created = asyncio.run(_call(home, "POST", "/admin/deployments", body))
+    if as_json:
+        print_json(created)
+    else:
+        print(f"created {created['name']} ({_state(created)})")
+
+
+def _path(name: str) -> str:
+    return f"/admin/deployments/{quote(name, safe='')}"
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that were given."""
+    return {name: value for name, value in values.items() if value not in (None, [], {})}
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """An engine option from `name=value`; the value is read as TOML where it is TOML, and as text otherwise.
+
+    Raises:
+        typer.BadParameter: there is no "=".
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"'{text}' must be NAME=VALUE", param_hint="--option")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+async def _call(home: Path, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    async with open_control(home) as control:
+        return await control.request(method, path, body)
+
+
+async def _list(home: Path, *, as_json: bool) -> None:
+    answer = await _call(home, "GET", "/admin/deployments")
+    if as_json:
+        print_json(answer)
+        return
+    columns = ("name", "state", "replicas", "model", "engine", "aliases", "price in/out", "origin")
+    print_table(columns, [_row(found) for found in answer["data"]])
+
+
+def _state(found: dict[str, Any]) -> str:
+    """How a deployment fares; without a running server nobody knows, for nothing runs."""
+    state: str = found["state"]
+    return "not running" if state == "unknown" else state
+
+
+def _row(found: dict[str, Any]) -> tuple[object, ...]:
+    """A deployment as a row of the list."""
+    settings = parse_settings(found["settings"], DeploymentSettings)
+    ready = sum(replica["state"] == "ready" for replica in found["replicas"])
+    price = settings.price.wire()
+    return (
+        found["name"],
+        _state(found),
+        f"{ready}/{settings.replicas}",
+        settings.model,
+        settings.engine,
+        ", ".join(settings.aliases),
+        f"{price['input']}/{price['output']}" if settings.price.input or settings.price.output else "",
+        found["origin"],
+    )
+
+
+def _print_one(found: dict[str, Any]) -> None:
+    """Show a deployment as a list of its facts."""
+    facts: dict[str, Any] = {"name": found["name"], "state": _state(found), "origin": found["origin"]}
+    facts |= {name: value for name, value in found["settings"].items() if name != "name"}
+    facts |= {name: found.get(name) for name in ("context_length", "embedding_dimensions") if found.get(name)}
+    facts["features"] = ", ".join(found.get("features") or [])
+    print_table(("setting", "value"), list(facts.items()))
+    if found["replicas"]:
+        columns = ("id", "state", "pid", "restarts", "in_flight", "error")
+        print_table(columns, [[replica.get(column) for column in columns] for replica in found["replicas"]])

@@ -1,0 +1,121 @@
+"""The command line: which commands there are, and how their errors end."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+import freehold
+from freehold.cli.lazy import LazyCommand, LazyGroup, command_group
+from freehold.cli.output import ExitCode, error_body, exit_code, print_error
+from freehold.errors import FreeholdError
+
+COMMANDS: tuple[LazyCommand, ...] = (
+    LazyCommand("serve", "Start the service on this machine.", "freehold.cli.serve:app"),
+    LazyCommand("chat", "Talk with a deployment.", "freehold.cli.chat:app"),
+    LazyCommand("complete", "Let a deployment continue a text.", "freehold.cli.complete:app"),
+    LazyCommand("embed", "Turn texts into vectors.", "freehold.cli.embed:app"),
+    LazyCommand("pull", "Fetch a model into the catalog.", "freehold.cli.pull:app"),
+    LazyCommand("models", "List and delete the catalog's models.", "freehold.cli.models:app"),
+    LazyCommand("deployments", "List, create, scale and delete deployments.", "freehold.cli.deployments:app"),
+    LazyCommand("apply", "Make the deployments what a file says.", "freehold.cli.apply:app"),
+    LazyCommand("keys", "Create, list and revoke API keys.", "freehold.cli.keys:app"),
+    LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),
+    LazyCommand("version", "Print the version.", "freehold.cli.version:app"),
+)
+"""Name, summary and "module:attribute", in the order of the help."""
+
+_EPILOG = """Example: freehold serve
+
+\b
+Exit codes:
+  0    fine
+  1    failed
+  2    wrong usage or wrong input
+  3    the service is not running or not reachable
+  4    the credential was refused
+  130  interrupted
+
+\b
+Environment:
+  FREEHOLD_HOME     where all state is kept (default ~/.freehold)
+  FREEHOLD_URL      a server to talk to, instead of the one of the home
+  FREEHOLD_API_KEY  the key to call with, instead of the one in HOME/admin.key
+
+'freehold COMMAND --help' tells more about a command."""
+
+
+class Commands(LazyGroup):
+    """All commands of the program."""
+
+    lazy = COMMANDS
+
+
+app = command_group()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"freehold {freehold.__version__}")
+        raise typer.Exit
+
+
+@app.callback(cls=Commands, invoke_without_command=True, epilog=_EPILOG)
+def freehold_program(
+    ctx: typer.Context,
+    version: Annotated[  # noqa: ARG001  # the callback prints it
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Run your own Azure OpenAI Service: models, deployments, keys, one OpenAI-compatible API."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit status. No expected error leaves a traceback.
+
+    Args:
+        args: the arguments, without the program's name.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text stream has it
+    as_json = "--json" in args
+    try:
+        status = app(list(args), prog_name="freehold", standalone_mode=False)
+        sys.stdout.flush()
+    except FreeholdError as exc:
+        _show(error_body(exc), as_json=as_json)
+        return exit_code(exc)
+    except typer.TyperException as exc:
+        _show(_usage_body(exc), as_json=as_json)
+        return ExitCode.WRONG_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone: nothing more is to be said, nor flushed when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    return status if isinstance(status, int) else ExitCode.FINE
+
+
+def _usage_body(exc: typer.TyperException) -> dict[str, Any]:
+    """A wrong command line as an error object; the message ends with where to read on."""
+    context = getattr(exc, "ctx", None)
+    message = exc.format_message().strip()
+    if context is not None:
+        message += f" (see '{context.command_path} --help')"
+    return {"error": {"message": message, "type": "usage_error", "param": None, "code": "usage"}}
+
+
+def _show(body: dict[str, Any], *, as_json: bool) -> None:
+    """Print an error on stderr, as JSON or as a line."""
+    if as_json:
+        sys.stderr.write(json.dumps(body) + "\n")
+    else:
+        print_error(body["error"]["message"])
