@@ -262,6 +262,7 @@ class SourceUnavailable(CatalogError):
     """The source cannot be reached or lacks the file."""
 
     status = 502
+    type = "server_error"
     default_code = "source_unavailable"
 
 
