@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -83,7 +84,7 @@ async def _serve(home: Path, settings: Settings, announce: Callable[[Announcemen
                 await _started(server, serving)
                 log.info("serving", url=url, home=str(home))
                 announce(_announcement(app, url))
-                await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+                await _first(serving, stop)
                 await _drain(app, settings.server.drain_s)
             finally:
                 app.home.forget_server()
@@ -106,10 +107,15 @@ async def _drain(app: App, deadline_s: float) -> None:
     log.info("draining", running=len(app.flights), deadline_s=deadline_s)
     draining = asyncio.create_task(app.flights.drain(deadline_s))
     hurry = _on_signals()
-    await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    await _first(draining, hurry)
     if not draining.done():
         app.flights.abort_all()
     log.info("drained", cut_off=await draining)
+
+
+async def _first(*futures: "asyncio.Future[Any]") -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _on_signals() -> "asyncio.Future[None]":

@@ -41,10 +41,10 @@ def _choice(request: ChatRequest, index: int, deltas: list[Delta]) -> dict[str, 
     text = "".join(delta.text for delta in deltas)
     calls = _joined_calls(deltas)
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
-    finish = next((delta.finish_reason for delta in reversed(deltas) if delta.finish_reason), "stop")
+    finish: str = next((delta.finish_reason for delta in reversed(deltas) if delta.finish_reason), "stop")
     if calls and uses_functions(request):
         message["function_call"] = calls[0]["function"]
-        finish = "function_call" if finish == "tool_calls" else finish  # type: ignore[assignment]
+        finish = "function_call" if finish == "tool_calls" else finish
     elif calls:
         message["tool_calls"] = calls
     reasoning = "".join(delta.reasoning for delta in deltas)

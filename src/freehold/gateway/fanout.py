@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from freehold.types.generation import Delta, Event, Usage
 
@@ -31,20 +32,24 @@ async def merge(
                 queue.put_nowait((position, event))
 
     tasks = [asyncio.create_task(pump(i, stream)) for i, stream in enumerate(streams)]
+
+    def ended(position: int, _task: "asyncio.Task[None]") -> None:
+        queue.put_nowait((position, None))
+
     for i, task in enumerate(tasks):
-        task.add_done_callback(lambda _, position=i: queue.put_nowait((position, None)))
+        task.add_done_callback(partial(ended, i))
     usages: dict[int, Usage] = {}
     running = len(tasks)
     try:
         while running:
-            position, event = await queue.get()
-            if event is None:
+            position, item = await queue.get()
+            if item is None:
                 running -= 1
                 await tasks[position]
-            elif isinstance(event, Usage):
-                usages[position] = event
+            elif isinstance(item, Usage):
+                usages[position] = item
             else:
-                yield replace(event, choice=position * choices_per_stream + event.choice)
+                yield replace(item, choice=position * choices_per_stream + item.choice)
         yield _total([usages[i] for i in range(len(streams))], per_prompt)
     finally:
         for task in tasks:

@@ -1,0 +1,128 @@
+"""Bodies: what is JSON here and what is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freehold.api.body import decode, parse
+from freehold.errors import InvalidRequest, MalformedBody, UnknownParameter
+from freehold.types.chat import ChatRequest
+from freehold.types.completions import CompletionRequest
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"   ",
+        b"{",
+        b"[1]",
+        b'"text"',
+        b"null",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": "\xff"}',
+        b'{"a": "\\ud800"}',
+        b'{"a": 1} x',
+        b"{'a': 1}",
+        b'{"a": 1, "a": 2}',
+        b'{"b": {"a": 1, "a": 2}}',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_what_is_not_an_acceptable_object_is_refused(body: bytes) -> None:
+    """Broken, deep, doubtful or non-object JSON is a `MalformedBody`."""
+    with pytest.raises(MalformedBody):
+        decode(body)
+
+
+def test_the_duplicate_key_is_named() -> None:
+    """A key that stands twice is named, since decoders disagree on which one counts."""
+    with pytest.raises(MalformedBody, match="'temperature' stands twice"):
+        decode(b'{"temperature": 0, "temperature": 2}')
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
+    """No input makes the decoder raise anything but its own error."""
+    try:
+        value: object = decode(body)
+    except MalformedBody:
+        value = {}
+    assert isinstance(value, dict)
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "code"),
+    [
+        ({"foo": 1}, "foo", "unknown_parameter"),
+        ({"messages": None}, "messages", "invalid_type"),
+        ({"messages": []}, "messages", "invalid_value"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content", "invalid_type"),
+        ({"messages": [{"role": "user", "content": "x", "nmae": "y"}]}, "messages[0].nmae", "unknown_parameter"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0]", "invalid_value"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content", "missing_required_parameter"),
+        ({"temperature": "1"}, "temperature", "invalid_type"),
+        ({"temperature": 3}, "temperature", "invalid_value"),
+        ({"n": 0}, "n", "invalid_value"),
+        ({"n": True}, "n", "invalid_type"),
+        ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "invalid_value"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+        ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x", "invalid_value"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1", "invalid_value"),
+        ({"metadata": {"a": 1}}, "metadata.a", "invalid_type"),
+        ({"model": ""}, "model", "invalid_value"),
+        ({"response_format": {"type": "yaml"}}, "response_format", "invalid_value"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "invalid_value"),
+    ],
+)
+def test_a_wrong_parameter_is_named(change: dict[str, object], param: str, code: str) -> None:
+    """The error names the parameter by its path and says what kind of wrong it is."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse(ChatRequest, {**CHAT, **change})
+    assert (caught.value.param, caught.value.code) == (param, code)
+    assert param.split(".", maxsplit=1)[0] in caught.value.message
+
+
+def test_messages_read_like_openais() -> None:
+    """The wording follows OpenAI's where clients match on it."""
+    with pytest.raises(UnknownParameter, match=r"^Unknown parameter: 'foo'\.$"):
+        parse(ChatRequest, {**CHAT, "foo": 1})
+    with pytest.raises(InvalidRequest, match=r"^Missing required parameter: 'messages'\.$"):
+        parse(ChatRequest, {"model": "m"})
+    with pytest.raises(
+        InvalidRequest, match=r"^Invalid type for 'temperature': expected a decimal number, but got a string instead\.$"
+    ):
+        parse(ChatRequest, {**CHAT, "temperature": "warm"})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [
+        ("a", ["a"]),
+        (["a", "b"], ["a", "b"]),
+        ([1, 2], [[1, 2]]),
+        ([[1], [2, 3]], [[1], [2, 3]]),
+        (None, ["<|endoftext|>"]),
+    ],
+)
+def test_prompts_come_one_by_one(prompt: object, prompts: list[object]) -> None:
+    """A prompt may be a text, texts, tokens or lists of tokens."""
+    assert parse(CompletionRequest, {"model": "m", "prompt": prompt}).prompts == prompts
+
+
+@pytest.mark.parametrize("prompt", [[], [[]], [1, "a"], ["a", [1]], [-1], 3, {"a": 1}])
+def test_mixed_and_empty_prompts_are_refused(prompt: object) -> None:
+    """A list of both texts and tokens, or an empty one, is refused by the parameter's name."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse(CompletionRequest, {"model": "m", "prompt": prompt})
+    assert caught.value.param is not None
+    assert caught.value.param.startswith("prompt")

@@ -1,0 +1,88 @@
+"""The database file."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, MetaData, text
+from sqlalchemy.dialects import sqlite
+
+from freehold.errors import HomeError
+from freehold.store.database import Database
+from freehold.store.deployments import DeploymentRow, all_deployments, delete_deployment, put_deployment
+from freehold.store.migrate import HEAD, known_revisions
+from freehold.store.tables import metadata
+
+
+def test_head_is_the_newest_revision() -> None:
+    """The revision that the code expects is the newest migration there is."""
+    assert max(known_revisions()) == HEAD
+
+
+def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    """A migrated file has exactly the tables and columns of `tables.py`."""
+
+    async def scenario() -> MetaData:
+        database = await Database.open(tmp_path / "freehold.db")
+        found = MetaData()
+        async with database.read() as connection:
+            await connection.run_sync(found.reflect)
+        await database.close()
+        return found
+
+    found = asyncio.run(scenario())
+    made = {name: {str(c.name): str(c.type) for c in table.columns} for name, table in found.tables.items()}
+    del made["alembic_version"]
+    wanted = {name: {str(c.name): _sqlite_type(c) for c in table.columns} for name, table in metadata.tables.items()}
+    assert made == wanted
+
+
+def _sqlite_type(column: Column[object]) -> str:
+    """How SQLite shows the column's type."""
+    return column.type.compile(sqlite.dialect())
+
+
+def test_every_commit_is_synced(tmp_path: Path) -> None:
+    """Connections use the write-ahead log with `synchronous=FULL` (2)."""
+
+    async def scenario() -> tuple[object, object]:
+        database = await Database.open(tmp_path / "freehold.db")
+        async with database.read() as connection:
+            mode = (await connection.execute(text("PRAGMA journal_mode"))).scalar()
+            synchronous = (await connection.execute(text("PRAGMA synchronous"))).scalar()
+        await database.close()
+        return mode, synchronous
+
+    assert asyncio.run(scenario()) == ("wal", 2)
+
+
+def test_a_newer_home_is_refused(tmp_path: Path) -> None:
+    """A file of an unknown, newer revision is left alone and told."""
+
+    async def scenario() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        async with database.write() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await database.close()
+        with pytest.raises(HomeError, match="newer Freehold"):
+            await Database.open(tmp_path / "freehold.db")
+
+    asyncio.run(scenario())
+
+
+def test_writers_take_turns(tmp_path: Path) -> None:
+    """Many writers at once all succeed, and a replaced row keeps its place."""
+
+    async def scenario() -> list[DeploymentRow]:
+        database = await Database.open(tmp_path / "freehold.db")
+        rows = [DeploymentRow(f"d{i:02}", "api", {"n": i}, created_at=i) for i in range(30)]
+        await asyncio.gather(*(put_deployment(database, row) for row in rows))
+        await put_deployment(database, DeploymentRow("d00", "api", {"n": 100}, created_at=0))
+        await delete_deployment(database, "d29")
+        found = await all_deployments(database)
+        await database.close()
+        return found
+
+    found = asyncio.run(scenario())
+    assert [row.name for row in found] == [f"d{i:02}" for i in range(29)]
+    assert found[0].settings == {"n": 100}
