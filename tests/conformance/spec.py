@@ -204,6 +204,10 @@ class AzureSpec(Document):
     """Azure's description of its inference API; paths begin with `/deployments/{deployment-id}`."""
 
     file = "azure-2024-10-21.yaml"
+    corrections = (
+        ("components/schemas/errorBase/properties/code", "a model's own error is passed on in OpenAI's form"),
+        ("components/schemas/error/properties/param", "likewise"),
+    )
 
 
 def _decoded(source: bytes, cache: Path) -> dict[str, Any]:
