@@ -11,6 +11,9 @@ LONG_FUNCTIONS: dict[str, str] = {}
 
 CATCH_ALL: dict[str, str] = {
     "freehold.api.operation:Operation.__call__": "the HTTP server's error handler: logged in full, told as a 500",
+    "freehold.api.edge:Edge.__call__": "likewise, for what is not an operation: logged in full, told as a 500",
+    "freehold.serving.replica:Replica._attempt": "a replica's loop: logged in full, then started again with back-off",
+    "freehold.serving.replica:Replica._close": "the end of that loop: logged; the engine itself is gone already",
 }
 """`module:function` → which edge of the process it is, and what it does about an unexpected error."""
 

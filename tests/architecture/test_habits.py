@@ -5,34 +5,13 @@ import re
 from collections.abc import Iterator
 
 from tests.architecture.allowances import CATCH_ALL, HEAVY, HEAVY_HOMES, PRINTING
-from tests.architecture.tree import ROOT, SOURCE, TESTS, Function, Module, dotted, imports, modules
-
-BROAD = {"Exception", "BaseException", "builtins.Exception", "builtins.BaseException"}
-
-
-def _catch_alls(module: Module) -> Iterator[tuple[str, ast.AST]]:
-    """Where a module swallows every error, by function; a handler that ends in a bare `raise` swallows nothing."""
-    inside = {id(node): name for name, function in module.functions() for node in ast.walk(function)}
-    for node in ast.walk(module.tree):
-        where = f"{module.name}:{inside.get(id(node), '')}"
-        if isinstance(node, ast.ExceptHandler):
-            last = node.body[-1]
-            if _is_broad(node.type) and not (isinstance(last, ast.Raise) and last.exc is None):
-                yield where, node
-        elif isinstance(node, ast.Call) and dotted(node.func).endswith("suppress") and any(map(_is_broad, node.args)):
-            yield where, node
-
-
-def _is_broad(caught: ast.expr | None) -> bool:
-    if caught is None:
-        return True
-    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
-    return any(dotted(kind) in BROAD for kind in kinds)
+from tests.architecture.rules import catch_alls
+from tests.architecture.tree import ROOT, SOURCE, TESTS, Function, dotted, imports, modules
 
 
 def test_errors_are_caught_whole_only_at_process_edges() -> None:
     """`except Exception` stands only where an allowance names the edge, and no allowance is left over."""
-    found = {where: module.at(node) for module in modules(SOURCE) for where, node in _catch_alls(module)}
+    found = {where: module.at(node) for module in modules(SOURCE) for where, node in catch_alls(module)}
     assert {where: at for where, at in found.items() if where not in CATCH_ALL} == {}
     assert set(CATCH_ALL) - set(found) == set()
 
