@@ -6,7 +6,6 @@ engines. So there is one API and one implementation, with or without a running s
 """
 
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from freehold.cli.lazy import load
 from freehold.cli.output import ErrorAnswer, ServiceUnreachable
 from freehold.config import Settings, key_from_environment, url_from_environment
 from freehold.errors import EngineFailed, HomeError, Unauthenticated
+from freehold.store.home import Home
 
 _CONNECT_TIMEOUT_S = 5.0
 _ANSWER_TIMEOUT_S = 120.0
@@ -201,22 +201,10 @@ async def _running(home: Path) -> Target | None:
         if key is None:
             raise Unauthenticated("FREEHOLD_URL is set but FREEHOLD_API_KEY is not; set it to a key of that server")
         return Target(url.rstrip("/").removesuffix("/v1"), key)
-    url = server_url(home)
-    if url is None or not await is_alive(url):
+    server = Home(home).server()
+    if server is None or not await is_alive(server.url):
         return None
-    return Target(url, key_from_environment() or admin_key(home))
-
-
-def server_url(home: Path) -> str | None:
-    """The address that the server running on a home wrote down; None if its process is gone."""
-    try:
-        written = json.loads((home / "run" / "server.json").read_text(encoding="utf-8"))
-        os.kill(int(written["pid"]), 0)
-        return str(written["url"])
-    except PermissionError:
-        return str(written["url"])  # somebody else's process, but a living one
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return Target(server.url, key_from_environment() or admin_key(home))
 
 
 async def is_alive(url: str) -> bool:
@@ -235,9 +223,10 @@ def admin_key(home: Path) -> str:
     Raises:
         HomeError: it cannot be read.
     """
+    path = Home(home).admin_key
     try:
-        return (home / "admin.key").read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise HomeError(
-            f"the administrator's key in {home / 'admin.key'} cannot be read ({exc.strerror}); set FREEHOLD_API_KEY"
+            f"the administrator's key in {path} cannot be read ({exc.strerror}); set FREEHOLD_API_KEY"
         ) from exc

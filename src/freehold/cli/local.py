@@ -12,6 +12,7 @@ import uvicorn
 
 from freehold.app import open_app
 from freehold.config import Settings
+from freehold.server import configure_logging
 
 
 class _PrivateServer(uvicorn.Server):
@@ -40,6 +41,7 @@ async def serve_here(home: Path, settings: Settings) -> AsyncIterator[tuple[Path
     Raises:
         HomeError: another process serves from this home, or it cannot be used.
     """
+    configure_logging("error")
     async with open_app(home, settings, engines=False) as app:
         with tempfile.TemporaryDirectory(prefix="freehold-") as folder:  # mode 0700
             socket = Path(folder) / "api.sock"

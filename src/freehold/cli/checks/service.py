@@ -1,0 +1,47 @@
+"""Checks of the running server, or of the room for one: address, health, deployments."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from freehold.cli.checks.result import Finding, fail, ok, warn
+from freehold.cli.control import Control, is_alive
+from freehold.store.home import Home
+
+
+async def check_address(root: Path, host: str, port: int) -> Finding:
+    """The server of this home answers, or its address is free."""
+    server = Home(root).server()
+    if server is not None:
+        if await is_alive(server.url):
+            return ok("server", f"runs on {server.url}, process {server.pid}")
+        return fail("server", f"process {server.pid} does not answer on {server.url}", f"kill {server.pid}; freehold serve")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            found = f"not running; {host}:{port} cannot be listened on: {exc.strerror}"
+            return fail("server", found, "stop what uses the port, or: freehold serve --port N")
+    return ok("server", f"not running; {host}:{port} is free")
+
+
+async def check_deployments(control: Control) -> list[Finding]:
+    """What the running server says of its deployments."""
+    answer = await control.request("GET", "/admin/deployments")
+    return [_deployment(found) for found in answer["data"]]
+
+
+def _deployment(found: dict[str, Any]) -> Finding:
+    check = f"deployment {found['name']}"
+    errors = [replica["error"] for replica in found["replicas"] if replica["error"]]
+    ready = sum(replica["state"] == "ready" for replica in found["replicas"])
+    state = f"{found['state']}, {ready} of {len(found['replicas'])} replicas ready"
+    if found["state"] == "unknown":
+        return ok(check, "not running")
+    if errors and not ready:
+        return fail(check, f"{state}: {errors[-1]}", f"mend its settings: freehold deployments show {found['name']}")
+    if errors:
+        return warn(check, f"{state}: {errors[-1]}", "read the server's log")
+    return ok(check, state)

@@ -1,0 +1,128 @@
+"""The program as its users run it: processes of `python -m freehold` on a home of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ARGV = (sys.executable, "-m", "freehold")
+
+ECHO_CONFIG = """
+[server]
+port = 0
+starter = false
+
+[[deployment]]
+name = "echo"
+engine = "echo"
+model = "echo"
+aliases = ["chat"]
+
+[[deployment]]
+name = "embed"
+engine = "echo"
+model = "echo"
+task = "embeddings"
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """`freehold` on one home, in an environment with nothing of Freehold's but what `env` says."""
+
+    home: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def with_env(self, **env: str) -> "Program":
+        """The same with more in its environment."""
+        return Program(self.home, {**self.env, **env})
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the process gets."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
+        return {**inherited, "FREEHOLD_HOME": str(self.home), **self.env}
+
+    def run(self, *args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run one command to its end."""
+        return subprocess.run(
+            [*ARGV, *args], input=stdin, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def fine(self, *args: str, stdin: str = "") -> str:
+        """What a command prints on stdout; it must succeed without a traceback."""
+        done = self.run(*args, stdin=stdin)
+        assert done.returncode == 0, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    def json(self, *args: str) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self.fine(*args, "--json"))
+
+    def refused(self, exit_code: int, *args: str, stdin: str = "") -> str:
+        """The one line on stderr of a command that must fail with that exit code."""
+        done = self.run(*args, stdin=stdin)
+        assert done.returncode == exit_code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        lines = done.stderr.splitlines()
+        assert lines[-1].startswith("error: "), done.stderr
+        assert "Traceback" not in done.stderr
+        return lines[-1]
+
+    @contextmanager
+    def serving(self, *args: str) -> Iterator["Server"]:
+        """A running server; interrupted at the end if it still runs."""
+        log = self.home.with_suffix(".log")
+        with log.open("ab") as errors:
+            process = subprocess.Popen(
+                [*ARGV, "serve", *args],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        try:
+            yield Server(process, log, _announced(process, log))
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=60)
+            if process.stdout:
+                process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that has said where it is."""
+
+    process: "subprocess.Popen[str]"
+    log: Path
+    announced: str
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.announced.split()[4]
+
+    def interrupt(self) -> int:
+        """End it as Ctrl-C does; its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=60)
+
+
+def _announced(process: "subprocess.Popen[str]", log: Path) -> str:
+    """What a server prints when it is ready."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("Stop it"):
+            return "".join(lines)
+    raise AssertionError(f"the server ended with {process.wait()}:\n{''.join(lines)}{log.read_text()[-3000:]}")

@@ -1,0 +1,62 @@
+"""`freehold deployments`, without a running server."""
+
+import pytest
+
+from tests.cli.program import Program
+
+pytestmark = pytest.mark.slow
+
+
+def _names(program: Program) -> set[str]:
+    return {found["name"] for found in program.json("deployments")["data"]}
+
+
+def test_a_deployment_is_created_listed_scaled_and_deleted(program: Program) -> None:
+    """The commands change what the list shows, with the settings that were given."""
+    options = ["--alias", "gpt-4o", "--parallel", "3", "--price-input", "0.15", "--start", "on_demand"]
+    program.fine("deployments", "create", "echo", "--engine", "echo", "--model", "echo", *options)
+    found = program.json("deployments", "show", "echo")
+    assert found["settings"]["aliases"] == ["gpt-4o"]
+    assert found["settings"]["parallel"] == 3
+    assert found["settings"]["price"]["input"] == "0.15"
+    program.fine("deployments", "scale", "echo", "2")
+    table = program.fine("deployments", "list")
+    row = next(line for line in table.splitlines() if line.startswith("echo "))
+    assert "0/2" in row
+    assert "gpt-4o" in row
+    program.fine("deployments", "delete", "echo", "--yes")
+    assert "echo" not in _names(program)
+
+
+def test_a_taken_name_is_wrong_input(program: Program) -> None:
+    """Creating a deployment that exists ends with 2 and changes nothing."""
+    create = ["deployments", "create", "echo", "--engine", "echo", "--model", "echo"]
+    program.fine(*create)
+    assert "exists already" in program.refused(2, *create, "--parallel", "2")
+    assert "parallel" not in program.json("deployments", "show", "echo")["settings"]
+
+
+def test_an_unknown_deployment_is_wrong_input(program: Program) -> None:
+    """Scaling or deleting what does not exist ends with 2."""
+    program.refused(2, "deployments", "scale", "ghost", "2")
+    program.refused(2, "deployments", "delete", "ghost", "--yes")
+
+
+def test_an_unknown_engine_option_is_named(program: Program) -> None:
+    """An option that the engine does not have ends with 2 and the option's name."""
+    line = program.refused(
+        2, "deployments", "create", "e", "--engine", "echo", "--model", "echo", "-o", "turbo_mode=true"
+    )
+    assert "options.turbo_mode" in line
+
+
+def test_a_value_out_of_range_is_named(program: Program) -> None:
+    """A setting with a wrong value ends with 2 and the setting's name."""
+    line = program.refused(2, "deployments", "create", "e", "--model", "echo", "--parallel", "0")
+    assert "parallel" in line
+
+
+def test_deleting_asks_and_without_a_terminal_wants_yes(program: Program) -> None:
+    """Without --yes and without anybody to ask, nothing is deleted."""
+    assert "--yes" in program.refused(2, "deployments", "delete", "chat")
+    assert "chat" in _names(program)
