@@ -1,0 +1,47 @@
+"""How long to wait before an engine that failed is started again."""
+
+import random
+
+from freehold.config import SupervisorSettings
+
+_ATTEMPTS = 3
+"""So many starts in a row that never became ready count as a fault that time does not mend."""
+
+
+class Backoff:
+    """Exponential delays with jitter, for one replica.
+
+    Args:
+        limits: the first and the longest delay. A replica that was ready for the longest delay begins anew.
+    """
+
+    def __init__(self, limits: SupervisorSettings) -> None:
+        self._limits = limits
+        self._failures = 0
+        self._failed_starts = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the fault seems to be one that time does not mend."""
+        return self._failed_starts >= _ATTEMPTS
+
+    def after_failure(self, *, ready_s: float | None, permanent: bool) -> float:
+        """The next delay in seconds.
+
+        Args:
+            ready_s: how long the replica was ready before it failed; None if it never was.
+            permanent: whether the fault is known to be one that time does not mend.
+        """
+        if ready_s is not None and ready_s >= self._limits.backoff_max_s:
+            self._failures = 0
+        self._failures += 1
+        if ready_s is not None:
+            self._failed_starts = 0
+        else:
+            self._failed_starts = _ATTEMPTS if permanent else self._failed_starts + 1
+        longest = self._limits.backoff_max_s
+        if self.hopeless:
+            return longest
+        exponent = min(self._failures - 1, 32)
+        delay: float = min(longest, self._limits.backoff_initial_s * 2**exponent)
+        return delay * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load; guards no secret

@@ -1,0 +1,386 @@
+"""The life of one replica: prepare, start, serve, and again after a failure, until it is retired.
+
+One task lives it. Knows its own engine only; how many replicas there are to be, and which one takes a request,
+is `freehold.serving.replica_set`'s business.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Never
+
+import structlog
+
+from freehold.config import SupervisorSettings
+from freehold.engines.base import Connection, Engine
+from freehold.errors import (
+    ConfigError,
+    DigestMismatch,
+    EngineFailed,
+    EngineTimeout,
+    EngineUnavailable,
+    FreeholdError,
+    InternalError,
+    UnknownModel,
+    UnsafePath,
+    UnsupportedModelFormat,
+)
+from freehold.serving.backoff import Backoff
+from freehold.serving.preparation import Preparation
+from freehold.serving.process import EngineProcess
+from freehold.serving.status import Lease, ReplicaStatus
+from freehold.types.deployment import ReplicaState
+from freehold.types.engine import Traits
+
+_PERMANENT = (ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedModelFormat)
+_SUSPICIOUS = (EngineFailed, EngineTimeout, EngineUnavailable)
+_FIRST_POLL_S = 0.02
+_SLOWEST_POLL_S = 0.25
+_TERMINATE_SHARE = 0.7
+"""The part of `stop_timeout_s` in which an engine may end by itself; the rest is for killing it."""
+_CLOSE_TIMEOUT_S = 2.0
+
+
+class Replica:
+    """One replica, alive from its making until `ended`.
+
+    Args:
+        replica_id: unique in this run.
+        deployment: the deployment's name, for the log.
+        preparation: makes the engine's specification.
+        find_engine: gives an engine by its name.
+        socket: where the engine is to listen.
+        limits: times and intervals.
+        on_change: called after every change of its state or of what it can take.
+
+    Attributes:
+        state: where it is in its life.
+        traits: what the engine turned out to be; without a feature until it was ready.
+        connection: the way to the running engine; None while there is none that could take a request.
+        suspect: whether a request broke off on it and the probe which that caused is yet to succeed.
+        in_flight: requests that it works on.
+        retry_at: the loop's time of the next attempt, while backing off.
+        reason: what went wrong last, fit for callers; the status's `error` says more.
+    """
+
+    def __init__(
+        self,
+        replica_id: str,
+        deployment: str,
+        preparation: Preparation,
+        find_engine: Callable[[str], Engine],
+        socket: Path,
+        limits: SupervisorSettings,
+        on_change: Callable[["Replica"], None],
+    ) -> None:
+        self.id = replica_id
+        self.state = ReplicaState.STARTING
+        self.traits = Traits(features=frozenset())
+        self.connection: Connection | None = None
+        self.suspect = False
+        self.in_flight = 0
+        self.retry_at = 0.0
+        self.reason: str | None = None
+        self.retiring = False
+        self.ended = asyncio.Event()
+        self._log = structlog.get_logger().bind(deployment=deployment, replica=replica_id)
+        self._preparation = preparation
+        self._find_engine = find_engine
+        self._socket = socket
+        self._limits = limits
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._backoff = Backoff(limits)
+        self._probe_now = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
+        self._process: EngineProcess | None = None
+        self._to_close: Connection | None = None
+        self._tail: tuple[str, ...] = ()
+        self._error: str | None = None
+        self._progress: str | None = None
+        self._starts = 0
+        self._started_at: float | None = None
+        self._ready_since: float | None = None
+        self._retirement: asyncio.Task[None] | None = None
+        self._life = asyncio.create_task(self._live(), name=f"replica {replica_id}")
+        self._life.add_done_callback(self._end)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take a request now."""
+        return self.connection is not None and not self.retiring
+
+    @property
+    def doubt(self) -> int:
+        """0 for one that answered its last probe, more for one to be chosen only where there is no better."""
+        return 2 if self.state is ReplicaState.UNHEALTHY else int(self.suspect)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether its last failure seems to be one that time does not mend."""
+        return self._backoff.hopeless
+
+    def status(self) -> ReplicaStatus:
+        """What there is to see of it now."""
+        return ReplicaStatus(
+            id=self.id,
+            state=self.state,
+            pid=self._process.pid if self._process is not None else None,
+            restarts=max(0, self._starts - 1),
+            error=self._error,
+            progress=self._progress,
+            in_flight=self.in_flight,
+            started_at=self._started_at,
+        )
+
+    def lend(self) -> Lease:
+        """Count a request in.
+
+        Raises:
+            EngineUnavailable: it is not usable.
+        """
+        if self.connection is None or self.retiring:
+            raise EngineUnavailable("The replica cannot take requests.")
+        self.in_flight += 1
+        self._free.clear()
+        return Lease(self.id, self.connection, self.traits, self._suspect_of)
+
+    def release(self) -> None:
+        """Count a request out."""
+        self.in_flight -= 1
+        if self.in_flight == 0:
+            self._free.set()
+
+    def _suspect_of(self, connection: Connection, error: BaseException) -> None:
+        """Hear of a request's failure on that connection; probe at once where the engine may be at fault."""
+        if connection is self.connection and isinstance(error, _SUSPICIOUS):
+            self.suspect = self.suspect or not isinstance(error, EngineTimeout)
+            self._probe_now.set()
+
+    def retire(self, drain_s: float) -> None:
+        """Take no more requests, let the running ones finish for at most `drain_s`, then end.
+
+        Called again with 0, it ends at once; otherwise the first time counts.
+        """
+        if drain_s <= 0 or not self.usable:
+            self._free.set()
+        if self._retirement is None and not self.ended.is_set():
+            self._log.info("replica_draining", in_flight=self.in_flight)
+            self._enter(ReplicaState.DRAINING)
+            self.retiring = True
+            self._retirement = asyncio.create_task(self._retire(drain_s), name=f"retire {self.id}")
+
+    async def _retire(self, drain_s: float) -> None:
+        """Wait for the running requests or for the engine's own end, then end the life."""
+        free = asyncio.create_task(self._free.wait())
+        await asyncio.wait({free, self._life}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+        free.cancel()
+        self._life.cancel()
+        await asyncio.wait({free, self._life})
+
+    async def _live(self) -> None:
+        """Serve, and again after each failure, until retired."""
+        while not self.retiring:
+            error = await self._attempt()
+            if not self.retiring:
+                await self._back_off(error)
+
+    def _end(self, life: "asyncio.Task[None]") -> None:
+        """Note that the life is over, even if it never began."""
+        defect = None if life.cancelled() else life.exception()
+        if defect is not None:
+            self._log.error("replica_defect", exc_info=defect)
+        self._enter(ReplicaState.STOPPED)
+        self.retiring = True
+        self._log.info("replica_stopped", restarts=max(0, self._starts - 1))
+        self.ended.set()
+
+    async def _back_off(self, error: FreeholdError) -> None:
+        """Say what went wrong and wait before the next attempt."""
+        ready_s = None if self._ready_since is None else self._loop.time() - self._ready_since
+        delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=isinstance(error, _PERMANENT))
+        self.reason = error.message
+        self._error = "\n".join((error.message, *self._tail))
+        self.retry_at = self._loop.time() + delay_s
+        self._log.warning("replica_restarting", error=error.message, delay_s=round(delay_s, 3), starts=self._starts)
+        self._enter(ReplicaState.BACKING_OFF)
+        await asyncio.sleep(delay_s)
+
+    async def _attempt(self) -> FreeholdError:
+        """Serve until something goes wrong; returns what."""
+        self._ready_since = None
+        self._tail = ()
+        try:
+            await self._serve()
+        except FreeholdError as exc:
+            return exc
+        except OSError as exc:
+            return EngineFailed(f"the system refused what the replica needs: {exc.strerror or type(exc).__name__}")
+        # The edge of a life: a defect in an engine or in the preparation is logged in full, shown without its
+        # text, and followed by the next attempt like any other failure.
+        except Exception as exc:  # noqa: BLE001
+            self._log.exception("replica_defect")
+            return InternalError(f"an internal error ({type(exc).__name__}); the log has its details")
+        finally:
+            self.suspect = False
+            self._progress = None
+            self._started_at = None
+
+    async def _serve(self) -> Never:
+        """Prepare, start and serve. Ends only by an error, or cancelled; the engine is gone then."""
+        self._enter(ReplicaState.STARTING)
+        spec = await self._preparation.spec(self._fetching)
+        engine = self._find_engine(spec.settings.engine)
+        engine.validate(spec.settings)
+        launch = engine.launch(spec, self._socket)
+        connection = self._to_close = engine.connect(spec, self._socket)
+        try:
+            self._starts += 1
+            self._started_at = time.time()
+            self._log.info("replica_starting", engine=spec.settings.engine, attempt=self._starts)
+            self._progress = None
+            self._enter(ReplicaState.STARTING)
+            if launch is None:
+                await self._open_and_watch(connection, local=False)
+            self._socket.unlink(missing_ok=True)
+            self._process = await EngineProcess.start(launch, self._log)
+            await self._run(self._process, connection)
+        finally:
+            self._process = None
+            self._socket.unlink(missing_ok=True)
+            await self._close()
+
+    async def _run(self, process: EngineProcess, connection: Connection) -> Never:
+        """Serve for as long as the process runs. Ends only by an error, or cancelled; the process is gone then."""
+        work = asyncio.create_task(self._open_and_watch(connection, local=True), name=f"watch {self.id}")
+        began = self._loop.time()
+        try:
+            ends: set[asyncio.Future[Any]] = {work, process.exited}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            self.connection = None
+            if not process.exited.done():
+                work.result()  # raises; it ends no other way
+            await process.read_rest()
+            raise EngineFailed(process.describe_exit())
+        except asyncio.CancelledError:
+            await _cancel(work)
+            await self._close()  # an engine that is asked to end waits for its open connections
+            await process.terminate(self._limits.stop_timeout_s * _TERMINATE_SHARE)
+            raise
+        finally:
+            if not await process.kill():
+                self._log.error("engine_unkillable", pid=process.pid)
+            self._tail = tuple(process.tail)
+            self._log.info(
+                "replica_exited",
+                pid=process.pid,
+                code=process.exited.result() if process.exited.done() else None,
+                seconds=round(self._loop.time() - began, 3),
+            )
+            await _cancel(work)
+
+    async def _open_and_watch(self, connection: Connection, *, local: bool) -> Never:
+        """Wait until the engine is ready, then probe it. A `local` one ends with an error when it is hung."""
+        began = self._loop.time()
+        self.traits = await self._open(connection, local=local)
+        self.connection = connection
+        self._ready_since = self._loop.time()
+        self._progress = self._error = self.reason = None
+        self._log.info("replica_ready", seconds=round(self._ready_since - began, 3), starts=self._starts)
+        self._enter(ReplicaState.READY)
+        try:
+            await self._watch(connection, local=local)
+        finally:
+            self.connection = None
+
+    async def _open(self, connection: Connection, *, local: bool) -> Traits:
+        """Ask the engine what it is until it knows."""
+        pause_s = _FIRST_POLL_S
+        try:
+            async with asyncio.timeout(self._limits.start_timeout_s):
+                while True:
+                    try:
+                        return await connection.open()
+                    except EngineUnavailable as exc:
+                        self._progress = exc.message
+                    await asyncio.sleep(pause_s)
+                    slowest = _SLOWEST_POLL_S if local else self._limits.probe_interval_s
+                    pause_s = min(pause_s * 1.5, slowest)
+        except TimeoutError as exc:
+            raise EngineFailed(f"the engine was not ready after {self._limits.start_timeout_s:g} s") from exc
+
+    async def _watch(self, connection: Connection, *, local: bool) -> Never:
+        """Probe the engine; one that answers no probe for `probe_timeout_s` is unhealthy.
+
+        It takes two probes to say so: the time may have passed because this process, not the engine, stood still.
+        """
+        interval_s, patience_s = self._limits.probe_interval_s, self._limits.probe_timeout_s
+        answered, misses = self._loop.time(), 0
+        while True:
+            if misses != 1 or self._loop.time() - answered < patience_s:
+                await self._pause(interval_s)
+            left_s = answered + patience_s - self._loop.time()
+            try:
+                async with asyncio.timeout(max(left_s, interval_s)):
+                    await connection.check()
+            except (FreeholdError, TimeoutError):
+                misses += 1
+            else:
+                answered, misses = self._loop.time(), 0
+                self._vindicate()
+                continue
+            silent_s = self._loop.time() - answered
+            if silent_s >= patience_s and misses >= 2 and self.state is not ReplicaState.UNHEALTHY:
+                self._log.warning("replica_unhealthy", silent_s=round(silent_s, 3), probes=misses)
+                self._enter(ReplicaState.UNHEALTHY)
+                if local:
+                    raise EngineFailed(f"the engine answered no health check for {silent_s:.0f} s")
+
+    def _vindicate(self) -> None:
+        """Take note of a probe that succeeded, unless a suspicion came up while it ran."""
+        self._enter(ReplicaState.READY)
+        if self.suspect and not self._probe_now.is_set():
+            self.suspect = False
+            self._on_change(self)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep between two probes; a suspicion ends it early."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._probe_now.wait()
+        self._probe_now.clear()
+
+    def _fetching(self, text: str) -> None:
+        """Hear how far the preparation is."""
+        self._progress = text
+        if self.state is ReplicaState.STARTING:
+            self._enter(ReplicaState.FETCHING)
+
+    async def _close(self) -> None:
+        """Close the connection, if that was not done yet."""
+        connection, self._to_close = self._to_close, None
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await connection.close()
+        # The engine is gone already: that its connection cannot be closed in good order is only worth a line.
+        except Exception:  # noqa: BLE001
+            self._log.exception("connection_close_failed")
+
+    def _enter(self, state: ReplicaState) -> None:
+        """Change the state; a retiring replica stays as it is until it stops."""
+        if state is not self.state and (not self.retiring or state is ReplicaState.STOPPED):
+            self.state = state
+            self._on_change(self)
+
+
+async def _cancel(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task and wait until it is over; its error, if any, was dealt with."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

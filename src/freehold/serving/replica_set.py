@@ -1,0 +1,392 @@
+"""The replicas of one deployment: as many as are wanted, of the settings that are wanted, and who gets which.
+
+Knows nothing of how a replica lives; that is `freehold.serving.replica`'s business.
+"""
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from freehold.config import SupervisorSettings
+from freehold.engines.base import Engine
+from freehold.errors import DeploymentNotFound, EngineUnavailable
+from freehold.serving.preparation import Preparation, Prepare
+from freehold.serving.replica import Replica
+from freehold.serving.sockets import SocketFolder
+from freehold.serving.status import DeploymentStatus, Lease, ReplicaStatus
+from freehold.types.deployment import DeploymentSettings, ReplicaState
+from freehold.types.engine import Feature, Traits
+
+_NOT_THE_ENGINES = frozenset(
+    {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults"}
+)
+"""Settings that a running engine does not see."""
+
+_ON_THE_WAY = (ReplicaState.STARTING, ReplicaState.FETCHING)
+_BEST_FIRST = (
+    ReplicaState.READY,
+    ReplicaState.STARTING,
+    ReplicaState.FETCHING,
+    ReplicaState.UNHEALTHY,
+    ReplicaState.BACKING_OFF,
+)
+_RETRY_STARTING_S = 2.0
+_RETRY_FETCHING_S = 10.0
+_RETRY_STOPPED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all replica sets of a supervisor share.
+
+    Args:
+        limits: times and intervals.
+        sockets: where the engines listen.
+        prepare: makes the specification of an engine.
+        find_engine: gives an engine by its name.
+        drain_s: how long running requests may go on when their replica is taken away.
+        new_replica_id: the next replica's id, from the deployment's name.
+        on_change: told of every change of a replica's state.
+    """
+
+    limits: SupervisorSettings
+    sockets: SocketFolder
+    prepare: Prepare
+    find_engine: Callable[[str], Engine]
+    drain_s: float
+    new_replica_id: Callable[[str], str]
+    on_change: Callable[[str, ReplicaStatus], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request wants of a replica.
+
+    Args:
+        needs: features; a replica that has them goes first.
+        avoid: ids of replicas that are out of the question.
+        affinity: equal texts get the same replica where several are equally busy, for its prompt cache.
+    """
+
+    needs: frozenset[Feature] = frozenset()
+    avoid: frozenset[str] = frozenset()
+    affinity: str | None = None
+
+
+ANY = Wish()
+
+
+class ReplicaSet:
+    """The replicas of one deployment. `configure` says what is wanted; a task brings it about.
+
+    Args:
+        settings: the deployment's.
+        shared: what all sets share.
+    """
+
+    def __init__(self, settings: DeploymentSettings, shared: Surroundings) -> None:
+        self.settings = settings
+        self.traits: Traits | None = None
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._preparation = Preparation(shared.prepare, settings)
+        self._current: list[Replica] = []
+        self._outdated: list[Replica] = []
+        self._leaving: list[Replica] = []
+        self._loaded = settings.start == "eager"
+        self._loading = False
+        self._closed = False
+        self._removed = False
+        self._last_used = self._loop.time()
+        self._turn = 0
+        self._turns: dict[str, int] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._changed = asyncio.Event()
+        self._step()
+        self._task = asyncio.create_task(self._reconcile(), name=f"deployment {settings.name}")
+        self._task.add_done_callback(self._note_end)
+
+    def configure(self, settings: DeploymentSettings) -> None:
+        """Take new settings; those that the engine sees lead to new replicas, which replace the old ones."""
+        before, self.settings = self.settings, settings
+        if settings == before:
+            return
+        if _of_engine(settings) != _of_engine(before):
+            self._preparation = Preparation(self._shared.prepare, settings)
+            self._outdated += self._current
+            self._current = []
+            if not any(replica.usable for replica in self._outdated):
+                self.traits = None
+        if settings.start == "eager" and before.start != "eager":
+            self._loaded = True
+        self._touch()
+        self._step()
+        self._changed.set()
+        self._announce()
+
+    def status(self) -> DeploymentStatus:
+        """What there is to see now."""
+        replicas = (*self._current, *self._outdated, *self._leaving)
+        return DeploymentStatus(
+            name=self.settings.name,
+            state=self._state(),
+            replicas=tuple(replica.status() for replica in replicas),
+            traits=self.traits,
+        )
+
+    def _state(self) -> str:
+        if self._closed or self.settings.replicas == 0:
+            return ReplicaState.STOPPED.value
+        if not self._loaded:
+            return ReplicaState.UNLOADED.value
+        states = {replica.state for replica in self._serving()}
+        best = (state for state in _BEST_FIRST if state in states)
+        return next(best, ReplicaState.STARTING).value
+
+    async def lease(self, wish: Wish, patience_s: float) -> tuple[Replica, Lease]:
+        """Lend a replica; whoever gets it calls its `release`.
+
+        Where nothing is loaded, load it and wait for at most `start_timeout_s`; where a replica is about to be
+        ready, or a suspicion about the only one about to be settled, wait for at most `patience_s`.
+
+        Raises:
+            EngineUnavailable: none can take the request; says why, and when to try again.
+            DeploymentNotFound: it was removed meanwhile.
+        """
+        replica = self._pick(wish)
+        if replica is None or replica.suspect:
+            replica = await self._await_replica(wish, patience_s)
+        lease = replica.lend()
+        self._touch()
+        self._turn += 1
+        self._turns[replica.id] = self._turn
+        return replica, lease
+
+    def give_back(self, replica: Replica) -> None:
+        """Take a lent replica back."""
+        replica.release()
+        self._touch()
+        if replica.in_flight == 0 and self.settings.idle_unload_s is not None:
+            self._changed.set()
+
+    async def known_traits(self, patience_s: float) -> Traits:
+        """The traits; waits, as `lease` does, where no replica was ever ready."""
+        if self.traits is not None:
+            return self.traits
+        return (await self._await_replica(ANY, patience_s)).traits
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Wait until a replica is ready; loads nothing.
+
+        Raises:
+            EngineUnavailable: none is after that time, or none ever will be by itself.
+        """
+        await self._wait_for(ANY, self._loop.time() + timeout_s, hopeful=lambda _left: self._wanted() > 0)
+
+    async def close(self, drain_s: float, *, removed: bool = False) -> None:
+        """Retire every replica and wait until all have ended. May be called again, with 0 for `drain_s`.
+
+        Args:
+            drain_s: how long running requests may go on.
+            removed: whether the deployment is no more, rather than the server.
+        """
+        self._closed = True
+        self._removed = self._removed or removed
+        self._task.cancel()
+        replicas = (*self._current, *self._outdated, *self._leaving)
+        for replica in replicas:
+            replica.retire(drain_s)
+        self._announce()
+        await asyncio.wait({self._task})
+        await asyncio.gather(*(replica.ended.wait() for replica in replicas))
+        self._leaving = self._outdated = self._current = []
+
+    def _serving(self) -> list[Replica]:
+        return [*self._current, *self._outdated]
+
+    def _wanted(self) -> int:
+        return self.settings.replicas if self._loaded and not self._closed else 0
+
+    def _pick(self, wish: Wish) -> Replica | None:
+        """The replica for a request; None if none can take it now."""
+        usable = [replica for replica in self._serving() if replica.usable and replica.id not in wish.avoid]
+        if len(usable) <= 1:
+            return usable[0] if usable else None
+        return min(usable, key=lambda replica: self._rank(replica, wish))
+
+    def _rank(self, replica: Replica, wish: Wish) -> tuple[int, bool, int, int]:
+        """Smallest is best: healthy, able, idle, and then the same one for the same text, or the longest unused."""
+        unable = not wish.needs <= replica.traits.features
+        if wish.affinity is None:
+            tie = self._turns.get(replica.id, 0)
+        else:
+            tie = zlib.crc32(f"{replica.id} {wish.affinity}".encode(errors="replace"))
+        return replica.doubt, unable, replica.in_flight, tie
+
+    async def _await_replica(self, wish: Wish, patience_s: float) -> Replica:
+        """Load the deployment if need be, and wait for a replica as long as there is hope."""
+        if not self._loaded and not self._closed and self.settings.replicas > 0:
+            self._loaded = self._loading = True
+            self._touch()
+            self._step()
+            self._changed.set()
+        wait_s = self._shared.limits.start_timeout_s if self._loading else patience_s
+        loading = self._loading
+        return await self._wait_for(
+            wish, self._loop.time() + wait_s, lambda left_s: self._hopeful(wish, min(left_s, patience_s), loading)
+        )
+
+    async def _wait_for(self, wish: Wish, deadline: float, hopeful: Callable[[float], bool]) -> Replica:
+        """Wait for a replica until the loop's time `deadline`, or until `hopeful`, given what is left, says no."""
+        while (replica := self._pick(wish)) is None or replica.suspect:
+            left_s = deadline - self._loop.time()
+            if replica is not None and left_s <= 0:
+                break
+            if left_s <= 0 or not hopeful(left_s):
+                raise self._unavailable(wish)
+            waiter = self._loop.create_future()
+            self._waiters.add(waiter)
+            try:
+                async with asyncio.timeout(left_s):
+                    await waiter
+            except TimeoutError:
+                continue
+            finally:
+                self._waiters.discard(waiter)
+                self._changed.set()  # may be idle now
+        return replica
+
+    def _hopeful(self, wish: Wish, left_s: float, loading: bool) -> bool:
+        """Whether a replica is likely to be ready soon."""
+        for replica in self._serving():
+            if replica.retiring or replica.id in wish.avoid or self._closed:
+                continue
+            if replica.state is ReplicaState.BACKING_OFF:
+                if not replica.hopeless and replica.retry_at - self._loop.time() < left_s:
+                    return True
+            elif loading or replica.state is not ReplicaState.FETCHING:
+                return True
+        return False
+
+    def _unavailable(self, wish: Wish) -> EngineUnavailable | DeploymentNotFound:
+        """Why no replica can take the request, for the caller's eyes."""
+        name = self.settings.name
+        if self._removed:
+            return DeploymentNotFound(name)
+        serving = self._serving()
+        by_state = {replica.state: replica for replica in serving if replica.id not in wish.avoid}
+        message, retry_after_s = f"The deployment `{name}` is starting.", _RETRY_STARTING_S
+        if self._closed:
+            message = "The server is shutting down."
+        elif self.settings.replicas == 0:
+            message, retry_after_s = f"The deployment `{name}` is scaled to 0.", _RETRY_STOPPED_S
+        elif not self._loaded:
+            message = f"The deployment `{name}` is not loaded."
+        elif any(replica.usable for replica in serving):
+            message = f"No other replica of `{name}` can take the request."
+        elif ReplicaState.STARTING in by_state:
+            pass
+        elif fetching := by_state.get(ReplicaState.FETCHING):
+            message = f"The model of `{name}` is being fetched: {fetching.status().progress or 'just begun'}."
+            retry_after_s = _RETRY_FETCHING_S
+        elif failed := by_state.get(ReplicaState.BACKING_OFF):
+            retry_after_s = max(1.0, failed.retry_at - self._loop.time())
+            message = f"The deployment `{name}` failed and is started again in {retry_after_s:.0f} s: {failed.reason}"
+        return EngineUnavailable(message, retry_after_s=retry_after_s)
+
+    async def _reconcile(self) -> None:
+        """Bring about what is wanted whenever something changes, and unload what is idle."""
+        while True:
+            self._changed.clear()
+            self._unload_if_idle()
+            self._step()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._idle_left()):
+                    await self._changed.wait()
+
+    def _step(self) -> None:
+        """Start what is missing and retire what is too much.
+
+        New replicas come one by one while outdated ones still serve, each sends one of those home once it is
+        ready: the deployment never has fewer that can serve than before, and only one more than wanted.
+        """
+        self._leaving = [replica for replica in self._leaving if not replica.ended.is_set()]
+        self._current = [replica for replica in self._current if not replica.ended.is_set()]
+        wanted = self._wanted()
+        for replica in sorted(self._current, key=lambda r: (not r.usable, r.doubt, -r.in_flight))[wanted:]:
+            self._retire(replica, self._current)
+        ready = sum(replica.usable and replica.doubt == 0 for replica in self._current)
+        serving = [replica for replica in self._outdated if replica.usable]
+        kept = serving[: max(0, wanted - ready)]
+        for replica in [replica for replica in self._outdated if replica not in kept]:
+            self._retire(replica, self._outdated)
+        allowed = min(wanted, ready + 1) if kept else wanted
+        while len(self._current) < allowed:
+            self._current.append(self._new_replica())
+
+    def _new_replica(self) -> Replica:
+        name, shared = self.settings.name, self._shared
+        return Replica(
+            shared.new_replica_id(name),
+            name,
+            self._preparation,
+            shared.find_engine,
+            shared.sockets.new(),
+            shared.limits,
+            self._replica_changed,
+        )
+
+    def _retire(self, replica: Replica, group: list[Replica]) -> None:
+        group.remove(replica)
+        self._turns.pop(replica.id, None)
+        self._leaving.append(replica)
+        replica.retire(self._shared.drain_s)
+
+    def _replica_changed(self, replica: Replica) -> None:
+        """Hear of a replica's new state."""
+        if replica.state is ReplicaState.READY:
+            self._loading = False
+            self._touch()
+            if replica in self._current or self.traits is None:
+                self.traits = replica.traits
+        self._shared.on_change(self.settings.name, replica.status())
+        self._changed.set()
+        self._announce()
+
+    def _announce(self) -> None:
+        """Let everyone who waits look again."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _touch(self) -> None:
+        self._last_used = self._loop.time()
+
+    def _idle_left(self) -> float | None:
+        """Seconds until an unused deployment is unloaded; None while it is in use, on its way or to stay."""
+        idle_s = self.settings.idle_unload_s
+        busy = self._waiters or any(r.in_flight or r.state in _ON_THE_WAY for r in self._serving())
+        if idle_s is None or busy or not self._loaded:
+            return None
+        return max(0.0, self._last_used + idle_s - self._loop.time())
+
+    def _unload_if_idle(self) -> None:
+        left_s = self._idle_left()
+        if left_s is not None and left_s <= 0:
+            structlog.get_logger().info("deployment_unloaded", deployment=self.settings.name)
+            self._loaded = False
+
+    def _note_end(self, task: "asyncio.Task[None]") -> None:
+        """A defect that ends the task is logged; requests go on being served by what runs."""
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            structlog.get_logger().error("deployment_defect", deployment=self.settings.name, exc_info=defect)
+
+
+def _of_engine(settings: DeploymentSettings) -> dict[str, Any]:
+    """The settings that a running engine depends on."""
+    return settings.model_dump(exclude=set(_NOT_THE_ENGINES))

@@ -1,0 +1,67 @@
+"""What the supervisor shows of deployments and replicas, and what it lends: values only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from freehold.engines.base import Connection
+from freehold.types.deployment import ReplicaState
+from freehold.types.engine import Traits
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """One replica, as an administrator sees it.
+
+    Args:
+        id: names the replica for as long as it lives, restarts included.
+        pid: the engine's process id; None while there is none, and for engines that are elsewhere.
+        restarts: how often its engine was started again.
+        error: what went wrong last, with the engine's last lines, until it is ready again. May name paths.
+        progress: what it is doing while it is being fetched or started, such as "downloading 35 %".
+        in_flight: requests that it works on.
+        started_at: when its present engine was started, in seconds since 1970.
+    """
+
+    id: str
+    state: ReplicaState
+    pid: int | None
+    restarts: int
+    error: str | None
+    progress: str | None
+    in_flight: int
+    started_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentStatus:
+    """One deployment, as an administrator sees it.
+
+    Args:
+        state: `ready` if any replica is, else `starting`, `fetching`, `unhealthy` or `backing_off`; `unloaded`
+            where the next request loads it; `stopped` where it is scaled to 0.
+        traits: what the engine turned out to be; None until one was ready.
+    """
+
+    name: str
+    state: str
+    replicas: tuple[ReplicaStatus, ...]
+    traits: Traits | None
+
+
+StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
+"""Is told the deployment's name and the replica's new status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A replica, lent for one request."""
+
+    replica_id: str
+    connection: Connection
+    traits: Traits
+    _report: Callable[[Connection, BaseException], None] = field(repr=False, compare=False)
+
+    def report(self, error: BaseException) -> None:
+        """Tell what went wrong with the request; where the engine may be at fault, it is probed at once."""
+        self._report(self.connection, error)

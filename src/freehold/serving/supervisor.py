@@ -1,0 +1,215 @@
+"""The supervisor: from the deployments that are wanted to engine processes that serve them.
+
+It is told what is wanted (`set`, `remove`), keeps it so until `stop`, and lends replicas to requests (`acquire`).
+All of it happens on one event loop; no method may be called from another thread.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+
+from freehold.config import SupervisorSettings
+from freehold.engines.base import Engine
+from freehold.engines.registry import get_engine
+from freehold.errors import DeploymentNotFound, Draining
+from freehold.serving.preparation import Prepare, Progress
+from freehold.serving.replica import Replica
+from freehold.serving.replica_set import ReplicaSet, Surroundings, Wish
+from freehold.serving.sockets import SocketFolder
+from freehold.serving.status import DeploymentStatus, Lease, ReplicaStatus, StateListener
+from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Feature, Traits
+
+__all__ = ["DeploymentStatus", "Lease", "Prepare", "Progress", "ReplicaStatus", "StateListener", "Supervisor"]
+
+PATIENCE_S = 5.0
+"""How long a request waits for a replica that is about to be ready, such as one that starts again."""
+DRAIN_S = 600.0
+"""How long running requests may go on when their replica is removed or replaced."""
+
+
+class Supervisor:
+    """Starts, watches, restarts, replaces and stops engine processes. Built inside a running event loop.
+
+    Args:
+        settings: times and intervals.
+        run_dir: where the engines' sockets lie; made if missing.
+        prepare: fetches the model of a deployment where it is missing, and reads its secrets.
+        drain_s: how long running requests may go on when their replica is removed or replaced.
+        find_engine: gives an engine by its name; raises ConfigError where there is none.
+    """
+
+    def __init__(
+        self,
+        settings: SupervisorSettings,
+        run_dir: Path,
+        prepare: Prepare,
+        *,
+        drain_s: float = DRAIN_S,
+        find_engine: Callable[[str], Engine] = get_engine,
+    ) -> None:
+        self._sockets = SocketFolder(run_dir)
+        self._shared = Surroundings(
+            limits=settings,
+            sockets=self._sockets,
+            prepare=prepare,
+            find_engine=find_engine,
+            drain_s=drain_s,
+            new_replica_id=self._new_replica_id,
+            on_change=self._tell,
+        )
+        self._sets: dict[str, ReplicaSet] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._removed: set[ReplicaSet] = set()
+        self._numbers: dict[str, itertools.count[int]] = {}
+        self._listeners: list[StateListener] = []
+        self._stopped = False
+
+    async def set(self, deployment: DeploymentSettings) -> None:
+        """Create a deployment or change it. Returns at once; the work goes on by itself.
+
+        Settings that the engine sees (model, engine, options, context length, parallel, address, key) lead to
+        new replicas, and the old ones are drained as the new become ready. Others take effect as they are.
+
+        Raises:
+            Draining: the supervisor was stopped.
+        """
+        if self._stopped:
+            raise Draining("The server is shutting down.")
+        present = self._sets.get(deployment.name)
+        if present is not None:
+            present.configure(deployment)
+        else:
+            self._sets[deployment.name] = ReplicaSet(deployment, self._shared)
+
+    async def remove(self, name: str) -> None:
+        """Forget a deployment at once; returns when its running requests have finished and its engines stopped.
+
+        Cancelling the call does not cancel the work.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+        """
+        replicas = self._get(name)
+        del self._sets[name]
+        self._removed.add(replicas)
+        closing = asyncio.create_task(replicas.close(self._shared.drain_s, removed=True))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(lambda _: self._removed.discard(replicas))
+        await asyncio.shield(closing)
+
+    def names(self) -> list[str]:
+        """The deployments that there are, in the order of their making."""
+        return list(self._sets)
+
+    def status(self, name: str) -> DeploymentStatus:
+        """How a deployment is.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+        """
+        return self._get(name).status()
+
+    def on_state(self, listener: StateListener) -> None:
+        """Tell `listener` of every change of a replica's state, soon after it."""
+        self._listeners.append(listener)
+
+    def acquire(
+        self,
+        name: str,
+        needs: frozenset[Feature] = frozenset(),
+        *,
+        avoid: frozenset[str] = frozenset(),
+        affinity: str | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Lend a replica for one request: the least busy of the healthy ones, first among those that have `needs`.
+
+        Loads a deployment that is unloaded and waits for it, for at most `start_timeout_s`. Waits up to
+        `patience_s` for a replica that is about to be ready.
+
+        Args:
+            name: the deployment.
+            needs: features that the request uses.
+            avoid: ids of replicas that must not be taken, such as one that failed this very request.
+            affinity: equal texts get the same replica where several are equally busy.
+            patience_s: 0 where there is something better to do than to wait.
+
+        Raises (on entering):
+            DeploymentNotFound: there is none of that name.
+            EngineUnavailable: no replica can take the request; says why, and when to try again.
+        """
+        return _Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s)
+
+    async def traits(self, name: str) -> Traits:
+        """What the deployment's engine turned out to be; loads it where it never was.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+            EngineUnavailable: none was ever ready, nor becomes so soon.
+        """
+        return await self._get(name).known_traits(PATIENCE_S)
+
+    async def wait_ready(self, name: str, timeout_s: float) -> None:
+        """Wait until a replica can take requests; loads nothing.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+            EngineUnavailable: none can after that time; says why.
+        """
+        await self._get(name).wait_ready(timeout_s)
+
+    async def stop(self) -> None:
+        """Stop every engine at once, all in parallel, within `stop_timeout_s`. Afterwards none of them is alive."""
+        self._stopped = True
+        closing = [asyncio.create_task(replicas.close(0)) for replicas in (*self._sets.values(), *self._removed)]
+        self._closing.update(closing)
+        for task in closing:
+            task.add_done_callback(self._closing.discard)
+        if self._closing:
+            await asyncio.wait(set(self._closing))
+        self._sockets.close()
+
+    def _get(self, name: str) -> ReplicaSet:
+        replicas = self._sets.get(name)
+        if replicas is None:
+            raise DeploymentNotFound(name)
+        return replicas
+
+    def _new_replica_id(self, name: str) -> str:
+        return f"{name}-{next(self._numbers.setdefault(name, itertools.count(1)))}"
+
+    def _tell(self, deployment: str, status: ReplicaStatus) -> None:
+        """Pass a change on, each listener for itself: one that raises harms nothing but its own log line."""
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.call_soon(listener, deployment, status)
+
+
+class _Acquisition(AbstractAsyncContextManager[Lease]):
+    """One lease, from choosing the replica to giving it back."""
+
+    def __init__(self, get: Callable[[str], ReplicaSet], name: str, wish: Wish, patience_s: float) -> None:
+        self._get = get
+        self._name = name
+        self._wish = wish
+        self._patience_s = patience_s
+        self._held: tuple[ReplicaSet, Replica] | None = None
+
+    async def __aenter__(self) -> Lease:
+        replicas = self._get(self._name)
+        replica, lease = await replicas.lease(self._wish, self._patience_s)
+        self._held = (replicas, replica)
+        return lease
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            replicas, replica = self._held
+            self._held = None
+            replicas.give_back(replica)

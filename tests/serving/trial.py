@@ -1,0 +1,108 @@
+"""What the supervisor's tests share: deployments on the trial engine, a supervisor that leaves nothing behind."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from freehold.config import SupervisorSettings
+from freehold.engines.base import EngineSpec
+from freehold.serving.supervisor import Lease, Prepare, Progress, Supervisor
+from freehold.types.completions import CompletionRequest
+from freehold.types.deployment import DeploymentSettings
+from freehold.types.generation import Delta
+from tests.serving.trial_engine import find_engine
+
+PATIENCE_S = 20.0
+"""How long a test waits for what must come."""
+
+QUICK = SupervisorSettings(
+    start_timeout_s=20,
+    probe_interval_s=0.1,
+    probe_timeout_s=1.0,
+    backoff_initial_s=0.05,
+    backoff_max_s=1.0,
+    stop_timeout_s=3.0,
+)
+
+BOTH_LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+"""For tests that hold on asyncio's own event loop and on the one that the server uses."""
+
+
+def trial(name: str = "chat", *, replicas: int = 1, model: str = "trial", **more: Any) -> DeploymentSettings:
+    """A deployment on the trial engine."""
+    return DeploymentSettings.model_validate(
+        {"name": name, "model": model, "engine": "trial", "replicas": replicas, **more}
+    )
+
+
+async def ready_at_once(settings: DeploymentSettings, progress: Progress) -> EngineSpec:
+    """Prepares an engine that needs nothing."""
+    del progress
+    return EngineSpec(settings)
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait until something holds."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return not Path("/proc").is_dir()
+
+
+def pid_of(supervisor: Supervisor, name: str = "chat") -> int:
+    """The process of a deployment's only replica."""
+    (replica,) = supervisor.status(name).replicas
+    assert replica.pid is not None
+    return replica.pid
+
+
+@asynccontextmanager
+async def supervised(
+    folder: Path,
+    *deployments: DeploymentSettings,
+    settings: SupervisorSettings = QUICK,
+    prepare: Prepare = ready_at_once,
+    drain_s: float = 10.0,
+) -> AsyncIterator[Supervisor]:
+    """A supervisor for the length of a block; none of the engines that it showed survives it."""
+    seen: set[int] = set()
+    supervisor = Supervisor(settings, folder / "run", prepare, drain_s=drain_s, find_engine=find_engine)
+    supervisor.on_state(lambda _, status: seen.add(status.pid or 0))
+    try:
+        for deployment in deployments:
+            await supervisor.set(deployment)
+        yield supervisor
+    finally:
+        await supervisor.stop()
+        assert not [pid for pid in seen - {0} if alive(pid)]
+
+
+async def answer(lease: Lease, *, after_s: float = 0.0) -> str:
+    """What the trial engine says to one request: its process id, after working for that long."""
+    events = lease.connection.complete(CompletionRequest(model="trial"), str(after_s))
+    return "".join([event.text async for event in events if isinstance(event, Delta)])
+
+
+async def ask(supervisor: Supervisor, name: str = "chat") -> str:
+    """One request to a deployment."""
+    async with supervisor.acquire(name) as lease:
+        return await answer(lease)
