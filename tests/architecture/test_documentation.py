@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 from freehold import errors
 from freehold.api.dialect import Dialect, error_body
 from freehold.config import Settings, load_settings
+from freehold.engines.registry import ENGINES
 from tests.architecture.tree import ROOT, SOURCE, dotted, modules
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -73,8 +75,22 @@ def test_a_setting_is_documented_with_its_default(key: str, field: FieldInfo) ->
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     """The configuration reference has no key that the configuration does not know."""
-    documented = {row[0].strip("`") for row in _rows(_page("configuration.md")) if re.match(r"`[a-z]+\.", row[0])}
+    documented = {
+        row[0].strip("`") for row in _rows(_page("configuration.md")) if re.match(r"`(?!options\.)[a-z]+\.", row[0])
+    }
     assert documented == {key for key, _ in _settings(Settings)}
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+def test_an_engines_options_are_documented(name: str) -> None:
+    """The configuration reference has exactly the options that an engine knows, each with a meaning."""
+    _, found, rest = _page("configuration.md").partition(f"### `{name}`\n")
+    assert found
+    rows = _rows(re.split(r"^##", rest, flags=re.MULTILINE)[0])
+    documented = {row[0]: row[-1] for row in rows if row[0].startswith("`")}
+    options = import_module(ENGINES[name].partition(":")[0]).OPTIONS
+    assert documented.keys() == {f"`options.{option}`" for option in options}
+    assert all(meaning.endswith(".") for meaning in documented.values())
 
 
 def test_every_environment_variable_is_documented() -> None:
@@ -86,7 +102,7 @@ def test_every_environment_variable_is_documented() -> None:
 
 def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     """The configuration reference's example is read without an error and uses every section."""
-    (example,) = re.findall(r"```toml\n(.*?)```", _page("configuration.md"), flags=re.DOTALL)
+    (example,) = re.findall(r"## Example\n\n```toml\n(.*?)```", _page("configuration.md"), flags=re.DOTALL)
     file = tmp_path / "freehold.toml"
     file.write_text(example, encoding="utf-8")
     settings = load_settings(file)

@@ -1,9 +1,12 @@
 """Every engine keeps the contract and takes part in the shared suite."""
 
+import ast
+
 import pytest
 
 from freehold.engines.base import Engine
 from freehold.engines.registry import AUTO, ENGINES, get_engine
+from tests.architecture.tree import TESTS, modules
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES))
@@ -19,3 +22,10 @@ def test_auto_is_one_of_the_engines() -> None:
     """`engine = "auto"` stands for an engine that exists."""
     assert AUTO in ENGINES
     assert get_engine("auto").name == AUTO
+
+
+def test_every_engine_takes_part_in_the_shared_suite() -> None:
+    """The shared suite in tests/engines/ names every engine of the registry among those that it runs over."""
+    (suite,) = [module for module in modules(TESTS) if module.name == "tests.engines.conftest"]
+    named = {node.value for node in ast.walk(suite.tree) if isinstance(node, ast.Constant)}
+    assert set(ENGINES) - named == set()
