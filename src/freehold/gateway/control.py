@@ -1,5 +1,6 @@
 """Changing deployments: checked by their engine, remembered, then made true by the supervisor."""
 
+import asyncio
 from dataclasses import dataclass
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
@@ -7,6 +8,9 @@ from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.serving.supervisor import DeploymentStatus, Supervisor
 from freehold.types.deployment import DeploymentSettings
+
+REMOVAL_S = 2.0
+"""How long deleting waits for running requests before it answers; they may go on after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ class DeploymentControl:
         """
         await self._registry.delete(name)
         if self._running:
-            await self._supervisor.remove(name)
+            removing = asyncio.ensure_future(self._supervisor.remove(name))
+            await asyncio.wait({removing}, timeout=REMOVAL_S)
 
     def check(self, settings: DeploymentSettings) -> None:
         """Return if an engine takes these settings and every fallback exists.

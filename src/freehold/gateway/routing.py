@@ -13,13 +13,14 @@ import structlog
 from freehold.catalog.deployments import Deployment
 from freehold.engines.base import Connection
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServiceError
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.supervisor import PATIENCE_S, Supervisor
 from freehold.types.engine import Feature
 from freehold.types.generation import Event
 
 log = structlog.get_logger(__name__)
 
 MAX_TRIES = 2
+"""How often a deployment is tried for one request; and how often engines may fail on it in all."""
 RETRYABLE = (EngineFailed, EngineTimeout, EngineUnavailable)
 
 Call: TypeAlias = Callable[[Connection, Deployment], AsyncGenerator[Event]]
@@ -48,15 +49,18 @@ class Router:
         tries = 0
         last: ServiceError | None = None
         for deployment in candidates:
-            avoid: set[str] = set()
-            while tries < MAX_TRIES:
+            avoid: frozenset[str] = frozenset()
+            # With a fallback at hand there is something better to do than to wait for a replica.
+            patience_s = 0 if deployment is not candidates[-1] else PATIENCE_S
+            for _attempt in range(MAX_TRIES):
                 started = reached = False
                 try:
                     async with self._supervisor.acquire(
-                        deployment.name, needs, avoid=frozenset(avoid), affinity=affinity
+                        deployment.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s
                     ) as lease:
                         reached = True
-                        avoid.add(lease.replica_id)
+                        if deployment.settings.replicas > 1:
+                            avoid |= {lease.replica_id}
                         try:
                             async with aclosing(call(lease.connection, deployment)) as events:
                                 async for event in events:
@@ -67,11 +71,11 @@ class Router:
                             raise
                     return
                 except RETRYABLE as exc:
-                    if started:
+                    tries += isinstance(exc, EngineFailed | EngineTimeout)
+                    log.warning("engine_call_failed", deployment=deployment.name, code=exc.code, tries=tries)
+                    if started or tries >= MAX_TRIES:
                         raise
                     last = exc
-                    tries += reached
-                    log.warning("engine_call_failed", deployment=deployment.name, code=exc.code, tries=tries)
                     if not reached:
                         break
         assert last is not None, "a loop that ends without an answer ends with an error"
