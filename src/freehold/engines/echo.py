@@ -1,0 +1,104 @@
+"""An engine without a model: answers with the question, at once and always the same.
+
+The first-class fake that tests and benchmarks run on, and a way to try Freehold's other parts without weights.
+The process is `echo_server`.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import orjson
+
+from freehold.engines.base import Engine, EngineSpec, Launch, check_options
+from freehold.engines.openai_http import OpenAIConnection
+from freehold.errors import ConfigError, EngineUnavailable, FreeholdError
+from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Feature, Traits
+
+FEATURES = frozenset(Feature) - {Feature.VISION, Feature.SUFFIX, Feature.REASONING}
+CONTEXT_LENGTH = 32_768
+DIMENSIONS = 64
+MAX_DIMENSIONS = 4096
+
+OPTIONS: Mapping[str, type | tuple[type, ...]] = {
+    "delay_s": (int, float),
+    "first_delay_s": (int, float),
+    "context_length": int,
+    "dimensions": int,
+    "crash_on": str,
+    "hang_on": str,
+    "fail_on": str,
+    "without": list,
+}
+"""`without` names features that the engine does as if it had not; the rest are told in `echo_server.EchoOptions`."""
+
+
+class EchoConnection(OpenAIConnection):
+    """Talks to an `echo_server`.
+
+    Args:
+        settings: the deployment's.
+        socket: where the process listens.
+    """
+
+    def __init__(self, settings: DeploymentSettings, socket: Path) -> None:
+        super().__init__(model=settings.model, socket=socket)
+        self._traits = Traits(
+            features=FEATURES - set(settings.options.get("without", ())),
+            context_length=_server_options(settings)["context_length"],
+            embedding_dimensions=settings.options.get("dimensions", DIMENSIONS),
+            fingerprint="fp_echo",
+        )
+
+    async def open(self) -> Traits:
+        """See `Connection.open`."""
+        await self.check()
+        return self._traits
+
+    async def check(self) -> None:
+        """See `Connection.check`."""
+        try:
+            await self.fetch("GET", self.url("health"), timeout_s=10.0)
+        except FreeholdError as exc:
+            raise EngineUnavailable("the engine does not answer") from exc
+
+
+class EchoEngine(Engine):
+    """Says back what it is told."""
+
+    name: ClassVar[str] = "echo"
+    needs_weights: ClassVar[bool] = False
+
+    def validate(self, settings: DeploymentSettings) -> None:
+        """See `Engine.validate`."""
+        options = check_options(settings, OPTIONS)
+        for name in ("delay_s", "first_delay_s"):
+            if not 0 <= options.get(name, 0) <= 3600:
+                raise ConfigError(f"options.{name}: must be from 0 to 3600 seconds", param=f"options.{name}")
+        if options.get("context_length", 1) < 1:
+            raise ConfigError("options.context_length: must be at least 1", param="options.context_length")
+        if not 1 <= options.get("dimensions", DIMENSIONS) <= MAX_DIMENSIONS:
+            raise ConfigError(f"options.dimensions: must be from 1 to {MAX_DIMENSIONS}", param="options.dimensions")
+        for feature in options.get("without", ()):
+            if not isinstance(feature, str) or feature not in set(Feature):
+                raise ConfigError(f"options.without: there is no feature '{feature}'", param="options.without")
+        if settings.base_url is not None:
+            raise ConfigError("base_url: the engine 'echo' has none", param="base_url")
+
+    def launch(self, spec: EngineSpec, socket: Path) -> Launch:
+        """See `Engine.launch`."""
+        options = orjson.dumps(_server_options(spec.settings)).decode()
+        server = "freehold.engines.echo_server"
+        return Launch((sys.executable, "-m", server, "--socket", str(socket), "--options", options))
+
+    def connect(self, spec: EngineSpec, socket: Path) -> EchoConnection:
+        """See `Engine.connect`."""
+        return EchoConnection(spec.settings, socket)
+
+
+def _server_options(settings: DeploymentSettings) -> dict[str, Any]:
+    """What the process is told: the options, and the deployment's context length unless an option has one."""
+    own = {name: value for name, value in settings.options.items() if name != "without"}
+    return {"context_length": settings.context_length or CONTEXT_LENGTH, **own}
