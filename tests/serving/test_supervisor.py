@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from freehold.errors import DeploymentNotFound, Draining, EngineFailed, EngineUnavailable
-from freehold.serving.supervisor import ReplicaStatus
+from freehold.serving.supervisor import ReplicaStatus, Supervisor
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Feature
 from tests.serving.trial import BOTH_LOOPS, PATIENCE_S, QUICK, alive, answer, ask, eventually, pid_of, supervised, trial
@@ -224,6 +224,59 @@ def test_a_listener_hears_every_state(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_replica_that_failed_a_request_is_asked_before_it_gets_another(tmp_path: Path) -> None:
+    """After a reported failure the others are taken, until the replica answers a probe again."""
+
+    async def main() -> None:
+        settings = QUICK.model_copy(update={"probe_interval_s": 60.0, "probe_timeout_s": 60.0})
+        async with supervised(tmp_path, trial(replicas=2), settings=settings) as supervisor:
+            await eventually(lambda: _all_ready(supervisor), "two replicas")
+            async with supervisor.acquire("chat") as lease:
+                pid = int(await answer(lease))
+                os.killpg(pid, signal.SIGSTOP)
+                lease.report(EngineUnavailable("no answer"))
+            for _ in range(4):
+                async with supervisor.acquire("chat") as other:
+                    assert other.replica_id != lease.replica_id
+            os.killpg(pid, signal.SIGCONT)
+            others = frozenset(r.id for r in supervisor.status("chat").replicas) - {lease.replica_id}
+            async with supervisor.acquire("chat", avoid=others, patience_s=PATIENCE_S) as again:
+                assert await answer(again) == str(pid)
+
+    asyncio.run(main())
+
+
+def test_a_replica_under_suspicion_is_better_than_none(tmp_path: Path) -> None:
+    """Where only a replica under suspicion is left, it gets the request once the patience is over."""
+
+    async def main() -> None:
+        settings = QUICK.model_copy(update={"probe_interval_s": 60.0, "probe_timeout_s": 60.0})
+        async with supervised(tmp_path, trial(), settings=settings) as supervisor:
+            await supervisor.wait_ready("chat", PATIENCE_S)
+            async with supervisor.acquire("chat") as lease:
+                os.killpg(pid_of(supervisor), signal.SIGSTOP)
+                lease.report(EngineUnavailable("no answer"))
+            async with supervisor.acquire("chat", patience_s=0.2) as again:
+                assert again.replica_id == lease.replica_id
+
+    asyncio.run(main())
+
+
+def test_a_request_waits_for_an_engine_that_is_about_to_be_ready(tmp_path: Path) -> None:
+    """While a deployment starts, a request waits for as long as it has patience, and the traits likewise."""
+
+    async def main() -> None:
+        async with supervised(tmp_path, trial(options={"load_s": 0.5})) as supervisor:
+            with pytest.raises(EngineUnavailable, match="is starting"):
+                async with supervisor.acquire("chat", patience_s=0.05):
+                    pass
+            traits, pid = await asyncio.gather(supervisor.traits("chat"), ask(supervisor))
+            assert traits.features == {Feature.CHAT}
+            assert pid == str(pid_of(supervisor))
+
+    asyncio.run(main())
+
+
 @pytest.mark.slow
 def test_the_last_resort_is_an_endpoint_that_fails_its_probes(tmp_path: Path) -> None:
     """An engine that runs elsewhere stays in use when it fails its probes, and is healthy again when it answers."""
@@ -244,3 +297,7 @@ def test_the_last_resort_is_an_endpoint_that_fails_its_probes(tmp_path: Path) ->
             await eventually(lambda: supervisor.status("far").state == "ready", "probes that succeed")
 
     asyncio.run(main())
+
+
+def _all_ready(supervisor: Supervisor) -> bool:
+    return all(replica.state is ReplicaState.READY for replica in supervisor.status("chat").replicas)

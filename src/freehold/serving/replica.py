@@ -31,6 +31,7 @@ from freehold.serving.backoff import Backoff
 from freehold.serving.preparation import Preparation
 from freehold.serving.process import EngineProcess
 from freehold.serving.status import Lease, ReplicaStatus
+from freehold.serving.tasks import cancel, to_the_end
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Traits
 
@@ -251,7 +252,7 @@ class Replica:
         finally:
             self._process = None
             self._socket.unlink(missing_ok=True)
-            await self._close()
+            await to_the_end(self._close())
 
     async def _run(self, process: EngineProcess, connection: Connection) -> Never:
         """Serve for as long as the process runs. Ends only by an error, or cancelled; the process is gone then."""
@@ -266,21 +267,24 @@ class Replica:
             await process.read_rest()
             raise EngineFailed(process.describe_exit())
         except asyncio.CancelledError:
-            await _cancel(work)
+            await cancel(work)
             await self._close()  # an engine that is asked to end waits for its open connections
             await process.terminate(self._limits.stop_timeout_s * _TERMINATE_SHARE)
             raise
         finally:
-            if not await process.kill():
-                self._log.error("engine_unkillable", pid=process.pid)
-            self._tail = tuple(process.tail)
-            self._log.info(
-                "replica_exited",
-                pid=process.pid,
-                code=process.exited.result() if process.exited.done() else None,
-                seconds=round(self._loop.time() - began, 3),
-            )
-            await _cancel(work)
+            work.cancel()
+            await to_the_end(self._clear(process, began))
+            await cancel(work)
+
+    async def _clear(self, process: EngineProcess, began: float) -> None:
+        """See to it that the process is gone, and keep what it said last. `began` is the loop's time of its start."""
+        gone = await process.kill()
+        self._tail = tuple(process.tail)
+        seconds = round(self._loop.time() - began, 3)
+        if gone:
+            self._log.info("replica_exited", pid=process.pid, code=process.exited.result(), seconds=seconds)
+        else:
+            self._log.error("replica_unkillable", pid=process.pid, seconds=seconds)
 
     async def _open_and_watch(self, connection: Connection, *, local: bool) -> Never:
         """Wait until the engine is ready, then probe it. A `local` one ends with an error when it is hung."""
@@ -376,11 +380,3 @@ class Replica:
         if state is not self.state and (not self.retiring or state is ReplicaState.STOPPED):
             self.state = state
             self._on_change(self)
-
-
-async def _cancel(task: "asyncio.Task[Any]") -> None:
-    """Cancel a task and wait until it is over; its error, if any, was dealt with."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()
