@@ -6,7 +6,7 @@ import pytest
 
 from freehold.engines.base import Engine
 from freehold.engines.registry import AUTO, ENGINES, get_engine
-from tests.architecture.tree import TESTS, modules
+from tests.architecture.tree import TESTS, dotted, modules
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES))
@@ -25,7 +25,17 @@ def test_auto_is_one_of_the_engines() -> None:
 
 
 def test_every_engine_takes_part_in_the_shared_suite() -> None:
-    """The shared suite in tests/engines/ names every engine of the registry among those that it runs over."""
+    """The shared suite in tests/engines/ has a factory for every engine of the registry."""
     (suite,) = [module for module in modules(TESTS) if module.name == "tests.engines.conftest"]
-    named = {node.value for node in ast.walk(suite.tree) if isinstance(node, ast.Constant)}
-    assert set(ENGINES) - named == set()
+    (factories,) = [
+        node.value
+        for node in suite.tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and "FACTORIES" in map(dotted, _targets(node))
+    ]
+    assert isinstance(factories, ast.Dict)
+    covered = {key.value for key in factories.keys if isinstance(key, ast.Constant)}
+    assert set(ENGINES) - covered == set()
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
