@@ -32,8 +32,14 @@ def reference() -> str:
 def _helps(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:
     """The full name and the help of a command and of all commands under it, in the program's own order."""
     command.rich_markup_mode = None
-    context = command.context_class(
-        command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH, color=False
+    context = command.make_context(
+        name,
+        [],
+        parent=parent,
+        resilient_parsing=True,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        color=False,
     )
     text: str = command.get_help(context)
     yield context.command_path, "\n".join(line.rstrip() for line in text.strip().splitlines())
