@@ -168,6 +168,69 @@ def test_removing_waits_for_the_running_requests(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_stopping_does_not_wait_for_what_drains(tmp_path: Path) -> None:
+    """Stopping cuts short the draining of a deployment that is being removed."""
+
+    async def main() -> None:
+        async with supervised(tmp_path, trial(), drain_s=600) as supervisor:
+            await supervisor.wait_ready("chat", PATIENCE_S)
+            pid = pid_of(supervisor)
+            async with supervisor.acquire("chat") as lease:
+                working = asyncio.create_task(answer(lease, after_s=600))
+                removing = asyncio.create_task(supervisor.remove("chat"))
+                await asyncio.sleep(0.1)
+                await supervisor.stop()
+                assert not alive(pid)
+                await removing
+                with pytest.raises(EngineFailed):
+                    await working
+
+    asyncio.run(main())
+
+
+def test_those_who_wait_for_what_is_removed_are_told(tmp_path: Path) -> None:
+    """A request that waits for a deployment which is then removed, or scaled to 0, does not wait on."""
+
+    async def main() -> None:
+        slow = {"load_s": 600}
+        async with supervised(
+            tmp_path,
+            trial("removed", start="on_demand", options=slow),
+            trial("scaled", start="on_demand", options=slow),
+        ) as supervisor:
+            waiting = [asyncio.create_task(ask(supervisor, name)) for name in ("removed", "scaled")]
+            await eventually(lambda: supervisor.status("scaled").state == "starting", "the start")
+            await supervisor.remove("removed")
+            await supervisor.set(trial("scaled", replicas=0, start="on_demand", options=slow))
+            with pytest.raises(DeploymentNotFound):
+                await waiting[0]
+            with pytest.raises(EngineUnavailable, match="scaled to 0"):
+                await waiting[1]
+
+    asyncio.run(main())
+
+
+def test_a_removed_deployment_can_come_back_at_once(tmp_path: Path) -> None:
+    """A deployment that is made again while its predecessor drains serves beside it, on replicas of its own."""
+
+    async def main() -> None:
+        async with supervised(tmp_path, trial(model="old")) as supervisor:
+            await supervisor.wait_ready("chat", PATIENCE_S)
+            async with supervisor.acquire("chat") as lease:
+                removing = asyncio.create_task(supervisor.remove("chat"))
+                await asyncio.sleep(0)
+                await supervisor.set(trial(model="new"))
+                await supervisor.wait_ready("chat", PATIENCE_S)
+                async with supervisor.acquire("chat") as other:
+                    assert (lease.traits.fingerprint, other.traits.fingerprint) == ("old", "new")
+                    assert (lease.replica_id, other.replica_id) == ("chat-1", "chat-2")
+                    assert await answer(lease) != await answer(other)
+            await removing
+            assert await ask(supervisor) == str(pid_of(supervisor))
+
+    asyncio.run(main())
+
+
 def test_draining_has_a_limit(tmp_path: Path) -> None:
     """A request that does not end in time is cut off, and the engine stops."""
 

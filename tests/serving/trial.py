@@ -18,7 +18,7 @@ from freehold.types.deployment import DeploymentSettings
 from freehold.types.generation import Delta
 from tests.serving.trial_engine import find_engine
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 """How long a test waits for what must come."""
 
 QUICK = SupervisorSettings(

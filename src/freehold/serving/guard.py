@@ -3,9 +3,10 @@
 Runs as a script of its own in front of every engine, on the bare standard library, in a few milliseconds:
 `python -I -S guard.py {exec|watch} GATEWAY_PID -- ARGV…`
 
-- `exec` (Linux) asks the kernel to kill this process when the gateway dies, then becomes the engine. The
-  request survives `execv`, needs no cooperation of the engine and holds while native code keeps the
-  interpreter's lock. See prctl(2), PR_SET_PDEATHSIG.
+- `exec` (Linux) asks the kernel to kill this process when the gateway dies, more exactly when the thread that
+  started it ends, which is the event loop's; then becomes the engine. The request survives `execv`, needs no
+  cooperation of the engine and holds while native code keeps the interpreter's lock. Processes that the engine
+  starts are not tied in this way. See prctl(2), PR_SET_PDEATHSIG.
 - `watch` (other systems) stays the engine's parent and kills the whole process group as soon as its standard
   input, a pipe that the gateway holds open, ends.
 
