@@ -288,7 +288,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="echo_server")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--socket", type=Path)
-    where.add_argument("--port", type=int, default=0)
+    where.add_argument("--port", type=int)
     parser.add_argument("--options", type=orjson.loads, default={})
     arguments = parser.parse_args()
     service = EchoService(EchoOptions(**arguments.options))

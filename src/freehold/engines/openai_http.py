@@ -302,6 +302,10 @@ class OpenAIConnection(Connection):
             raise EngineUnavailable("the engine could not be reached in time") from exc
         except TimeoutError as exc:
             raise EngineTimeout("the engine did not answer in time") from exc
+        except RuntimeError as exc:
+            if not self._closed:
+                raise
+            raise EngineUnavailable("the connection to the engine is closed") from exc
         except aiohttp.ClientResponseError as exc:
             raise EngineFailed("the engine's answer is not HTTP") from exc
         except (aiohttp.ClientError, OSError) as exc:
