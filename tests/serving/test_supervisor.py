@@ -130,6 +130,22 @@ def test_an_engine_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_an_endpoint_that_cannot_be_reached_shows_why(tmp_path: Path) -> None:
+    """An engine that runs elsewhere and does not answer backs off, and its status says what was wrong."""
+
+    async def main() -> None:
+        settings = QUICK.model_copy(update={"probe_timeout_s": 0.3})
+        absent = trial(options={"far": str(tmp_path / "absent.sock")})
+        async with supervised(tmp_path, absent, settings=settings) as supervisor:
+            await eventually(lambda: supervisor.status("chat").state == "backing_off", "backing off")
+            assert "does not listen" in str(supervisor.status("chat").replicas[0].error)
+            with pytest.raises(EngineUnavailable, match="does not listen"):
+                async with supervisor.acquire("chat", patience_s=0):
+                    pass
+
+    asyncio.run(main())
+
+
 @pytest.mark.slow
 def test_stop_kills_engines_that_ignore_the_signal(tmp_path: Path) -> None:
     """Stopping ends engines that ignore SIGTERM, all at once, and removes their sockets."""

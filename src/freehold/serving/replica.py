@@ -301,20 +301,21 @@ class Replica:
             self.connection = None
 
     async def _open(self, connection: Connection, *, local: bool) -> Traits:
-        """Ask the engine what it is until it knows."""
-        pause_s = _FIRST_POLL_S
+        """Ask the engine what it is until it knows. One that runs elsewhere has nothing to load: it gets less time."""
+        limit_s = self._limits.start_timeout_s if local else self._limits.probe_timeout_s
+        pause_s, last = _FIRST_POLL_S, "no answer"
         try:
-            async with asyncio.timeout(self._limits.start_timeout_s):
+            async with asyncio.timeout(limit_s):
                 while True:
                     try:
                         return await connection.open()
                     except EngineUnavailable as exc:
-                        self._progress = exc.message
+                        self._progress = last = exc.message
                     await asyncio.sleep(pause_s)
                     slowest = _SLOWEST_POLL_S if local else self._limits.probe_interval_s
                     pause_s = min(pause_s * 1.5, slowest)
         except TimeoutError as exc:
-            raise EngineFailed(f"the engine was not ready after {self._limits.start_timeout_s:g} s") from exc
+            raise EngineFailed(f"the engine was not ready after {limit_s:g} s: {last}") from exc
 
     async def _watch(self, connection: Connection, *, local: bool) -> Never:
         """Probe the engine; one that answers no probe for `probe_timeout_s` is unhealthy.

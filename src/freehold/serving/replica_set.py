@@ -289,8 +289,8 @@ class ReplicaSet:
             message = f"The deployment `{name}` is not loaded."
         elif any(replica.usable for replica in serving):
             message = f"No other replica of `{name}` can take the request."
-        elif ReplicaState.STARTING in by_state:
-            pass
+        elif starting := by_state.get(ReplicaState.STARTING):
+            message += f" Before, it failed: {starting.reason}." if starting.reason else ""
         elif fetching := by_state.get(ReplicaState.FETCHING):
             message = f"The model of `{name}` is being fetched: {fetching.status().progress or 'just begun'}."
             retry_after_s = _RETRY_FETCHING_S
