@@ -1,0 +1,173 @@
+"""The process of the `llamacpp` engine: llama.cpp's own HTTP server on a Unix socket.
+
+Run as `python -m freehold.engines.llamacpp_server --spec JSON`. The only file that imports xllamacpp: native code
+stays in a process of its own. Ends at once on SIGTERM, and when the process that started it is gone. Exits with
+status 1 and one line on stderr where the model cannot be served.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+from freehold.engines.llamacpp_gguf import read_metadata
+
+KV_BUDGET_BYTES = 1024**3
+"""For the keys and values of all slots together, where the deployment does not say how long contexts are."""
+DEFAULT_CONTEXTS = (8192, 4096, 2048)
+TEMPLATES = Path(__file__).parent / "templates"
+CHATML_TOOLS = "chatml-tools"
+PARENT_CHECK_S = 0.5
+WARNINGS = 1
+"""llama.cpp's verbosity: errors and, above them, warnings."""
+
+
+def main() -> None:
+    """Load the model and serve until the process is ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="what to serve, as JSON")
+    spec = json.loads(parser.parse_args().spec)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    Path(spec["socket"]).unlink(missing_ok=True)
+    try:
+        params = parameters(spec)
+        server = xllamacpp.Server(params)
+    except (RuntimeError, ValueError, OSError) as exc:
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        sys.stderr.write(f"the model cannot be served: {reason}\n")
+        sys.stderr.flush()
+        os._exit(1)  # native threads may be left, and would keep the process
+    while server is not None:
+        time.sleep(3600)
+
+
+def _follow(parent: int) -> None:
+    """End this process when the one that started it has ended, however it did."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os._exit(0)
+
+
+def parameters(spec: Mapping[str, Any]) -> xllamacpp.CommonParams:
+    """llama.cpp's parameters for a spec: socket, model, task, parallel, context_length and the engine's options.
+
+    Raises:
+        ValueError: the model file or an option cannot be used.
+        OSError: a file cannot be read.
+    """
+    options, parallel = spec["options"], spec["parallel"]
+    metadata = read_metadata(Path(spec["model"]))
+    context = spec["context_length"] or default_context(metadata, parallel)
+    params = xllamacpp.CommonParams()
+    params.model.path = spec["model"]
+    params.hostnames = [spec["socket"]]
+    params.port = 0
+    params.n_threads_http = 4 * parallel + 16  # kept connections hold a thread each, and probes need one
+    params.ui = False
+    params.cors_origins = "null"
+    params.endpoint_metrics = True
+    params.endpoint_slots = True
+    params.verbosity = WARNINGS
+    params.warmup = False
+    params.ctx_shift = False
+    params.n_parallel = parallel
+    params.n_ctx = context * parallel
+    params.fit_params = options.get("gpu_layers") is not None
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.get("threads") or physical_cores()
+    params.n_batch = params.n_ubatch = options.get("batch_size") or 512
+    params.cache_ram_mib = options.get("cache_ram_mib", 1024)
+    _place(params, options)
+    if spec["task"] == "embeddings":
+        params.embedding = True
+        params.n_batch = params.n_ubatch = max(context, params.n_batch)  # an input is read in one piece
+        if "pooling" in options:
+            params.pooling_type = xllamacpp.llama_pooling_type[f"LLAMA_POOLING_TYPE_{options['pooling'].upper()}"]
+    else:
+        params.use_jinja = True
+        params.chat_template = chat_template(metadata.get("tokenizer.chat_template", ""), options.get("chat_template"))
+        if "mmproj" in options:
+            params.mmproj.path = options["mmproj"]
+    return params
+
+
+def _place(params: xllamacpp.CommonParams, options: Mapping[str, Any]) -> None:
+    """Set the options about where and how the weights and the cache are kept."""
+    if "gpu_layers" in options:
+        params.n_gpu_layers = options["gpu_layers"]
+    if "flash_attention" in options:
+        word = "ENABLED" if options["flash_attention"] else "DISABLED"
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type[f"LLAMA_FLASH_ATTN_TYPE_{word}"]
+    for name in ("cache_type_k", "cache_type_v"):
+        if name in options:
+            setattr(params, name, xllamacpp.ggml_type[f"GGML_TYPE_{options[name].upper()}"])
+    if options.get("mlock"):
+        params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_MMAP_MLOCK
+    adapters = []
+    for entry in options.get("lora", []):
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = entry["path"], entry.get("scale", 1.0)
+        adapters.append(adapter)
+    if adapters:
+        params.lora_adapters = adapters
+
+
+def default_context(metadata: Mapping[str, Any], parallel: int) -> int:
+    """Tokens per request where the deployment does not say: the model's own length, as far as memory allows."""
+    kind = metadata.get("general.architecture", "")
+
+    def value(name: str, otherwise: int) -> int:
+        found = metadata.get(f"{kind}.{name}")
+        return found if isinstance(found, int) and found > 0 else otherwise
+
+    trained, heads = value("context_length", 2048), value("attention.head_count", 1)
+    size = value("attention.key_length", value("embedding_length", 4096) // heads)
+    token_bytes = 2 * 2 * value("block_count", 32) * value("attention.head_count_kv", heads) * size
+    for length in DEFAULT_CONTEXTS:
+        if length * parallel * token_bytes <= KV_BUDGET_BYTES:
+            return min(trained, length)
+    return min(trained, DEFAULT_CONTEXTS[-1])
+
+
+def chat_template(own: str, option: str | None) -> str:
+    """The template to use, as text; empty for the model's own.
+
+    Args:
+        own: the template in the model file.
+        option: `chatml-tools`, the path of a template, or None.
+
+    Raises:
+        OSError: the path cannot be read.
+    """
+    if option is not None and option != CHATML_TOOLS:
+        return Path(option).read_text("utf-8")
+    if option is None and ("<|im_start|>" not in own or "tools" in own):
+        return ""
+    system = re.search(r"<\|im_start\|>system(?:\\n|\n)([^<>{}'\"]*)<\|im_end\|>", own)
+    default = json.dumps(system[1].replace("\\n", "\n") if system else "")
+    template = (TEMPLATES / "chatml_tools.jinja").read_text("utf-8")
+    return f"{{%- set default_system = {default} -%}}\n{template}"
+
+
+def physical_cores() -> int:
+    """The physical cores that this process may use: two threads of one core are slower than one."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = set()
+    for cpu in allowed:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            cores.add((topology / "physical_package_id").read_text() + (topology / "core_id").read_text())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))
+
+
+if __name__ == "__main__":
+    main()
