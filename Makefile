@@ -44,6 +44,9 @@ types: setup-dev
 unit: setup-dev
 	$(BIN)/python -m pytest -m "not slow"
 
+docs: setup-dev                   ## write the generated pages of docs/reference/
+	$(BIN)/python -m tools.cli_reference
+
 lock: setup-dev                   ## choose the newest allowed versions again and write requirements/
 	$(BIN)/python tools/lock.py
 

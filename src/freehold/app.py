@@ -80,7 +80,9 @@ async def open_app(home: Path, settings: Settings, *, engines: bool = True) -> A
             registry = DeploymentRegistry(database)
             starter = STARTER_DEPLOYMENTS if settings.server.starter else ()
             await registry.load(starter, settings.deployment)
-            supervisor = Supervisor(settings.supervisor, place.run, preparer(catalog))
+            supervisor = Supervisor(
+                settings.supervisor, place.run, preparer(catalog), drain_s=settings.server.request_timeout_s
+            )
             control = DeploymentControl(registry, supervisor, running=engines)
             _check_configured(control, settings)
             flights = Flights(settings.server.request_timeout_s)
