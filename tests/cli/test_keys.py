@@ -5,6 +5,7 @@ import pytest
 from tests.cli.program import Program
 
 
+@pytest.mark.slow
 def test_a_created_key_is_alone_on_stdout(program: Program) -> None:
     """`KEY=$(freehold keys create app)` holds the key and nothing else; the note goes to stderr."""
     done = program.run("keys", "create", "app")
@@ -49,6 +50,7 @@ def test_an_unknown_role_is_wrong_usage(program: Program) -> None:
     assert "user" in program.refused(2, "keys", "create", "app", "--role", "king")
 
 
+@pytest.mark.slow
 def test_options_before_the_subcommand_reach_it(program: Program) -> None:
     """`keys --home DIR list` uses that home."""
     elsewhere = program.home.with_name("elsewhere")

@@ -107,7 +107,7 @@ def _announce(place: Path, announcement: Announcement, new_key: str | None) -> N
     print(f"  Product      {announcement.url}/")
     print(f"  API          {announcement.api_base}")
     print(f"  Deployments  {names}")
+    print(f"  Admin key    {new_key or Home(place).admin_key}")
     if new_key:
-        print(f"  Admin key    {new_key}")
         print(f"               shown this once; kept in {Home(place).admin_key}")
     print("Stop it with Ctrl-C.", flush=True)

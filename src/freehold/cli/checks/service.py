@@ -15,7 +15,8 @@ async def check_address(root: Path, host: str, port: int) -> Finding:
     if server is not None:
         if await is_alive(server.url):
             return ok("server", f"runs on {server.url}, process {server.pid}")
-        return fail("server", f"process {server.pid} does not answer on {server.url}", f"kill {server.pid}; freehold serve")
+        found = f"process {server.pid} does not answer on {server.url}"
+        return fail("server", found, f"kill {server.pid}; freehold serve")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
