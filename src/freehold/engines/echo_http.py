@@ -32,9 +32,10 @@ def plain(status: int, body: bytes) -> bytes:
     )
 
 
-def chunk(data: bytes) -> bytes:
-    """One event of a stream, as a chunk of HTTP."""
-    return b"%x\r\ndata: %b\n\n\r\n" % (len(data) + 8, data)
+def chunk(*events: bytes) -> bytes:
+    """Events of a stream, as one chunk of HTTP; as many as are ready at once may share it."""
+    body = b"".join(b"data: %b\n\n" % event for event in events)
+    return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 class EchoProtocol(asyncio.Protocol):

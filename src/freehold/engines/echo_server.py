@@ -28,6 +28,8 @@ from freehold.engines.echo_http import STREAM_END, STREAM_HEAD, EchoProtocol, St
 from freehold.engines.echo_schema import UnmeetableSchemaError
 
 CREATED = 1_700_000_000
+MAX_READY = 64
+"""How many events share a chunk of HTTP when nothing slows them down."""
 CRASH_STATUS = 70
 """The exit status of a crash that was asked for."""
 
@@ -150,15 +152,19 @@ class EchoService:
         self._active += 1
         try:
             yield options.first_delay_s, STREAM_HEAD
+            ready: list[bytes] = []
             for index in range(choices):
                 for piece in choice(request, answer, index):
-                    yield options.delay_s, chunk(_event(model, piece))
+                    ready.append(_event(model, piece))
                     crash_after -= 1
+                    if options.delay_s or crash_after >= 0 or len(ready) >= MAX_READY:
+                        yield options.delay_s, chunk(*ready)
+                        ready = []
                     if crash_after == 0:
                         yield 0.05, b""
                         os._exit(CRASH_STATUS)
-            produced = choices * answer.count
-            yield 0.0, chunk(_event(model, None, _usage(prompt_tokens, produced))) + chunk(b"[DONE]") + STREAM_END
+            last = _event(model, None, _usage(prompt_tokens, choices * answer.count))
+            yield 0.0, chunk(*ready, last, b"[DONE]") + STREAM_END
         finally:
             self._active -= 1
 
