@@ -11,14 +11,14 @@ import typer
 from freehold.cli.checks.engines import check_engines
 from freehold.cli.checks.home import check_home
 from freehold.cli.checks.machine import check_machine
-from freehold.cli.checks.models import check_models, model_file
+from freehold.cli.checks.models import check_models, sample_of
 from freehold.cli.checks.result import Finding, Verdict, fail
 from freehold.cli.checks.service import check_address, check_deployments
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, home_of
 from freehold.cli.output import ExitCode, print_json, visible
-from freehold.config import Settings, load_settings
+from freehold.config import Settings, load_settings, url_from_environment
 from freehold.errors import FreeholdError
 from freehold.server import configure_logging
 from freehold.store.home import Home
@@ -48,20 +48,26 @@ def doctor(
 
 
 async def _examine(root: Path, settings: Settings, *, verify: bool) -> list[Finding]:
-    """Everything that is looked at, in the order of the report."""
+    """Everything that is looked at, in the order of the report.
+
+    With `FREEHOLD_URL` set, the deployments are that server's; all else is this machine's and this home's.
+    """
     findings = [*check_machine(root), *check_home(root)]
     findings.append(await check_address(root, settings.server.host, settings.server.port))
-    model = None
-    if Home(root).database.exists() and not any(finding.verdict is Verdict.FAIL for finding in findings):
+    elsewhere = url_from_environment() is not None
+    sample = None
+    sound = not any(finding.verdict is Verdict.FAIL for finding in findings)
+    if elsewhere or (sound and Home(root).database.exists()):
         try:
             async with open_control(root, settings) as control:
-                entries = (await control.request("GET", "/admin/models"))["data"]
-                findings += await check_models(root, entries, verify=verify)
+                if not elsewhere:
+                    entries = (await control.request("GET", "/admin/models"))["data"]
+                    findings += await check_models(root, entries, verify=verify)
+                    sample = sample_of(root, entries)
                 findings += await check_deployments(control)
-            model = model_file(root, entries)
         except FreeholdError as exc:
             findings.append(fail("service", exc.message, "mend what is named above, then try again"))
-    return [*findings, *await check_engines(model)]
+    return [*findings, *await check_engines(sample)]
 
 
 def _print(findings: list[Finding]) -> None:

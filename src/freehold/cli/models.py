@@ -64,7 +64,7 @@ async def _list(home: Path, *, as_json: bool) -> None:
 
 def _about(details: dict[str, Any]) -> str:
     """What is known of a model, in a few words."""
-    known = [str(details[name]) for name in ("architecture", "license") if details.get(name)]
+    known = [str(details[name]) for name in ("architecture", "quantization", "licence") if details.get(name)]
     return ", ".join(known)
 
 

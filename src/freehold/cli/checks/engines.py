@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from freehold.cli.checks.result import Finding, fail, ok, warn
+from freehold.cli.checks.result import Finding, Sample, fail, ok, warn
 from freehold.engines.base import Engine, EngineSpec
 from freehold.engines.registry import ENGINES, get_engine
 from freehold.errors import EngineUnavailable, FreeholdError
@@ -22,16 +22,16 @@ _NATIVE = {"llamacpp": "xllamacpp"}
 """Engine → the native library that its process loads; a CPU that lacks what it was built for kills that process."""
 
 
-async def check_engines(model: Path | None) -> list[Finding]:
+async def check_engines(sample: Sample | None) -> list[Finding]:
     """Each engine that there is.
 
     Args:
-        model: a model file to start engines on that need one; without it their library is only loaded.
+        sample: the model with which to start engines that need one; without it their library is only loaded.
     """
-    return [await _check(name, model) for name in sorted(ENGINES)]
+    return [await _check(name, sample) for name in sorted(ENGINES)]
 
 
-async def _check(name: str, model: Path | None) -> Finding:
+async def _check(name: str, sample: Sample | None) -> Finding:
     check = f"engine {name}"
     try:
         engine = get_engine(name)
@@ -44,13 +44,13 @@ async def _check(name: str, model: Path | None) -> Finding:
         problem = await _load(library)
         if problem:
             return fail(check, f"{library} {problem}", "this build does not run here; use another machine, or 'remote'")
-    if engine.needs_weights and model is None:
+    if engine.needs_weights and sample is None:
         return warn(
             check,
             f"{library or name} loads; not started, for there is no model here",
             "freehold pull smollm2-135m-instruct",
         )
-    return await _try(check, engine, model)
+    return await _try(check, engine, sample)
 
 
 async def _load(library: str) -> str:
@@ -71,17 +71,18 @@ async def _load(library: str) -> str:
     return f"cannot be imported: {last}" if code else ""
 
 
-async def _try(check: str, engine: Engine, model: Path | None) -> Finding:
+async def _try(check: str, engine: Engine, sample: Sample | None) -> Finding:
     """Start the engine, ask what it can do, and stop it."""
     options = {"context_length": 512, "parallel": 1} if engine.needs_weights else {}
     settings = DeploymentSettings(name="doctor", model="doctor", engine=engine.name, **options)  # type: ignore[arg-type]
-    spec = EngineSpec(settings, weights=model if engine.needs_weights else None)
+    spec = EngineSpec(settings, weights=sample.file if sample and engine.needs_weights else None)
     started = asyncio.get_running_loop().time()
     try:
         traits = await _start(engine, spec)
     except (FreeholdError, OSError, TimeoutError) as exc:
         reason = exc.message if isinstance(exc, FreeholdError) else str(exc) or "no answer in time"
-        return fail(check, f"does not start: {reason}", "run 'freehold serve' and read its log for this engine")
+        which = f" with the model '{sample.name}'" if sample and engine.needs_weights else ""
+        return fail(check, f"does not start{which}: {reason}", "run 'freehold serve' and read its log for this engine")
     seconds = asyncio.get_running_loop().time() - started
     return ok(check, f"starts in {seconds:.1f} s; {len(traits.features)} features")
 

@@ -1,11 +1,11 @@
 """Checks of the catalog's models: are their files there, whole and what they were."""
 
 import asyncio
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from freehold.cli.checks.result import Finding, fail, ok
+from freehold.catalog.blobs import hash_file
+from freehold.cli.checks.result import Finding, Sample, fail, ok
 from freehold.cli.tables import in_bytes
 from freehold.store.home import Home
 
@@ -23,16 +23,19 @@ async def check_models(root: Path, entries: list[dict[str, Any]], *, verify: boo
     return [await asyncio.to_thread(_check, root, entry, verify=verify) for entry in entries]
 
 
-def model_file(root: Path, entries: list[dict[str, Any]]) -> Path | None:
-    """The smallest chat model's file, to try an engine on; None if there is none."""
+def sample_of(root: Path, entries: list[dict[str, Any]]) -> Sample | None:
+    """The smallest chat model, to try an engine on; None if there is none."""
     chat = [entry for entry in entries if entry["details"].get("task", "chat") == "chat"]
-    files = [_file(root, entry) for entry in sorted(chat, key=lambda entry: int(entry["size_bytes"]))]
-    return next((file for file in files if file is not None), None)
+    for entry in sorted(chat, key=lambda entry: int(entry["size_bytes"])):
+        file = _file(root, entry)
+        if file is not None:
+            return Sample(entry["name"], file)
+    return None
 
 
 def _file(root: Path, entry: dict[str, Any]) -> Path | None:
     """The file of a model, found by its digest; None if it is not there."""
-    found = Home(root).models.rglob(f"{entry['sha256']}*")
+    found = Home(root).models.rglob(f"sha256-{entry['sha256']}")
     return next((path for path in found if path.is_file()), None)
 
 
@@ -47,8 +50,7 @@ def _check(root: Path, entry: dict[str, Any], *, verify: bool) -> Finding:
         return fail(check, f"{file} has {size} bytes instead of {entry['size_bytes']}", f"rm {file}; {again}")
     if not verify:
         return ok(check, f"{in_bytes(size)}; not read (--verify reads it)")
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hash_file(file)
     if digest != entry["sha256"]:
         return fail(check, f"{file} has changed: its SHA-256 is {digest}", f"rm {file}; {again}")
     return ok(check, f"{in_bytes(size)}, SHA-256 verified")

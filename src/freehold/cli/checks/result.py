@@ -1,7 +1,8 @@
-"""What a check of `freehold doctor` finds."""
+"""What the checks of `freehold doctor` work on, and what they find."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class Verdict(StrEnum):
@@ -27,6 +28,14 @@ class Finding:
     verdict: Verdict
     found: str
     mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A model of the catalog to try an engine on."""
+
+    name: str
+    file: Path
 
 
 def ok(check: str, found: str) -> Finding:

@@ -42,7 +42,8 @@ def _deployment(found: dict[str, Any]) -> Finding:
     if found["state"] == "unknown":
         return ok(check, "not running")
     if errors and not ready:
-        return fail(check, f"{state}: {errors[-1]}", f"mend its settings: freehold deployments show {found['name']}")
+        mend = f"read the server's log, and: freehold deployments show {found['name']}"
+        return fail(check, f"{state}: {errors[-1]}", mend)
     if errors:
         return warn(check, f"{state}: {errors[-1]}", "read the server's log")
     return ok(check, state)
