@@ -78,8 +78,10 @@ class LlamaCppConnection(OpenAIConnection):
         return f"http://localhost/{operation}" if operation in NATIVE else super().url(operation)
 
     def headers(self) -> Mapping[str, str]:
-        """See `OpenAIConnection.headers`. The server ends a connection after a stream though it promises to keep it,
-        and gives each that is kept a thread; a new one costs next to nothing on a Unix socket.
+        """See `OpenAIConnection.headers`.
+
+        The server ends a connection after a stream though it promises to keep it, and gives each that is kept a
+        thread; a new one costs next to nothing on a Unix socket.
         """
         return {"connection": "close"}
 

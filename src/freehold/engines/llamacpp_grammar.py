@@ -17,7 +17,7 @@ CHAR = r'[^"\\\x7F\x00-\x1F] | "\\" ["\\/bfnrt]'
 """One character of a JSON string. No `\\u`: it is never needed, and half a surrogate pair is not text."""
 
 FORMATS = {
-    "date": r"\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))",
+    "date": r"[12]\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))",
     "time": r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-](0\d|1[0-3]):[0-5]\d)",
     "duration": r"P([1-9]\d{0,2}D|T[1-9]\d{0,2}[HMS])",
     "email": r"[a-z0-9]{1,24}([._-][a-z0-9]{1,24})?@[a-z0-9]{1,24}(-[a-z0-9]{1,24})?\.[a-z]{2,8}",
@@ -47,7 +47,8 @@ def _code(char: str) -> str:
 
 def json_text(value: Any) -> str:
     """A value in the one spelling that these grammars produce."""
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text) else json.dumps(value)
 
 
 def alternatives(choices: list[str]) -> str:

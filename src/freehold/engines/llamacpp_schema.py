@@ -6,13 +6,13 @@ refused by name and place, never dropped. Lengths without a bound get one, so th
 tokens do: generous where there is room, tight where there is not.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-import orjson
 from jsonschema import Draft202012Validator
 
 from freehold.engines.llamacpp_grammar import CHAR, FORMATS, NUMBER_LENGTH, integer, json_text, literal
@@ -51,13 +51,13 @@ def schema_grammar(schema: Mapping[str, Any], *, tokens: int, param: str, lenien
         UnsupportedParameter: a keyword cannot be held.
         InvalidRequest: the schema is not one, allows nothing, or is too large.
     """
-    return _compiled(orjson.dumps(schema), tokens // 64 * 64, param, lenient)
+    return _compiled(json.dumps(schema), tokens // 64 * 64, param, lenient)
 
 
 @lru_cache(maxsize=128)
-def _compiled(schema: bytes, tokens: int, param: str, lenient: bool) -> str:
+def _compiled(schema: str, tokens: int, param: str, lenient: bool) -> str:
     def build(rules: Rules, bounds: Bounds) -> Piece:
-        return SchemaReader(orjson.loads(schema), rules, bounds, param=param, lenient=lenient).root()
+        return SchemaReader(json.loads(schema), rules, bounds, param=param, lenient=lenient).root()
 
     return fit(build, tokens)
 
