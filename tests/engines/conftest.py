@@ -20,6 +20,8 @@ from freehold.engines.echo import EchoEngine
 from freehold.engines.echo_model import token_id, tokenize
 from freehold.engines.remote import RemoteEngine
 from freehold.types.deployment import DeploymentSettings
+from tests.conftest import StarterModels
+from tests.engines.llamacpp_models import llamacpp
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
 LONG = " ".join(f"word{number}" for number in range(400))
@@ -88,23 +90,35 @@ def remote(**options: Any) -> Iterator[Subject]:
         yield Subject(engine, spec, Path("unused"), process, LONG, lambda: _active_over_http(port), _ids)
 
 
-FACTORIES: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"echo": echo, "remote": remote}
-SLOW: frozenset[str] = frozenset()
+FACTORIES: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
+    "echo": echo,
+    "remote": remote,
+    "llamacpp": llamacpp,
+}
+SLOW: frozenset[str] = frozenset({"llamacpp"})
 
 _PARAMETERS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in FACTORIES]
+
+
+def _start(request: pytest.FixtureRequest) -> AbstractContextManager[Subject]:
+    """The engine that the parameter names, with the starter model where it needs one."""
+    if request.param == "llamacpp":
+        models: StarterModels = request.getfixturevalue("starter_models")
+        return FACTORIES[request.param](models.chat)
+    return FACTORIES[request.param]()
 
 
 @pytest.fixture(scope="session", params=_PARAMETERS)
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """Each engine, started once for all tests."""
-    with FACTORIES[request.param]() as started:
+    with _start(request) as started:
         yield started
 
 
 @pytest.fixture(params=_PARAMETERS)
 def doomed_subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """Each engine, started for one test that ends it."""
-    with FACTORIES[request.param]() as started:
+    with _start(request) as started:
         yield started
 
 

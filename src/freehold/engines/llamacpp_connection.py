@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,6 +18,7 @@ from freehold.engines.openai_errors import error_object
 from freehold.engines.openai_http import Deltas, OpenAIConnection
 from freehold.engines.openai_stream import StreamGrammar, completion_deltas
 from freehold.errors import (
+    ContextLengthExceeded,
     EngineFailed,
     EngineTimeout,
     EngineUnavailable,
@@ -51,6 +53,10 @@ WRITING: Final = frozenset(
     }
 )
 EMBEDDING: Final = frozenset({Feature.EMBEDDINGS, Feature.TOKEN_PROMPT, Feature.DIMENSIONS})
+
+
+_TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large to process.*batch size: (\d+)")
+"""What llama.cpp says where an input to embed does not fit; it reads each in one piece."""
 
 
 class UnreadableAnswer(EngineFailed):
@@ -191,6 +197,10 @@ class LlamaCppConnection(OpenAIConnection):
         """See `OpenAIConnection.translate_object`."""
         if "output that does not match" in str(error.get("message")):
             return UnreadableAnswer("the model's answer cannot be read")
+        large = _TOO_LARGE.match(str(error.get("message")))
+        if large:
+            limit = self._traits.context_length or int(large[2])
+            return ContextLengthExceeded(limit=limit, requested=int(large[1]), param=param)
         if error.get("message") == "Prompt contains invalid tokens":
             return InvalidRequest(f"Invalid '{param}': it has a token id that this model does not know.", param=param)
         return super().translate_object(error, param=param)

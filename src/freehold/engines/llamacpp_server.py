@@ -21,6 +21,8 @@ from freehold.engines.llamacpp_gguf import read_metadata
 from freehold.engines.llamacpp_model import chat_template, default_context
 
 PARENT_CHECK_S = 0.5
+SOCKET_SUFFIX = ".sock"
+"""By which llama.cpp tells a Unix socket from a host name."""
 WARNINGS = 1
 """llama.cpp's verbosity: errors and, above them, warnings."""
 
@@ -31,10 +33,13 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="what to serve, as JSON")
     spec = json.loads(parser.parse_args().spec)
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-    Path(spec["socket"]).unlink(missing_ok=True)
+    socket = Path(spec["socket"])
+    bound = socket if socket.suffix == SOCKET_SUFFIX else socket.with_name(socket.name + SOCKET_SUFFIX)
     try:
-        params = parameters(spec)
+        bound.unlink(missing_ok=True)
+        params = parameters(spec | {"socket": str(bound)})
         server = xllamacpp.Server(params)
+        bound.replace(socket)
     except (RuntimeError, ValueError, OSError) as exc:
         reason = " ".join(str(exc).split()) or type(exc).__name__
         sys.stderr.write(f"the model cannot be served: {reason}\n")
