@@ -284,8 +284,7 @@ def _renamed(entry: ModelEntry, name: str) -> ModelEntry:
 
 async def _assemble(source: Source, order: _Order, work: Path, report: Report) -> _Fetched:
     """Fetch the weights and, where they are safetensors, what belongs to them; convert those."""
-    folder = work / "model"
-    folder.mkdir()
+    folder = _model_folder(work)
     indexed = source.main.endswith(".safetensors.index.json")
     early = indexed or source.main.endswith(".safetensors")
     if early:
@@ -304,7 +303,7 @@ async def _assemble(source: Source, order: _Order, work: Path, report: Report) -
         return _Fetched(weights, "gguf", digest)
     if not early:
         await _companions(source, order.files, folder, report)
-    if not (folder / "config.json").is_file():
+    if not _has_config(folder):
         raise UnsupportedModelFormat("The safetensors file has no config.json beside it.", param="source")
     target = work / "converted.gguf"
     await convert_model(folder, target, report)
@@ -316,7 +315,6 @@ async def _companions(source: Source, pinned: tuple[tuple[str, str], ...] | None
     digests: Mapping[str, str] = dict(pinned or ())
     for name in COMPANIONS if pinned is None else digests:
         target = folder / name
-        target.parent.mkdir(exist_ok=True)
         there = await source.get(name, target, report, sha256=digests.get(name))
         if pinned is not None and (not there or await asyncio.to_thread(hash_file, target) != digests[name]):
             raise DigestMismatch(f"The file '{name}' beside the weights is not the one that was pinned.")
@@ -327,7 +325,7 @@ async def _companions(source: Source, pinned: tuple[tuple[str, str], ...] | None
 async def _shards(source: Source, folder: Path, index: Path, report: Report) -> str:
     """Fetch the files that an index names; their digest in common."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = _shard_names(index)
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise UnsupportedModelFormat("The safetensors index is damaged.") from exc
     lines = []
@@ -344,5 +342,25 @@ async def _shards(source: Source, folder: Path, index: Path, report: Report) -> 
 
 
 async def _hash(path: Path, report: Report) -> str:
-    total = path.stat().st_size
+    total = _size(path)
     return await asyncio.to_thread(hash_file, path, lambda done: report(Progress("verifying", done, total)))
+
+
+def _model_folder(work: Path) -> Path:
+    """The folder that the model's files go to, with the folders in it that they may lie in."""
+    folder = work / "model"
+    for name in COMPANIONS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _shard_names(index: Path) -> list[str]:
+    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+
+
+def _has_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -88,11 +89,19 @@ class _Partial:
             return None
         return found if isinstance(found, str) else None
 
+    def link(self, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        os.link(self.path, target)
+
     def begin(self, validator: str | None) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.remove()
         if validator is not None:
             self._note.write_text(json.dumps({"validator": validator}), encoding="utf-8")
         self.path.touch(mode=0o600)
+
+    def open(self) -> BinaryIO:
+        return self.path.open("ab")
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -155,7 +164,6 @@ class Downloader:
             SourceUnavailable: the server cannot be reached, refuses, or redirects where it must not.
             DigestMismatch: the file is complete, but not the one that was pinned.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         partial = _Partial(self._folder / f"{hashlib.sha256(address.url.encode()).hexdigest()}.part")
         failures, resumed = 0, partial.size() > 0
         while True:
@@ -179,8 +187,7 @@ class Downloader:
                     f"The file's SHA-256 is not the one that was pinned ({expected}); it was discarded."
                 )
             resumed = False  # what was kept may have been another version: once more from the start
-        target.unlink(missing_ok=True)
-        os.link(partial.path, target)
+        partial.link(target)
         self._finished.append(partial)
         return True
 
@@ -193,7 +200,7 @@ class Downloader:
         if failures >= self._limits.attempts:
             host = urlsplit(address.url).hostname
             raise SourceUnavailable(
-                f"{host} cannot be reached or breaks off; what was fetched is kept, and the next pull goes on from there.",
+                f"{host} cannot be reached or breaks off; what was fetched is kept for the next pull.",
                 param="source",
             ) from exc
         await asyncio.sleep(min(self._limits.backoff_s * 2 ** (failures - 1), self._limits.backoff_max_s))
@@ -245,7 +252,7 @@ class Downloader:
         else:
             have, total = 0, response.content_length
             partial.begin(_validator(response))
-        with partial.path.open("ab") as file:
+        with partial.open() as file:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 await asyncio.to_thread(file.write, chunk)
                 have += len(chunk)
@@ -300,5 +307,5 @@ def _refusal(status: int, address: Address) -> str:
 
 
 async def _matches(path: Path, expected: str, report: Report) -> bool:
-    total = path.stat().st_size
+    total = _Partial(path).size()
     return expected == await asyncio.to_thread(hash_file, path, lambda done: report(Progress("verifying", done, total)))

@@ -119,9 +119,7 @@ def pre_tokenizer(node: dict[str, Any], *, ignore_merges: bool = False) -> str:
                 return "llama-bpe" if ignore_merges else "smaug-bpe"
             if pattern == _QWEN2:
                 return "qwen2"
-    raise UnsupportedModelFormat(
-        f"The tokenizer cuts text in a way that the engine has not ({', '.join(map(str, kinds))})."
-    )
+    raise UnsupportedModelFormat(f"The engine cannot cut text as this tokenizer does ({', '.join(map(str, kinds))}).")
 
 
 def _tokens(vocab: dict[str, int], added: dict[int, dict[str, Any]]) -> tuple[list[str], list[int]]:
@@ -159,7 +157,7 @@ def _scores(tokens: list[str], merges: list[str]) -> list[float]:
 
 
 def _special(checkpoint: Checkpoint, identifiers: dict[str, int], model: dict[str, Any]) -> dict[str, int]:
-    """The special tokens: by text in tokenizer_config.json or special_tokens_map.json, else by number in config.json."""
+    """The special tokens: by text in tokenizer_config.json or special_tokens_map.json, else by number in config."""
     named = {**checkpoint.json("special_tokens_map.json"), **checkpoint.json("tokenizer_config.json")}
     special = {}
     for role, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
@@ -175,7 +173,7 @@ def _special(checkpoint: Checkpoint, identifiers: dict[str, int], model: dict[st
 
 
 def _flags(checkpoint: Checkpoint, tokenizer: dict[str, Any], special: dict[str, int]) -> dict[str, bool]:
-    """Whether a text begins with bos and ends with eos: as the post-processor does it or, without one, as configured."""
+    """Whether a text begins with bos and ends with eos: as the post-processor does it or, without, as configured."""
     settings = checkpoint.json("tokenizer_config.json")
     steps = tokenizer.get("post_processor") or {}
     templates = [step for step in steps.get("processors") or [steps] if step.get("type") == "TemplateProcessing"]
