@@ -44,7 +44,7 @@ def llamacpp(weights: Path, **settings: Any) -> Iterator[Subject]:
             spec,
             socket,
             process,
-            "Write a very long story about a fox, a river and a mountain.",
+            "Write a very long story about a fox. Once upon a time, there was",
             lambda: busy_slots(socket),
             lambda text: list(ask(socket, "/tokenize", {"content": text})["tokens"]),
         )
