@@ -60,7 +60,7 @@ def test_a_converted_llama_answers_as_the_original(starter_models: StarterModels
                 break  # Q4_1 is multiplied with rounded activations, float32 is not: a near tie may fall either way
             assert abs(one["logprob"] - other["logprob"]) < 0.25
             same += 1
-    assert same >= 16
+    assert same >= 2 * len(prompts)  # the weights are compared exactly above; this shows that the engine reads them
 
 
 def assert_same_model(original: Path, converted: Path) -> None:
