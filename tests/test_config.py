@@ -113,4 +113,4 @@ def test_settings_do_not_change() -> None:
     """Settings are values: assigning to one is an error."""
     settings = Settings()
     with pytest.raises(ValueError, match="frozen"):
-        settings.server.port = 1  # type: ignore[misc]
+        settings.server.port = 1
