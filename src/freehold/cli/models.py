@@ -11,7 +11,7 @@ from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
 from freehold.cli.output import print_json
-from freehold.cli.tables import at_time, in_bytes, print_table
+from freehold.cli.tables import in_bytes, print_table
 
 app = command_group("List and delete the catalog's models.", "Example: freehold models")
 
@@ -51,15 +51,13 @@ async def _list(home: Path, *, as_json: bool) -> None:
     rows = [
         (
             model["name"],
-            model["format"],
             in_bytes(model["size_bytes"]),
             _about(model["details"]),
-            at_time(model["created_at"]),
             model["source"],
         )
         for model in answer["data"]
     ]
-    print_table(("name", "format", "size", "about", "fetched", "source"), rows)
+    print_table(("name", "size", "about", "source"), rows)
 
 
 def _about(details: dict[str, Any]) -> str:
