@@ -26,6 +26,10 @@ ANY_SEED = 2**32 - 1
 BANNED = -100.0
 
 
+PENALTY_WINDOW = 65_536
+"""Tokens that the penalties look back on: more than a context has here, for llama.cpp knows no "all"."""
+
+
 def sampling(request: ChatRequest | CompletionRequest, vocabulary: int) -> dict[str, Any]:
     """The sampling parameters, each said outright: llama.cpp's own defaults are not OpenAI's.
 
@@ -46,7 +50,7 @@ def sampling(request: ChatRequest | CompletionRequest, vocabulary: int) -> dict[
         "repeat_penalty": 1.0,
         "frequency_penalty": frequency,
         "presence_penalty": presence,
-        "repeat_last_n": -1 if frequency or presence else 0,
+        "repeat_last_n": PENALTY_WINDOW if frequency or presence else 0,
         "seed": _seed(request.seed),
         "cache_prompt": True,
         "stream": True,
