@@ -32,12 +32,12 @@ STARTER_DEPLOYMENTS = (
         name="chat",
         model="smollm2-135m-instruct",
         context_length=4096,
-        defaults=SamplingDefaults(temperature=0.2, top_p=0.9, max_tokens=1024),
+        defaults=SamplingDefaults(temperature=0.2, top_p=0.9, frequency_penalty=0.2, max_tokens=1024),
     ),
     DeploymentSettings(name="embed", model="all-minilm-l6-v2", task="embeddings"),
 )
-"""What a new home serves. The sampling values are those that the chat model's authors recommend; the limit is
-there because a model of this size now and then repeats itself without an end."""
+"""What a new home serves. Temperature and top_p are what the chat model's authors recommend; the penalty and the
+limit are there because a model of this size otherwise repeats itself now and then without an end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,21 @@ def test_embeddings_tell_what_is_alike(client: OpenAI) -> None:
     assert cosine(vectors[0], vectors[1]) > cosine(vectors[0], vectors[2]) + 0.3
 
 
+def test_penalties_and_biases_change_the_answer(client: OpenAI) -> None:
+    """Strong penalties break a loop that greedy decoding falls into; a bias forbids a token."""
+    body: dict[str, Any] = {"model": "chat", "prompt": "one one one one one one", "temperature": 0, "max_tokens": 24}
+    looped = client.completions.create(**body, frequency_penalty=0).choices[0].text
+    varied = client.completions.create(**body, frequency_penalty=2, presence_penalty=2).choices[0].text
+    assert len(set(varied.split())) > len(set(looped.split()))
+    plain = {**body, "max_tokens": 1, "frequency_penalty": 0}
+    assert client.completions.create(**plain).choices[0].text == " one"
+    token = {"582": -100}  # " one" in the starter model's vocabulary
+    assert client.completions.create(**plain, logit_bias=token).choices[0].text != " one"
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(**body, logit_bias={"999999": 1})
+    assert caught.value.param == "logit_bias"
+
+
 def test_sampling_parameters_do_what_they_say(client: OpenAI) -> None:
     """Seeds repeat, limits and stops end the answer, biases forbid tokens, several choices differ."""
     body: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "Tell me a story."}]}

@@ -25,7 +25,7 @@ from freehold.gateway.validation import check_chat, check_completion, check_embe
 from freehold.governance.authorization import Action, require
 from freehold.governance.keys import KeyRing
 from freehold.serving.supervisor import Supervisor
-from freehold.types.chat import ChatRequest
+from freehold.types.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.embeddings import EmbeddingRequest
 from freehold.types.engine import Feature, Traits
@@ -190,7 +190,10 @@ def _with_defaults(request: ChatRequest | CompletionRequest, deployment: Deploym
     """The deployment's values for sampling parameters that the request leaves out, and its own model name."""
     defaults = deployment.settings.defaults
     update: dict[str, Any] = {"model": deployment.settings.model}
-    for name in ("temperature", "top_p"):
+    names: tuple[str, ...] = ("temperature", "top_p")
+    if not _wants_data(request):
+        names += ("frequency_penalty", "presence_penalty")
+    for name in names:
         if getattr(request, name) is None and getattr(defaults, name) is not None:
             update[name] = getattr(defaults, name)
     if isinstance(request, ChatRequest):
@@ -199,6 +202,13 @@ def _with_defaults(request: ChatRequest | CompletionRequest, deployment: Deploym
             request.completion_limit if request.completion_limit is not None else defaults.max_tokens
         )
     return update
+
+
+def _wants_data(request: ChatRequest | CompletionRequest) -> bool:
+    """Whether the answer is data under a schema rather than prose."""
+    if isinstance(request, CompletionRequest):
+        return False
+    return isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat) or bool(request.tools)
 
 
 def _completion_limit(request: CompletionRequest, deployment: Deployment) -> int:

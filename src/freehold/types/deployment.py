@@ -65,10 +65,13 @@ class Price(SettingsModel):
 
 
 class SamplingDefaults(SettingsModel):
-    """Values for parameters that a request leaves out; without them OpenAI's own defaults (1, 1, no limit)."""
+    """Values for parameters that a request leaves out; without them OpenAI's own defaults."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    """Only for prose: data under a schema repeats its punctuation by nature."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
 
 
