@@ -137,10 +137,10 @@ def test_penalties_and_biases_change_the_answer(client: OpenAI) -> None:
     looped = client.completions.create(**body, frequency_penalty=0).choices[0].text
     varied = client.completions.create(**body, frequency_penalty=2, presence_penalty=2).choices[0].text
     assert len(set(varied.split())) > len(set(looped.split()))
-    plain = {**body, "max_tokens": 1, "frequency_penalty": 0}
-    assert client.completions.create(**plain).choices[0].text == " one"
-    token = {"582": -100}  # " one" in the starter model's vocabulary
-    assert client.completions.create(**plain, logit_bias=token).choices[0].text != " one"
+    plain = {**body, "prompt": "The capital of France is", "max_tokens": 1, "frequency_penalty": 0}
+    assert client.completions.create(**plain).choices[0].text == " Paris"
+    token = {"7042": -100}  # " Paris" in the starter model's vocabulary
+    assert client.completions.create(**plain, logit_bias=token).choices[0].text != " Paris"
     with pytest.raises(openai.BadRequestError) as caught:
         client.completions.create(**body, logit_bias={"999999": 1})
     assert caught.value.param == "logit_bias"
