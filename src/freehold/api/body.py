@@ -13,6 +13,9 @@ from freehold.errors import BodyTooLarge, MalformedBody
 from freehold.gateway.flights import ClientGone
 from freehold.types.base import RequestModel
 
+_INTEGERS = (-(2**63), 2**63 - 1)
+_INTEGER_DIGITS = 20
+
 ModelT = TypeVar("ModelT", bound=RequestModel)
 
 
@@ -65,7 +68,7 @@ def decode(body: bytes) -> dict[str, Any]:
         raise MalformedBody("The request has no body; send a JSON object.")
     try:
         orjson.loads(body)
-        value = json.loads(body, object_pairs_hook=_unique)
+        value = json.loads(body, object_pairs_hook=_unique, parse_int=_integer)
     except orjson.JSONDecodeError as exc:
         raise MalformedBody(f"We could not parse the JSON body of your request: {exc.msg}.") from exc
     except (RecursionError, ValueError) as exc:
@@ -95,6 +98,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise MalformedBody(f"We could not parse the JSON body of your request: the key '{twice[:64]}' stands twice.")
     return found
+
+
+def _integer(digits: str) -> int:
+    """An integer of at most 64 bits, which is what every part further on can hold and write again."""
+    if len(digits) > _INTEGER_DIGITS or not _INTEGERS[0] <= (value := int(digits)) <= _INTEGERS[1]:
+        raise MalformedBody(
+            f"We could not parse the JSON body of your request: the integer {digits[:24]}… is out of range."
+        )
+    return value
 
 
 def _too_large(limit: int) -> BodyTooLarge:

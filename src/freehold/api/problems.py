@@ -1,6 +1,7 @@
 """Pydantic's findings in OpenAI's words: one message, one parameter, one code."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,23 +35,24 @@ def describe(exc: ValidationError, body: Mapping[str, Any]) -> InvalidRequest:
     Of a union's findings, one for each member, those furthest along the input are the ones that its author
     meant; of several of those, different wanted types are named together.
     """
-    problems = [(e, *_locate(e["loc"], body)) for e in exc.errors(include_url=False, include_context=True)]
-    unknown = [(e, path, depth) for e, path, depth in problems if e["type"] == "extra_forbidden"]
+    problems = [(e, _locate(e["loc"], body)) for e in exc.errors(include_url=False, include_context=True)]
+    unknown = [place for e, place in problems if e["type"] == "extra_forbidden"]
     if unknown:
-        path = min(unknown, key=lambda found: found[2])[1]
+        path = min(unknown, key=lambda place: place.depth).path
         return UnknownParameter(f"Unknown parameter: '{path}'.", param=path)
-    deepest = max(depth for _, _, depth in problems)
-    first, path, _ = next(found for found in problems if found[2] == deepest)
+    deepest = max(place.depth for _, place in problems)
+    first, place = next(found for found in problems if found[1].depth == deepest)
+    path = place.path
     kind = first["type"]
     if kind == "missing":
         return InvalidRequest(f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter")
     if kind == "value_error":
         name, _, text = first["msg"].removeprefix("Value error, ").partition(": ")
         return InvalidRequest(f"Invalid value: '{name}' {text}.", param=name)
-    wanted = [_WANTED[e["type"]] for e, where, _ in problems if where == path and e["type"] in _WANTED]
-    others = [e for e, where, _ in problems if where == path and e["type"] not in _WANTED]
+    wanted = [_WANTED[e["type"]] for e, where in problems if where.path == path and e["type"] in _WANTED]
+    others = [e for e, where in problems if where.path == path and e["type"] not in _WANTED]
     if wanted and not others:
-        got = _TYPE_NAMES.get(type(_value(path, body)), "value")
+        got = _TYPE_NAMES.get(type(place.value), "value")
         article = "an" if wanted[0][0] in "aeiou" else "a"
         expected = " or ".join(dict.fromkeys(wanted))
         return InvalidRequest(
@@ -66,8 +68,17 @@ def _with_article(name: str) -> str:
     return name if name == "null" else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _locate(loc: tuple[int | str, ...], body: Mapping[str, Any]) -> tuple[str, int]:
-    """The path of a finding in the caller's words, such as `messages[0].content`, and how deep it is.
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the input a finding is: the path in the caller's words, how deep, and what stands there."""
+
+    path: str
+    depth: int
+    value: Any
+
+
+def _locate(loc: tuple[int | str, ...], body: Mapping[str, Any]) -> _Place:
+    """The place of a finding, such as `messages[0].content`.
 
     Pydantic mixes names of union members into its location; a step counts if the input has it, or if it is
     the last one of a missing or unknown key.
@@ -83,12 +94,4 @@ def _locate(loc: tuple[int | str, ...], body: Mapping[str, Any]) -> tuple[str, i
         else:
             continue
         depth += 1
-    return path, depth
-
-
-def _value(path: str, body: Mapping[str, Any]) -> Any:
-    """The input at a path that `_locate` made."""
-    here: Any = body
-    for step in path.replace("[", ".[").split("."):
-        here = here[int(step[1:-1])] if step.startswith("[") else here.get(step)
-    return here
+    return _Place(path, depth, here)

@@ -27,6 +27,8 @@ def check_schema(schema: dict[str, Any], *, strict: bool, param: str) -> None:
         raise InvalidRequest(
             f"Invalid schema: at '#/{where}': {exc.message[:200]}", param=param, code="invalid_json_schema"
         ) from exc
+    except RecursionError as exc:
+        raise _too_deep(param) from exc
     _walk(schema, "#", strict=strict, param=param, depth=0)
     if strict and schema.get("type") != "object":
         raise InvalidRequest(
@@ -36,12 +38,16 @@ def check_schema(schema: dict[str, Any], *, strict: bool, param: str) -> None:
         )
 
 
+def _too_deep(param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Invalid schema: nested deeper than {MAX_DEPTH} levels.", param=param, code="invalid_json_schema"
+    )
+
+
 def _walk(node: Any, path: str, *, strict: bool, param: str, depth: int) -> None:
     """Visit every sub-schema; `path` is a JSON pointer for the message."""
     if depth > MAX_DEPTH:
-        raise InvalidRequest(
-            f"Invalid schema: nested deeper than {MAX_DEPTH} levels.", param=param, code="invalid_json_schema"
-        )
+        raise _too_deep(param)
     if isinstance(node, list):
         for index, item in enumerate(node):
             _walk(item, f"{path}/{index}", strict=strict, param=param, depth=depth + 1)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from freehold.types.base import RequestModel
 from freehold.types.chat import LogitBias, Stop, StreamOptions
 
-TokenId: TypeAlias = Annotated[int, Field(ge=0)]
+TokenId: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 Tokens: TypeAlias = Annotated[list[TokenId], Field(min_length=1)]
 Prompt: TypeAlias = str | Tokens
 Prompts: TypeAlias = (

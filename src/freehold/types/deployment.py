@@ -1,6 +1,6 @@
 """A deployment: what callers name. The settings of `[[deployment]]`, and of the admin API's bodies."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +15,7 @@ DeploymentName = Annotated[str, Field(pattern=NAME_PATTERN)]
 class SettingsModel(BaseModel):
     """A part of the configuration: frozen, closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class SecretRef(SettingsModel):
@@ -31,6 +31,10 @@ class SecretRef(SettingsModel):
         return self
 
 
+MAX_PRICE_MICRO = 10**15
+"""The highest price: a billion whole units for a million tokens."""
+
+
 class Price(SettingsModel):
     """Prices in micro-units of money (a millionth of a dollar, say) per million tokens.
 
@@ -44,14 +48,14 @@ class Price(SettingsModel):
     @field_validator("input", "cached_input", "output", mode="before")
     @classmethod
     def _micro(cls, value: Any) -> Any:
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return None if value is None else value * 1_000_000
+        if value is None:
+            return None
         try:
             micro = Decimal(str(value)) * 1_000_000
-        except InvalidOperation as exc:
+        except ArithmeticError as exc:
             raise ValueError('must be a decimal number such as "0.15"') from exc
-        if not micro.is_finite() or micro < 0 or micro != micro.to_integral_value():
-            raise ValueError("must not be negative and have at most six decimals")
+        if not micro.is_finite() or not 0 <= micro <= MAX_PRICE_MICRO or micro != micro.to_integral_value():
+            raise ValueError("must be from 0 to 1000000000 and have at most six decimals")
         return int(micro)
 
     def wire(self) -> dict[str, str]:
@@ -86,7 +90,7 @@ class DeploymentSettings(SettingsModel):
     """What the model is for: writing (chat and completions) or embeddings."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The engine's own options; each engine validates them and names an unknown one."""
-    context_length: Annotated[int, Field(ge=16)] | None = None
+    context_length: Annotated[int, Field(ge=16, lt=2**31)] | None = None
     """Tokens per request, prompt and completion together; the model's own length where it is not given."""
     parallel: Annotated[int, Field(ge=1, le=1024)] = 8
     """Requests that one replica works on at once."""
