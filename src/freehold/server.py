@@ -73,6 +73,7 @@ async def _serve(home: Path, settings: Settings, announce: Callable[[Announcemen
                     lifespan="off",
                     log_config=None,
                     access_log=False,
+                    ws="none",
                     server_header=False,
                     timeout_graceful_shutdown=2,
                 )

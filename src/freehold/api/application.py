@@ -11,11 +11,11 @@ from starlette.types import ASGIApp
 from freehold.api.admin.application import AdminServices, admin_application
 from freehold.api.azure import azure_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
-from freehold.api.edge import BodyLimit, Edge, dialect_of
+from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.openai import openai_routes
 from freehold.api.operation import Handler, Operation
-from freehold.errors import FreeholdError, MethodNotAllowed, NotFound
+from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
 
@@ -44,10 +44,13 @@ def build_application(
         *health_routes(admin.control, gateway.flights, metrics),
         *openai_routes(operation),
         *azure_routes(operation),
-        Mount("/admin", BodyLimit(admin_application(admin), max_body_bytes)),
+        Mount("/admin", admin_application(admin, max_body_bytes)),
         *pages,
     ]
-    application = Starlette(routes=routes, exception_handlers={HTTPException: _http_problem, FreeholdError: _problem})
+    application = Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _http_problem, FreeholdError: _problem, Exception: _defect},
+    )
     application.router.redirect_slashes = False
     return Edge(application)
 
@@ -64,6 +67,11 @@ async def _http_problem(request: Request, exc: Exception) -> Response:
     response = await _problem(request, error)
     response.headers.update(exc.headers or {})
     return response
+
+
+async def _defect(request: Request, _exc: Exception) -> Response:
+    """A defect, told as such; the framework raises it again, and the edge logs it."""
+    return await _problem(request, InternalError("The server had an error while processing your request."))
 
 
 async def _problem(request: Request, exc: Exception) -> Response:

@@ -5,7 +5,7 @@ import secrets
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from freehold.api.body import read_limited
+from freehold.api.body import decode, read_limited
 from freehold.api.dialect import Dialect
 from freehold.api.sse import send_error
 from freehold.errors import FreeholdError, InternalError
@@ -51,8 +51,8 @@ class Edge:
                 await send_error(named_send, error, dialect_of(scope), {})
 
 
-class BodyLimit:
-    """Reads a body within its limit before a framework that has none sees it."""
+class JsonBody:
+    """Reads a body within its limit, and sees that it is strict JSON, before a framework that is laxer sees it."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -63,11 +63,14 @@ class BodyLimit:
 
         Raises:
             BodyTooLarge: the body is over the limit.
+            MalformedBody: there is a body, and it is not a JSON object.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         body = await read_limited(scope, receive, self._limit)
+        if body:
+            decode(body)
         handed = False
 
         async def replay() -> Message:

@@ -46,16 +46,12 @@ class DeploymentRegistry:
         self._by_alias: dict[str, str] = {}
 
     async def load(self, starter: Iterable[DeploymentSettings], configured: Iterable[DeploymentSettings]) -> None:
-        """Read the database, lay down `starter` in a new home, and add the configuration file's.
+        """Read the database, lay down `starter` in a home that never had it, and add the configuration file's.
 
         Raises:
             Conflict: an alias of the file is another deployment's name or alias.
         """
-        if not await get_fact(self._database, _LAID):
-            for settings in starter:
-                row = DeploymentRow(settings.name, Origin.STARTER, settings.wire())
-                await put_deployment(self._database, row)
-            await put_fact(self._database, _LAID, value=True)
+        await self._lay(tuple(starter))
         self._by_name = {
             row.name: Deployment(DeploymentSettings.model_validate(row.settings), Origin(row.origin), row.created_at)
             for row in await all_deployments(self._database)
@@ -66,6 +62,17 @@ class DeploymentRegistry:
         for settings in configured:
             self._check_names(settings)
         self._index()
+
+    async def _lay(self, starter: tuple[DeploymentSettings, ...]) -> None:
+        """Store the starter set, once in a home's life; a name that somebody took before stays theirs."""
+        if not starter or await get_fact(self._database, _LAID):
+            return
+        stored = [DeploymentSettings.model_validate(row.settings) for row in await all_deployments(self._database)]
+        taken = {name for settings in stored for name in (settings.name, *settings.aliases)}
+        for settings in starter:
+            if settings.name not in taken:
+                await put_deployment(self._database, DeploymentRow(settings.name, Origin.STARTER, settings.wire()))
+        await put_fact(self._database, _LAID, value=True)
 
     def all(self) -> list[Deployment]:
         """Every deployment, in the order in which they came."""

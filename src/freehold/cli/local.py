@@ -42,7 +42,9 @@ async def serve_here(home: Path, settings: Settings) -> AsyncIterator[tuple[Path
         HomeError: another process serves from this home, or it cannot be used.
     """
     configure_logging("error")
-    async with open_app(home, settings, engines=False) as app:
+    # Looking at a new home does not furnish it: the starter set is laid when the home is first served.
+    server = settings.server.model_copy(update={"starter": False})
+    async with open_app(home, settings.model_copy(update={"server": server}), engines=False) as app:
         with tempfile.TemporaryDirectory(prefix="freehold-") as folder:  # mode 0700
             socket = Path(folder) / "api.sock"
             async with _serving(app.asgi, socket):

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freehold import __version__
 from freehold.api.admin.deployments import deployment_routes
@@ -16,8 +17,9 @@ from freehold.api.admin.keys import key_routes
 from freehold.api.admin.models import model_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
+from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
-from freehold.errors import FreeholdError, InvalidRequest, MethodNotAllowed, NotFound
+from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from freehold.gateway.control import DeploymentControl
 from freehold.governance.authorization import Action, require
 from freehold.governance.credentials import credential_from
@@ -35,28 +37,45 @@ class AdminServices:
     catalog: Catalog
 
 
-def admin_application(services: AdminServices) -> FastAPI:
-    """The application, to be mounted under `/admin`."""
+class OwnersDoor:
+    """Lets the owner through, before a byte of the body is read and before any path is looked up."""
 
-    async def owner(request: Request) -> None:
-        """Let the owner through."""
-        principal = services.keys.authenticate(credential_from(request.scope["headers"]))
-        require(principal, Action.MANAGE, request.scope["path"])
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on.
+
+        Raises:
+            Unauthenticated, Forbidden: it is not the owner's.
+        """
+        assert scope["type"] == "http", "the server speaks nothing else"
+        principal = self._keys.authenticate(credential_from(scope["headers"]))
+        require(principal, Action.MANAGE, scope["path"])
         log.info(
             "admin_request",
-            request_id=request.scope["state"]["request_id"],
-            method=request.method,
-            path=request.scope["path"],
+            request_id=scope["state"]["request_id"],
+            method=scope["method"],
+            path=scope["path"],
             key_id=principal.key_id,
         )
+        await self._app(scope, receive, send)
 
+
+def admin_application(services: AdminServices, max_body_bytes: int) -> ASGIApp:
+    """The application behind its door, to be mounted under `/admin`; `owners_application` within a body limit."""
+    return OwnersDoor(JsonBody(owners_application(services), max_body_bytes), services.keys)
+
+
+def owners_application(services: AdminServices) -> FastAPI:
+    """The routes, without their door."""
     app = FastAPI(
         title="Freehold administration",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(owner)],
         redirect_slashes=False,
     )
     app.include_router(deployment_routes(services.control))
@@ -67,6 +86,7 @@ def admin_application(services: AdminServices) -> FastAPI:
         FreeholdError: _problem,
         RequestValidationError: _invalid,
         HTTPException: _http_problem,
+        Exception: _defect,
     }
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)
@@ -75,6 +95,11 @@ def admin_application(services: AdminServices) -> FastAPI:
 
 async def _problem(_request: Request, exc: FreeholdError) -> JSONResponse:
     return JSONResponse(error_body(exc, Dialect.OPENAI), exc.status, error_headers(exc))
+
+
+async def _defect(request: Request, _exc: Exception) -> JSONResponse:
+    """Tell of a defect; the framework raises it again, and the edge logs it."""
+    return await _problem(request, InternalError("The server had an error while processing your request."))
 
 
 async def _invalid(request: Request, exc: RequestValidationError) -> JSONResponse:
