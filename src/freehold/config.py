@@ -176,6 +176,11 @@ def url_from_environment() -> str | None:
     return os.environ.get("FREEHOLD_URL") or None
 
 
+def downloading_environment(temporary: Path) -> dict[str, str]:
+    """The environment of a program that downloads with its own configuration; its temporary files go to a folder."""
+    return {**os.environ, "TMPDIR": str(temporary)}
+
+
 def engine_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of an engine process: this process's, less what looks like a secret, plus `extra`."""
     hidden = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")

@@ -70,12 +70,22 @@ def copy_file(source: Path, target: Path, count: Count) -> None:
             count(done)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether an error says that the disk, or a quota of it, is full."""
+    return error.errno in _FULL
+
+
+def no_space() -> CatalogError:
+    """What to raise when the disk is full."""
+    return CatalogError("There is not enough space on the disk for the model.")
+
+
 @contextmanager
 def disk_errors() -> Iterator[None]:
     """Turn a full disk, or a folder that cannot be written, into a CatalogError."""
     try:
         yield
     except OSError as exc:
-        if exc.errno in _FULL:
-            raise CatalogError("There is not enough space on the disk for the model.") from exc
+        if is_full(exc):
+            raise no_space() from exc
         raise CatalogError(f"The model folder cannot be used: {exc.strerror or 'input/output error'}.") from exc

@@ -2,67 +2,45 @@
 
 ROOT/
   blobs/sha256-<hex>   verified files, ready to be served
-  partial/             unfinished downloads, which the next try goes on from
-  work/                what a running pull needs; emptied at its end
+  partial/             unfinished downloads by what was ordered, which the next try goes on from
+  work/                what a running pull needs, with its lock; emptied at its end, or by the next pull
+  changing.lock        held while files and entries are made or removed together
+
+Several processes may use one home: they take turns at the same model, and one of them fetches it.
 """
 
 import asyncio
-import hashlib
-import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from weakref import WeakValueDictionary
 
-from freehold.catalog.blobs import BlobStore, disk_errors, hash_file
-from freehold.catalog.conversion import COMPANIONS, check_architecture, convert_model
+from freehold.catalog.assembly import Fetched, Order, assemble, hash_reporting
+from freehold.catalog.background import finish
+from freehold.catalog.blobs import BlobStore, disk_errors
 from freehold.catalog.download import Downloader, DownloadLimits
-from freehold.catalog.formats import Format, identify
 from freehold.catalog.gguf_header import describe, read_gguf_header
+from freehold.catalog.locking import locked, locked_if_free
 from freehold.catalog.references import (
     FileReference,
     HubReference,
-    Reference,
     WebReference,
     WheelReference,
     checked_name,
-    checked_path,
     default_name,
     parse_reference,
 )
 from freehold.catalog.sharing import Sharing
-from freehold.catalog.sources import SAFETENSORS, SAFETENSORS_INDEX, FolderSource, Report, Source
+from freehold.catalog.sources import FolderSource, Report, Source
 from freehold.catalog.starter import STARTER
 from freehold.catalog.web import HubSource, WebSource
 from freehold.catalog.wheels import WheelSource
 from freehold.config import CatalogSettings, read_secret
-from freehold.errors import CatalogError, DigestMismatch, SourceUnavailable, UnknownModel, UnsupportedModelFormat
+from freehold.errors import CatalogError, DigestMismatch, UnknownModel
 from freehold.store.database import Database
 from freehold.store.models import all_models, count_users, delete_model, find_model, put_model
 from freehold.types.model import ModelEntry, Progress
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What is to be pulled: a starter model's licence and companions are known, another's are not."""
-
-    name: str
-    uri: str
-    sha256: str | None
-    licence: str | None = None
-    files: tuple[tuple[str, str], ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    """A verified GGUF file in the work folder."""
-
-    file: Path
-    format: Format
-    source_sha256: str
 
 
 class Catalog:
@@ -84,8 +62,7 @@ class Catalog:
         self._limits = limits
         self._blobs = BlobStore(root / "blobs")
         self._sharing = Sharing()
-        self._changing = asyncio.Lock()
-        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._changing = root / "changing.lock"
 
     async def list(self) -> list[ModelEntry]:
         """Every model, by name."""
@@ -137,8 +114,9 @@ class Catalog:
         order = _order(reference, name, sha256)
 
         async def work(report: Report) -> ModelEntry:
-            async with self._fetching.setdefault(order.uri, asyncio.Lock()):
-                return await self._present(order) or await self._fetch(order, report)
+            with disk_errors():
+                async with locked(self._root / "work" / f"{order.place}.lock"):
+                    return await self._present(order) or await self._fetch(order, report)
 
         return await self._sharing.run(order, work, progress)
 
@@ -148,7 +126,11 @@ class Catalog:
         Raises:
             UnknownModel: there is no such model.
         """
-        async with self._changing:
+        with disk_errors():
+            await self._delete(name)
+
+    async def _delete(self, name: str) -> None:
+        async with locked(self._changing):
             entry = await find_model(self._database, name)
             if entry is None or entry.name != name:
                 raise UnknownModel(f"The catalog has no model '{name}'.", param="model")
@@ -164,61 +146,80 @@ class Catalog:
             DigestMismatch: the file has changed.
         """
         entry = await self.find(name)
-        if await asyncio.to_thread(hash_file, self.path(entry)) != entry.sha256:
+        if await hash_reporting(self.path(entry), lambda _progress: None) != entry.sha256:
             raise DigestMismatch(f"The file of '{entry.name}' has changed on the disk; delete the model and pull it.")
 
     def _is_there(self, entry: ModelEntry) -> bool:
         path = self.path(entry)
         return path.is_file() and path.stat().st_size == entry.size_bytes
 
-    async def _present(self, order: _Order) -> ModelEntry | None:
+    async def _present(self, order: Order) -> ModelEntry | None:
         """The model, if it need not be fetched; one that is there under another name only gets the new name.
 
         Raises:
             CatalogError: the name is taken by a model from elsewhere.
         """
         same = None
+        await self._replaced(order)
         for entry in await self.list():
-            if entry.name == order.name and entry.source != order.uri:
-                raise CatalogError(
-                    f"The name '{order.name}' is taken by a model from {entry.source}; choose another name, or "
-                    "delete that model.",
-                    param="name",
-                )
             pinned = order.sha256 in {None, entry.sha256, entry.source_sha256}
             if entry.source == order.uri and pinned and self._is_there(entry):
                 same = entry if same is None or entry.name == order.name else same
         if same is None or same.name == order.name:
             return same
-        async with self._changing:
+        async with locked(self._changing):
+            await self._replaced(order)
             entry = _renamed(same, order.name)
             await put_model(self._database, entry)
         return entry
 
-    async def _fetch(self, order: _Order, report: Report) -> ModelEntry:
-        work = self._root / "work" / hashlib.sha256(order.uri.encode()).hexdigest()
-        with disk_errors():
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
+    async def _replaced(self, order: Order) -> ModelEntry | None:
+        """The model that has the name and comes from the same place.
+
+        Raises:
+            CatalogError: the name is taken by a model from elsewhere.
+        """
+        entry = await find_model(self._database, order.name)
+        if entry is None or entry.name != order.name or entry.source == order.uri:
+            return entry
+        raise CatalogError(
+            f"The name '{order.name}' is taken by a model from {entry.source}; choose another name, or "
+            "delete that model.",
+            param="name",
+        )
+
+    def _sweep(self) -> None:
+        """Drop what pulls that were killed have left."""
+        for folder in (self._root / "work").iterdir():
+            if folder.is_dir():
+                with locked_if_free(folder.with_suffix(".lock")) as held:
+                    if held:
+                        shutil.rmtree(folder, ignore_errors=True)
+
+    async def _fetch(self, order: Order, report: Report) -> ModelEntry:
+        work = self._root / "work" / order.place
+        self._sweep()
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            source = self._source(order, work)
             try:
-                source = self._source(parse_reference(order.uri), work)
-                try:
-                    await source.open()
-                    fetched = await _assemble(source, order, work, report)
-                    entry = await self._keep(order, fetched, report)
-                    await source.done()
-                finally:
-                    await source.close()
+                await source.open()
+                fetched = await assemble(source, order, work, report)
+                entry = await self._keep(order, fetched, report)
+                await source.done()
             finally:
-                shutil.rmtree(work, ignore_errors=True)
+                await source.close()
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
         return entry
 
-    async def _keep(self, order: _Order, fetched: _Fetched, report: Report) -> ModelEntry:
+    async def _keep(self, order: Order, fetched: Fetched, report: Report) -> ModelEntry:
         """Put the file in place, then make the entry, so that no entry is without its file."""
         size = fetched.file.stat().st_size
         served = fetched.source_sha256
         if fetched.format == "safetensors":
-            served = await _hash(fetched.file, report)
+            served = await hash_reporting(fetched.file, report)
         details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
         if order.licence is not None:
             details["licence"] = order.licence
@@ -232,28 +233,40 @@ class Catalog:
             details=details,
             created_at=int(time.time()),
         )
-        async with self._changing:
-            await asyncio.to_thread(self._blobs.put, fetched.file, served)
-            await put_model(self._database, entry)
+        async with locked(self._changing):
+            await finish(self._enter(order, entry, fetched.file))
         return entry
 
-    def _source(self, reference: Reference, work: Path) -> Source:
+    async def _enter(self, order: Order, entry: ModelEntry, file: Path) -> None:
+        replaced = await self._replaced(order)
+        await asyncio.to_thread(self._blobs.put, file, entry.sha256)
+        try:
+            await put_model(self._database, entry)
+        finally:
+            for sha256 in {entry.sha256, replaced.sha256 if replaced else entry.sha256}:
+                if await count_users(self._database, sha256) == 0:
+                    self._blobs.remove(sha256)
+
+    def _source(self, order: Order, work: Path) -> Source:
+        reference = parse_reference(order.uri)
         match reference:
             case WheelReference():
                 return WheelSource(reference, work)
             case FileReference(path=path):
                 return FolderSource(path)
             case WebReference(url=url):
-                return WebSource(url, self._downloader())
+                return WebSource(url, self._downloader(order))
             case HubReference():
                 token = read_secret(self._settings.hf_token) if self._settings.hf_token else None
-                return HubSource(reference, self._settings.hf_endpoint, token, self._downloader())
+                return HubSource(reference, self._settings.hf_endpoint, token, self._downloader(order))
 
-    def _downloader(self) -> Downloader:
-        return Downloader(self._root / "partial", allow_http=self._settings.allow_http, limits=self._limits)
+    def _downloader(self, order: Order) -> Downloader:
+        return Downloader(
+            self._root / "partial" / order.place, allow_http=self._settings.allow_http, limits=self._limits
+        )
 
 
-def _order(reference: str, name: str | None, sha256: str | None) -> _Order:
+def _order(reference: str, name: str | None, sha256: str | None) -> Order:
     """What is meant by a reference.
 
     Raises:
@@ -264,9 +277,9 @@ def _order(reference: str, name: str | None, sha256: str | None) -> _Order:
     for known, starter in STARTER.items():
         if reference in {known, starter.uri}:
             files = tuple(starter.files.items())
-            return _Order(checked_name(name or known), starter.uri, sha256 or starter.sha256, starter.licence, files)
+            return Order(checked_name(name or known), starter.uri, sha256 or starter.sha256, starter.licence, files)
     parsed = parse_reference(reference)
-    return _Order(checked_name(name or default_name(parsed)), reference, sha256)
+    return Order(checked_name(name or default_name(parsed)), reference, sha256)
 
 
 def _renamed(entry: ModelEntry, name: str) -> ModelEntry:
@@ -280,87 +293,3 @@ def _renamed(entry: ModelEntry, name: str) -> ModelEntry:
         details=entry.details,
         created_at=int(time.time()),
     )
-
-
-async def _assemble(source: Source, order: _Order, work: Path, report: Report) -> _Fetched:
-    """Fetch the weights and, where they are safetensors, what belongs to them; convert those."""
-    folder = _model_folder(work)
-    indexed = source.main.endswith(".safetensors.index.json")
-    early = indexed or source.main.endswith(".safetensors")
-    if early:
-        await _companions(source, order.files, folder, report)
-    weights = folder / (SAFETENSORS_INDEX if indexed else SAFETENSORS)
-    if not await source.get(source.main, weights, report, sha256=None if indexed else order.sha256):
-        raise SourceUnavailable("The source has no such file.", param="source")
-    if indexed:
-        digest = await _shards(source, folder, weights, report)
-    else:
-        digest = await _hash(weights, report)
-    if order.sha256 is not None and digest != order.sha256:
-        raise DigestMismatch(f"The weights' SHA-256 is {digest}, not the pinned {order.sha256}; they were discarded.")
-    kind = "safetensors" if indexed else await asyncio.to_thread(identify, weights)
-    if kind == "gguf":
-        return _Fetched(weights, "gguf", digest)
-    if not early:
-        await _companions(source, order.files, folder, report)
-    if not _has_config(folder):
-        raise UnsupportedModelFormat("The safetensors file has no config.json beside it.", param="source")
-    target = work / "converted.gguf"
-    await convert_model(folder, target, report)
-    return _Fetched(target, "safetensors", digest)
-
-
-async def _companions(source: Source, pinned: tuple[tuple[str, str], ...] | None, folder: Path, report: Report) -> None:
-    """Fetch the small files that the conversion needs; for a starter model exactly those that are pinned."""
-    digests: Mapping[str, str] = dict(pinned or ())
-    for name in COMPANIONS if pinned is None else digests:
-        target = folder / name
-        there = await source.get(name, target, report, sha256=digests.get(name))
-        if pinned is not None and (not there or await asyncio.to_thread(hash_file, target) != digests[name]):
-            raise DigestMismatch(f"The file '{name}' beside the weights is not the one that was pinned.")
-        if there and name == "config.json":
-            check_architecture(target)
-
-
-async def _shards(source: Source, folder: Path, index: Path, report: Report) -> str:
-    """Fetch the files that an index names; their digest in common."""
-    try:
-        names = _shard_names(index)
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise UnsupportedModelFormat("The safetensors index is damaged.") from exc
-    lines = []
-    for name in names:
-        if not isinstance(name, str) or "/" in checked_path(name) or not name.endswith(".safetensors"):
-            raise UnsupportedModelFormat("The safetensors index names a file that is not safetensors.")
-        target = folder / name
-        if not await source.get(name, target, report):
-            raise SourceUnavailable(f"The source lacks the file '{name}'.", param="source")
-        if await asyncio.to_thread(identify, target) != "safetensors":
-            raise UnsupportedModelFormat(f"The file '{name}' is not safetensors.")
-        lines.append(f"{await _hash(target, report)}  {name}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-async def _hash(path: Path, report: Report) -> str:
-    total = _size(path)
-    return await asyncio.to_thread(hash_file, path, lambda done: report(Progress("verifying", done, total)))
-
-
-def _model_folder(work: Path) -> Path:
-    """The folder that the model's files go to, with the folders in it that they may lie in."""
-    folder = work / "model"
-    for name in COMPANIONS:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _shard_names(index: Path) -> list[str]:
-    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-
-
-def _has_config(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size

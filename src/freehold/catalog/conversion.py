@@ -1,14 +1,11 @@
 """Turning a safetensors model into GGUF, in a process of its own: the gateway never loads weights."""
 
-import asyncio
 import json
-import os
-import re
-import signal
-import sys
 from pathlib import Path
 
+from freehold.catalog.background import run_python
 from freehold.catalog.sources import Report
+from freehold.config import engine_environment
 from freehold.errors import UnsupportedModelFormat
 from freehold.types.model import Progress
 
@@ -27,7 +24,7 @@ COMPANIONS = (
 )
 """The files beside the weights that the converter reads, where they are there."""
 
-_PROGRESS = re.compile(rb"^Progress (\d+) of (\d+)")
+_MAX_CONFIG_BYTES = 16 << 20
 UNSUPPORTED = 3
 """The converter's exit status for a model that it cannot convert; the reason is its last line on stderr."""
 
@@ -38,10 +35,12 @@ def check_architecture(config: Path) -> None:
     Raises:
         UnsupportedModelFormat: it cannot.
     """
+    if config.stat().st_size > _MAX_CONFIG_BYTES:
+        raise UnsupportedModelFormat("The model's config.json is too large.")
     try:
         names = json.loads(config.read_text(encoding="utf-8")).get("architectures") or []
-    except (ValueError, AttributeError) as exc:
-        raise UnsupportedModelFormat("The model's config.json is not JSON.") from exc
+    except (ValueError, AttributeError, RecursionError) as exc:
+        raise UnsupportedModelFormat("The model's config.json is not a JSON object.") from exc
     if not isinstance(names, list) or not any(name in ARCHITECTURES for name in names):
         found = ", ".join(map(str, names)) if isinstance(names, list) and names else "none"
         raise UnsupportedModelFormat(
@@ -57,28 +56,12 @@ async def convert_model(folder: Path, target: Path, report: Report) -> None:
     Raises:
         UnsupportedModelFormat: it cannot be converted, with the reason.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-P", "-m", "freehold.catalog.convert", str(folder), str(target)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
+    code, complaint = await run_python(
+        ("-m", "freehold.catalog.convert", str(folder), str(target)),
+        engine_environment({}),
+        lambda done, total: report(Progress("converting", done, total)),
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        errors = asyncio.create_task(process.stderr.read())
-        async for line in process.stdout:
-            if match := _PROGRESS.match(line):
-                report(Progress("converting", int(match[1]), int(match[2])))
-        complaint = (await errors).decode("utf-8", "replace").strip().splitlines()
-        code = await process.wait()
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
     if code == UNSUPPORTED and complaint:
-        raise UnsupportedModelFormat(complaint[-1])
+        raise UnsupportedModelFormat(complaint.splitlines()[-1])
     if code != 0:
         raise UnsupportedModelFormat(f"The model cannot be converted: the converter ended with status {code}.")

@@ -51,7 +51,8 @@ class DeploymentRegistry:
         Raises:
             Conflict: an alias of the file is another deployment's name or alias.
         """
-        await self._lay(tuple(starter))
+        configured = tuple(configured)
+        await self._lay(tuple(starter), {alias for settings in configured for alias in settings.aliases})
         self._by_name = {
             row.name: Deployment(DeploymentSettings.model_validate(row.settings), Origin(row.origin), row.created_at)
             for row in await all_deployments(self._database)
@@ -63,12 +64,12 @@ class DeploymentRegistry:
             self._check_names(settings)
         self._index()
 
-    async def _lay(self, starter: tuple[DeploymentSettings, ...]) -> None:
-        """Store the starter set, once in a home's life; a name that somebody took before stays theirs."""
+    async def _lay(self, starter: tuple[DeploymentSettings, ...], aliases: set[str]) -> None:
+        """Store the starter set, once in a home's life; a name that is taken, also as an alias, stays as it is."""
         if not starter or await get_fact(self._database, _LAID):
             return
         stored = [DeploymentSettings.model_validate(row.settings) for row in await all_deployments(self._database)]
-        taken = {name for settings in stored for name in (settings.name, *settings.aliases)}
+        taken = aliases | {name for settings in stored for name in (settings.name, *settings.aliases)}
         for settings in starter:
             if settings.name not in taken:
                 await put_deployment(self._database, DeploymentRow(settings.name, Origin.STARTER, settings.wire()))

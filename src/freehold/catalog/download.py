@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,8 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from freehold.catalog.blobs import hash_file
+from freehold.catalog.background import finish, in_thread
+from freehold.catalog.blobs import hash_file, is_full, no_space
 from freehold.catalog.sources import Report
 from freehold.errors import CatalogError, DigestMismatch, SourceUnavailable
 from freehold.types.model import Progress
@@ -112,7 +115,7 @@ class Downloader:
     """Fetches files. Made in a running event loop; must be closed.
 
     Args:
-        folder: where unfinished files are kept.
+        folder: where unfinished files are kept; no other downloader may use it at the same time.
         allow_http: whether `http://` is accepted beside `https://`.
         limits: how much to bear.
     """
@@ -125,17 +128,14 @@ class Downloader:
             total=None, sock_connect=self._limits.connect_s, sock_read=self._limits.silence_s
         )
         self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, trust_env=True)
-        self._finished: list[_Partial] = []
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
     def forget(self) -> None:
-        """Drop what is kept of finished files."""
-        for partial in self._finished:
-            partial.remove()
-        self._finished.clear()
+        """Drop what is kept."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def read(self, address: Address, limit: int = 16 << 20) -> bytes:
         """A small document.
@@ -188,7 +188,6 @@ class Downloader:
                 )
             resumed = False  # what was kept may have been another version: once more from the start
         partial.link(target)
-        self._finished.append(partial)
         return True
 
     async def _pause(self, failures: int, address: Address, exc: BaseException) -> None:
@@ -197,8 +196,12 @@ class Downloader:
         Raises:
             SourceUnavailable: it has been tried often enough.
         """
+        host = urlsplit(address.url).hostname
+        if isinstance(exc, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError):
+            raise SourceUnavailable(
+                f"The certificate of {host} is not trusted by this machine.", param="source"
+            ) from exc
         if failures >= self._limits.attempts:
-            host = urlsplit(address.url).hostname
             raise SourceUnavailable(
                 f"{host} cannot be reached or breaks off; what was fetched is kept for the next pull.",
                 param="source",
@@ -216,8 +219,8 @@ class Downloader:
             if address.names_digest and here:
                 digest = _digest_of(response) or digest
             if response.status in _REDIRECTS and "location" in response.headers:
-                url = urljoin(url, response.headers["location"])
                 response.release()
+                url = _moved(url, response.headers["location"])
                 continue
             if response.status in _AGAIN:
                 response.release()
@@ -252,11 +255,18 @@ class Downloader:
         else:
             have, total = 0, response.content_length
             partial.begin(_validator(response))
-        with partial.open() as file:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                await asyncio.to_thread(file.write, chunk)
-                have += len(chunk)
-                report(Progress("downloading", have, total))
+        if total is not None and total - have > shutil.disk_usage(self._folder).free:
+            raise no_space()
+        try:
+            with partial.open() as file:
+                async for chunk in response.content.iter_chunked(_CHUNK):
+                    await finish(asyncio.to_thread(file.write, chunk))
+                    have += len(chunk)
+                    report(Progress("downloading", have, total))
+        except OSError as exc:
+            if is_full(exc):
+                partial.remove()  # a disk that stays full would stop everything else that writes to it
+            raise
         if total is not None and have != total:
             raise _Interrupted("short")
 
@@ -297,6 +307,20 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port
 
 
+def _moved(url: str, location: str) -> str:
+    """Where a redirect leads.
+
+    Raises:
+        SourceUnavailable: to no address.
+    """
+    try:
+        moved = urljoin(url, location)
+        _origin(moved)
+    except ValueError as exc:
+        raise SourceUnavailable("The server redirects to what is no address.", param="source") from exc
+    return moved
+
+
 def _refusal(status: int, address: Address) -> str:
     host = urlsplit(address.url).hostname
     if status in {401, 403}:
@@ -308,4 +332,7 @@ def _refusal(status: int, address: Address) -> str:
 
 async def _matches(path: Path, expected: str, report: Report) -> bool:
     total = _Partial(path).size()
-    return expected == await asyncio.to_thread(hash_file, path, lambda done: report(Progress("verifying", done, total)))
+    found = await in_thread(
+        lambda count: hash_file(path, count), lambda done: report(Progress("verifying", done, total))
+    )
+    return expected == found

@@ -9,7 +9,8 @@ from freehold.errors import UnsupportedModelFormat
 
 Format: TypeAlias = Literal["gguf", "safetensors"]
 
-_MAX_HEADER = 100_000_000
+_MAX_HEADER = 32 << 20
+"""Less than the format's 100 MB, which would take a gigabyte to parse; headers of large models have a few."""
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PICKLE_PROTOCOLS = range(6)
 

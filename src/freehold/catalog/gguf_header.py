@@ -8,12 +8,14 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from freehold.errors import UnsupportedModelFormat
 
 MAGIC = b"GGUF"
+T = TypeVar("T")
 _MAX_ENTRIES = 1 << 20
+_MAX_HEADER = 128 << 20
 _MAX_STRING = 1 << 26
 _MAX_ARRAY = 1 << 26
 _MAX_DEPTH = 4
@@ -84,21 +86,27 @@ def read_gguf_header(path: Path) -> GgufHeader:
 
 def describe(header: GgufHeader) -> dict[str, Any]:
     """A model's details in the catalog's words; what the file does not say is left out."""
-    metadata = header.metadata
-    architecture = metadata.get("general.architecture")
-    pooling = metadata.get(f"{architecture}.pooling_type")
-    causal = metadata.get(f"{architecture}.attention.causal", True)
+    architecture = _known(header, "general.architecture", str)
+    pooling = _known(header, f"{architecture}.pooling_type", int)
+    file_type = _known(header, "general.file_type", int)
+    causal = header.metadata.get(f"{architecture}.attention.causal", True)
     details = {
         "architecture": architecture,
         "parameter_count": header.parameter_count,
-        "context_length": metadata.get(f"{architecture}.context_length"),
-        "embedding_length": metadata.get(f"{architecture}.embedding_length"),
-        "quantization": FILE_TYPES.get(metadata.get("general.file_type", -1)),
-        "licence": metadata.get("general.license"),
-        "chat_template": "tokenizer.chat_template" in metadata,
+        "context_length": _known(header, f"{architecture}.context_length", int),
+        "embedding_length": _known(header, f"{architecture}.embedding_length", int),
+        "quantization": None if file_type is None else FILE_TYPES.get(file_type),
+        "licence": _known(header, "general.license", str),
+        "chat_template": "tokenizer.chat_template" in header.metadata,
         "task": "embeddings" if pooling or not causal else "chat",
     }
     return {key: value for key, value in details.items() if value is not None}
+
+
+def _known(header: GgufHeader, key: str, kind: type[T]) -> T | None:
+    """What stands under a key, if it is of the type that belongs there."""
+    value = header.metadata.get(key)
+    return value if isinstance(value, kind) else None
 
 
 def _damaged() -> UnsupportedModelFormat:
@@ -114,7 +122,7 @@ class _Reader:
 
     def take(self, length: int) -> bytes:
         data = self.file.read(length) if length <= self.size else b""
-        if len(data) != length:
+        if len(data) != length or self.file.tell() > _MAX_HEADER:
             raise _damaged()
         return data
 
@@ -150,7 +158,7 @@ class _Reader:
         return None
 
     def skip(self, length: int) -> None:
-        if self.file.seek(length, 1) > self.size:
+        if self.file.seek(length, 1) > min(self.size, _MAX_HEADER):
             raise _damaged()
 
     def tensor(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
+from freehold.catalog.background import in_thread
 from freehold.catalog.blobs import copy_file
 from freehold.errors import CatalogError, SourceUnavailable, UnsupportedModelFormat
 from freehold.types.model import Progress
@@ -70,8 +71,12 @@ class FolderSource(Source):
 
     async def open(self) -> None:
         """Choose the folder's model."""
-        if self._path.is_dir():
-            self.main = choose_file(await asyncio.to_thread(lambda: [item.name for item in self._path.iterdir()]))
+        try:
+            names = await asyncio.to_thread(self._names)
+        except OSError as exc:
+            raise SourceUnavailable(f"The file cannot be read: {exc.strerror}.", param="source") from exc
+        if names is not None:
+            self.main = choose_file(names)
         elif self._path.is_file():
             self._folder, self.main = self._path.parent, self._path.name
         else:
@@ -87,11 +92,18 @@ class FolderSource(Source):
             source.open("rb").close()
         except OSError as exc:
             raise SourceUnavailable(f"The file cannot be read: {exc.strerror}.", param="source") from exc
-        await asyncio.to_thread(copy_file, source, target, lambda done: report(Progress("downloading", done, total)))
+        await in_thread(
+            lambda count: copy_file(source, target, count),
+            lambda done: report(Progress("downloading", done, total)),
+        )
         return True
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _names(self) -> list[str] | None:
+        """What the folder has; None if it is no folder."""
+        return [item.name for item in self._path.iterdir()] if self._path.is_dir() else None
 
 
 def choose_file(names: Iterable[str]) -> str:

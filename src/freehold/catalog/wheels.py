@@ -1,22 +1,20 @@
 """Models in wheels: fetched by pip with its own configuration, one member taken out; nothing is installed or run."""
 
-import asyncio
-import os
+import lzma
 import re
-import shutil
-import signal
 import stat
-import sys
 import zipfile
+import zlib
 from pathlib import Path
 
+from freehold.catalog.background import in_thread, run_python
 from freehold.catalog.blobs import Count
 from freehold.catalog.references import WheelReference, checked_path
 from freehold.catalog.sources import Report, Source
+from freehold.config import downloading_environment
 from freehold.errors import SourceUnavailable, UnsafePath
 from freehold.types.model import Progress
 
-_PROGRESS = re.compile(rb"^Progress (\d+) of (\d+)")
 _CHUNK = 1 << 20
 
 
@@ -43,13 +41,14 @@ class WheelSource(Source):
         def count(done: int) -> None:
             report(Progress("verifying", done, None))
 
-        return await asyncio.to_thread(extract_member, self._wheel, self._folder + name, target, count)
+        wheel, member = self._wheel, self._folder + name
+        return await in_thread(lambda counted: extract_member(wheel, member, target, counted), count)
 
     async def close(self) -> None:
         """Nothing is open; the wheel goes with the work folder."""
 
 
-def extract_member(wheel: Path, member: str, target: Path, count: Count | None = None) -> bool:
+def extract_member(wheel: Path, member: str, target: Path, count: Count) -> bool:
     """Write one member of a wheel to a file; False if there is no such member.
 
     Raises:
@@ -70,9 +69,8 @@ def extract_member(wheel: Path, member: str, target: Path, count: Count | None =
                 while chunk := source.read(_CHUNK):
                     file.write(chunk)
                     done += len(chunk)
-                    if count is not None:
-                        count(done)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as exc:
+                    count(done)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as exc:
         raise SourceUnavailable("The wheel is damaged.") from exc
     return True
 
@@ -87,37 +85,23 @@ async def _download(reference: WheelReference, work: Path, report: Report) -> Pa
     folder.mkdir()
     requirement = f"{reference.package}=={reference.version}"
     arguments = ("--no-deps", "--only-binary=:all:", "--no-input", "--no-color", "--disable-pip-version-check")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "pip", "download", *arguments, "--progress-bar=raw", f"--dest={folder}", requirement),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
+    temporary = work / "temporary"
+    temporary.mkdir()
+    code, complaint = await run_python(
+        ("-m", "pip", "download", *arguments, "--progress-bar=raw", f"--dest={folder}", requirement),
+        downloading_environment(temporary),
+        lambda done, total: report(Progress("downloading", done, total or None)),
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        errors = asyncio.create_task(process.stderr.read())
-        async for line in process.stdout:
-            if match := _PROGRESS.match(line):
-                report(Progress("downloading", int(match[1]), int(match[2]) or None))
-        complaint = (await errors).decode("utf-8", "replace")
-        code = await process.wait()
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            shutil.rmtree(folder, ignore_errors=True)
     wheels = list(folder.glob("*.whl"))
     if code != 0 or len(wheels) != 1:
-        reasons = [line for line in complaint.splitlines() if line.startswith("ERROR")]
-        raise SourceUnavailable(
-            f"pip cannot fetch {requirement}: {_without_paths(reasons[-1] if reasons else 'no wheel')}"
-        )
+        raise SourceUnavailable(f"pip cannot fetch {requirement}: {reason(complaint)}", param="source")
     return wheels[0]
 
 
-def _without_paths(text: str) -> str:
+def reason(complaint: str) -> str:
     """Pip's reason without the addresses and paths in it, which are nobody's business but the operator's."""
-    return re.sub(r"(\w+:/)?/\S+", "…", text.removeprefix("ERROR: "))[:300]
+    lines = complaint.splitlines()
+    if lines and lines[-1].endswith("No module named pip"):
+        return "pip is not installed beside Freehold; install it with: python -m ensurepip"
+    found = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    return re.sub(r"(\w+:/)?/\S+", "…", found[-1])[:300] if found else "there is no such wheel"

@@ -1,0 +1,143 @@
+"""What is pulled: its files brought together from a source, verified, and converted where needed."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from freehold.catalog.background import in_thread
+from freehold.catalog.blobs import hash_file
+from freehold.catalog.conversion import COMPANIONS, check_architecture, convert_model
+from freehold.catalog.formats import Format, identify
+from freehold.catalog.references import checked_path
+from freehold.catalog.sources import SAFETENSORS, SAFETENSORS_INDEX, Report, Source
+from freehold.errors import DigestMismatch, SourceUnavailable, UnsupportedModelFormat
+from freehold.types.model import Progress
+
+_MAX_INDEX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be pulled: a starter model's licence and companions are known, another's are not."""
+
+    name: str
+    uri: str
+    sha256: str | None
+    licence: str | None = None
+    files: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def place(self) -> str:
+        """The name of the folders that are this order's."""
+        return hashlib.sha256(self.uri.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A verified GGUF file in the work folder."""
+
+    file: Path
+    format: Format
+    source_sha256: str
+
+
+async def assemble(source: Source, order: Order, work: Path, report: Report) -> Fetched:
+    """Fetch the weights and, where they are safetensors, what belongs to them; convert those.
+
+    Args:
+        source: an opened source.
+        order: what is wanted of it.
+        work: an empty folder.
+        report: is told how far it is.
+
+    Raises:
+        SourceUnavailable, DigestMismatch, UnsupportedModelFormat, UnsafePath, CatalogError: as `Catalog.pull`.
+    """
+    folder = _model_folder(work)
+    indexed = source.main.endswith(".safetensors.index.json")
+    early = indexed or source.main.endswith(".safetensors")
+    if early:
+        await _companions(source, order.files, folder, report)
+    weights = folder / (SAFETENSORS_INDEX if indexed else SAFETENSORS)
+    if not await source.get(source.main, weights, report, sha256=None if indexed else order.sha256):
+        raise SourceUnavailable("The source has no such file.", param="source")
+    if indexed:
+        digest = await _shards(source, folder, weights, report)
+    else:
+        digest = await hash_reporting(weights, report)
+    if order.sha256 is not None and digest != order.sha256:
+        raise DigestMismatch(f"The weights' SHA-256 is {digest}, not the pinned {order.sha256}; they were discarded.")
+    kind = "safetensors" if indexed else await asyncio.to_thread(identify, weights)
+    if kind == "gguf":
+        return Fetched(weights, "gguf", digest)
+    if not early:
+        await _companions(source, order.files, folder, report)
+    if not _has_config(folder):
+        raise UnsupportedModelFormat("The safetensors file has no config.json beside it.", param="source")
+    target = work / "converted.gguf"
+    await convert_model(folder, target, report)
+    return Fetched(target, "safetensors", digest)
+
+
+async def _companions(source: Source, pinned: tuple[tuple[str, str], ...] | None, folder: Path, report: Report) -> None:
+    """Fetch the small files that the conversion needs; for a starter model exactly those that are pinned."""
+    digests: Mapping[str, str] = dict(pinned or ())
+    for name in COMPANIONS if pinned is None else digests:
+        target = folder / name
+        there = await source.get(name, target, report, sha256=digests.get(name))
+        if pinned is not None and (not there or await asyncio.to_thread(hash_file, target) != digests[name]):
+            raise DigestMismatch(f"The file '{name}' beside the weights is not the one that was pinned.")
+        if there and name == "config.json":
+            check_architecture(target)
+
+
+async def _shards(source: Source, folder: Path, index: Path, report: Report) -> str:
+    """Fetch the files that an index names; their digest in common."""
+    try:
+        names = _shard_names(index)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise UnsupportedModelFormat("The safetensors index is damaged.") from exc
+    lines = []
+    for name in names:
+        if not isinstance(name, str) or "/" in checked_path(name) or not name.endswith(".safetensors"):
+            raise UnsupportedModelFormat("The safetensors index names a file that is not safetensors.")
+        target = folder / name
+        if not await source.get(name, target, report):
+            raise SourceUnavailable(f"The source lacks the file '{name}'.", param="source")
+        if await asyncio.to_thread(identify, target) != "safetensors":
+            raise UnsupportedModelFormat(f"The file '{name}' is not safetensors.")
+        lines.append(f"{await hash_reporting(target, report)}  {name}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+async def hash_reporting(path: Path, report: Report) -> str:
+    """The SHA-256 of a file in hex."""
+    total = _size(path)
+    return await in_thread(
+        lambda count: hash_file(path, count), lambda done: report(Progress("verifying", done, total))
+    )
+
+
+def _model_folder(work: Path) -> Path:
+    """The folder that the model's files go to, with the folders in it that they may lie in."""
+    folder = work / "model"
+    for name in COMPANIONS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _shard_names(index: Path) -> list[str]:
+    if index.stat().st_size > _MAX_INDEX_BYTES:
+        raise UnsupportedModelFormat("The safetensors index is too large.")
+    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+
+
+def _has_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
