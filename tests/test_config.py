@@ -46,7 +46,7 @@ def test_no_file_gives_the_defaults() -> None:
             "deployment[1]: 'a' is already used by deployment 'a'",
         ),
         ('[server]\nport = "http"', "server.port: should be a valid integer"),
-        ('[[deployment]]\nname = "a"\nmodel = "m"\nprice = { input = "-1" }', "deployment[0].price.input: must be"),
+        ('[[deployment]]\nname = "a"\nmodel = "m"\nprice = { input = "-1" }', "deployment[0].price.input: must not be"),
         (
             '[[deployment]]\nname = "a"\nmodel = "m"\napi_key = { env = "A", file = "b" }',
             "deployment[0].api_key: give either 'env' or 'file'",
