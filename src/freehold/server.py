@@ -20,6 +20,7 @@ import structlog
 import uvicorn
 import uvloop
 
+from freehold.api.connection import BoundedConnection
 from freehold.app import App, open_app
 from freehold.config import Settings
 from freehold.errors import HomeError
@@ -69,7 +70,7 @@ async def _serve(home: Path, settings: Settings, announce: Callable[[Announcemen
             server = _Server(
                 uvicorn.Config(
                     app.asgi,
-                    http="httptools",
+                    http=BoundedConnection,
                     lifespan="off",
                     log_config=None,
                     access_log=False,

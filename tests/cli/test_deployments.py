@@ -58,5 +58,12 @@ def test_a_value_out_of_range_is_named(program: Program) -> None:
 
 def test_deleting_asks_and_without_a_terminal_wants_yes(program: Program) -> None:
     """Without --yes and without anybody to ask, nothing is deleted."""
-    assert "--yes" in program.refused(2, "deployments", "delete", "chat")
-    assert "chat" in _names(program)
+    program.fine("deployments", "create", "mine", "--engine", "echo", "--model", "echo")
+    assert "--yes" in program.refused(2, "deployments", "delete", "mine")
+    assert "mine" in _names(program)
+
+
+def test_looking_at_a_new_home_does_not_furnish_it(program: Program) -> None:
+    """Before a home is first served it has no deployments, and the list says so."""
+    assert _names(program) == set()
+    assert "no deployments yet" in program.run("deployments").stderr

@@ -12,7 +12,7 @@ import typer
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
-from freehold.cli.output import print_json
+from freehold.cli.output import print_json, print_note
 from freehold.cli.tables import print_table
 from freehold.config import parse_settings
 from freehold.types.deployment import DeploymentSettings
@@ -220,6 +220,9 @@ async def _list(home: Path, *, as_json: bool) -> None:
     answer = await _call(home, "GET", "/admin/deployments")
     if as_json:
         print_json(answer)
+        return
+    if not answer["data"]:
+        print_note("There are no deployments yet; 'freehold serve' makes the starter set in a new home.")
         return
     columns = ("name", "state", "replicas", "model", "engine", "aliases", "price in/out", "origin")
     print_table(columns, [_row(found) for found in answer["data"]])

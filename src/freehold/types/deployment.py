@@ -55,7 +55,7 @@ class Price(SettingsModel):
         except ArithmeticError as exc:
             raise ValueError('must be a decimal number such as "0.15"') from exc
         if not micro.is_finite() or not 0 <= micro <= MAX_PRICE_MICRO or micro != micro.to_integral_value():
-            raise ValueError("must be from 0 to 1000000000 and have at most six decimals")
+            raise ValueError("must not be negative, at most 1000000000, and have at most six decimals")
         return int(micro)
 
     def wire(self) -> dict[str, str]:

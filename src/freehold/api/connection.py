@@ -1,0 +1,78 @@
+"""A caller's connection: uvicorn's, with bounds on the head of a request, which uvicorn has none for."""
+
+import asyncio
+import secrets
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from freehold.api.dialect import Dialect, error_body
+from freehold.errors import MalformedBody
+
+MAX_HEAD_BYTES = 64 * 1024
+"""How much of a head is taken without its end; one that arrives whole in a single read may be a little longer."""
+HEAD_S = 60.0
+"""How long a caller may take to send a head, in seconds."""
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """One connection. A head that is too long, too slow or no HTTP ends it, with an error in the envelope."""
+
+    _head_bytes = 0
+    _in_head = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Give the caller a while for the first head."""
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(HEAD_S, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._in_head = False
+        self._in_time()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; whatever leaves a head unfinished counts against its bounds."""
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, f"The head of the request is larger than the limit of {MAX_HEAD_BYTES} bytes.")
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_S, self._late)
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell a caller who does not speak HTTP."""
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, message: str) -> None:
+        body = orjson.dumps(error_body(MalformedBody(message, code="invalid_request"), Dialect.OPENAI))
+        reason = b"Bad Request" if status == 400 else b"Request Header Fields Too Large"
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"x-request-id: req_%b\r\nconnection: close\r\n\r\n%b"
+            % (status, reason, len(body), secrets.token_hex(16).encode(), body)
+        )
+        self.transport.close()
+
+    def _in_time(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self.transport.close()
