@@ -1,6 +1,6 @@
 """A program: answer with xllamacpp what stands on stdin as JSON, on stdout as JSON. Never imported by a test.
 
-`engine_program.py embed MODEL` takes texts and answers with their vectors; `embed_program.py complete MODEL` takes
+`engine_program.py embed MODEL` takes texts and answers with their vectors; `engine_program.py complete MODEL` takes
 request bodies of /completions and answers with what the engine answered.
 """
 

@@ -1,8 +1,10 @@
 """Real servers for the catalog's tests: files over HTTP with the faults of real networks, and a small hub."""
 
+import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,9 @@ class FileServer:
         files: path → content.
         drops: how many answers break off halfway.
         ranges: whether Range is understood.
+        lengths: whether an answer says how long it is.
+        gate: where there is one, the second half of a file is sent once it is set.
+        types: path → media type.
         moves: path → where it redirects to.
         etags: path → the ETag, instead of one made from the content.
         digests: path → the digest that its redirect names, as hubs do.
@@ -37,6 +42,9 @@ class FileServer:
     files: dict[str, bytes] = field(default_factory=dict)
     drops: int = 0
     ranges: bool = True
+    lengths: bool = True
+    gate: asyncio.Event | None = None
+    types: dict[str, str] = field(default_factory=dict)
     moves: dict[str, str] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
@@ -80,14 +88,22 @@ class FileServer:
         response = web.StreamResponse(status=206 if start else 200, headers={"ETag": etag})
         if start:
             response.headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        response.content_length = len(data) - start
+        if request.path in self.types:
+            response.content_type = self.types[request.path]
+        if self.lengths:
+            response.content_length = len(data) - start
         await response.prepare(request)
         end = len(data)
         if self.drops:
             self.drops -= 1
             end = start + (len(data) - start) // 2
-        await response.write(data[start:end])
-        self.sent += end - start
+        middle = (start + end) // 2 if self.gate and request.path not in self.types else start
+        if self.gate and start < middle:
+            await response.write(data[start:middle])
+            self.sent += middle - start
+            await self.gate.wait()
+        await response.write(data[middle:end])
+        self.sent += end - middle
         if end < len(data):
             assert request.transport is not None
             request.transport.close()
@@ -110,6 +126,14 @@ async def open_catalog(
         yield Catalog(database, home / "models", settings, limits=QUICK)
     finally:
         await database.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 def _make(folder: Path) -> None:
