@@ -43,6 +43,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def furnished(program: Program) -> Program:
+    """A home with two deployments that the file does not name."""
+    for name in ("chat", "embed"):
+        program.fine("deployments", "create", name, "--engine", "echo", "--model", "echo")
+    return program
+
+
 def _changes(program: Program, *args: str) -> dict[str, str]:
     return {step["name"]: step["change"] for step in program.json("apply", *args)["data"]}
 
@@ -61,14 +69,16 @@ def test_an_alias_can_move_from_one_deployment_to_another(program: Program, file
     assert program.json("deployments", "show", "second")["settings"]["aliases"] == ["gpt-4o"]
 
 
-def test_a_dry_run_tells_and_does_nothing(program: Program, file: Path) -> None:
+def test_a_dry_run_tells_and_does_nothing(furnished: Program, file: Path) -> None:
     """--dry-run prints the same changes and leaves everything as it was."""
+    program = furnished
     assert _changes(program, str(file), "--dry-run", "--prune")["chat"] == "deleted"
     assert {found["name"] for found in program.json("deployments")["data"]} == {"chat", "embed"}
 
 
-def test_prune_leaves_only_what_the_file_names(program: Program, file: Path) -> None:
+def test_prune_leaves_only_what_the_file_names(furnished: Program, file: Path) -> None:
     """--prune deletes the deployments that the file does not name; without it they stay."""
+    program = furnished
     assert "deleted" not in _changes(program, str(file)).values()
     assert _changes(program, str(file), "--prune") == {
         "first": "unchanged",

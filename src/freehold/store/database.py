@@ -5,12 +5,13 @@ front of it gives a queue instead of "database is locked".
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from freehold.errors import HomeError
@@ -42,7 +43,7 @@ class Database:
         return database
 
     async def _migrate(self) -> None:
-        async with self._engine.connect() as connection:
+        async with self.read() as connection:
             revision = await connection.run_sync(_revision)
         if revision is not None and revision not in known_revisions():
             raise HomeError(
@@ -54,19 +55,42 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading."""
-        async with self._engine.connect() as connection:
-            yield connection
+        """A connection for reading.
+
+        Raises:
+            HomeError: the file is damaged or cannot be read.
+        """
+        with _told():
+            async with self._engine.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction for writing: committed at the end, rolled back on an error, one at a time."""
-        async with self._writer, self._engine.begin() as connection:
-            yield connection
+        """A transaction for writing: committed at the end, rolled back on an error, one at a time.
+
+        Raises:
+            HomeError: the file is damaged or cannot be written, as on a full disk.
+        """
+        with _told():
+            async with self._writer, self._engine.begin() as connection:
+                yield connection
 
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What SQLite says of a file that it cannot use, as an error of the home."""
+    try:
+        yield
+    except IntegrityError:
+        raise  # a rule of the tables was broken, which says nothing of the file
+    except DatabaseError as exc:
+        raise HomeError(
+            f"the database cannot be used: {exc.orig}; see that the disk has room, or restore a backup of the home"
+        ) from exc
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:

@@ -111,7 +111,18 @@ class Home:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read: whole or not at all, and on the disk when this returns."""
+    """Write a file that only its owner can read: whole or not at all, and on the disk when this returns.
+
+    Raises:
+        HomeError: it cannot be written, as on a full disk.
+    """
+    try:
+        _write_private(path, data)
+    except OSError as exc:
+        raise HomeError(f"{path} cannot be written: {exc.strerror}") from exc
+
+
+def _write_private(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
