@@ -46,15 +46,15 @@ def test_a_converted_llama_answers_as_the_original(starter_models: StarterModels
     for key in ("architecture", "parameter_count", "context_length", "chat_template", "task"):
         assert before[key] == after[key]
     assert_same_model(original, target)
-    prompts = ["The capital of France is", "def fibonacci(n):\n    ", "1, 2, 3, 4, 1234, Naïve café 東京 🌍 is"]
+    prompts = ["The capital of France is", "1, 2, 3, 4, 1234, Naïve café 東京 🌍 is"]
     bodies = [
-        {"prompt": prompt, "temperature": 0, "max_tokens": 6, "logprobs": 1, "cache_prompt": False}
+        {"prompt": prompt, "temperature": 0, "max_tokens": 5, "logprobs": 1, "cache_prompt": False}
         for prompt in prompts
     ]
     firsts, seconds = (ask("complete", path, bodies) for path in (original, target))
     for first, second in zip(firsts, seconds, strict=True):
         assert first["usage"] == second["usage"]
-        assert len(tokens(first)) == 6
+        assert len(tokens(first)) == 5
         assert [token["id"] for token in tokens(first)] == [token["id"] for token in tokens(second)]
         for one, other in zip(tokens(first), tokens(second), strict=True):
             assert one["logprob"] == pytest.approx(other["logprob"], abs=1e-3)
