@@ -1,6 +1,7 @@
 """Tool calls are read the same, however the text that has them is cut into pieces."""
 
 import json
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.engines.llamacpp_tools import CallParser, allowed_tools, call_grammar, tagged_grammar
+from freehold.engines.llamacpp_tools import CallParser, allowed_tools, call_grammar, call_trigger, tagged_grammar
 from freehold.errors import InvalidRequest, UnsupportedParameter
 from freehold.types.chat import ChatRequest
 from tests.engines.llamacpp_gbnf import Sampler, seeded
@@ -65,7 +66,7 @@ def test_a_bare_call_is_read_in_any_pieces(arguments: dict[str, Any], cuts: list
 def test_text_that_only_looks_like_a_tag_is_not_lost(text: str, cuts: list[int]) -> None:
     """What is held back as the possible beginning of a call comes out when it was none."""
     said, calls = _read(CallParser(tagged=True), text, cuts)
-    assert said == text.partition("<tool_call>")[0]
+    assert said == text
     assert not calls
 
 
@@ -108,3 +109,31 @@ def test_a_strict_function_with_a_schema_that_cannot_be_held_is_refused() -> Non
         with pytest.raises(error) as refusal:
             call_grammar(allowed_tools(request), 500)
         assert refusal.value.param == "tools"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see <tool_call></tool_call>:",
+        "<tool_call> <tool_call>",
+        "<tool_call>\nnot json\n</tool_call>",
+        '<tool_call>\n{"name": "f", "parameters": {}}',
+        '<tool_call>\n{"name": "f',
+        "<tool_call>",
+    ],
+)
+def test_a_tag_without_a_call_comes_out_as_text(text: str) -> None:
+    """A tag that no call follows, or only the beginning of one, is text, in whatever pieces it comes."""
+    for size in (1, 3, len(text)):
+        said, calls = _read(CallParser(tagged=True), text, list(range(size, len(text), size)))
+        assert said == text
+        assert not calls
+
+
+@given(ahead=st.integers(0, 40))
+def test_calls_are_held_to_the_grammar_from_any_token_of_their_beginning(ahead: int) -> None:
+    """Generation is held where the text ends within a call's beginning, and not where anything else follows a tag."""
+    trigger = re.compile(call_trigger())
+    begun = ('<tool_call>\n{"name": "')[:ahead]
+    assert bool(trigger.search("Well: " + begun)) == (len(begun) >= len("<tool_call>"))
+    assert not trigger.search("<tool_call></")

@@ -13,7 +13,15 @@ from typing import Any, Final
 
 from freehold.engines import llamacpp_requests as requests
 from freehold.engines.base import EngineSpec
-from freehold.engines.llamacpp_tools import CLOSER, OPENER, CallParser, allowed_tools, call_grammar, tagged_grammar
+from freehold.engines.llamacpp_tools import (
+    CLOSER,
+    OPENER,
+    CallParser,
+    allowed_tools,
+    call_grammar,
+    call_trigger,
+    tagged_grammar,
+)
 from freehold.engines.openai_errors import error_object
 from freehold.engines.openai_http import Deltas, OpenAIConnection
 from freehold.engines.openai_stream import StreamGrammar, completion_deltas
@@ -36,8 +44,8 @@ NATIVE: Final = frozenset({"health", "props", "slots", "apply-template"})
 PROBE_TIMEOUT_S: Final = 10.0
 OPEN_TIMEOUT_S: Final = 5.0
 DEFAULT_CONTEXT: Final = 2048
-WORD_TRIGGER: Final = 1
-"""llama.cpp's `COMMON_GRAMMAR_TRIGGER_TYPE_WORD`: the grammar begins where this word is generated."""
+PATTERN_TRIGGER: Final = 2
+"""llama.cpp's `COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN`: the grammar begins with what its first group matches."""
 WRITING: Final = frozenset(
     {
         Feature.CHAT,
@@ -234,7 +242,7 @@ class LlamaCppConnection(OpenAIConnection):
         else:
             body["grammar"] = tagged_grammar(functions, request, tokens)
             if requests.response_grammar(request, tokens) is None:
-                body |= {"grammar_lazy": True, "grammar_triggers": [{"type": WORD_TRIGGER, "value": OPENER}]}
+                body |= {"grammar_lazy": True, "grammar_triggers": [{"type": PATTERN_TRIGGER, "value": call_trigger()}]}
         body["preserved_tokens"] = [OPENER, CLOSER]
         if request.logprobs:
             body["logprobs"] = max(request.top_logprobs or 0, 1)
@@ -310,7 +318,8 @@ class _CallReader:
             finish = delta.finish_reason
             if finish is not None:
                 text += self._parser.rest()
-                finish = "tool_calls" if finish == "stop" and self._parser.calls else finish
+                if finish == "stop" and self._parser.calls:
+                    finish = "length" if self._parser.within else "tool_calls"  # a stop sequence may cut a call off
             logprobs: tuple[TokenLogprob, ...] = ()
             if text:
                 logprobs, self._logprobs = tuple(self._logprobs), []

@@ -21,6 +21,7 @@ from freehold.engines.llamacpp_gguf import read_metadata
 from freehold.engines.llamacpp_model import chat_template, default_context
 
 PARENT_CHECK_S = 0.5
+LOG_FLUSH_S = 0.25
 SOCKET_SUFFIX = ".sock"
 """By which llama.cpp tells a Unix socket from a host name."""
 WARNINGS = 1
@@ -42,6 +43,7 @@ def main() -> None:
         bound.replace(socket)
     except (RuntimeError, ValueError, OSError) as exc:
         reason = " ".join(str(exc).split()) or type(exc).__name__
+        time.sleep(LOG_FLUSH_S)  # llama.cpp writes its log from a thread; the reason is to be the last line
         sys.stderr.write(f"the model cannot be served: {reason}\n")
         sys.stderr.flush()
         os._exit(1)  # native threads may be left, and would keep the process

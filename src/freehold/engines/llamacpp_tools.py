@@ -22,6 +22,20 @@ CLOSER: Final = "</tool_call>"
 MAX_CALLS: Final = 8
 """Calls in one answer, where the caller allows several."""
 _HEAD: Final = re.compile(r'\s*\{"name": "([^"]*)", "arguments": ')
+_HEAD_BEGIN: Final = '\n{"name": "'
+_HEAD_END: Final = '", "arguments": '
+
+
+def call_trigger() -> str:
+    """The regular expression at whose match llama.cpp begins to hold a text to the grammar of `tagged_grammar`.
+
+    It matches only where the text so far ends within the beginning of a call: one token may have the tag's end and
+    more, and llama.cpp fails where the text behind a trigger is none of the grammar's.
+    """
+    tail = ""
+    for char in reversed(_HEAD_BEGIN):
+        tail = f"(?:{re.escape(char) if char != chr(10) else chr(10)}{tail})?"
+    return f"({re.escape(OPENER)}{tail})$"
 
 
 def allowed_tools(request: ChatRequest) -> list[FunctionDefinition]:
@@ -134,9 +148,16 @@ class CallParser:
             continue
         return "".join(text), tuple(calls)
 
+    @property
+    def within(self) -> bool:
+        """Whether a call's arguments have not come to their end."""
+        return self._state is _State.ARGUMENTS
+
     def rest(self) -> str:
-        """The text that was held back when the answer ended; the beginning of a call is dropped."""
+        """The text that was held back when the answer ended."""
         held, self._held = self._held, ""
+        if self._state is _State.HEAD and self._tagged:
+            return OPENER + held
         return held if self._state is _State.TEXT else ""
 
     def _step(self, text: list[str], calls: list[ToolCallDelta]) -> bool:
@@ -145,7 +166,7 @@ class CallParser:
             case _State.TEXT:
                 return self._read_text(text)
             case _State.HEAD:
-                return self._read_head(calls)
+                return self._read_head(text, calls)
             case _State.ARGUMENTS:
                 return self._read_arguments(calls)
             case _State.BETWEEN:
@@ -162,7 +183,11 @@ class CallParser:
         self._held = before[len(before) - keep :]
         return False
 
-    def _read_head(self, calls: list[ToolCallDelta]) -> bool:
+    def _read_head(self, text: list[str], calls: list[ToolCallDelta]) -> bool:
+        if self._tagged and not _may_begin_call(self._held):
+            text.append(OPENER)
+            self._state = _State.TEXT
+            return True
         head = _HEAD.match(self._held)
         if head is None:
             return False
@@ -200,3 +225,12 @@ class CallParser:
             return False
         self._held, self._state = after, _State.HEAD
         return True
+
+
+def _may_begin_call(text: str) -> bool:
+    """Whether what follows a tag is a call, or may become one."""
+    if len(text) < len(_HEAD_BEGIN):
+        return _HEAD_BEGIN.startswith(text)
+    _, quote, rest = text.removeprefix(_HEAD_BEGIN).partition('"')
+    after = quote + rest
+    return text.startswith(_HEAD_BEGIN) and (after.startswith(_HEAD_END) or _HEAD_END.startswith(after))
