@@ -63,6 +63,7 @@ def run(home: Path, settings: Settings, *, announce: Callable[[Announcement], No
 
 
 async def _serve(home: Path, settings: Settings, announce: Callable[[Announcement], None]) -> int:
+    stop = _on_signals()
     listener = _listen(settings.server.host, settings.server.port)
     try:
         async with open_app(home, settings) as app:
@@ -79,7 +80,6 @@ async def _serve(home: Path, settings: Settings, announce: Callable[[Announcemen
                     timeout_graceful_shutdown=2,
                 )
             )
-            stop = _on_signals()
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             app.home.record_server(url)
             try:

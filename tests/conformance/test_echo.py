@@ -26,6 +26,7 @@ engine = "echo"
 model = "echo"
 aliases = ["gpt-4o"]
 options = { context_length = 64, dimensions = 8 }
+defaults = { max_tokens = 20 }
 """
 WEATHER = {
     "type": "function",
@@ -257,6 +258,17 @@ def test_completions(client: OpenAI) -> None:
     assert (none.choices[0].text, none.choices[0].finish_reason) == ("a b c", "length")
     assert none.usage is not None
     assert (none.usage.completion_tokens, none.usage.prompt_tokens) == (0, 3)
+
+
+def test_limits_that_nobody_named(client: OpenAI) -> None:
+    """A text completion that names no limit has sixteen tokens, as specified; a chat has its deployment's default."""
+    words = "a " * 30
+    completion = client.completions.create(model="echo", prompt=words)
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == 16
+    chat = ask(client, messages=[{"role": "user", "content": words}])
+    assert chat.usage is not None
+    assert (chat.usage.completion_tokens, chat.choices[0].finish_reason) == (20, "length")
 
 
 def test_completions_stream(client: OpenAI) -> None:

@@ -33,7 +33,7 @@ from freehold.types.generation import Delta, Embeddings, Event, Usage
 from freehold.types.identity import Principal
 
 DEFAULT_COMPLETION_TOKENS = 16
-"""`max_tokens` of a text completion where neither request nor deployment names one, as OpenAI specifies."""
+"""`max_tokens` of a text completion that names none, as in OpenAI's specification, whatever the deployment's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,8 @@ class Gateway:
                     update["n"] = wanted
                 if wanted > keep and request.logprobs is None:
                     update["logprobs"] = 0
-                update["max_tokens"] = _completion_limit(request, chosen)
+                limit = DEFAULT_COMPLETION_TOKENS if request.max_tokens is None else request.max_tokens
+                update["max_tokens"] = max(limit, 1)  # none is not a request to an engine
                 return connection.complete(request.model_copy(update=update), prompt)
 
             stream = self._router.stream(
@@ -209,13 +210,6 @@ def _wants_data(request: ChatRequest | CompletionRequest) -> bool:
     if isinstance(request, CompletionRequest):
         return False
     return isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat) or bool(request.tools)
-
-
-def _completion_limit(request: CompletionRequest, deployment: Deployment) -> int:
-    """How many tokens to ask an engine for; at least one, since none is not a request to an engine."""
-    if request.max_tokens is not None:
-        return max(request.max_tokens, 1)
-    return deployment.settings.defaults.max_tokens or DEFAULT_COMPLETION_TOKENS
 
 
 def _copy(request: ChatRequest | CompletionRequest, copy: int, copies: int) -> dict[str, Any]:
