@@ -131,6 +131,7 @@ def test_a_hung_engine_is_replaced(start: Callable[..., Service]) -> None:
     os.kill(pid, signal.SIGSTOP)
     eventually(lambda: replicas(service, "slow")[0]["pid"] not in {pid, None}, "a new process")
     eventually(lambda: whole(service, "slow", "x") == 200, "it serves")
+    assert not alive(pid)
 
 
 def test_an_engine_error_is_tried_twice_and_told(start: Callable[..., Service]) -> None:
@@ -167,6 +168,7 @@ def test_a_whole_answer_stops_too_when_the_caller_leaves(start: Callable[..., Se
     eventually(lambda: replicas(service, "slow")[0]["in_flight"] == 1, "the request runs")
     connection.close()
     eventually(lambda: replicas(service, "slow")[0]["in_flight"] == 0, "the replica is free", patience_s=5)
+    assert whole(service, "quick", "x") == 200
 
 
 def test_a_revoked_key_is_refused_and_its_streams_end(start: Callable[..., Service]) -> None:
