@@ -39,8 +39,13 @@ async def one_stream(session: aiohttp.ClientSession, url: str, body: dict[str, o
     return int(usage["completion_tokens"])
 
 
+ENGINES_OWN = {"top_k": 0, "min_p": 0, "typical_p": 1, "repeat_penalty": 1, "repeat_last_n": 0, "cache_prompt": True}
+"""What the engine must be told to sample as OpenAI specifies; the gateway tells it, so who asks directly must too."""
+
+
 async def tokens_per_second(session: aiohttp.ClientSession, url: str, model: str, streams: int, tokens: int) -> float:
     """All streams at once; their tokens by the time until the last has ended."""
+    own = ENGINES_OWN if url.startswith("http://engine/") else {}
     bodies: list[dict[str, object]] = [
         {
             "model": model,
@@ -51,7 +56,10 @@ async def tokens_per_second(session: aiohttp.ClientSession, url: str, model: str
             "seed": i,
             "stream": True,
             "stream_options": {"include_usage": True},
-            "logit_bias": {},
+            "logit_bias": {"0": -100, "2": -100},  # the starter model's end tokens: every stream has its full length
+            "frequency_penalty": 0,
+            "presence_penalty": 0,
+            **own,
         }
         for i in range(streams)
     ]
@@ -63,7 +71,10 @@ async def tokens_per_second(session: aiohttp.ClientSession, url: str, model: str
 async def engine_that_chats(home: Path) -> aiohttp.ClientSession:
     """A way to the engine process of the home that answers conversations."""
     for socket in sorted((home / "run").glob("*.sock")):
-        session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket), limit=0))
+        # the engine drops connections that it promised to keep, after a stream
+        session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(socket), limit=0), headers={"connection": "close"}
+        )
         body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
         async with session.post("http://engine/v1/chat/completions", json=body) as answer:
             if answer.status == 200:
