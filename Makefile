@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test check setup lint types unit docs lock clean setup-dev
+.PHONY: serve test check setup lint types unit docs lock clean setup-dev postgresql
 
 PYTHON ?= python3
 VENV   := .venv
@@ -17,7 +17,14 @@ check: lint types unit            ## the quick part, for every commit
 
 setup: $(VENV)/.installed         ## make .venv and install the package with its pinned dependencies
 
-setup-dev: $(VENV)/.installed-dev
+setup-dev: $(VENV)/.installed-dev postgresql
+
+# The tests start a PostgreSQL of their own. Where it is missing and cannot be installed, those that need it are skipped.
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+	echo "PostgreSQL is not installed; the tests that need it will be skipped"
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Freehold needs Python 3.11 or newer, not %d.%d; set PYTHON=python3.11 or newer" % sys.version_info[:2])'

@@ -28,6 +28,8 @@ from freehold.store.database import Database
 from freehold.store.models import put_model
 from freehold.types.model import ModelEntry
 
+pytest_plugins = ["tests.postgres"]
+
 CACHE = Path(__file__).parent.parent / ".cache" / "starter-home"
 
 
@@ -64,6 +66,17 @@ class StarterModels:
         for entry in self.entries:
             await put_model(database, entry)
         await database.close()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Tests of faults have a short form, which is the default, and a long form of their own (`make test-long`)."""
+    parser.addoption("--kills", type=int, default=15, help="how often the tests of sudden death kill a server")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often to kill a server."""
+    return int(request.config.getoption("--kills"))
 
 
 @pytest.fixture(scope="session")

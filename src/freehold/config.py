@@ -15,7 +15,9 @@ from typing import Annotated, Any, Self, TypeVar, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from freehold.errors import ConfigError
-from freehold.types.deployment import DeploymentSettings, SecretRef, SettingsModel
+from freehold.types.base import SettingsModel
+from freehold.types.deployment import DeploymentSettings, SecretRef
+from freehold.types.limits import LimitSettings
 
 
 class ServerSettings(SettingsModel):
@@ -54,13 +56,48 @@ class SupervisorSettings(SettingsModel):
     stop_timeout_s: Annotated[float, Field(gt=0)] = 10.0
 
 
+class JournalSettings(SettingsModel):
+    """`[journal]`: the record of everything that happened. Sizes are bytes, times are seconds."""
+
+    segment_bytes: Annotated[int, Field(ge=64 * 1024)] = 64 * 1024 * 1024
+    """A segment that has grown to this size is closed, and a new one begun."""
+    checkpoint_records: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """A checkpoint is signed after so many records."""
+    checkpoint_s: Annotated[float, Field(gt=0)] = 10.0
+    """And at the latest this long after a record that none covers."""
+    retention_days: Annotated[int, Field(ge=62)] | None = None
+    """Segments whose newest record is older are deleted; without it all are kept. Budgets of a month are rebuilt
+    from the journal, so at least two months stay."""
+    max_backlog_records: Annotated[int, Field(ge=1000)] = 5_000_000
+    """How far the usage database may lag behind before requests are refused."""
+
+
+class UsageSettings(SettingsModel):
+    """`[usage]`: the database that bills and reports are read from."""
+
+    database: SecretRef | None = None
+    """Where its URL is kept (`postgresql://user:password@host/name`); without it, SQLite in the home."""
+
+
 class Settings(SettingsModel):
     """The whole configuration file."""
 
     server: ServerSettings = ServerSettings()
     catalog: CatalogSettings = CatalogSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    journal: JournalSettings = JournalSettings()
+    usage: UsageSettings = UsageSettings()
+    limit: list[LimitSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _unique_limits(self) -> Self:
+        seen: set[tuple[str, str]] = set()
+        for index, limit in enumerate(self.limit):
+            if (limit.scope, limit.id) in seen:
+                raise ValueError(f"limit[{index}]: there is already a limit of {limit.scope} '{limit.id}'")
+            seen.add((limit.scope, limit.id))
+        return self
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
@@ -112,6 +149,8 @@ def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, s
     path = ""
     here: Any = raw
     for step in problem["loc"]:
+        if isinstance(step, int) and isinstance(here, Mapping):
+            continue  # the place in a list of what the file gives as the one table
         if isinstance(step, int):
             path += f"[{step}]"
         elif isinstance(here, Mapping) or not path:
@@ -136,7 +175,7 @@ def _step(here: Any, step: int | str) -> Any:
 
 def _setting_names(model: type[BaseModel]) -> set[str]:
     """Every key that a model and the models in it know."""
-    names = set(model.model_fields)
+    names = {field.alias or name for name, field in model.model_fields.items()}
     for field in model.model_fields.values():
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):

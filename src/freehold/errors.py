@@ -14,12 +14,16 @@ FreeholdError
 │   ├── MethodNotAllowed         405
 │   ├── Conflict                 409
 │   ├── BodyTooLarge             413
+│   ├── KeyReused                422 idempotency_key_reused
 │   └── RateLimited              429 rate_limit_exceeded
+│       ├── QuotaExceeded        429 insufficient_quota: a budget is spent
+│       └── Overloaded           429 resource_unavailable: too many wait for the deployment
 ├── ServiceError                 Freehold or an engine is at fault (5xx)
 │   ├── InternalError            500
 │   ├── EngineFailed             502: the engine died or answered nonsense
 │   ├── Unavailable              503, with retry-after
 │   │   ├── EngineUnavailable    no replica can take the request
+│   │   ├── AuditUnavailable     the journal cannot be written
 │   │   └── Draining             the server is shutting down
 │   └── EngineTimeout            504
 ├── CatalogError                 a model cannot be fetched, verified or read
@@ -28,6 +32,7 @@ FreeholdError
 │   ├── UnsafePath               a name would leave the model folder
 │   ├── SourceUnavailable        the source cannot be reached or lacks the file
 │   └── UnknownModel             no such model in the catalog
+├── JournalDamaged               a journal is not what was written; names the first bad record
 ├── ConfigError                  the configuration is wrong; names the offending key
 └── HomeError                    the home folder cannot be used (locked, unwritable, newer)
 
@@ -35,6 +40,7 @@ Every error carries the HTTP status, the OpenAI `type` and `code` and, where one
 parameter's name, so that the edge renders any of them without knowing which it is.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -175,12 +181,54 @@ class BodyTooLarge(RequestError):
     default_code = "request_too_large"
 
 
+class KeyReused(RequestError):
+    """An `Idempotency-Key` came again with another request."""
+
+    status = 422
+    default_code = "idempotency_key_reused"
+
+
 class RateLimited(RequestError):
-    """A limit of requests, tokens or concurrency is reached."""
+    """A limit of requests, tokens or concurrency is reached.
+
+    Args:
+        message: names the limit and whose it is.
+        code: overrides the class's code.
+        retry_after_s: seconds after which there is room again.
+        scope: what the limit is set on, such as `project` or `deployment`; a limit of the deployment is one that
+            another deployment may not have.
+        headers: `x-ratelimit-*` as they stand.
+    """
 
     status = 429
     type = "rate_limit_error"
     default_code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        scope: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, code=code, retry_after_s=retry_after_s)
+        self.scope = scope
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class QuotaExceeded(RateLimited):
+    """A budget is spent, or what is left of it does not cover the request."""
+
+    type = "insufficient_quota"
+    default_code = "insufficient_quota"
+
+
+class Overloaded(RateLimited):
+    """More requests wait for the deployment than may, and this one's tier goes last."""
+
+    default_code = "resource_unavailable"
 
 
 class ServiceError(FreeholdError):
@@ -224,6 +272,12 @@ class EngineUnavailable(Unavailable):
     """No replica of the deployment can take the request."""
 
     default_code = "engine_unavailable"
+
+
+class AuditUnavailable(Unavailable):
+    """The journal cannot be written, or is too far ahead of its projection: nothing is done unrecorded."""
+
+    default_code = "audit_unavailable"
 
 
 class Draining(Unavailable):
@@ -271,6 +325,12 @@ class UnknownModel(CatalogError):
 
     status = 404
     default_code = "unknown_model"
+
+
+class JournalDamaged(FreeholdError):
+    """A journal is not what was written; the message names the file and the first bad record."""
+
+    default_code = "journal_damaged"
 
 
 class ConfigError(FreeholdError):

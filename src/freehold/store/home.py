@@ -4,6 +4,10 @@ HOME/
   freehold.db      keys, deployments, models (SQLite)
   admin.key        the owner's key of this home, mode 0600
   secrets/pepper   the key under which API keys are hashed, mode 0600
+  secrets/journal.pem  the key that signs the journal's checkpoints, mode 0600
+  secrets/content  the key under which kept content is encrypted, mode 0600
+  journal/         the journal: what happened, and public.pem to verify it with
+  usage.db         what bills and reports are read from, made from the journal (SQLite)
   models/          verified model files, by their digest
   run/             sockets of engines; server.json while a server runs
   lock             held by the process that uses the home
@@ -46,6 +50,21 @@ class Home:
         return self.root / "models"
 
     @property
+    def journal(self) -> Path:
+        """The folder of the journal."""
+        return self.root / "journal"
+
+    @property
+    def journal_key(self) -> Path:
+        """The file with the private key that signs checkpoints."""
+        return self.root / "secrets" / "journal.pem"
+
+    @property
+    def usage_database(self) -> Path:
+        """The usage database, where it is SQLite."""
+        return self.root / "usage.db"
+
+    @property
     def run(self) -> Path:
         """The folder of sockets."""
         return self.root / "run"
@@ -68,7 +87,7 @@ class Home:
             HomeError: another process holds it, or the folder cannot be written.
         """
         try:
-            for folder in (self.root, self.root / "secrets", self.models, self.run):
+            for folder in (self.root, self.root / "secrets", self.models, self.run, self.journal):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
@@ -85,8 +104,15 @@ class Home:
             os.close(descriptor)
 
     def pepper(self) -> bytes:
-        """The secret under which API keys are hashed; made on first use."""
-        path = self.root / "secrets" / "pepper"
+        """The secret under which API keys are hashed and digests are made; made on first use."""
+        return self._secret("pepper")
+
+    def content_key(self) -> bytes:
+        """The secret from which the keys of kept content are derived; made on first use."""
+        return self._secret("content")
+
+    def _secret(self, name: str) -> bytes:
+        path = self.root / "secrets" / name
         if not path.exists():
             write_private(path, secrets.token_bytes(32))
         return path.read_bytes()

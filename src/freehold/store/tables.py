@@ -52,6 +52,30 @@ models = Table(
 """`sha256` names the file that is served; `source_sha256` the file that was fetched, where they differ
 because it was converted. `details`: licence, architecture, parameters, context length."""
 
+limits = Table(
+    "limits",
+    metadata,
+    Column("scope", String(16), primary_key=True),
+    Column("id", String(256), primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)
+"""Limits that were set through the API; `settings` is what `LimitSettings.wire()` gives."""
+
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("project_id", String(64), primary_key=True),
+    Column("key_digest", LargeBinary(32), primary_key=True),
+    Column("body_digest", LargeBinary(32), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("expires_at", Integer, nullable=False, index=True),
+)
+"""Answers of requests with an `Idempotency-Key`. The digests are keyed; `answer` is encrypted under the project's
+key: status, headers and body."""
+
 home = Table(
     "home",
     metadata,

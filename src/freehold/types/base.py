@@ -1,4 +1,4 @@
-"""The base of every request body: frozen, strict about types, closed to unknown keys."""
+"""The bases of what comes from outside: request bodies and settings."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -7,3 +7,9 @@ class RequestModel(BaseModel):
     """A part of a request body. Unknown keys are errors; "1" is not 1; values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class SettingsModel(BaseModel):
+    """A part of the configuration: frozen, closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)

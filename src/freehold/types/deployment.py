@@ -1,21 +1,17 @@
 """A deployment: what callers name. The settings of `[[deployment]]`, and of the admin API's bodies."""
 
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from freehold.types.base import SettingsModel
+from freehold.types.price import Price, check_dates, price_at
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What a deployment, a model or an alias may be called: also one path segment of an Azure URL."""
 
 DeploymentName = Annotated[str, Field(pattern=NAME_PATTERN)]
-
-
-class SettingsModel(BaseModel):
-    """A part of the configuration: frozen, closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class SecretRef(SettingsModel):
@@ -29,43 +25,6 @@ class SecretRef(SettingsModel):
         if (self.env is None) == (self.file is None):
             raise ValueError("give either 'env' or 'file'")
         return self
-
-
-MAX_PRICE_MICRO = 10**15
-"""The highest price: a billion whole units for a million tokens."""
-
-
-class Price(SettingsModel):
-    """Prices in micro-units of money (a millionth of a dollar, say) per million tokens.
-
-    Written in a file as a decimal of the whole unit: `input = "0.15"` is 150,000 micro-units.
-    """
-
-    input: int = 0
-    cached_input: int | None = None
-    output: int = 0
-
-    @field_validator("input", "cached_input", "output", mode="before")
-    @classmethod
-    def _micro(cls, value: Any) -> Any:
-        if value is None:
-            return None
-        try:
-            micro = Decimal(str(value)) * 1_000_000
-        except ArithmeticError as exc:
-            raise ValueError('must be a decimal number such as "0.15"') from exc
-        if not micro.is_finite() or not 0 <= micro <= MAX_PRICE_MICRO or micro != micro.to_integral_value():
-            raise ValueError("must not be negative, at most 1000000000, and have at most six decimals")
-        return int(micro)
-
-    def wire(self) -> dict[str, str]:
-        """The prices as they are written in a file, in whole units."""
-        named = {"input": self.input, "cached_input": self.cached_input, "output": self.output}
-        return {
-            name: format((Decimal(value) / 1_000_000).normalize(), "f")
-            for name, value in named.items()
-            if value is not None
-        }
 
 
 class SamplingDefaults(SettingsModel):
@@ -92,14 +51,17 @@ class DeploymentSettings(SettingsModel):
     """The engine's own options; each engine validates them and names an unknown one."""
     context_length: Annotated[int, Field(ge=16, lt=2**31)] | None = None
     """Tokens per request, prompt and completion together; the model's own length where it is not given."""
-    parallel: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Requests that one replica works on at once."""
+    parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Requests that one replica works on at once; the engine's own number where it is not given. More wait."""
+    queue: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """How many requests may wait for a replica at once; of more than that the lowest tier's are refused."""
     replicas: Annotated[int, Field(ge=0, le=64)] = 1
     idle_unload_s: Annotated[float, Field(gt=0)] | None = None
     """Stop the replicas after this long without a request; the next request starts them again."""
     start: Literal["eager", "on_demand"] = "eager"
     fallbacks: list[DeploymentName] = Field(default_factory=list)
-    price: Price = Price()
+    price: tuple[Price, ...] = ()
+    """What use costs: one price, or a list of prices with the day from which each is in force."""
     defaults: SamplingDefaults = SamplingDefaults()
     base_url: str | None = None
     """For `remote`: the endpoint up to and including `/v1`, or an Azure endpoint."""
@@ -115,11 +77,26 @@ class DeploymentSettings(SettingsModel):
             raise ValueError("base_url: must begin with http:// or https://")
         return self
 
+    @field_validator("price", mode="before")
+    @classmethod
+    def _one_price_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict | Price) else value
+
+    @field_validator("price", mode="after")
+    @classmethod
+    def _by_date(cls, value: tuple[Price, ...]) -> tuple[Price, ...]:
+        return check_dates(value)
+
+    def price_at(self, when_s: float) -> Price:
+        """The price that is in force at a time (seconds since the epoch)."""
+        return price_at(self.price, when_s)
+
     def wire(self) -> dict[str, Any]:
         """The settings as JSON values that `DeploymentSettings` reads back to the same settings."""
         body = self.model_dump(mode="json", exclude_defaults=True)
         if "price" in body:
-            body["price"] = self.price.wire()
+            prices = [price.wire() for price in self.price]
+            body["price"] = prices[0] if len(prices) == 1 else prices
         return body
 
 

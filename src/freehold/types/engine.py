@@ -29,6 +29,14 @@ class Feature(StrEnum):
     REASONING = "reasoning"
 
 
+class Tier(StrEnum):
+    """How urgent a request is, the most urgent first: who goes first where requests wait, and who is refused last."""
+
+    PRIORITY = "priority"
+    DEFAULT = "default"
+    FLEX = "flex"
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a running engine turned out to be.
@@ -38,9 +46,30 @@ class Traits:
         context_length: tokens of prompt and completion together that one request may use; None if unknown.
         embedding_dimensions: length of its vectors, for an embedding model.
         fingerprint: names engine version and weights; the `system_fingerprint` of answers.
+        parallel: requests that it works on at once, beyond which they had better wait; None if it sets no bound.
+        template_sha256: digest of the chat template that it uses, where it is known.
     """
 
     features: frozenset[Feature]
     context_length: int | None = None
     embedding_dimensions: int | None = None
     fingerprint: str = ""
+    parallel: int | None = None
+    template_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounters:
+    """What an engine process says that it has done since it started.
+
+    Args:
+        since: when it started, seconds since the epoch.
+        requests: sequences or embedding calls that it finished; None where it does not count them.
+        prompt_tokens: tokens that it read, cached ones included.
+        completion_tokens: tokens that it made.
+    """
+
+    since: float
+    requests: int | None
+    prompt_tokens: int
+    completion_tokens: int

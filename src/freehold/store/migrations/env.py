@@ -2,7 +2,9 @@
 
 from alembic import context
 
-from freehold.store.tables import metadata
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+context.configure(
+    connection=context.config.attributes["connection"],
+    version_table=context.config.attributes["version_table"],
+    render_as_batch=True,
+)
 context.run_migrations()

@@ -1,0 +1,221 @@
+"""The journal of a process: records go in, and come to be on the disk.
+
+One thread writes. It takes all records that have come, appends them in one write, waits once until they are on the
+disk, and releases everybody who waits: the more come at a time, the less each costs (group commit).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import structlog
+
+from freehold.config import JournalSettings
+from freehold.errors import HomeError
+from freehold.journal.carried import Carried
+from freehold.journal.disk import Disk, OsDisk
+from freehold.journal.reader import Cursor
+from freehold.journal.records import Kind, canonical, is_utc, plain, utc
+from freehold.journal.recovery import Place, Tail, open_tail
+from freehold.journal.retention import expired_segments
+from freehold.journal.signer import Signer
+from freehold.journal.waiting import Command, Entry, Position, State, Wish, fail, unavailable
+from freehold.journal.writer import Writer
+
+__all__ = ["Journal", "Position"]
+
+log = structlog.get_logger("freehold.journal")
+
+RETRY_S: Final = 1.0
+DAY_S: Final = 86_400
+
+_TIMES: Final = ("started_at", "ended_at")
+
+
+class Journal:
+    """Built by `open`.
+
+    Attributes:
+        folder: the writer's folder.
+        carried: what the limits are rebuilt from, as of the opening.
+    """
+
+    def __init__(self, place: Place, tail: Tail, settings: JournalSettings, retry_s: float) -> None:
+        self.folder: Path = place.folder
+        self.carried = Carried.from_wire(tail.carried.wire())
+        self._place = place
+        self._settings = settings
+        self._listeners: list[Callable[[], None]] = []
+        self._closing = False
+        self._loop = asyncio.get_running_loop()
+        self._writer = Writer(place, tail, settings, retry_s=retry_s, notify=self._notify)
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        signer: Signer,
+        settings: JournalSettings,
+        *,
+        writer: str = "main",
+        disk: Disk | None = None,
+        clock: Callable[[], float] = time.time,
+        retry_s: float = RETRY_S,
+    ) -> Self:
+        """Open the journal of a home, or begin one.
+
+        After an unclean end the torn tail is cut, `recovered` is written, and each request that was admitted and has
+        no receipt gets one with the outcome `interrupted`; all of that is on the disk when this returns.
+
+        Args:
+            folder: `HOME/journal`. The caller holds the home's lock: one process writes.
+            signer: signs the checkpoints.
+            settings: when to begin a segment, when to sign, how long to keep.
+            writer: the name of the folder in it.
+            disk: the file system.
+            clock: the time, in seconds since the epoch.
+            retry_s: how long after a failed write to try again, in seconds.
+
+        Raises:
+            JournalDamaged: the last segment is not what was written, or is signed with another key.
+            HomeError: the folder cannot be read or written.
+        """
+        place = Place(folder / writer, writer, signer, disk or OsDisk(), clock)
+        try:
+            tail = await asyncio.to_thread(open_tail, place)
+        except OSError as exc:
+            raise HomeError(f"the journal {place.folder} cannot be opened: {exc.strerror}") from exc
+        return cls(place, tail, settings, retry_s)
+
+    @property
+    def state(self) -> State:
+        """Whether records can be written."""
+        return State.CLOSED if self._closing else self._writer.state
+
+    @property
+    def durable(self) -> Cursor:
+        """Everything before it is on the disk; readers go no further."""
+        return self._writer.durable
+
+    def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Position]:
+        """Hand over a record. Never blocks; call it from the event loop. Records are written in this order.
+
+        To cancel the future takes nothing back. While the journal is stalled, the future of a receipt fails at once
+        with AuditUnavailable, and the receipt is written as soon as that is possible: never submit it again. Where
+        the journal is dead or closed it is lost, and the next start settles the request as interrupted.
+
+        Args:
+            kind: `admitted`, `receipt` or `admin`.
+            body: what the kind says; keys whose value is None are left out.
+            durable: whether the future waits until the record is on the disk, or only until it is written.
+
+        Raises:
+            AuditUnavailable: the record may not begin: it is no receipt, and the journal is stalled, dead or closed.
+            TypeError: the body holds something that canonical JSON has not, such as a float.
+            ValueError: the kind is another one, or an `admitted` or a receipt lacks its id or times.
+        """
+        content = plain(body)
+        _check_body(kind, content)
+        return self._submit(Entry(kind, content, canonical(content), durable, self._loop.create_future()))
+
+    def check(self) -> None:
+        """Whether new work may begin.
+
+        Raises:
+            AuditUnavailable: it could not be recorded.
+        """
+        if self.state is not State.OK:
+            raise unavailable(self.state)
+
+    def on_durable(self, listener: Callable[[], None]) -> None:
+        """Have something called in the event loop each time that records have come to be on the disk."""
+        self._listeners.append(listener)
+
+    async def checkpoint(self) -> None:
+        """Have everything written so far covered by a checkpoint, on the disk; nothing happens if it is.
+
+        Raises:
+            AuditUnavailable: it cannot be written.
+        """
+        self.check()
+        await self._wish(Wish.CHECKPOINT)
+
+    async def retire(self, *, projected_seq: int) -> int:
+        """Delete the segments that are older than the settings keep, oldest first; how many there were.
+
+        That a segment is deleted is on the disk before it is. If a deletion fails, the next call does it again.
+
+        Args:
+            projected_seq: the last record that is in the usage database; a segment with a later one stays.
+
+        Raises:
+            AuditUnavailable: that a segment is deleted cannot be recorded.
+            JournalDamaged: a segment is no journal.
+        """
+        if self._settings.retention_days is None:
+            return 0
+        before = utc(self._place.clock() - self._settings.retention_days * DAY_S)
+        expired = await asyncio.to_thread(
+            expired_segments, self.folder, before=before, projected_seq=min(projected_seq, self.durable.seq)
+        )
+        for done, segment in enumerate(expired):
+            waiter = self._loop.create_future()
+            await self._submit(Entry(Kind.RETIRED, segment.body, canonical(segment.body), durable=True, waiter=waiter))
+            try:
+                await asyncio.to_thread(self._delete, segment.path)
+            except OSError as exc:
+                log.warning("journal.not_deleted", segment=segment.path.name, problem=exc.strerror)
+                return done
+            log.info("journal.retired", segment=segment.path.name, last=segment.body["last"])
+        return len(expired)
+
+    async def close(self) -> None:
+        """Write what has come, then `closed` and a checkpoint, and end the thread. A second call does nothing.
+
+        If the disk fails meanwhile, that is logged, and the next start recovers.
+        """
+        if not self._closing:
+            self._closing = True
+            await self._wish(Wish.CLOSE)
+        await self._writer.join()
+
+    def _submit(self, entry: Entry) -> asyncio.Future[Position]:
+        waiter = entry.waiter
+        assert waiter is not None
+        state = self.state
+        if state is not State.OK:
+            if entry.kind != Kind.RECEIPT:
+                raise unavailable(state)
+            fail(waiter, state)
+            entry.waiter = None
+        if state in {State.OK, State.STALLED}:
+            self._writer.put(entry)
+        return waiter
+
+    async def _wish(self, wish: Wish) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._writer.put(Command(wish, waiter))
+        await waiter
+
+    def _delete(self, path: Path) -> None:
+        self._place.disk.unlink(path)
+        self._place.disk.sync_folder(self.folder)
+
+    def _notify(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def _check_body(kind: Kind, body: Mapping[str, Any]) -> None:
+    """ValueError if the thread could not take the body in."""
+    if kind is Kind.ADMIN:
+        return
+    if kind is not Kind.RECEIPT and kind is not Kind.ADMITTED:
+        raise ValueError(f"only the journal itself writes records of the kind '{kind}'")
+    if not isinstance(body.get("request_id"), str):
+        raise ValueError(f"the {kind} record has no request_id")  # noqa: TRY004 - a key, not a type, is at fault
+    for name in _TIMES if kind is Kind.RECEIPT else _TIMES[:1]:
+        if not is_utc(body.get(name)):
+            raise ValueError(f"{name} is no time as `utc` gives it: {body.get(name)!r}")

@@ -1,0 +1,65 @@
+"""Usage as it is asked for: the sums, what they are read from, and whether they agree with the journal."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final, TypeAlias
+
+from freehold.journal.journal import Journal
+from freehold.journal.projection import Projection, unavailable
+from freehold.store.usage_database import UsageDatabase
+from freehold.store.usage_queries import UsageQuery, UsageSum, sum_usage
+from freehold.types.engine import EngineCounters
+
+PATIENCE_S: Final = 2.0
+"""How long a question waits for the receipts that were written before it."""
+
+Counters: TypeAlias = Callable[[], Awaitable[Sequence[tuple[str, str, EngineCounters]]]]
+"""Asks the engines what they have done: (deployment, replica, counters) for each that tells."""
+
+Running: TypeAlias = Callable[[], Collection[str]]
+"""The ids of the requests that run now."""
+
+
+async def no_counters() -> Sequence[tuple[str, str, EngineCounters]]:
+    """What engines say where none runs."""
+    return ()
+
+
+class UsageReports:
+    """What the usage API and the command line read.
+
+    Args:
+        journal: the truth.
+        database: what is made from it.
+        projection: makes it.
+        counters: asks the engines what they have done.
+        running: tells which requests run now.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        database: UsageDatabase,
+        projection: Projection,
+        *,
+        counters: Counters = no_counters,
+        running: Running = frozenset,
+    ) -> None:
+        self.journal = journal
+        self.database = database
+        self.projection = projection
+        self.counters = counters
+        self.running = running
+
+    async def sums(self, query: UsageQuery) -> list[UsageSum]:
+        """The sums, with everything in them that was durable when they were asked for.
+
+        Where getting that takes longer than `PATIENCE_S`, with what is there; the projection's state tells.
+
+        Raises:
+            Unavailable, HomeError: the database cannot be used, or was not made from this journal.
+        """
+        caught_up = await self.projection.caught_up(PATIENCE_S)
+        state = self.projection.state
+        if not caught_up and state.name == "failing":
+            raise unavailable(state)
+        return await sum_usage(self.database, query)

@@ -1,0 +1,273 @@
+"""The thread that writes: it takes what has come, writes it at once, syncs once, and releases those who wait.
+
+Nothing else appends to the journal. What the thread tells the event loop goes through `loop.call_soon_threadsafe`.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import structlog
+
+from freehold.config import JournalSettings
+from freehold.journal.reader import Cursor
+from freehold.journal.records import Kind, utc
+from freehold.journal.recovery import Place, Tail, header
+from freehold.journal.segment import DiskLost, write_segment
+from freehold.journal.waiting import Command, Entry, Position, State, Waiter, Wish, fail, fulfil, resolve
+
+log = structlog.get_logger("freehold.journal")
+
+
+class Writer:
+    """Owns the tail of the journal. Built in the event loop that it answers to.
+
+    Args:
+        place: whose journal it is.
+        tail: where writing goes on.
+        settings: when to begin a segment and when to sign.
+        retry_s: how long after a failed write to try again, in seconds.
+        notify: called in the loop after records have come to be on the disk.
+    """
+
+    def __init__(
+        self, place: Place, tail: Tail, settings: JournalSettings, *, retry_s: float, notify: Callable[[], None]
+    ) -> None:
+        self._place = place
+        self._segment, self._chain, self._carried = tail.segment, tail.chain, tail.carried
+        self._settings = settings
+        self._retry_s = retry_s
+        self._notify = notify
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[Entry | Command] = SimpleQueue()
+        self._in_hand: list[Entry | Command] = []
+        self._kept: list[Entry] = []
+        self._retry_at = 0.0
+        self._checkpoint_at = self._next_checkpoint()
+        self.state = State.OK
+        self.durable = self._cursor()
+        self._thread = threading.Thread(target=self._run, name="freehold-journal", daemon=True)
+        self._thread.start()
+
+    def put(self, item: Entry | Command) -> None:
+        """Hand something over. Its waiter hears of it even if the thread has ended meanwhile."""
+        self._queue.put(item)
+        if self.state in {State.DEAD, State.CLOSED}:
+            self._refuse(self._rest())
+
+    async def join(self) -> None:
+        """Wait for the end of the thread."""
+        await asyncio.to_thread(self._thread.join)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        try:
+            while self.state in {State.OK, State.STALLED}:
+                self._step()
+        finally:
+            if self.state in {State.OK, State.STALLED}:
+                self._die("the thread ended by a defect")
+
+    def _step(self) -> None:
+        """Take what has come, and do it: the records first, then the wishes."""
+        self._in_hand = self._take()
+        entries = [item for item in self._in_hand if isinstance(item, Entry)]
+        commands = [item for item in self._in_hand if isinstance(item, Command)]
+        if self.state is State.STALLED:
+            self._keep(entries)
+            if commands or time.monotonic() >= self._retry_at:
+                self._retry()
+        elif entries or self._is_checkpoint_due():
+            self._commit(entries)
+        for command in commands:
+            self._obey(command)
+
+    def _take(self) -> list[Entry | Command]:
+        """What has come; empty if nothing has until there is something to do without."""
+        wake_at = self._retry_at if self.state is State.STALLED else self._checkpoint_at
+        try:
+            first = self._queue.get(timeout=None if wake_at is None else max(0.0, wake_at - time.monotonic()))
+        except Empty:
+            return []
+        return [first, *(self._queue.get_nowait() for _ in range(self._queue.qsize()))]
+
+    def _obey(self, command: Command) -> None:
+        if command.wish is Wish.CLOSE:
+            self._close()
+        elif self.state is State.OK and (self._chain.uncovered or self.durable != self._cursor()):
+            self._commit([], checkpoint=True)
+        if command.wish is Wish.CLOSE or self.state is State.OK:
+            self._tell(fulfil, command.waiter)
+        else:
+            self._tell(fail, command.waiter, self.state)
+
+    def _close(self) -> None:
+        """Come to an orderly end: `closed`, a checkpoint, all on the disk."""
+        before = self._segment.size
+        try:
+            if self.state is State.OK:
+                self._write([Entry(Kind.CLOSED, {}, b"{}", durable=True, waiter=None)], checkpoint=True)
+                self._segment.sync()
+                self.durable = self._cursor()
+        except OSError as exc:
+            log.warning("journal.not_closed", problem=exc.strerror)
+        except DiskLost as exc:
+            with suppress(DiskLost):
+                self._segment.cut(before)  # so that the next start takes nothing for being on the disk
+            self._die(str(exc))
+        if self._kept:
+            log.critical("journal.unwritten", receipts=len(self._kept))
+        if self.state is not State.DEAD:
+            self.state = State.CLOSED
+            self._segment.close()
+
+    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        """Have something done in the loop; if that is closed, nobody waits."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    # --- writing ---
+
+    def _commit(self, entries: Sequence[Entry], *, checkpoint: bool = False) -> None:
+        """Write, sync if somebody waits for that, and release; or find that it cannot be done."""
+        must_sync = checkpoint or self.state is State.STALLED
+        try:
+            if self._segment.size - self._segment.header_bytes >= self._settings.segment_bytes:
+                self._rotate()
+            positions, covered = self._write(entries, checkpoint=checkpoint)
+            written: list[tuple[Waiter | None, Position]] = []
+            durable: list[tuple[Waiter | None, Position]] = []
+            for entry, position in zip(entries, positions, strict=True):
+                (durable if entry.durable else written).append((entry.waiter, position))
+            if written:
+                self._tell(resolve, written)
+            if must_sync or covered or durable:
+                self._segment.sync()
+                self.durable = self._cursor()
+                self._resume(len(entries))
+                self._tell(self._release, durable)
+        except OSError as exc:
+            self._stall(entries, exc)
+        except DiskLost as exc:
+            self._die(str(exc))
+
+    def _release(self, pairs: list[tuple[Waiter | None, Position]]) -> None:
+        resolve(pairs)
+        self._notify()
+
+    def _write(self, entries: Sequence[Entry], *, checkpoint: bool) -> tuple[list[Position], bool]:
+        """Append records in one write, with the checkpoints that are due; all of it or nothing.
+
+        Returns where the records stand, and whether there was a checkpoint.
+        """
+        chain, segment, limit = self._chain.copy(), self._segment, self._settings.checkpoint_records
+        at, offset, covered = utc(self._place.clock()), segment.size, False
+        lines: list[bytes] = []
+        positions: list[Position] = []
+        for entry in entries:
+            line = chain.add(at, entry.kind, entry.encoded)
+            positions.append(Position(chain.seq, segment.number, offset))
+            lines.append(line)
+            offset += len(line) + 1
+            if chain.uncovered >= limit:
+                lines.append(chain.checkpoint(at))
+                offset += len(lines[-1]) + 1
+                covered = True
+        if chain.uncovered and (checkpoint or self._is_checkpoint_due()):
+            lines.append(chain.checkpoint(at))
+            covered = True
+        if lines:
+            lines.append(b"")
+            segment.append(b"\n".join(lines))
+        self._chain = chain
+        if covered or self._checkpoint_at is None:
+            self._checkpoint_at = self._next_checkpoint()
+        for entry in entries:
+            self._carried.apply(entry.kind, entry.body)
+        return positions, covered
+
+    def _rotate(self) -> None:
+        """Close the segment with a checkpoint and begin another. Where it fails, it can be done again."""
+        self._write([], checkpoint=True)
+        self._segment.sync()
+        self.durable = self._cursor()
+        chain, number = self._chain.copy(), self._segment.number + 1
+        line = chain.add(utc(self._place.clock()), Kind.SEGMENT, header(self._place, number, self._carried)) + b"\n"
+        fresh = write_segment(self._place.disk, self._place.folder, number, len(line), line)
+        self._segment.close()
+        self._segment, self._chain = fresh, chain
+        self._checkpoint_at = self._next_checkpoint()
+        self.durable = self._cursor()
+        self._tell(self._notify)
+
+    def _cursor(self) -> Cursor:
+        return Cursor(self._segment.number, self._segment.size, self._chain.seq)
+
+    def _next_checkpoint(self) -> float | None:
+        return time.monotonic() + self._settings.checkpoint_s if self._chain.uncovered else None
+
+    def _is_checkpoint_due(self) -> bool:
+        return self._checkpoint_at is not None and time.monotonic() >= self._checkpoint_at
+
+    # --- what goes wrong ---
+
+    def _stall(self, entries: Sequence[Entry], problem: OSError) -> None:
+        if self.state is State.OK:
+            log.error("journal.stalled", problem=problem.strerror)
+        self.state = State.STALLED
+        self._retry_at = time.monotonic() + self._retry_s
+        self._keep(entries)
+
+    def _resume(self, written: int) -> None:
+        if self.state is State.STALLED:
+            self.state = State.OK
+            log.warning("journal.resumed", written=written)
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        """Tell all that their records are not written; keep those that must be, in their order."""
+        for entry in entries:
+            if entry.waiter is not None:
+                self._tell(fail, entry.waiter, State.STALLED)
+            if entry.must_be_written:
+                entry.waiter = None
+                self._kept.append(entry)
+
+    def _retry(self) -> None:
+        """Write what was kept; if there is nothing, find out whether anything could be written."""
+        kept, self._kept = self._kept, []
+        try:
+            if not kept and not self._chain.uncovered:
+                self._segment.probe()
+        except OSError as exc:
+            self._stall([], exc)
+        except DiskLost as exc:
+            self._die(str(exc))
+        else:
+            self._commit(kept, checkpoint=True)
+
+    def _die(self, problem: str) -> None:
+        """Write no more. What is kept is settled by the recovery at the next start."""
+        self.state = State.DEAD
+        log.critical("journal.dead", problem=problem)
+        self._refuse([*self._in_hand, *self._rest()])
+        self._segment.close()
+
+    def _rest(self) -> list[Entry | Command]:
+        """What came and nobody will do."""
+        found: list[Entry | Command] = []
+        with suppress(Empty):
+            while True:
+                found.append(self._queue.get_nowait())
+        return found
+
+    def _refuse(self, items: Sequence[Entry | Command]) -> None:
+        for item in items:
+            if isinstance(item, Command) and item.wish is Wish.CLOSE:
+                self._tell(fulfil, item.waiter)
+            else:
+                self._tell(fail, item.waiter, self.state)

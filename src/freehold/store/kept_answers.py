@@ -1,0 +1,63 @@
+"""The table of kept answers. Holds keyed digests and ciphertext, never a key or an answer."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from freehold.store.database import Database
+from freehold.store.tables import kept_answers
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswerRow:
+    """One kept answer; the first two name it.
+
+    Args:
+        project_id: whose it is.
+        key_digest: keyed digest of the caller's key, 32 bytes.
+        body_digest: keyed digest of what must be the same, 32 bytes.
+        request_id: of the request that was answered.
+        answer: the encrypted answer.
+        expires_at: from when on it counts as absent, in seconds since the epoch.
+    """
+
+    project_id: str
+    key_digest: bytes
+    body_digest: bytes
+    request_id: str
+    answer: bytes
+    expires_at: int
+
+
+async def get_kept_answer(database: Database, project_id: str, key_digest: bytes) -> KeptAnswerRow | None:
+    """The row of that name, expired or not; None if there is none."""
+    table = kept_answers.c
+    async with database.read() as connection:
+        found = await connection.execute(
+            select(kept_answers).where(table.project_id == project_id, table.key_digest == key_digest)
+        )
+        row = found.mappings().first()
+        return None if row is None else KeptAnswerRow(**row)
+
+
+async def put_kept_answer(database: Database, row: KeptAnswerRow) -> None:
+    """Add a row, in the place of the one of the same name if there is one."""
+    values = {name: getattr(row, name) for name in KeptAnswerRow.__slots__}
+    names = {"project_id", "key_digest"}
+    async with database.write() as connection:
+        await connection.execute(
+            insert(kept_answers)
+            .values(values)
+            .on_conflict_do_update(
+                index_elements=sorted(names),
+                set_={name: value for name, value in values.items() if name not in names},
+            )
+        )
+
+
+async def delete_expired_answers(database: Database, now_s: float) -> int:
+    """Delete the rows that have expired by then; how many there were."""
+    async with database.write() as connection:
+        result = await connection.execute(delete(kept_answers).where(kept_answers.c.expires_at <= now_s))
+        return result.rowcount

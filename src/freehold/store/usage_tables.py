@@ -1,0 +1,122 @@
+"""The tables of the usage database. A change here comes with a migration in usage_migrations/.
+
+`started_at` and `ended_at` are microseconds since the epoch, UTC; durations are microseconds, money micro-units. What
+people group and filter by is never NULL: a missing value is the empty text there, since NULLs are all different to a
+unique index.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, PrimaryKeyConstraint, Table, Text
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+usage_metadata = MetaData()
+
+KEYS = (
+    "organization_id",
+    "project_id",
+    "key_id",
+    "principal",
+    "deployment",
+    "model",
+    "route_kind",
+    "service_tier",
+    "outcome",
+    "image_source",
+    "image_size",
+)
+"""What the rollups keep apart. `deployment` is the one that served; `route_kind` one of `completions`, `embeddings`,
+`images`, `moderations`, `other`; `image_source` and `image_size` are as in OpenAI's usage of images."""
+
+SUMS = (
+    "requests",
+    "model_requests",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "images",
+    "cost_micro",
+    "duration_us",
+)
+"""What the rollups add up. `model_requests` are those for which an engine was called: neither what was refused nor an
+answer that was kept and sent again."""
+
+
+def _keys() -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in KEYS]
+
+
+requests = Table(
+    "requests",
+    usage_metadata,
+    Column("writer", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("segment", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    *_keys(),
+    Column("requests", BigInteger, nullable=False),
+    Column("model_requests", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in SUMS[2:]),
+    Column("end_user", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("status", BigInteger, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("error_code", Text),
+    Column("finish_reason", Text),
+    Column("auth_method", Text),
+    Column("requested", Text),
+    Column("spilled_from", Text),
+    Column("engine", Text),
+    Column("replica", Text),
+    Column("estimated", Boolean, nullable=False),
+    Column("first_token_us", BigInteger),
+    Column("per_token_us", BigInteger),
+    Column("price_version", Text),
+    Column("excess_micro", BigInteger, nullable=False),
+    Column("replay_of", Text),
+    PrimaryKeyConstraint("writer", "seq", name="pk_requests"),
+    Index("uq_requests_request_id", "request_id", unique=True),
+    Index("ix_requests_started_at", "started_at"),
+    *(
+        Index(f"ix_requests_{name}", name, "started_at")
+        for name in ("project_id", "key_id", "end_user", "deployment", "outcome")
+    ),
+)
+"""A row for each receipt; `writer`, `seq`, `segment` and `offset` say where it stands in the journal. `requests` is 1:
+so the sums of rows and of rollups are written alike."""
+
+
+def _rollup(name: str) -> Table:
+    """Sums by `started_at` (the beginning of an hour or a day) and `KEYS`."""
+    return Table(
+        name,
+        usage_metadata,
+        Column("started_at", BigInteger, nullable=False),
+        *_keys(),
+        *(Column(each, BigInteger, nullable=False) for each in SUMS),
+        PrimaryKeyConstraint("started_at", *KEYS, name=f"pk_{name}"),
+        Index(f"ix_{name}_project_id", "project_id", "started_at"),
+        Index(f"ix_{name}_deployment", "deployment", "started_at"),
+    )
+
+
+usage_hourly = _rollup("usage_hourly")
+usage_daily = _rollup("usage_daily")
+
+projection = Table(
+    "projection",
+    usage_metadata,
+    Column("writer", Text, primary_key=True),
+    Column("segment", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("last_segment", BigInteger, nullable=False),
+    Column("last_offset", BigInteger, nullable=False),
+    Column("head", Text, nullable=False),
+)
+"""How far each writer's journal is read: the place behind the last record, the place and the SHA-256 of that record."""

@@ -1,0 +1,187 @@
+"""Writing the usage database: rows of receipts, their sums, and how far the journal is read, all in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, literal_column, or_, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from freehold.store.usage_database import UsageDatabase
+from freehold.store.usage_tables import (
+    DAY_US,
+    HOUR_US,
+    KEYS,
+    SUMS,
+    projection,
+    requests,
+    usage_daily,
+    usage_hourly,
+)
+
+ROW: Final = tuple(str(name) for name in requests.c.keys())  # noqa: SIM118  # a collection of columns is no mapping
+"""The order of a row's values."""
+
+Row: TypeAlias = tuple[Any, ...]
+
+_ROLLUPS: Final = ((usage_hourly, HOUR_US), (usage_daily, DAY_US))
+_HERE: Final = and_(
+    requests.c.writer == bindparam("of_writer"), requests.c.seq.between(bindparam("first"), bindparam("last"))
+)
+_PRESENT: Final = select(requests.c.seq).where(_HERE)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a writer's journal is read.
+
+    `segment`, `offset` and `seq` are as in a reader's cursor, the place behind the last record; then come the place
+    of that record and the SHA-256 of its line, in hex.
+    """
+
+    segment: int = 1
+    offset: int = 0
+    seq: int = 0
+    last_segment: int = 0
+    last_offset: int = 0
+    head: str = ""
+
+
+_COLUMNS: Final = [projection.c[field.name] for field in fields(Progress)]
+
+
+async def load_progress(database: UsageDatabase, writer: str) -> Progress:
+    """How far the database has got with a writer's journal.
+
+    Raises:
+        Unavailable, HomeError: as `UsageDatabase.write`.
+    """
+    async with database.write() as connection:
+        await connection.execute(
+            _insert(database.dialect, projection)
+            .values(_values(writer, Progress()))
+            .on_conflict_do_nothing(index_elements=["writer"])
+        )
+        found = (await connection.execute(select(*_COLUMNS).where(projection.c.writer == writer))).one()
+        return Progress(*found)
+
+
+async def write_batch(
+    database: UsageDatabase, writer: str, before: Progress, after: Progress, rows: Sequence[Row]
+) -> bool:
+    """Add the receipts between two places of a journal: each once, however often this is called.
+
+    Args:
+        database: where to.
+        writer: whose journal.
+        before: how far it was read.
+        after: how far it is read with these rows.
+        rows: the receipts, values in the order of `ROW`.
+
+    Returns:
+        False if the database is not at `before`; then nothing was changed.
+
+    Raises:
+        Unavailable, HomeError: as `UsageDatabase.write`.
+    """
+    async with database.write() as connection:
+        # First, so that it takes the lock: what follows sees everything that others wrote.
+        moved = await connection.execute(
+            update(projection)
+            .where(projection.c.writer == writer, projection.c.seq == before.seq, projection.c.head == before.head)
+            .values(_values(writer, after))
+        )
+        if moved.rowcount != 1:
+            return False
+        if rows:
+            await _add(connection, database, writer, before.seq + 1, after.seq, rows)
+        return True
+
+
+async def _add(
+    connection: AsyncConnection, database: UsageDatabase, writer: str, first: int, last: int, rows: Sequence[Row]
+) -> None:
+    """Insert those rows that are new, and add exactly those to the rollups."""
+    place = {"of_writer": writer, "first": first, "last": last}
+    there = (await connection.execute(_PRESENT, place)).scalars().all()
+    # Rows go to the driver as they are: the statement is compiled once, and no value needs a conversion.
+    await connection.exec_driver_sql(_row_statement(database.dialect), list(rows))
+    for statement in _new_rolled_up(database.dialect):
+        await connection.execute(statement, {**place, "there": there or [0]})
+
+
+async def clear(database: UsageDatabase, writer: str, first: int) -> None:
+    """Begin anew: forget what came from a writer's journal, from a record on.
+
+    What is older stays, because the journal no longer has it; the sums are made again from the rows that stay.
+
+    Args:
+        database: which one.
+        writer: whose journal.
+        first: the oldest record that the journal still has; 0 to forget everything of all writers.
+
+    Raises:
+        Unavailable, HomeError: as `UsageDatabase.write`.
+    """
+    stays = or_(requests.c.writer != writer, requests.c.seq < first)
+    async with database.write() as connection:
+        await connection.execute(delete(projection) if first == 0 else _forget(writer))
+        if first == 0 or (await connection.execute(select(requests.c.seq).where(stays).limit(1))).first() is None:
+            for table in (requests, usage_hourly, usage_daily):
+                await connection.execute(_emptied(database, table))
+        else:
+            await connection.execute(delete(requests).where(~stays))
+            for table, width_us in _ROLLUPS:
+                await connection.execute(_emptied(database, table))
+                await connection.execute(_rolled_up(database.dialect, table, width_us, requests.c.seq > 0))
+
+
+def _forget(writer: str) -> Any:
+    return delete(projection).where(projection.c.writer == writer)
+
+
+def _emptied(database: UsageDatabase, table: Table) -> Any:
+    """A statement that empties a table without looking at its rows, which both databases have, each in its way."""
+    return text(f"TRUNCATE {table.name}") if database.dialect == "postgresql" else delete(table)
+
+
+@lru_cache
+def _new_rolled_up(dialect: str) -> tuple[Any, ...]:
+    """The statements that add new rows to the rollups: built once, for they cost more than what they do."""
+    new = and_(_HERE, requests.c.seq.not_in(bindparam("there", expanding=True)))
+    return tuple(_rolled_up(dialect, table, width_us, new) for table, width_us in _ROLLUPS)
+
+
+def _rolled_up(dialect: str, table: Table, width_us: int, chosen: ColumnElement[bool]) -> Any:
+    """A statement that adds the sums of chosen rows to a rollup."""
+    # A literal, not a parameter: PostgreSQL takes two parameters for two different expressions.
+    begin = requests.c.started_at - requests.c.started_at % literal_column(str(width_us))
+    keys = [requests.c[name] for name in KEYS]
+    sums = [func.sum(requests.c[name]) for name in SUMS]
+    selected = select(begin, *keys, *sums).where(chosen).group_by(begin, *keys)
+    statement = _insert(dialect, table).from_select(["started_at", *KEYS, *SUMS], selected)
+    return statement.on_conflict_do_update(
+        index_elements=["started_at", *KEYS],
+        set_={name: table.c[name] + statement.excluded[name] for name in SUMS},
+    )
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    """An `INSERT` that knows `ON CONFLICT`, which SQLAlchemy has for each dialect separately."""
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+
+
+@lru_cache
+def _row_statement(dialect: str) -> str:
+    """The statement that inserts a row unless it is there, as the driver takes it."""
+    marks = [f"${n}" if dialect == "postgresql" else "?" for n in range(1, len(ROW) + 1)]
+    names = [f'"{name}"' for name in ROW]
+    # The names are constants of this program.
+    return f"INSERT INTO requests ({', '.join(names)}) VALUES ({', '.join(marks)}) ON CONFLICT DO NOTHING"  # noqa: S608
+
+
+def _values(writer: str, progress: Progress) -> dict[str, Any]:
+    names = [field.name for field in fields(Progress)]
+    return {"writer": writer, **dict(zip(names, astuple(progress), strict=True))}

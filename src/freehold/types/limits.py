@@ -1,0 +1,97 @@
+"""Limits: what a caller may use, on what it is set, and what a request asks for. Times are seconds."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from freehold.types.base import SettingsModel
+from freehold.types.money import decimal_from_micro, micro_from_decimal
+
+EVERY = "*"
+"""The id that stands for each one of a scope by itself."""
+
+
+class Scope(StrEnum):
+    """On what a limit is set."""
+
+    ORGANIZATION = "organization"
+    PROJECT = "project"
+    KEY = "key"
+    END_USER = "end_user"
+    DEPLOYMENT = "deployment"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One thing that limits are counted on; as text `scope:id`. An end user's id is the digest that receipts hold."""
+
+    scope: Scope
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.id}"
+
+
+class LimitSettings(SettingsModel):
+    """The limits of one subject, as written in `[[limit]]` or sent to the admin API; None is no limit.
+
+    With the id `*` they hold for each subject of the scope by itself, unless one has its own: each value of its
+    own goes before that of `*`. Budgets are micro-units here and whole units (`"12.50"`) in files; a day and a
+    month are those of UTC.
+    """
+
+    scope: Scope
+    id: Annotated[str, Field(min_length=1, max_length=256)]
+    requests_per_minute: Annotated[int, Field(ge=0)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=0)] | None = None
+    concurrent_requests: Annotated[int, Field(ge=0)] | None = None
+    budget_per_day: int | None = None
+    budget_per_month: int | None = None
+
+    @field_validator("budget_per_day", "budget_per_month", mode="before")
+    @classmethod
+    def _micro(cls, value: Any) -> Any:
+        return None if value is None else micro_from_decimal(value)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if all(getattr(self, name) is None for name in LIMITED):
+            raise ValueError(f"give at least one of {', '.join(LIMITED)}")
+        return self
+
+    def wire(self) -> dict[str, Any]:
+        """The settings as JSON values that `LimitSettings` reads back to the same settings."""
+        body = self.model_dump(mode="json", exclude_none=True)
+        for name in ("budget_per_day", "budget_per_month"):
+            if name in body:
+                body[name] = decimal_from_micro(body[name])
+        return body
+
+
+LIMITED = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "concurrent_requests",
+    "budget_per_day",
+    "budget_per_month",
+)
+"""What can be limited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one request asks for before it runs.
+
+    Args:
+        subjects: all that it counts on: organization, project, key, end user where there is one, deployment.
+        tokens: an estimate of prompt and completion, for the limit per minute.
+        cost_micro: an upper bound of its cost in micro-units, for the budgets.
+        at: when the request began, seconds since the epoch, UTC: it counts in that day and that month.
+    """
+
+    subjects: tuple[Subject, ...]
+    tokens: int
+    cost_micro: int
+    at: float

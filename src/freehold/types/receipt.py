@@ -1,0 +1,135 @@
+"""What is recorded of a request: `Admitted` before it runs, one `Receipt` when it has ended.
+
+Neither holds a prompt or a completion: lengths, counts and keyed digests. What each field means to a reader is in
+docs/reference/journal.md; a test holds that every one stands there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+Scalar: TypeAlias = str | int | bool | None
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    FINISHED = "finished"
+    REFUSED = "refused"
+    """Nothing was generated: wrong credential, wrong input, over a limit."""
+    FILTERED = "filtered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """The caller went away."""
+    INTERRUPTED = "interrupted"
+    """The server stopped, was killed or lost its machine while the request ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that is about to run, and the most that it may use. Times are RFC 3339, UTC, microseconds."""
+
+    request_id: str
+    started_at: str
+    route: str
+    dialect: str
+    organization_id: str
+    project_id: str
+    key_id: str
+    principal: str
+    auth_method: str
+    deployment: str
+    reserved_tokens: int
+    reserved_micro: int
+    prompt_tokens: int
+    """An estimate, and `prompt_micro` what those tokens cost: what is charged if the server dies meanwhile."""
+    prompt_micro: int
+    price_version: str
+    end_user: str | None = None
+    service_tier: str | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The record's body: what is None is left out."""
+        return _body(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One finished request.
+
+    Times are RFC 3339, UTC, microseconds; durations (`_us`) are microseconds; money is micro-units; digests are hex.
+    """
+
+    request_id: str
+    started_at: str
+    ended_at: str
+    duration_us: int
+    route: str
+    dialect: str
+    outcome: Outcome
+    status: int
+    """The HTTP status of the answer; 499 where the caller went before there was one."""
+    attempt: int = 0
+    """Which call of an engine gave the answer; 0 where none was made."""
+    error_code: str | None = None
+    finish_reason: str | None = None
+    organization_id: str | None = None
+    project_id: str | None = None
+    principal: str | None = None
+    key_id: str | None = None
+    auth_method: str | None = None
+    end_user: str | None = None
+    """A keyed digest of the name that the caller gave its user."""
+    requested: str | None = None
+    """The deployment that the caller's name or alias stood for."""
+    deployment: str | None = None
+    """The deployment that served; `spilled_from` is the one that could not."""
+    spilled_from: str | None = None
+    model: str | None = None
+    weights_sha256: str | None = None
+    engine: str | None = None
+    replica: str | None = None
+    service_tier: str | None = None
+    parameters: Mapping[str, Scalar] | None = None
+    template_sha256: str | None = None
+    policy_sha256: str | None = None
+    config_sha256: str | None = None
+    prompt_digest: str | None = None
+    prompt_bytes: int = 0
+    completion_digest: str | None = None
+    completion_bytes: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    images: int = 0
+    estimated: bool = False
+    """Whether the token counts are Freehold's own, because the engine gave none."""
+    first_token_us: int | None = None
+    per_token_us: int | None = None
+    filter: Mapping[str, Any] | None = None
+    price_version: str | None = None
+    cost_micro: int = 0
+    excess_micro: int = 0
+    """What the usage would have cost beyond the reservation; it is not charged."""
+    replay_of: str | None = None
+    """The request whose kept answer was sent again, for an `Idempotency-Key` that came twice."""
+
+    def body(self) -> dict[str, Any]:
+        """The record's body: what is None is left out."""
+        return _body(self)
+
+
+def _body(record: Admitted | Receipt) -> dict[str, Any]:
+    names, values_of = _FIELDS[type(record)]
+    return {name: value for name, value in zip(names, values_of(record), strict=True) if value is not None}
+
+
+def _fields(kind: type[Admitted] | type[Receipt]) -> tuple[tuple[str, ...], "attrgetter[tuple[Any, ...]]"]:
+    names = tuple(field.name for field in fields(kind))
+    return names, attrgetter(*names)
+
+
+_FIELDS = {kind: _fields(kind) for kind in (Admitted, Receipt)}
