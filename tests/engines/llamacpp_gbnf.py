@@ -9,7 +9,7 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 def seeded(seed: object) -> random.Random:
     """A source of choices that is the same each time."""
-    return random.Random(str(seed))  # noqa: S311  # not for secrets
+    return random.Random(str(seed))  # not for secrets
 
 
 class Sampler:

@@ -75,6 +75,7 @@ def test_settings_that_the_engine_does_not_see_restart_nothing(tmp_path: Path) -
                     fallbacks=["other"],
                     defaults={"temperature": 0.5},
                     idle_unload_s=600,
+                    queue=5,
                 )
             )
             assert len(supervisor.status("chat").replicas) == 1

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from freehold.engines.base import EngineSpec
 from freehold.errors import DeploymentNotFound, Draining, EngineFailed, EngineUnavailable
-from freehold.serving.supervisor import ReplicaStatus, Supervisor
-from freehold.types.deployment import ReplicaState
+from freehold.serving.supervisor import Progress, ReplicaStatus, Supervisor
+from freehold.types.completions import CompletionRequest
+from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import Feature
+from freehold.types.generation import Usage
 from tests.serving.trial import BOTH_LOOPS, PATIENCE_S, QUICK, alive, answer, ask, eventually, pid_of, supervised, trial
 
 Run = Callable[[Any], Any]
@@ -311,6 +314,53 @@ def test_the_last_resort_is_an_endpoint_that_fails_its_probes(tmp_path: Path) ->
                 assert lease.replica_id == "far-1"
             dead.unlink()
             await eventually(lambda: supervisor.status("far").state == "ready", "probes that succeed")
+
+    asyncio.run(main())
+
+
+def test_engines_tell_what_they_have_done(tmp_path: Path) -> None:
+    """The counters of every ready replica are told by deployment and replica, without those that have none."""
+
+    async def main() -> None:
+        echo = DeploymentSettings(name="echo", model="echo", engine="echo", replicas=2)
+        slow = trial("slow", options={"load_s": 60})
+        async with supervised(tmp_path, trial(), echo, slow) as supervisor:
+            await supervisor.wait_ready("chat", PATIENCE_S)
+            await eventually(lambda: all(r.state == "ready" for r in supervisor.status("echo").replicas), "the echoes")
+            async with supervisor.acquire("echo") as lease:
+                events = lease.connection.complete(CompletionRequest(model="echo", max_tokens=3), "one two three four")
+                (usage,) = [event async for event in events if isinstance(event, Usage)]
+            found = {(name, replica): counters for name, replica, counters in await supervisor.counters()}
+            assert set(found) == {("echo", replica.id) for replica in supervisor.status("echo").replicas}
+            busy = found.pop(("echo", lease.replica_id))
+            assert (busy.requests, busy.prompt_tokens, busy.completion_tokens) == (
+                1,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+            )
+            assert {counters.requests for counters in found.values()} == {0}
+            gone, left = supervisor.status("echo").replicas
+            assert gone.pid is not None
+            os.killpg(gone.pid, signal.SIGKILL)
+            assert {replica for _, replica, _ in await supervisor.counters()} == {left.id}
+
+    asyncio.run(main())
+
+
+def test_a_lease_says_what_it_lends(tmp_path: Path) -> None:
+    """A lease names the replica, the engine and the digest of the weights."""
+
+    async def prepare(settings: DeploymentSettings, progress: Progress) -> EngineSpec:
+        del progress
+        return EngineSpec(settings, weights_sha256="ab" * 32)
+
+    async def main() -> None:
+        async with (
+            supervised(tmp_path, trial(parallel=4), prepare=prepare) as supervisor,
+            supervisor.acquire("chat") as lease,
+        ):
+            assert (lease.replica_id, lease.engine, lease.weights_sha256) == ("chat-1", "trial", "ab" * 32)
+            assert lease.traits.parallel == 4
 
     asyncio.run(main())
 

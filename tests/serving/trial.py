@@ -15,6 +15,7 @@ from freehold.engines.base import EngineSpec
 from freehold.serving.supervisor import Lease, Prepare, Progress, Supervisor
 from freehold.types.completions import CompletionRequest
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Tier
 from freehold.types.generation import Delta
 from tests.serving.trial_engine import find_engine
 
@@ -106,3 +107,38 @@ async def ask(supervisor: Supervisor, name: str = "chat") -> str:
     """One request to a deployment."""
     async with supervisor.acquire(name) as lease:
         return await answer(lease)
+
+
+async def all_ready(supervisor: Supervisor, count: int) -> None:
+    """Wait until so many replicas are ready."""
+    await eventually(
+        lambda: sum(r.state == "ready" for r in supervisor.status("chat").replicas) == count, f"{count} replicas"
+    )
+
+
+def idle(supervisor: Supervisor) -> bool:
+    """Whether nobody holds a lease or waits for one."""
+    status = supervisor.status("chat")
+    return status.waiting == 0 and not any(replica.in_flight for replica in status.replicas)
+
+
+class Client:
+    """A request that holds its lease until it is told to end."""
+
+    def __init__(self, supervisor: Supervisor, tier: Tier = Tier.DEFAULT, patience_s: float = 5.0) -> None:
+        self._supervisor = supervisor
+        self._tier = tier
+        self._patience_s = patience_s
+        self._end = asyncio.Event()
+        self.lease: Lease | None = None
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        async with self._supervisor.acquire("chat", tier=self._tier, patience_s=self._patience_s) as lease:
+            self.lease = lease
+            await self._end.wait()
+
+    async def end(self) -> None:
+        """Give the lease back."""
+        self._end.set()
+        await self.task

@@ -26,10 +26,9 @@ class TrialConnection(Connection):
     The prompt of a completion is the number of seconds to work; the answer is the id of the process.
     """
 
-    def __init__(self, socket: Path, features: frozenset[Feature], fingerprint: str) -> None:
+    def __init__(self, socket: Path, traits: Traits) -> None:
         self._socket = socket
-        self._features = features
-        self._fingerprint = fingerprint
+        self._traits = traits
 
     async def ask(self, line: str) -> str:
         """One answer; what goes wrong is told as the contract says."""
@@ -52,7 +51,7 @@ class TrialConnection(Connection):
 
     async def open(self) -> Traits:
         await self.ask("open")
-        return Traits(features=self._features, fingerprint=self._fingerprint)
+        return self._traits
 
     async def check(self) -> None:
         await self.ask("check")
@@ -95,7 +94,8 @@ class TrialEngine(Engine):
     def connect(self, spec: EngineSpec, socket: Path) -> Connection:
         options = spec.settings.options
         features = frozenset(Feature(name) for name in options.get("features", ["chat"]))
-        return TrialConnection(Path(options.get(FAR_AWAY, socket)), features, spec.settings.model)
+        traits = Traits(features, fingerprint=spec.settings.model, parallel=spec.settings.parallel)
+        return TrialConnection(Path(options.get(FAR_AWAY, socket)), traits)
 
 
 def find_engine(name: str) -> Engine:

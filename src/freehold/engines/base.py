@@ -23,7 +23,7 @@ from freehold.errors import ConfigError
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.engine import Traits
+from freehold.types.engine import EngineCounters, Traits
 from freehold.types.generation import Embeddings, Event
 
 
@@ -96,6 +96,15 @@ class Connection(ABC):
 
         Raises: as `chat`.
         """
+
+    async def counters(self) -> EngineCounters | None:
+        """What the engine itself says that it has done since it started; None for one that has no such counters.
+
+        Raises:
+            EngineFailed: the answer cannot be read.
+            EngineTimeout, EngineUnavailable: there is none.
+        """
+        return None
 
     @abstractmethod
     async def close(self) -> None:

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import orjson
 
 from freehold.engines.base import Engine, EngineSpec, Launch, check_options
-from freehold.engines.openai_http import OpenAIConnection
-from freehold.errors import ConfigError, EngineUnavailable, FreeholdError
+from freehold.engines.openai_http import NONSENSE, OpenAIConnection
+from freehold.errors import ConfigError, EngineFailed, EngineUnavailable, FreeholdError
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.engine import Feature, Traits
+from freehold.types.engine import EngineCounters, Feature, Traits
 
 FEATURES = frozenset(Feature) - {Feature.VISION, Feature.SUFFIX, Feature.REASONING}
 CONTEXT_LENGTH = 32_768
@@ -50,6 +50,7 @@ class EchoConnection(OpenAIConnection):
             context_length=_server_options(settings)["context_length"],
             embedding_dimensions=settings.options.get("dimensions", DIMENSIONS),
             fingerprint="fp_echo",
+            parallel=settings.parallel,
         )
 
     async def open(self) -> Traits:
@@ -63,6 +64,14 @@ class EchoConnection(OpenAIConnection):
             await self.fetch("GET", self.url("health"), timeout_s=10.0)
         except FreeholdError as exc:
             raise EngineUnavailable("the engine does not answer") from exc
+
+    async def counters(self) -> EngineCounters:
+        """See `Connection.counters`. Tokens that were made for a stream which broke off are counted."""
+        answer = await self.fetch("GET", self.url("counters"), timeout_s=10.0)
+        try:
+            return EngineCounters(**answer)
+        except NONSENSE as exc:
+            raise EngineFailed("the engine's counters cannot be read") from exc
 
 
 class EchoEngine(Engine):

@@ -15,6 +15,7 @@ import os
 import struct
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ class EchoService:
         self._options = options
         self._active = 0
         self._requests = 0
+        self._counters = {"since": time.time(), "requests": 0, "prompt_tokens": 0, "completion_tokens": 0}
 
     def respond(self, method: str, path: str, body: bytes) -> Steps:
         """The answer to a request, as steps; matches the end of the path, so that Azure's routes work as well."""
@@ -113,9 +115,17 @@ class EchoService:
             return plain(200, orjson.dumps({"status": "ok"}))
         if path.endswith("/models"):
             return plain(200, orjson.dumps({"object": "list", "data": [{"id": "echo", "object": "model"}]}))
+        if path.endswith("/counters"):
+            return plain(200, orjson.dumps(self._counters))
         if path.endswith("/stats"):
             return plain(200, orjson.dumps({"active": self._active, "requests": self._requests}))
         return plain(404, _error({"message": "no such path", "type": "invalid_request_error"}))
+
+    def _count(self, requests: int, prompt_tokens: int, completion_tokens: int) -> None:
+        """Add to what `/counters` tells."""
+        self._counters["requests"] += requests
+        self._counters["prompt_tokens"] += prompt_tokens
+        self._counters["completion_tokens"] += completion_tokens
 
     def _room(self, request: Mapping[str, Any], prompt_tokens: int) -> tuple[int, int]:
         """How many tokens may be produced, and how many the prompt has."""
@@ -149,6 +159,7 @@ class EchoService:
         crash_after = 2 if options.crash_on and options.crash_on in prompt else -1
         model = request.get("model")
         choices = request.get("n") or 1
+        made, whole = 0, choices * answer.count
         self._active += 1
         try:
             yield options.first_delay_s, STREAM_HEAD
@@ -156,6 +167,7 @@ class EchoService:
             for index in range(choices):
                 for piece in choice(request, answer, index):
                     ready.append(_event(model, piece))
+                    made += 1
                     crash_after -= 1
                     if options.delay_s or crash_after >= 0 or len(ready) >= MAX_READY:
                         yield options.delay_s, chunk(*ready)
@@ -163,10 +175,14 @@ class EchoService:
                     if crash_after == 0:
                         yield 0.05, b""
                         os._exit(CRASH_STATUS)
-            last = _event(model, None, _usage(prompt_tokens, choices * answer.count))
+            last = _event(model, None, _usage(prompt_tokens, whole))
+            self._count(choices, prompt_tokens, whole)
+            made = -1
             yield 0.0, chunk(*ready, last, b"[DONE]") + STREAM_END
         finally:
             self._active -= 1
+            if made >= 0:  # it broke off
+                self._count(0, prompt_tokens, min(made, whole))
 
     def _embeddings(self, request: Mapping[str, Any]) -> Steps:
         """A vector for each input."""
@@ -200,6 +216,7 @@ class EchoService:
             "usage": {"prompt_tokens": count, "total_tokens": count},
         }
         yield options.first_delay_s, b""
+        self._count(1, count, 0)
         yield 0.0, plain(200, orjson.dumps(answer))
 
 

@@ -32,6 +32,8 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "mlock": bool,
     "cache_ram_mib": int,
 }
+DEFAULT_PARALLEL: Final = 8
+"""Sequences at once, where the deployment does not say."""
 CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 POOLINGS: Final = ("mean", "cls", "last")
 LEAST: Final = {"threads": 1, "batch_size": 32, "gpu_layers": -1, "cache_ram_mib": 0}
@@ -68,7 +70,7 @@ class LlamaCppEngine(Engine):
             "socket": str(socket),
             "model": str(spec.weights),
             "task": settings.task,
-            "parallel": settings.parallel,
+            "parallel": settings.parallel or DEFAULT_PARALLEL,
             "context_length": settings.context_length,
             "options": settings.options,
         }

@@ -36,10 +36,10 @@ from freehold.errors import (
 )
 from freehold.types.chat import ChatRequest, FunctionDefinition
 from freehold.types.completions import CompletionRequest, Prompt
-from freehold.types.engine import Feature, Traits
+from freehold.types.engine import EngineCounters, Feature, Traits
 from freehold.types.generation import Delta, Embeddings, Event, TokenLogprob
 
-NATIVE: Final = frozenset({"health", "props", "slots", "apply-template"})
+NATIVE: Final = frozenset({"health", "props", "slots", "metrics", "apply-template"})
 """What llama.cpp's server has outside of `/v1`."""
 PROBE_TIMEOUT_S: Final = 10.0
 OPEN_TIMEOUT_S: Final = 5.0
@@ -63,6 +63,8 @@ WRITING: Final = frozenset(
 EMBEDDING: Final = frozenset({Feature.EMBEDDINGS, Feature.TOKEN_PROMPT, Feature.DIMENSIONS})
 
 
+_TOKENS_TOTAL: Final = re.compile(rb"^llamacpp:(\w+?)_total (\d+)$", re.MULTILINE)
+"""A counter of the server's `/metrics`; `prompt_tokens` are without those from the cache, which count apart."""
 _TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large to process.*batch size: (\d+)")
 """What llama.cpp says where an input to embed does not fit; it reads each in one piece."""
 
@@ -82,6 +84,7 @@ class LlamaCppConnection(OpenAIConnection):
     def __init__(self, spec: EngineSpec, socket: Path) -> None:
         super().__init__(model=spec.settings.name, socket=socket)
         self._spec = spec
+        self._socket_path = socket
         self._traits = Traits(frozenset())
         self._vocabulary = 0
         self._tagged = False
@@ -112,6 +115,7 @@ class LlamaCppConnection(OpenAIConnection):
             self._vocabulary = int(meta["n_vocab"])
             context_length = int(props["default_generation_settings"]["n_ctx"])
             dimensions = int(meta["n_embd"])
+            slots = int(props["total_slots"])
             tools = bool(props["chat_template_caps"].get("supports_tools"))
             vision = bool(props["modalities"].get("vision"))
             template = props.get("chat_template") or ""
@@ -126,6 +130,8 @@ class LlamaCppConnection(OpenAIConnection):
             context_length=context_length,
             embedding_dimensions=dimensions if embeddings else None,
             fingerprint=_fingerprint(self._spec),
+            parallel=slots,
+            template_sha256=None if embeddings else hashlib.sha256(template.encode()).hexdigest(),
         )
         return self._traits
 
@@ -136,6 +142,20 @@ class LlamaCppConnection(OpenAIConnection):
             await self.fetch("GET", self.url("slots"), timeout_s=PROBE_TIMEOUT_S)
         except (EngineTimeout, EngineFailed) as exc:
             raise EngineUnavailable("the engine does not answer") from exc
+
+    async def counters(self) -> EngineCounters:
+        """See `Connection.counters`. llama.cpp counts tokens as it works, those of requests that break off included."""
+        raw = await self.fetch_raw("GET", self.url("metrics"), None, timeout_s=PROBE_TIMEOUT_S)
+        try:
+            since = self._socket_path.stat().st_mtime  # bound at the start; the server's own time has another origin
+        except OSError as exc:
+            raise EngineUnavailable("the engine has gone") from exc
+        found = {name.decode(): int(value) for name, value in _TOKENS_TOTAL.findall(raw)}
+        try:
+            prompt_tokens = found["prompt_tokens"] + found["prompt_tokens_cached"]
+            return EngineCounters(since, None, prompt_tokens, found["tokens_predicted"])
+        except KeyError as exc:
+            raise EngineFailed("the engine's counters cannot be read") from exc
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         """See `Connection.chat`."""

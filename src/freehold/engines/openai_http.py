@@ -215,12 +215,18 @@ class OpenAIConnection(Connection):
 
         Raises: as `Connection.embed`.
         """
-        async with self._send(method, url, body, timeout_s=timeout_s, param=param) as response:
-            raw = await self._read(response, self._limits.max_body_bytes)
+        raw = await self.fetch_raw(method, url, body, timeout_s=timeout_s, param=param)
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError as exc:
             raise EngineFailed("the engine's answer is not JSON") from exc
+
+    async def fetch_raw(
+        self, method: str, url: str, body: Mapping[str, Any] | None, *, timeout_s: float | None, param: str = "input"
+    ) -> bytes:
+        """As `fetch`, for an answer that is not JSON."""
+        async with self._send(method, url, body, timeout_s=timeout_s, param=param) as response:
+            return await self._read(response, self._limits.max_body_bytes)
 
     # Inside
 

@@ -32,6 +32,8 @@ _OWN_HEADERS = frozenset({"authorization", "api-key", "content-length", "content
 class RemoteConnection(OpenAIConnection):
     """Talks to an endpoint on the network.
 
+    It has no counters (`counters` gives None): an endpoint serves others as well, and most tell nothing of it.
+
     Args:
         settings: the deployment's; validated.
         api_key: the endpoint's credential, if it wants one.
@@ -54,6 +56,7 @@ class RemoteConnection(OpenAIConnection):
         self._traits = Traits(
             features=frozenset(Feature(name) for name in options.get("features", FEATURES)),
             context_length=settings.context_length,
+            parallel=settings.parallel,
         )
 
     def url(self, operation: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Never
 import structlog
 
 from freehold.config import SupervisorSettings
-from freehold.engines.base import Connection, Engine
+from freehold.engines.base import Connection, Engine, EngineSpec
 from freehold.errors import (
     ConfigError,
     DigestMismatch,
@@ -33,7 +33,7 @@ from freehold.serving.process import EngineProcess
 from freehold.serving.status import Lease, ReplicaStatus
 from freehold.serving.tasks import cancel, to_the_end
 from freehold.types.deployment import ReplicaState
-from freehold.types.engine import Traits
+from freehold.types.engine import EngineCounters, Traits
 
 _PERMANENT = (ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedModelFormat)
 _SUSPICIOUS = (EngineFailed, EngineTimeout, EngineUnavailable)
@@ -95,8 +95,9 @@ class Replica:
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(limits)
         self._probe_now = asyncio.Event()
-        self._free = asyncio.Event()
-        self._free.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._spec: EngineSpec | None = None
         self._process: EngineProcess | None = None
         self._to_close: Connection | None = None
         self._tail: tuple[str, ...] = ()
@@ -113,6 +114,11 @@ class Replica:
     def usable(self) -> bool:
         """Whether it can take a request now."""
         return self.connection is not None and not self.retiring
+
+    @property
+    def free(self) -> bool:
+        """Whether it can take a request now, and works on fewer than it does at once."""
+        return self.usable and (self.traits.parallel is None or self.in_flight < self.traits.parallel)
 
     @property
     def doubt(self) -> int:
@@ -143,17 +149,26 @@ class Replica:
         Raises:
             EngineUnavailable: it is not usable.
         """
-        if self.connection is None or self.retiring:
+        connection, spec = self.connection, self._spec
+        if connection is None or spec is None or self.retiring:
             raise EngineUnavailable("The replica cannot take requests.")
         self.in_flight += 1
-        self._free.clear()
-        return Lease(self.id, self.connection, self.traits, self._suspect_of)
+        self._idle.clear()
+        return Lease(self.id, connection, self.traits, spec.settings.engine, spec.weights_sha256, self._suspect_of)
 
     def release(self) -> None:
         """Count a request out."""
         self.in_flight -= 1
         if self.in_flight == 0:
-            self._free.set()
+            self._idle.set()
+
+    async def counters(self) -> EngineCounters | None:
+        """What its engine says that it has done; None for one that does not say, and where none is ready.
+
+        Raises:
+            EngineFailed, EngineTimeout, EngineUnavailable: it does not answer as it should.
+        """
+        return None if self.connection is None else await self.connection.counters()
 
     def _suspect_of(self, connection: Connection, error: BaseException) -> None:
         """Hear of a request's failure on that connection; probe at once where the engine may be at fault."""
@@ -167,7 +182,7 @@ class Replica:
         Called again with 0, it ends at once; otherwise the first time counts.
         """
         if drain_s <= 0 or not self.usable:
-            self._free.set()
+            self._idle.set()
         if self._retirement is None and not self.ended.is_set():
             self._log.info("replica_draining", in_flight=self.in_flight)
             self._enter(ReplicaState.DRAINING)
@@ -176,11 +191,11 @@ class Replica:
 
     async def _retire(self, drain_s: float) -> None:
         """Wait for the running requests or for the engine's own end, then end the life."""
-        free = asyncio.create_task(self._free.wait())
-        await asyncio.wait({free, self._life}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
-        free.cancel()
+        idle = asyncio.create_task(self._idle.wait())
+        await asyncio.wait({idle, self._life}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
         self._life.cancel()
-        await asyncio.wait({free, self._life})
+        await asyncio.wait({idle, self._life})
 
     async def _live(self) -> None:
         """Serve, and again after each failure, until retired."""
@@ -233,7 +248,7 @@ class Replica:
     async def _serve(self) -> Never:
         """Prepare, start and serve. Ends only by an error, or cancelled; the engine is gone then."""
         self._enter(ReplicaState.STARTING)
-        spec = await self._preparation.spec(self._fetching)
+        spec = self._spec = await self._preparation.spec(self._fetching)
         engine = self._find_engine(spec.settings.engine)
         engine.validate(spec.settings)
         launch = engine.launch(spec, self._socket)

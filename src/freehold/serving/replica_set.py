@@ -5,7 +5,6 @@ Knows nothing of how a replica lives; that is `freehold.serving.replica`'s busin
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +13,19 @@ import structlog
 
 from freehold.config import SupervisorSettings
 from freehold.engines.base import Engine
-from freehold.errors import DeploymentNotFound, EngineUnavailable
+from freehold.errors import DeploymentNotFound, EngineUnavailable, FreeholdError
+from freehold.serving.choice import ANY, Wish, hopeful
+from freehold.serving.lending import Grant, Lending
 from freehold.serving.preparation import Preparation, Prepare
+from freehold.serving.queue import Waiter
 from freehold.serving.replica import Replica
 from freehold.serving.sockets import SocketFolder
-from freehold.serving.status import DeploymentStatus, Lease, ReplicaStatus
+from freehold.serving.status import DeploymentStatus, ReplicaStatus
 from freehold.types.deployment import DeploymentSettings, ReplicaState
-from freehold.types.engine import Feature, Traits
+from freehold.types.engine import EngineCounters, Tier, Traits
 
 _NOT_THE_ENGINES = frozenset(
-    {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults"}
+    {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
 )
 """Settings that a running engine does not see."""
 
@@ -63,24 +65,6 @@ class Surroundings:
     on_change: Callable[[str, ReplicaStatus], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a request wants of a replica.
-
-    Args:
-        needs: features; a replica that has them goes first.
-        avoid: ids of replicas that are out of the question.
-        affinity: equal texts get the same replica where several are equally busy, for its prompt cache.
-    """
-
-    needs: frozenset[Feature] = frozenset()
-    avoid: frozenset[str] = frozenset()
-    affinity: str | None = None
-
-
-ANY = Wish()
-
-
 class ReplicaSet:
     """The replicas of one deployment. `configure` says what is wanted; a task brings it about.
 
@@ -103,9 +87,7 @@ class ReplicaSet:
         self._closed = False
         self._removed = False
         self._last_used = self._loop.time()
-        self._turn = 0
-        self._turns: dict[str, int] = {}
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._lending = Lending(settings.name, self)
         self._changed = asyncio.Event()
         self._step()
         self._task = asyncio.create_task(self._reconcile(), name=f"deployment {settings.name}")
@@ -127,7 +109,7 @@ class ReplicaSet:
         self._touch()
         self._step()
         self._changed.set()
-        self._announce()
+        self._lending.announce()
 
     def status(self) -> DeploymentStatus:
         """What there is to see now."""
@@ -137,6 +119,7 @@ class ReplicaSet:
             state=self._state(),
             replicas=tuple(replica.status() for replica in replicas),
             traits=self.traits,
+            waiting=self._lending.waiting,
         )
 
     def _state(self) -> str:
@@ -144,41 +127,41 @@ class ReplicaSet:
             return ReplicaState.STOPPED.value
         if not self._loaded:
             return ReplicaState.UNLOADED.value
-        states = {replica.state for replica in self._serving()}
+        states = {replica.state for replica in self.serving()}
         best = (state for state in _BEST_FIRST if state in states)
         return next(best, ReplicaState.STARTING).value
 
-    async def lease(self, wish: Wish, patience_s: float) -> tuple[Replica, Lease]:
-        """Lend a replica; whoever gets it calls its `release`.
+    async def lease(self, wish: Wish, patience_s: float, tier: Tier) -> Grant:
+        """Lend a replica; whoever gets it calls `give_back`.
 
         Where nothing is loaded, load it and wait for at most `start_timeout_s`; where a replica is about to be
-        ready, or a suspicion about the only one about to be settled, wait for at most `patience_s`.
+        ready, or a suspicion about the only one about to be settled, wait for at most `patience_s`. Where all are
+        busy, wait for a slot, however long it takes, unless `patience_s` is 0.
 
         Raises:
             EngineUnavailable: none can take the request; says why, and when to try again.
+            Overloaded: all are busy, and the request may not wait.
             DeploymentNotFound: it was removed meanwhile.
         """
-        replica = self._pick(wish)
-        if replica is None or replica.suspect:
-            replica = await self._await_replica(wish, patience_s)
-        lease = replica.lend()
-        self._touch()
-        self._turn += 1
-        self._turns[replica.id] = self._turn
-        return replica, lease
+        grant = self._lending.at_once(wish)
+        if grant is not None:
+            self._touch()
+            return grant
+        self._load()
+        return await self._lending.in_turn(Waiter(tier, wish, patience_s))
 
     def give_back(self, replica: Replica) -> None:
-        """Take a lent replica back."""
-        replica.release()
-        self._touch()
-        if replica.in_flight == 0 and self.settings.idle_unload_s is not None:
-            self._changed.set()
+        """Take a lent replica back; whoever is next gets it."""
+        self._lending.give_back(replica)
 
     async def known_traits(self, patience_s: float) -> Traits:
-        """The traits; waits, as `lease` does, where no replica was ever ready."""
+        """The traits; waits, as `lease` does but not for a slot, where no replica was ever ready."""
         if self.traits is not None:
             return self.traits
-        return (await self._await_replica(ANY, patience_s)).traits
+        self._load()
+        deadline = self._loop.time() + self.limit_s(patience_s)
+        replica = await self._lending.any_replica(deadline, lambda left_s: self.hopeful(ANY, min(left_s, patience_s)))
+        return replica.traits
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait until a replica is ready; loads nothing.
@@ -186,7 +169,13 @@ class ReplicaSet:
         Raises:
             EngineUnavailable: none is after that time, or none ever will be by itself.
         """
-        await self._wait_for(ANY, self._loop.time() + timeout_s, hopeful=lambda _left: self._wanted() > 0)
+        await self._lending.any_replica(self._loop.time() + timeout_s, lambda _left_s: self._wanted() > 0)
+
+    async def counters(self) -> list[tuple[str, EngineCounters]]:
+        """The counters of each ready replica's engine, by the replica's id; those that do not answer are left out."""
+        ready = [replica for replica in (*self.serving(), *self._leaving) if replica.connection is not None]
+        found = await asyncio.gather(*(_counters(replica) for replica in ready))
+        return [(replica.id, counters) for replica, counters in zip(ready, found, strict=True) if counters is not None]
 
     async def close(self, drain_s: float, *, removed: bool = False) -> None:
         """Retire every replica and wait until all have ended. May be called again, with 0 for `drain_s`.
@@ -201,84 +190,55 @@ class ReplicaSet:
         replicas = (*self._current, *self._outdated, *self._leaving)
         for replica in replicas:
             replica.retire(drain_s)
-        self._announce()
+        self._lending.announce()
         await asyncio.wait({self._task})
         await asyncio.gather(*(replica.ended.wait() for replica in replicas))
         self._leaving = self._outdated = self._current = []
 
-    def _serving(self) -> list[Replica]:
+    def serving(self) -> list[Replica]:
+        """See `Outlook.serving`."""
         return [*self._current, *self._outdated]
 
-    def _wanted(self) -> int:
-        return self.settings.replicas if self._loaded and not self._closed else 0
+    def _wanted(self, *, loaded: bool = False) -> int:
+        return self.settings.replicas if (loaded or self._loaded) and not self._closed else 0
 
-    def _pick(self, wish: Wish) -> Replica | None:
-        """The replica for a request; None if none can take it now."""
-        usable = [replica for replica in self._serving() if replica.usable and replica.id not in wish.avoid]
-        if len(usable) <= 1:
-            return usable[0] if usable else None
-        return min(usable, key=lambda replica: self._rank(replica, wish))
-
-    def _rank(self, replica: Replica, wish: Wish) -> tuple[int, bool, int, int]:
-        """Smallest is best: healthy, able, idle, and then the same one for the same text, or the longest unused."""
-        unable = not wish.needs <= replica.traits.features
-        if wish.affinity is None:
-            tie = self._turns.get(replica.id, 0)
-        else:
-            tie = zlib.crc32(f"{replica.id} {wish.affinity}".encode(errors="replace"))
-        return replica.doubt, unable, replica.in_flight, tie
-
-    async def _await_replica(self, wish: Wish, patience_s: float) -> Replica:
-        """Load the deployment if need be, and wait for a replica as long as there is hope."""
-        if not self._loaded and not self._closed and self.settings.replicas > 0:
+    def _load(self) -> None:
+        """Load the deployment where it is unloaded."""
+        if not self._loaded and self._wanted(loaded=True) > 0:
             self._loaded = self._loading = True
             self._touch()
             self._step()
             self._changed.set()
-        wait_s = self._shared.limits.start_timeout_s if self._loading else patience_s
-        loading = self._loading
-        return await self._wait_for(
-            wish, self._loop.time() + wait_s, lambda left_s: self._hopeful(wish, min(left_s, patience_s), loading)
-        )
 
-    async def _wait_for(self, wish: Wish, deadline: float, hopeful: Callable[[float], bool]) -> Replica:
-        """Wait for a replica until the loop's time `deadline`, or until `hopeful`, given what is left, says no."""
-        while (replica := self._pick(wish)) is None or replica.suspect:
-            left_s = deadline - self._loop.time()
-            if replica is not None and left_s <= 0:
-                break
-            if left_s <= 0 or not hopeful(left_s):
-                raise self._unavailable(wish)
-            waiter = self._loop.create_future()
-            self._waiters.add(waiter)
-            try:
-                async with asyncio.timeout(left_s):
-                    await waiter
-            except TimeoutError:
-                continue
-            finally:
-                self._waiters.discard(waiter)
-                self._changed.set()  # may be idle now
-        return replica
+    def room(self) -> int:
+        """See `Outlook.room`. While nothing serves, no fewer than are served at once as soon as something does."""
+        most = self.settings.queue
+        if any(replica.usable for replica in self.serving()):
+            return most
+        parallel = self.settings.parallel if self.traits is None else self.traits.parallel
+        return max(most, self._wanted() * (parallel or 1))
 
-    def _hopeful(self, wish: Wish, left_s: float, loading: bool) -> bool:
-        """Whether a replica is likely to be ready soon."""
-        for replica in self._serving():
-            if replica.retiring or replica.id in wish.avoid or self._closed:
-                continue
-            if replica.state is ReplicaState.BACKING_OFF:
-                if not replica.hopeless and replica.retry_at - self._loop.time() < left_s:
-                    return True
-            elif loading or replica.state is not ReplicaState.FETCHING:
-                return True
-        return False
+    def limit_s(self, patience_s: float) -> float:
+        """See `Outlook.limit_s`; a load on demand may take as long as a start may."""
+        return self._shared.limits.start_timeout_s if self._loading else patience_s
 
-    def _unavailable(self, wish: Wish) -> EngineUnavailable | DeploymentNotFound:
-        """Why no replica can take the request, for the caller's eyes."""
+    def hopeful(self, wish: Wish, left_s: float) -> bool:
+        """See `Outlook.hopeful`."""
+        serving = [] if self._closed else self.serving()
+        return hopeful(serving, wish, self._loop.time(), left_s, loading=self._loading)
+
+    def used(self) -> None:
+        """See `Outlook.used`."""
+        self._touch()
+        if self._idle_left() is not None:
+            self._changed.set()
+
+    def unavailable(self, wish: Wish) -> EngineUnavailable | DeploymentNotFound:
+        """See `Outlook.unavailable`."""
         name = self.settings.name
         if self._removed:
             return DeploymentNotFound(name)
-        serving = self._serving()
+        serving = self.serving()
         by_state = {replica.state: replica for replica in serving if replica.id not in wish.avoid}
         message, retry_after_s = f"The deployment `{name}` is starting.", _RETRY_STARTING_S
         if self._closed:
@@ -343,7 +303,7 @@ class ReplicaSet:
 
     def _retire(self, replica: Replica, group: list[Replica]) -> None:
         group.remove(replica)
-        self._turns.pop(replica.id, None)
+        self._lending.forget(replica)
         self._leaving.append(replica)
         replica.retire(self._shared.drain_s)
 
@@ -356,13 +316,7 @@ class ReplicaSet:
                 self.traits = replica.traits
         self._shared.on_change(self.settings.name, replica.status())
         self._changed.set()
-        self._announce()
-
-    def _announce(self) -> None:
-        """Let everyone who waits look again."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._lending.announce()
 
     def _touch(self) -> None:
         self._last_used = self._loop.time()
@@ -370,7 +324,7 @@ class ReplicaSet:
     def _idle_left(self) -> float | None:
         """Seconds until an unused deployment is unloaded; None while it is in use, on its way or to stay."""
         idle_s = self.settings.idle_unload_s
-        busy = self._waiters or any(r.in_flight or r.state in _ON_THE_WAY for r in self._serving())
+        busy = self._lending.awaited or any(r.in_flight or r.state in _ON_THE_WAY for r in self.serving())
         if idle_s is None or busy or not self._loaded:
             return None
         return max(0.0, self._last_used + idle_s - self._loop.time())
@@ -385,6 +339,14 @@ class ReplicaSet:
         """A defect that ends the task is logged; requests go on being served by what runs."""
         if not task.cancelled() and (defect := task.exception()) is not None:
             structlog.get_logger().error("deployment_defect", deployment=self.settings.name, exc_info=defect)
+
+
+async def _counters(replica: Replica) -> EngineCounters | None:
+    """Its engine's counters; None where it has none or does not answer."""
+    try:
+        return await replica.counters()
+    except FreeholdError:
+        return None
 
 
 def _of_engine(settings: DeploymentSettings) -> dict[str, Any]:

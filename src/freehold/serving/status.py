@@ -41,12 +41,14 @@ class DeploymentStatus:
         state: `ready` if any replica is, else `starting`, `fetching`, `unhealthy` or `backing_off`; `unloaded`
             where the next request loads it; `stopped` where it is scaled to 0.
         traits: what the engine turned out to be; None until one was ready.
+        waiting: requests that wait for a replica.
     """
 
     name: str
     state: str
     replicas: tuple[ReplicaStatus, ...]
     traits: Traits | None
+    waiting: int = 0
 
 
 StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
@@ -55,11 +57,21 @@ StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A replica, lent for one request."""
+    """A replica, lent for one request.
+
+    Args:
+        replica_id: names the replica.
+        connection: the way to its engine.
+        traits: what the engine turned out to be.
+        engine: the engine's name.
+        weights_sha256: digest of the model's file, in hex; empty for an engine that loads none.
+    """
 
     replica_id: str
     connection: Connection
     traits: Traits
+    engine: str
+    weights_sha256: str
     _report: Callable[[Connection, BaseException], None] = field(repr=False, compare=False)
 
     def report(self, error: BaseException) -> None:

@@ -15,13 +15,14 @@ from freehold.config import SupervisorSettings
 from freehold.engines.base import Engine
 from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, Draining
+from freehold.serving.choice import Wish
 from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.replica import Replica
-from freehold.serving.replica_set import ReplicaSet, Surroundings, Wish
+from freehold.serving.replica_set import ReplicaSet, Surroundings
 from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import DeploymentStatus, Lease, ReplicaStatus, StateListener
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.engine import Feature, Traits
+from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
 __all__ = ["DeploymentStatus", "Lease", "Prepare", "Progress", "ReplicaStatus", "StateListener", "Supervisor"]
 
@@ -126,24 +127,28 @@ class Supervisor:
         avoid: frozenset[str] = frozenset(),
         affinity: str | None = None,
         patience_s: float = PATIENCE_S,
+        tier: Tier = Tier.DEFAULT,
     ) -> AbstractAsyncContextManager[Lease]:
         """Lend a replica for one request: the least busy of the healthy ones, first among those that have `needs`.
 
         Loads a deployment that is unloaded and waits for it, for at most `start_timeout_s`. Waits up to
-        `patience_s` for a replica that is about to be ready.
+        `patience_s` for a replica that is about to be ready. Where every replica works on as many requests as it
+        does at once, waits in the deployment's queue until one is free, however long that takes.
 
         Args:
             name: the deployment.
             needs: features that the request uses.
             avoid: ids of replicas that must not be taken, such as one that failed this very request.
             affinity: equal texts get the same replica where several are equally busy.
-            patience_s: 0 where there is something better to do than to wait.
+            patience_s: 0 where there is something better to do than to wait; then it does not queue either.
+            tier: who goes first in the queue, and who is refused last where too many wait.
 
         Raises (on entering):
             DeploymentNotFound: there is none of that name.
             EngineUnavailable: no replica can take the request; says why, and when to try again.
+            Overloaded: all replicas are busy, and the request cannot wait or was pushed out of the queue.
         """
-        return _Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s)
+        return _Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s, tier)
 
     async def traits(self, name: str) -> Traits:
         """What the deployment's engine turned out to be; loads it where it never was.
@@ -153,6 +158,16 @@ class Supervisor:
             EngineUnavailable: none was ever ready, nor becomes so soon.
         """
         return await self._get(name).known_traits(PATIENCE_S)
+
+    async def counters(self) -> list[tuple[str, str, EngineCounters]]:
+        """What the engines themselves say that they have done: deployment, replica's id and counters.
+
+        Of every replica that is ready or drains, its engine having counters and answering.
+        """
+        sets = list(self._sets.items())
+        sets += [(replicas.settings.name, replicas) for replicas in self._removed]
+        found = await asyncio.gather(*(replicas.counters() for _, replicas in sets))
+        return [(name, *pair) for (name, _), pairs in zip(sets, found, strict=True) for pair in pairs]
 
     async def wait_ready(self, name: str, timeout_s: float) -> None:
         """Wait until a replica can take requests; loads nothing.
@@ -193,16 +208,17 @@ class Supervisor:
 class _Acquisition(AbstractAsyncContextManager[Lease]):
     """One lease, from choosing the replica to giving it back."""
 
-    def __init__(self, get: Callable[[str], ReplicaSet], name: str, wish: Wish, patience_s: float) -> None:
+    def __init__(self, get: Callable[[str], ReplicaSet], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
         self._get = get
         self._name = name
         self._wish = wish
         self._patience_s = patience_s
+        self._tier = tier
         self._held: tuple[ReplicaSet, Replica] | None = None
 
     async def __aenter__(self) -> Lease:
         replicas = self._get(self._name)
-        replica, lease = await replicas.lease(self._wish, self._patience_s)
+        replica, lease = await replicas.lease(self._wish, self._patience_s, self._tier)
         self._held = (replicas, replica)
         return lease
 

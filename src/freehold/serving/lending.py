@@ -1,0 +1,197 @@
+"""Lends the replicas of one deployment: who gets which, and who waits until one has a free slot.
+
+Which replicas there are, and whether more are to come, is `freehold.serving.replica_set`'s business.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from freehold.errors import DeploymentNotFound, EngineUnavailable
+from freehold.serving.choice import ANY, Wish, choose
+from freehold.serving.queue import Queue, Waiter
+from freehold.serving.replica import Replica
+from freehold.serving.status import Lease
+
+Grant: TypeAlias = tuple[Replica, Lease]
+
+
+class Outlook(Protocol):
+    """What lending must know of a deployment."""
+
+    def serving(self) -> list[Replica]:
+        """The replicas that serve or are to serve."""
+
+    def room(self) -> int:
+        """How many requests may wait."""
+
+    def limit_s(self, patience_s: float) -> float:
+        """How long a request of that patience waits for a replica that is not ready."""
+
+    def hopeful(self, wish: Wish, left_s: float) -> bool:
+        """Whether one is likely to be ready soon."""
+
+    def unavailable(self, wish: Wish) -> EngineUnavailable | DeploymentNotFound:
+        """Why no replica can take the request, for the caller's eyes."""
+
+    def used(self) -> None:
+        """A request has come or gone, or waits no more."""
+
+
+class Lending:
+    """The replicas of one deployment, lent out, and the line of those who wait.
+
+    Args:
+        deployment: its name.
+        outlook: what there is to lend.
+    """
+
+    def __init__(self, deployment: str, outlook: Outlook) -> None:
+        self._outlook = outlook
+        self._queue: Queue[Wish, Grant] = Queue(deployment)
+        self._watchers: set[asyncio.Future[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._turn = 0
+        self._turns: dict[str, int] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a replica."""
+        return len(self._queue)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for anything."""
+        return bool(self._watchers) or len(self._queue) > 0
+
+    def at_once(self, wish: Wish) -> Grant | None:
+        """A replica with a free slot that is under no suspicion; None if there is none.
+
+        Whoever of those who wait could have it would have had it already: nobody is overtaken.
+        """
+        replica = self._choose(wish)
+        return None if replica is None or replica.suspect else self._lend(replica)
+
+    async def in_turn(self, waiter: Waiter[Wish, Grant]) -> Grant:
+        """Wait for a replica until it is this request's turn. When it is given up, nothing of it is left.
+
+        Raises:
+            EngineUnavailable: none can take the request; says why, and when to try again.
+            Overloaded: all are busy, and the request may not wait.
+            DeploymentNotFound: it was removed meanwhile.
+        """
+        left_s = self._consider(waiter)
+        if waiter.grant is None:
+            self._queue.join(waiter, self._outlook.room())
+        try:
+            while waiter.grant is None:
+                await waiter.woken(left_s)
+                if waiter.grant is None:
+                    left_s = self._consider(waiter)
+        except BaseException:
+            if waiter.grant is not None:
+                self.give_back(waiter.grant[0])
+            raise
+        finally:
+            self._queue.leave(waiter)
+            self._outlook.used()
+        return waiter.grant
+
+    def give_back(self, replica: Replica) -> None:
+        """Take a lent replica back; whoever is next gets it."""
+        replica.release()
+        self._dispatch()
+        self._outlook.used()
+
+    async def any_replica(self, deadline: float, worthwhile: Callable[[float], bool]) -> Replica:
+        """Wait for a usable replica, busy or not; for one under suspicion only until it is cleared or time is up.
+
+        Args:
+            deadline: the loop's time at which to give up.
+            worthwhile: whether to wait on, given the seconds that are left.
+
+        Raises: as `in_turn`, but for Overloaded.
+        """
+        while (replica := self._healthiest()) is None or replica.suspect:
+            left_s = deadline - self._loop.time()
+            if replica is not None and left_s <= 0:
+                break
+            if left_s <= 0 or not worthwhile(left_s):
+                raise self._outlook.unavailable(ANY)
+            watcher = self._loop.create_future()
+            self._watchers.add(watcher)
+            try:
+                async with asyncio.timeout(left_s):
+                    await watcher
+            except TimeoutError:
+                continue
+            finally:
+                self._watchers.discard(watcher)
+                self._outlook.used()
+        return replica
+
+    def announce(self) -> None:
+        """After any change: serve who can be served, and let everyone else who waits look again."""
+        self._dispatch()
+        self._queue.trim(self._outlook.room())
+        self._queue.wake()
+        for watcher in self._watchers:
+            if not watcher.done():
+                watcher.set_result(None)
+
+    def forget(self, replica: Replica) -> None:
+        """The replica is not among those that serve any more."""
+        self._turns.pop(replica.id, None)
+
+    def _healthiest(self) -> Replica | None:
+        usable = (replica for replica in self._outlook.serving() if replica.usable)
+        return min(usable, key=lambda replica: replica.doubt, default=None)
+
+    def _choose(self, wish: Wish) -> Replica | None:
+        return choose(self._outlook.serving(), wish, self._turns)
+
+    def _lend(self, replica: Replica) -> Grant:
+        lease = replica.lend()
+        self._turn += 1
+        self._turns[replica.id] = self._turn
+        return replica, lease
+
+    def _consider(self, waiter: Waiter[Wish, Grant]) -> float | None:
+        """Serve the waiter if that is possible now; else the seconds that it may go on waiting, None for no limit.
+
+        Its patience runs while no replica is ready, and while only one under suspicion is free.
+        """
+        wish = waiter.wish
+        replica = self._choose(wish)
+        if replica is None and any(r.usable and r.id not in wish.avoid for r in self._outlook.serving()):
+            if waiter.patience_s <= 0:
+                raise self._queue.overloaded(waiter.tier)
+            waiter.deadline = None
+            return None
+        now = self._loop.time()
+        if waiter.deadline is None:
+            waiter.deadline = now + self._outlook.limit_s(waiter.patience_s)
+        left_s = waiter.deadline - now
+        if replica is not None and (left_s <= 0 or not replica.suspect):
+            self._queue.serve(waiter, self._lend(replica))
+        elif left_s <= 0 or not self._outlook.hopeful(wish, min(left_s, waiter.patience_s)):
+            raise self._outlook.unavailable(wish)
+        return left_s
+
+    def _dispatch(self) -> None:
+        """Give the free slots to those who wait, in their order."""
+        while len(self._queue) and (found := self._next()) is not None:
+            waiter, replica = found
+            self._queue.serve(waiter, self._lend(replica))
+
+    def _next(self) -> tuple[Waiter[Wish, Grant], Replica] | None:
+        """Who is served next, and by which replica. For whom only one under suspicion is free is to look again."""
+        free = [replica for replica in self._outlook.serving() if replica.free]
+        if not free:
+            return None
+        for waiter in self._queue:
+            replica = choose(free, waiter.wish, self._turns)
+            if replica is not None and not replica.suspect:
+                return waiter, replica
+            waiter.wake()
+        return None
