@@ -6,7 +6,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +19,17 @@ START_S = 120.0
 
 
 @asynccontextmanager
-async def server(home: Path, config: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
-    """Run `freehold serve` on a free port; gives its URL, the owner's key and its process id."""
+async def server(
+    home: Path, config: str | None = None, *, program: Sequence[str] | None = None
+) -> AsyncIterator[tuple[str, str, int]]:
+    """Run `freehold serve`, or a `program` on home and configuration, on a free port.
+
+    Gives its URL, the owner's key and its process id.
+    """
     argv = [sys.executable, "-m", "freehold", "serve", "--home", str(home), "--port", "0"]
-    if config is not None:
+    if program is not None:
+        argv = [*program, str(home), str(_config_file(home, config or ""))]
+    elif config is not None:
         argv += ["--config", str(_config_file(home, config))]
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL

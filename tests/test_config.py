@@ -7,6 +7,7 @@ import pytest
 from freehold.config import Settings, load_settings, parse_settings, read_secret
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings, SecretRef
+from freehold.types.limits import LimitSettings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -48,6 +49,33 @@ def test_no_file_gives_the_defaults() -> None:
         ('[server]\nport = "http"', "server.port: should be a valid integer"),
         ('[[deployment]]\nname = "a"\nmodel = "m"\nprice = { input = "-1" }', "deployment[0].price.input: must not be"),
         (
+            '[[deployment]]\nname = "a"\nmodel = "m"\nprice = [{ input = "1" }, { output = "x" }]',
+            'deployment[0].price[1].output: must be a decimal number such as "0.15"',
+        ),
+        (
+            '[[deployment]]\nname = "a"\nmodel = "m"\nprice = [{ input = "1" }, { input = "2" }]',
+            "deployment[0].price: two prices are in force from the beginning",
+        ),
+        (
+            '[[deployment]]\nname = "a"\nmodel = "m"\nprice = { form = 2026-12-01 }',
+            "deployment[0].price.form: unknown key; did you mean 'from'?",
+        ),
+        (
+            '[[limit]]\nscope = "team"\nid = "a"\nrequests_per_minute = 1',
+            "limit[0].scope: should be 'organization', 'project', 'key', 'end_user' or 'deployment'",
+        ),
+        ('[[limit]]\nscope = "key"\nid = "a"\nbudget_per_day = "-1"', "limit[0].budget_per_day: must not be negative"),
+        ('[[limit]]\nscope = "key"\nid = "a"\nconcurrent_requests = -1', "limit[0].concurrent_requests: should be"),
+        ('[[limit]]\nscope = "key"\nid = "a"', "limit[0]: give at least one of requests_per_minute,"),
+        (
+            '[[limit]]\nscope = "key"\nid = "a"\nbudget_per_dya = 1',
+            "limit[0].budget_per_dya: unknown key; did you mean 'budget_per_day'?",
+        ),
+        (
+            '[[limit]]\nscope = "key"\nid = "a"\nbudget_per_day = 1\n' * 2,
+            "limit[1]: there is already a limit of key 'a'",
+        ),
+        (
             '[[deployment]]\nname = "a"\nmodel = "m"\napi_key = { env = "A", file = "b" }',
             "deployment[0].api_key: give either 'env' or 'file'",
         ),
@@ -81,7 +109,8 @@ price = { input = "0.15", output = "0.6" }
 """
     deployment = load_settings(write(tmp_path, text)).deployment[0]
     assert deployment.aliases == ["gpt-4o"]
-    assert (deployment.price.input, deployment.price.output) == (150_000, 600_000)
+    (price,) = deployment.price
+    assert (price.input, price.output) == (150_000, 600_000)
 
 
 def test_settings_survive_the_wire() -> None:
@@ -96,7 +125,33 @@ def test_settings_survive_the_wire() -> None:
     }
     settings = parse_settings(raw, DeploymentSettings)
     assert DeploymentSettings.model_validate(settings.wire()) == settings
-    assert settings.wire()["price"] == {"input": "0.15", "cached_input": "0.075", "output": "2"}
+    assert settings.wire()["price"] == {"input": "0.15", "cached_input": "0.075", "output": "2", "image": "0"}
+
+
+def test_dated_prices_and_limits_are_read_from_a_file(tmp_path: Path) -> None:
+    """A list of prices is kept by its dates, and budgets become micro-units; both survive the wire."""
+    text = """
+[[deployment]]
+name = "a"
+model = "m"
+price = [{ from = 2026-12-01, input = "0.3" }, { input = "0.15", image = "0.02" }]
+
+[[limit]]
+scope = "project"
+id = "proj-default"
+requests_per_minute = 60
+budget_per_month = "12.50"
+"""
+    settings = load_settings(write(tmp_path, text))
+    deployment, limit = settings.deployment[0], settings.limit[0]
+    assert [(str(price.since), price.input) for price in deployment.price] == [
+        ("None", 150_000),
+        ("2026-12-01", 300_000),
+    ]
+    assert (limit.requests_per_minute, limit.budget_per_month, limit.budget_per_day) == (60, 12_500_000, None)
+    assert DeploymentSettings.model_validate(deployment.wire()) == deployment
+    assert LimitSettings.model_validate(limit.wire()) == limit
+    assert limit.wire()["budget_per_month"] == "12.5"
 
 
 def test_secrets_are_read_from_where_they_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,27 +1,39 @@
 """The composition root: the only place where objects are built, from the store upwards, and closed in reverse."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
-from freehold.api.application import build_application
+from freehold.api.application import ApplicationServices, build_application
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
+from freehold.gateway.books import Backlog, Books, Recorder
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
+from freehold.gateway.idempotency import KeptAnswers
+from freehold.gateway.ledger import Ledger
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.receipts import Receipts
+from freehold.gateway.upkeep import Upkeep
+from freehold.governance.digests import Digests
 from freehold.governance.keys import KeyRing
+from freehold.governance.limits import LimitRegistry
+from freehold.journal.journal import Journal
+from freehold.journal.projection import Projection
+from freehold.journal.projection_reports import UsageReports
+from freehold.journal.signer import Signer
 from freehold.serving.supervisor import Prepare, Supervisor
 from freehold.store.database import Database
 from freehold.store.home import Home, write_private
+from freehold.store.usage_database import UsageDatabase
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
 from freehold.types.model import Progress
@@ -57,49 +69,66 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(home: Path, settings: Settings, *, engines: bool = True) -> AsyncIterator[App]:
+async def open_app(
+    home: Path, settings: Settings, *, engines: bool = True, recorder: Recorder | None = None
+) -> AsyncIterator[App]:
     """Build everything on a home folder, and close it at the end.
 
     Args:
         home: the folder; made if it is not there.
         settings: the configuration.
         engines: whether to start the deployments; without, only records can be read and changed.
+        recorder: where requests are recorded instead of the journal.
 
     Raises:
         HomeError: the folder is in use, cannot be written, or was written by a newer version.
         ConfigError: a deployment of the file is not one that its engine takes.
     """
     place = Home(home)
-    with place.locked():
+    async with AsyncExitStack() as stack:
+        stack.enter_context(place.locked())
         database = await Database.open(place.database)
-        supervisor: Supervisor | None = None
-        try:
-            keys = KeyRing(database, place.pepper())
-            await keys.load()
-            admin_key, new_admin_key = await _owner_key(place, keys)
-            catalog = Catalog(database, place.models, settings.catalog)
-            registry = DeploymentRegistry(database)
-            starter = STARTER_DEPLOYMENTS if settings.server.starter else ()
-            await registry.load(starter, settings.deployment)
-            supervisor = Supervisor(
-                settings.supervisor, place.run, preparer(catalog), drain_s=settings.server.request_timeout_s
-            )
-            control = DeploymentControl(registry, supervisor, running=engines)
-            _check_configured(control, settings)
-            flights = Flights(settings.server.request_timeout_s)
-            gateway = Gateway(keys, registry, supervisor, flights)
-            asgi = build_application(
-                gateway,
-                AdminServices(keys, control, catalog),
-                max_body_bytes=settings.server.max_body_bytes,
-                pages=page_routes(),
-            )
-            await control.start()
-            yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
-        finally:
-            if supervisor is not None:
-                await supervisor.stop()
-            await database.close()
+        stack.push_async_callback(database.close)
+        signer = Signer.load_or_create(place.journal_key, place.journal / "public.pem")
+        journal = await Journal.open(place.journal, signer, settings.journal)
+        stack.push_async_callback(journal.close)
+        usage = UsageDatabase.at(place.usage_database, _usage_url(settings))
+        stack.push_async_callback(usage.close)
+        projection = Projection(journal, usage)
+        projection.start()
+        stack.push_async_callback(projection.stop)
+        digests = Digests(place.pepper())
+        limits = LimitRegistry(database, digests.end_user)
+        await limits.load(settings.limit)
+        ledger = Ledger(limits.effective)
+        limits.on_change(ledger.refresh)
+        ledger.restore(journal.carried.spent, journal.carried.recent)
+        keys = KeyRing(database, place.pepper())
+        await keys.load()
+        admin_key, new_admin_key = await _owner_key(place, keys)
+        catalog = Catalog(database, place.models, settings.catalog)
+        registry = DeploymentRegistry(database)
+        await registry.load(STARTER_DEPLOYMENTS if settings.server.starter else (), settings.deployment)
+        supervisor = Supervisor(
+            settings.supervisor, place.run, preparer(catalog), drain_s=settings.server.request_timeout_s
+        )
+        stack.push_async_callback(supervisor.stop)
+        control = DeploymentControl(registry, supervisor, running=engines)
+        _check_configured(control, settings)
+        flights = Flights(settings.server.request_timeout_s)
+        kept = KeptAnswers(database, place.content_key())
+        recorder = recorder or Backlog(journal, projection, settings.journal.max_backlog_records)
+        books = Books(recorder, ledger, digests)
+        gateway = Gateway(keys, registry, supervisor, flights, books)
+        reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
+        admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
+        services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, admin)
+        asgi = build_application(services, max_body_bytes=settings.server.max_body_bytes, pages=page_routes())
+        upkeep = Upkeep(journal, projection, kept)
+        upkeep.start()
+        stack.push_async_callback(upkeep.stop)
+        await control.start()
+        yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
 
 
 def preparer(catalog: Catalog) -> Prepare:
@@ -122,6 +151,15 @@ def preparer(catalog: Catalog) -> Prepare:
         return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
 
     return prepare
+
+
+def _usage_url(settings: Settings) -> str | None:
+    """The URL of the usage database; None where it is SQLite in the home.
+
+    Raises:
+        ConfigError: the place where it should be kept has none.
+    """
+    return read_secret(settings.usage.database) if settings.usage.database else None
 
 
 def _check_configured(control: DeploymentControl, settings: Settings) -> None:

@@ -24,6 +24,7 @@ from freehold.api.connection import BoundedConnection
 from freehold.app import App, open_app
 from freehold.config import Settings
 from freehold.errors import HomeError
+from freehold.gateway.books import Recorder
 
 log = structlog.get_logger(__name__)
 
@@ -46,27 +47,32 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(home: Path, settings: Settings, *, announce: Callable[[Announcement], None]) -> int:
+def run(
+    home: Path, settings: Settings, *, announce: Callable[[Announcement], None], recorder: Recorder | None = None
+) -> int:
     """Serve until a signal; the process's exit code.
 
     Args:
         home: the home folder.
         settings: the configuration.
         announce: called once, when requests are accepted.
+        recorder: where requests are recorded instead of the journal; for measuring what the journal costs.
 
     Raises:
         HomeError, ConfigError: as `open_app`; HomeError also if the address cannot be listened on.
     """
     configure_logging(settings.server.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(home, settings, announce))
+        return runner.run(_serve(home, settings, announce, recorder))
 
 
-async def _serve(home: Path, settings: Settings, announce: Callable[[Announcement], None]) -> int:
+async def _serve(
+    home: Path, settings: Settings, announce: Callable[[Announcement], None], recorder: Recorder | None
+) -> int:
     stop = _on_signals()
     listener = _listen(settings.server.host, settings.server.port)
     try:
-        async with open_app(home, settings) as app:
+        async with open_app(home, settings, recorder=recorder) as app:
             url = _url(settings.server.host, listener.getsockname()[1])
             server = _Server(
                 uvicorn.Config(

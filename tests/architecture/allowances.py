@@ -3,15 +3,20 @@
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "freehold.journal.verify": "the verifier is one file that an auditor runs alone, without the package",
+}
 """Module → why it may have more than MAX_FILE_LINES lines."""
 
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {
+    "freehold.api.admin.usage:usage_routes": "several short routes, each a function within",
+}
 """`module:function` → why it may have more than MAX_FUNCTION_LINES lines."""
 
 CATCH_ALL: dict[str, str] = {
     "freehold.api.operation:Operation.__call__": "the HTTP server's error handler: logged in full, told as a 500",
     "freehold.api.edge:Edge.__call__": "likewise, for what is not an operation: logged in full, told as a 500",
+    "freehold.journal.projection:Projection._run": "a worker's loop: logged in full, then tried again with back-off",
     "freehold.serving.replica:Replica._attempt": "a replica's loop: logged in full, then started again with back-off",
     "freehold.serving.replica:Replica._close": "the end of that loop: logged; the engine itself is gone already",
 }

@@ -44,9 +44,13 @@ def _paths(route: BaseRoute, prefix: str) -> Iterator[tuple[str, str]]:
 async def call(app: ASGIApp, method: str, path: str, key: str | None) -> int:
     """The status of a request with a body that is not even JSON: who may not come in must not learn that."""
     status = 0
+    requests: list[Message] = [{"type": "http.request", "body": b"{", "more_body": False}]
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"{", "more_body": False}
+        if requests:
+            return requests.pop()
+        await asyncio.Event().wait()
+        raise AssertionError("waits for ever")
 
     async def send(message: Message) -> None:
         nonlocal status

@@ -1,5 +1,7 @@
 """The ASGI application: every route in one list, outermost layer first."""
 
+from dataclasses import dataclass
+
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,34 +16,54 @@ from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.openai import openai_routes
-from freehold.api.operation import Handler, Operation
+from freehold.api.operation import Handler, Operation, Plane
+from freehold.api.organization import organization_routes
+from freehold.api.receipts import receipt_routes
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
+from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.receipts import Receipts
+from freehold.journal.projection_reports import UsageReports
 
 
-def build_application(
-    gateway: Gateway,
-    admin: AdminServices,
-    *,
-    max_body_bytes: int,
-    pages: list[BaseRoute],
-) -> ASGIApp:
+@dataclass(frozen=True, slots=True)
+class ApplicationServices:
+    """What the application serves.
+
+    Args:
+        gateway: the data plane.
+        kept: answers that an `Idempotency-Key` brings back.
+        receipts: what the journal says of requests.
+        reports: usage and costs.
+        admin: the control plane.
+    """
+
+    gateway: Gateway
+    kept: KeptAnswers
+    receipts: Receipts
+    reports: UsageReports
+    admin: AdminServices
+
+
+def build_application(services: ApplicationServices, *, max_body_bytes: int, pages: list[BaseRoute]) -> ASGIApp:
     """Put the routes together.
 
     Args:
-        gateway: serves the data plane.
-        admin: what the control plane works on.
+        services: what to serve.
         max_body_bytes: the limit of a request's body.
         pages: routes of the web product, tried last.
     """
-    metrics = Metrics()
+    gateway, admin, metrics = services.gateway, services.admin, Metrics()
+    plane = Plane(gateway, metrics, services.kept, max_body_bytes)
 
     def operation(route: str, handler: Handler, dialect: Dialect, *, has_body: bool = True) -> Operation:
-        return Operation(route, handler, gateway, metrics, dialect, max_body_bytes, has_body)
+        return Operation(route, handler, plane, dialect, has_body)
 
     routes: list[BaseRoute] = [
-        *health_routes(admin.control, gateway.flights, metrics),
+        *health_routes(admin, gateway.flights, metrics),
+        *receipt_routes(operation, services.receipts),
+        *organization_routes(operation, services.reports),
         *openai_routes(operation),
         *azure_routes(operation),
         Mount("/admin", admin_application(admin, max_body_bytes)),

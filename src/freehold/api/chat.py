@@ -5,10 +5,11 @@ from contextlib import aclosing
 from typing import Any
 
 from freehold.api.body import parse
-from freehold.api.operation import Call, Reply, Tally
+from freehold.api.operation import Call, Reply
 from freehold.api.rendering import chat_logprobs, collect, head, obfuscation, usage_object, wants_usage
 from freehold.gateway.legacy import uses_functions
 from freehold.gateway.pipeline import Answer
+from freehold.gateway.validation import tier_of
 from freehold.types.chat import ChatRequest
 from freehold.types.generation import Delta, ToolCallDelta, Usage
 
@@ -16,19 +17,16 @@ from freehold.types.generation import Delta, ToolCallDelta, Usage
 async def create_chat_completion(call: Call) -> Reply:
     """Answer a conversation, whole or as a stream."""
     request = parse(ChatRequest, call.body)
-    call.tally.end_user = request.safety_identifier or request.user
-    call.tally.metadata = request.metadata
-    answer = await call.gateway.chat(call.principal, request)
-    call.tally.deployment = answer.deployment
-    call.tally.piece()
+    call.account.called_by(request.safety_identifier or request.user)
+    call.account.metadata = request.metadata
+    answer = await call.gateway.chat(call.principal, request, call.account)
     if request.stream:
-        return _stream(request, answer, call.tally)
-    return await _whole(request, answer, call.tally)
+        return _stream(request, answer)
+    return await _whole(request, answer)
 
 
-async def _whole(request: ChatRequest, answer: Answer, tally: Tally) -> dict[str, Any]:
+async def _whole(request: ChatRequest, answer: Answer) -> dict[str, Any]:
     choices, usage = await collect(answer.events)
-    tally.usage = usage
     body = {
         **head(answer, "chat.completion"),
         "choices": [_choice(request, index, choices[index]) for index in sorted(choices)],
@@ -70,7 +68,7 @@ def _joined_calls(deltas: list[Delta]) -> list[dict[str, Any]]:
     return [calls[index] for index in sorted(calls)]
 
 
-async def _stream(request: ChatRequest, answer: Answer, tally: Tally) -> AsyncGenerator[dict[str, Any]]:
+async def _stream(request: ChatRequest, answer: Answer) -> AsyncGenerator[dict[str, Any]]:
     base = head(answer, "chat.completion.chunk") | _tier(request)
     if wants_usage(request.stream_options):
         base["usage"] = None
@@ -78,7 +76,6 @@ async def _stream(request: ChatRequest, answer: Answer, tally: Tally) -> AsyncGe
     async with aclosing(answer.events) as events:
         async for event in events:
             if isinstance(event, Usage):
-                tally.usage = event
                 if wants_usage(request.stream_options):
                     yield {**base, "choices": [], "usage": usage_object(event)}
                 continue
@@ -135,4 +132,4 @@ def _function_piece(piece: ToolCallDelta) -> dict[str, Any]:
 
 def _tier(request: ChatRequest) -> dict[str, Any]:
     """The tier that served the request, told only to callers who asked for one."""
-    return {} if request.service_tier is None else {"service_tier": "default"}
+    return {} if request.service_tier is None else {"service_tier": tier_of(request).value}

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import Any
 
 from freehold.api.body import parse
-from freehold.api.operation import Call, Reply, Tally
+from freehold.api.operation import Call, Reply
 from freehold.api.rendering import collect, completion_logprobs, head, obfuscation, usage_object, wants_usage
 from freehold.gateway.pipeline import Answer
 from freehold.types.completions import CompletionRequest
@@ -15,18 +15,15 @@ from freehold.types.generation import Delta, Usage
 async def create_completion(call: Call) -> Reply:
     """Continue one prompt or several, whole or as a stream."""
     request = parse(CompletionRequest, call.body)
-    call.tally.end_user = request.user
-    answer = await call.gateway.complete(call.principal, request)
-    call.tally.deployment = answer.deployment
-    call.tally.piece()
+    call.account.called_by(request.user)
+    answer = await call.gateway.complete(call.principal, request, call.account)
     if request.stream:
-        return _stream(request, answer, call.tally)
-    return await _whole(request, answer, call.tally)
+        return _stream(request, answer)
+    return await _whole(request, answer)
 
 
-async def _whole(request: CompletionRequest, answer: Answer, tally: Tally) -> dict[str, Any]:
+async def _whole(request: CompletionRequest, answer: Answer) -> dict[str, Any]:
     choices, usage = await collect(answer.events)
-    tally.usage = usage
     return {
         **head(answer, "text_completion"),
         "choices": [_choice(request, index, choices[index]) for index in sorted(choices)],
@@ -54,7 +51,7 @@ def _echoed(request: CompletionRequest, index: int) -> str:
     return prompt
 
 
-async def _stream(request: CompletionRequest, answer: Answer, tally: Tally) -> AsyncGenerator[dict[str, Any]]:
+async def _stream(request: CompletionRequest, answer: Answer) -> AsyncGenerator[dict[str, Any]]:
     base = head(answer, "text_completion")
     if wants_usage(request.stream_options):
         base["usage"] = None
@@ -62,7 +59,6 @@ async def _stream(request: CompletionRequest, answer: Answer, tally: Tally) -> A
     async with aclosing(answer.events) as events:
         async for event in events:
             if isinstance(event, Usage):
-                tally.usage = event
                 if wants_usage(request.stream_options):
                     yield {**base, "choices": [], "usage": usage_object(event)}
                 continue

@@ -1,9 +1,11 @@
 """The two dialects on the wire. They share every operation and differ in how an error looks."""
 
+import math
 from enum import StrEnum
 from typing import Any
 
-from freehold.errors import DeploymentNotFound, FreeholdError, Unauthenticated
+from freehold.errors import DeploymentNotFound, FreeholdError, RateLimited, Unauthenticated
+from freehold.gateway.account import Account
 
 
 class Dialect(StrEnum):
@@ -35,16 +37,40 @@ def error_body(error: FreeholdError, dialect: Dialect) -> dict[str, Any]:
                 return {"error": {"code": "401", "message": AZURE_UNAUTHENTICATED}}
             case DeploymentNotFound():
                 return {"error": {"code": "DeploymentNotFound", "message": AZURE_NO_DEPLOYMENT}}
+            case RateLimited():
+                return {"error": {"code": "429", "message": error.message}}
             case FreeholdError(status=404 | 405 | 403 | 503):
                 return {"error": {"code": str(error.status), "message": error.message}}
     return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
 
 
 def error_headers(error: FreeholdError) -> dict[str, str]:
-    """Headers that tell a client when to try again."""
-    if error.retry_after_s is None:
-        return {}
-    return {
-        "retry-after": str(max(1, round(error.retry_after_s))),
-        "retry-after-ms": str(round(error.retry_after_s * 1000)),
-    }
+    """Headers that tell a client when to try again, and how its limits stand."""
+    headers = dict(error.headers) if isinstance(error, RateLimited) else {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_s * 1000)))
+    return headers
+
+
+def answer_headers(
+    account: Account, dialect: Dialect, limits: dict[str, str], error: FreeholdError | None = None
+) -> dict[str, str]:
+    """Headers of an answer: how long it took, how the limits stand, and whether it spilled over.
+
+    Args:
+        account: of the request.
+        dialect: whose names to use.
+        limits: the `x-ratelimit-*`.
+        error: what the request ended with, if it failed.
+    """
+    headers = {"openai-processing-ms": str(round(account.elapsed_s * 1000)), **limits}
+    if account.spilled_from is not None:
+        served = account.deployment.name if account.deployment else account.spilled_from
+        if dialect is Dialect.OPENAI:
+            headers |= {"x-freehold-deployment": served, "x-freehold-spillover-from": account.spilled_from}
+        elif error is None:
+            headers |= {"x-ms-deployment-name": served, "x-ms-spillover-from-deployment": account.spilled_from}
+        else:
+            headers["x-ms-spillover-error"] = str(error.status)
+    return headers

@@ -13,10 +13,9 @@ from freehold.types.embeddings import EmbeddingRequest
 async def create_embedding(call: Call) -> Reply:
     """Turn texts into vectors of unit length."""
     request = parse(EmbeddingRequest, call.body)
-    call.tally.end_user = request.user
-    answer = await call.gateway.embed(call.principal, request)
-    call.tally.deployment = answer.deployment
-    call.tally.usage = usage = answer.embeddings.usage
+    call.account.called_by(request.user)
+    answer = await call.gateway.embed(call.principal, request, call.account)
+    usage = answer.embeddings.usage
     encode = _base64 if request.encoding_format == "base64" else list
     return {
         "object": "list",

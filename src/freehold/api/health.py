@@ -8,6 +8,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from freehold import __version__
+from freehold.api.admin.application import AdminServices
+from freehold.errors import AuditUnavailable
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
 from freehold.gateway.metrics import Metrics
@@ -16,8 +18,9 @@ from freehold.types.deployment import ReplicaState
 _UNDER_WAY = {ReplicaState.FETCHING.value, ReplicaState.STARTING.value}
 
 
-def health_routes(control: DeploymentControl, flights: Flights, metrics: Metrics) -> list[BaseRoute]:
+def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> list[BaseRoute]:
     """The routes."""
+    control = admin.control
 
     async def live(_request: Request) -> Response:
         """The process answers."""
@@ -26,6 +29,10 @@ def health_routes(control: DeploymentControl, flights: Flights, metrics: Metrics
     async def ready(_request: Request) -> Response:
         """Requests will be served: nothing is still starting, and the server is not shutting down."""
         states = _states(control)
+        try:
+            admin.journal.check()
+        except AuditUnavailable:
+            return JSONResponse({"status": "journal_unavailable", "deployments": states}, 503, {"retry-after": "5"})
         if flights.draining:
             return JSONResponse({"status": "draining", "deployments": states}, 503, {"retry-after": "5"})
         if any(state in _UNDER_WAY for state in states.values()):
@@ -35,6 +42,7 @@ def health_routes(control: DeploymentControl, flights: Flights, metrics: Metrics
     async def exposition(_request: Request) -> Response:
         """Prometheus' text format."""
         _measure(control, flights, metrics)
+        metrics.projection_lag.set(admin.reports.projection.lag)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def version(_request: Request) -> Response:

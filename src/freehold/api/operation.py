@@ -1,63 +1,63 @@
-"""One data-plane operation as an ASGI application: credential → body → answer → log line.
+"""One data-plane operation as an ASGI application: account → credential → body → answer → receipt → last byte.
 
 The answer is sent in the task that the request runs in, so that a client's going away, a revoked key, a
-deadline or a shutdown stops everything by cancelling one task (`freehold.gateway.flights`).
+deadline or a shutdown stops everything by cancelling one task (`freehold.gateway.flights`). However it ends, the
+account is closed once, and the caller's last byte waits until the receipt is on the disk.
 """
 
 import asyncio
-import hashlib
-import secrets
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
+import orjson
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from freehold.api.body import read_json
-from freehold.api.dialect import Dialect
-from freehold.api.sse import send_error, send_error_event, send_events, send_json
-from freehold.errors import FreeholdError, InternalError
+from freehold.api.body import decode, read_limited
+from freehold.api.dialect import Dialect, answer_headers
+from freehold.api.replay import Replay, idempotency_key
+from freehold.api.sse import DONE, EVENT_STREAM, JSON, event_bytes, send_error, send_error_event, start
+from freehold.errors import AuditUnavailable, FreeholdError, HomeError, InternalError
+from freehold.gateway.account import Account
 from freehold.gateway.flights import ClientGone, Flight
+from freehold.gateway.idempotency import KeptAnswer, KeptAnswers, Slot
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
 from freehold.governance.credentials import credential_from
-from freehold.types.generation import Usage
 from freehold.types.identity import Principal
 
 log = structlog.get_logger("freehold.request")
 
 
-@dataclass(slots=True)
-class Tally:
-    """What a renderer notes while an answer goes by, for the log and the metrics. Times are seconds."""
-
-    started: float = field(default_factory=time.perf_counter)
-    deployment: str = ""
-    first_piece_s: float | None = None
-    usage: Usage | None = None
-    end_user: str | None = None
-    metadata: Mapping[str, str] | None = None
-
-    def piece(self) -> None:
-        """Note the arrival of a piece of the answer."""
-        if self.first_piece_s is None:
-            self.first_piece_s = time.perf_counter() - self.started
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that has passed the door: who asks, and what."""
+    """A request that has passed the door: who asks, and what.
+
+    Args:
+        gateway: serves it.
+        principal: who asks.
+        body: the decoded body; empty where there is none.
+        path: the parameters in the path.
+        query_items: all query parameters in their order.
+        dialect: whose client is calling.
+        account: told of what there is to know of the request.
+    """
 
     gateway: Gateway
     principal: Principal
     body: Mapping[str, Any]
     path: Mapping[str, str]
-    query: Mapping[str, str]
+    query_items: tuple[tuple[str, str], ...]
     dialect: Dialect
-    tally: Tally
+    account: Account
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query parameters by name; of a repeated one the last."""
+        return dict(self.query_items)
 
 
 Reply: TypeAlias = dict[str, Any] | AsyncGenerator[dict[str, Any]]
@@ -67,102 +67,202 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
+class Plane:
+    """What all operations share.
+
+    Args:
+        gateway: serves requests.
+        metrics: counts them.
+        kept: answers that an `Idempotency-Key` brings back.
+        max_body_bytes: the limit of a request's body.
+    """
+
+    gateway: Gateway
+    metrics: Metrics
+    kept: KeptAnswers
+    max_body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
-    """A route's end: authenticates, reads, calls the handler, sends what it gives, and logs one line."""
+    """A route's end."""
 
     route: str
     handler: Handler
-    gateway: Gateway
-    metrics: Metrics
+    plane: Plane
     dialect: Dialect
-    max_body_bytes: int
     has_body: bool = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        tally = Tally()
-        request_id = scope["state"]["request_id"]
         wire = _Wire(send)
-        principal: Principal | None = None
+        books = self.plane.gateway.books
+        try:
+            account = books.open(scope["state"]["request_id"], self.route, self.dialect.value)
+        except AuditUnavailable as exc:
+            await send_error(send, exc, self.dialect, {})
+            return
         error: FreeholdError | None = None
         try:
-            principal = self.gateway.authenticate(credential_from(scope["headers"]))
-            with self.gateway.flights.open(principal) as flight:
-                await self._fly(scope, receive, wire, principal, flight, tally)
+            await self._serve(scope, receive, wire, account)
         except FreeholdError as exc:
             error = exc
-            await self._send_failure(wire, exc)
         except Exception as exc:  # the edge of the process: logged in full, told as a 500
-            log.exception("defect", request_id=request_id, route=self.route)
+            log.exception("defect", request_id=account.request_id, route=self.route)
             error = InternalError("The server had an error while processing your request.")
             error.__cause__ = exc
-            await self._send_failure(wire, error)
-        self._record(request_id, principal, tally, wire, error)
-
-    async def _fly(
-        self, scope: Scope, receive: Receive, wire: "_Wire", principal: Principal, flight: Flight, tally: Tally
-    ) -> None:
-        """Read, handle and send, while watching for the caller's going away."""
-        watcher: asyncio.Task[None] | None = None
-        try:
-            body = await read_json(scope, receive, self.max_body_bytes) if self.has_body else {}
-            watcher = asyncio.create_task(_watch(receive, flight))
-            query = dict(_query(scope))
-            call = Call(self.gateway, principal, body, scope["path_params"], query, self.dialect, tally)
-            reply = await self.handler(call)
-            if isinstance(reply, dict):
-                await send_json(wire.send, 200, reply, _timing(tally))
-            else:
-                await send_events(wire.send, reply, _timing(tally))
-        except asyncio.CancelledError:
-            reason = flight.landed()
-            if reason is None:
-                raise
-            raise reason from None
         finally:
-            if watcher is not None:
-                watcher.cancel()
+            if not account.closed and error is None:  # the task itself was cancelled: nobody waits
+                books.close(account, ClientGone("The request was given up."), 499)
+        if error is not None:
+            error = await self._fail(wire, account, error)
+        self._note(account, wire, error)
 
-    async def _send_failure(self, wire: "_Wire", error: FreeholdError) -> None:
-        """Tell the caller, in whichever way is still open."""
-        if isinstance(error, ClientGone) or wire.ended:
+    async def _serve(self, scope: Scope, receive: Receive, wire: "_Wire", account: Account) -> None:
+        """Let the caller in, and serve until the last byte."""
+        gateway = self.plane.gateway
+        account.principal = principal = gateway.authenticate(credential_from(scope["headers"]))
+        with gateway.flights.open(principal) as flight:
+            watcher: asyncio.Task[None] | None = None
+            try:
+                raw = await read_limited(scope, receive, self.plane.max_body_bytes) if self.has_body else b""
+                watcher = asyncio.create_task(_watch(receive, flight))
+                await self._answer(scope, wire, account, principal, raw)
+            except asyncio.CancelledError:
+                reason = flight.landed()
+                if reason is None:
+                    raise
+                raise reason from None
+            finally:
+                if watcher is not None:
+                    watcher.cancel()
+
+    async def _answer(self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, raw: bytes) -> None:
+        """Answer anew, or once more what was answered before under the same `Idempotency-Key`."""
+        if self.has_body:
+            account.prompt(raw)
+        key = idempotency_key(scope["headers"]) if self.has_body else None
+        if key is None:
+            await self._handle(scope, wire, account, principal, raw, None)
             return
+        fingerprint = self.plane.gateway.books.digests.fingerprint(self.route + scope["path"], raw)
+        found = await self.plane.kept.begin(principal.project_id, key, fingerprint)
+        if isinstance(found, KeptAnswer):
+            account.replay_of = found.request_id
+            await self._commit(account, found.status)
+            await Replay(found).send(wire.send)
+            return
+        try:
+            await self._handle(scope, wire, account, principal, raw, found)
+        finally:
+            found.release()
+
+    async def _handle(
+        self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, raw: bytes, slot: Slot | None
+    ) -> None:
+        """Have the request done, and send what comes of it."""
+        body = decode(raw) if self.has_body else {}
+        query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        if self.dialect is Dialect.AZURE:
+            account.spill_to = _header(scope, b"x-ms-spillover-deployment")
+        call = Call(self.plane.gateway, principal, body, scope["path_params"], query, self.dialect, account)
+        reply = await self.handler(call)
+        headers = answer_headers(account, self.dialect, self.plane.gateway.books.headers(account))
+        if isinstance(reply, dict):
+            data = orjson.dumps(reply)
+            await self._keep(slot, account, JSON, data)
+            await self._commit(account, 200)
+            await start(wire.send, 200, JSON, headers, length=len(data))
+            await wire.send({"type": "http.response.body", "body": data})
+            return
+        await start(wire.send, 200, EVENT_STREAM, {**headers, "cache-control": "no-cache"})
+        sent: list[bytes] = []
+        async with aclosing(reply):
+            async for event in reply:
+                data = event_bytes(event)
+                if slot is not None:
+                    sent.append(data)
+                await wire.send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._keep(slot, account, EVENT_STREAM, b"".join([*sent, DONE]))
+        await self._commit(account, 200)
+        await wire.send({"type": "http.response.body", "body": DONE})
+
+    async def _commit(self, account: Account, status: int) -> None:
+        """Close the account of an answered request, and wait until that is on the disk.
+
+        Raises:
+            AuditUnavailable: it cannot be; the answer must not be ended as if it were.
+        """
+        done = self.plane.gateway.books.close(account, None, status)
+        if done is not None:
+            await done
+
+    async def _keep(self, slot: Slot | None, account: Account, media_type: bytes, body: bytes) -> None:
+        """Keep an answer for the next request with the same `Idempotency-Key`."""
+        if slot is None:
+            return
+        headers = (("content-type", media_type.decode()),)
+        try:
+            await slot.keep(KeptAnswer(account.request_id, 200, headers, body))
+        except HomeError as exc:
+            log.warning("answer_not_kept", request_id=account.request_id, reason=exc.message)
+
+    async def _fail(self, wire: "_Wire", account: Account, error: FreeholdError) -> FreeholdError:
+        """Record that a request failed, and tell the caller in whichever way is still open.
+
+        Returns:
+            The error that the caller was told.
+        """
+        books = self.plane.gateway.books
+        if not account.closed:
+            try:
+                done = books.close(account, error, error.status)
+                if done is not None:
+                    await done
+            except AuditUnavailable as exc:
+                error = exc
+        if isinstance(error, ClientGone) or wire.ended:
+            return error
         if wire.status is None:
-            await send_error(wire.send, error, self.dialect, {})
+            await send_error(
+                wire.send, error, self.dialect, answer_headers(account, self.dialect, books.headers(account), error)
+            )
         else:
             await send_error_event(wire.send, error, self.dialect)
+        return error
 
-    def _record(
-        self, request_id: str, principal: Principal | None, tally: Tally, wire: "_Wire", error: FreeholdError | None
-    ) -> None:
+    def _note(self, account: Account, wire: "_Wire", error: FreeholdError | None) -> None:
         """One log line and the counters."""
-        duration_s = time.perf_counter() - tally.started
+        metrics, receipt, principal = self.plane.metrics, account.receipt, account.principal
         status = error.status if error is not None else wire.status
-        usage = tally.usage or Usage()
-        self.metrics.requests.labels(self.route, tally.deployment, str(status)).inc()
-        self.metrics.duration.labels(self.route).observe(duration_s)
-        if tally.deployment:
-            self.metrics.tokens.labels(tally.deployment, "prompt").inc(usage.prompt_tokens)
-            self.metrics.tokens.labels(tally.deployment, "completion").inc(usage.completion_tokens)
-            if tally.first_piece_s is not None:
-                self.metrics.first_token.labels(tally.deployment).observe(tally.first_piece_s)
+        deployment = account.deployment.name if account.deployment else ""
+        metrics.requests.labels(self.route, deployment, str(status)).inc()
+        metrics.duration.labels(self.route).observe(account.elapsed_s)
+        if deployment and receipt is not None:
+            metrics.tokens.labels(deployment, "prompt").inc(receipt.prompt_tokens)
+            metrics.tokens.labels(deployment, "completion").inc(receipt.completion_tokens)
+            metrics.cost.labels(deployment).inc(receipt.cost_micro)
+            if account.first_piece_s is not None:
+                metrics.first_token.labels(deployment).observe(account.first_piece_s)
         log.info(
             "request",
-            request_id=request_id,
+            request_id=account.request_id,
             route=self.route,
             dialect=self.dialect.value,
             status=status,
+            outcome=receipt.outcome.value if receipt else None,
             code=error.code if error else None,
             key_id=principal.key_id if principal else None,
             project_id=principal.project_id if principal else None,
-            end_user=_digest(tally.end_user),
-            metadata_keys=sorted(tally.metadata) if tally.metadata else None,
-            deployment=tally.deployment or None,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
-            duration_ms=round(duration_s * 1000, 1),
-            first_piece_ms=None if tally.first_piece_s is None else round(tally.first_piece_s * 1000, 1),
+            end_user=account.end_user,
+            metadata_keys=sorted(account.metadata) if account.metadata else None,
+            deployment=deployment or None,
+            prompt_tokens=receipt.prompt_tokens if receipt else 0,
+            completion_tokens=receipt.completion_tokens if receipt else 0,
+            cached_tokens=receipt.cached_tokens if receipt else 0,
+            cost_micro=receipt.cost_micro if receipt else 0,
+            duration_ms=round(account.elapsed_s * 1000, 1),
+            first_piece_ms=None if account.first_piece_s is None else round(account.first_piece_s * 1000, 1),
         )
 
 
@@ -191,20 +291,6 @@ async def _watch(receive: Receive, flight: Flight) -> None:
             return
 
 
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-
-
-def _timing(tally: Tally) -> dict[str, str]:
-    """OpenAI's header of the time until the answer began."""
-    return {"openai-processing-ms": str(round((time.perf_counter() - tally.started) * 1000))}
-
-
-_DIGEST_KEY = secrets.token_bytes(32)
-
-
-def _digest(value: str | None) -> str | None:
-    """A name for an end user in the log: the same within one run of the server, and not the user's."""
-    if value is None:
-        return None
-    return hashlib.blake2b(value.encode("utf-8"), key=_DIGEST_KEY, digest_size=8).hexdigest()
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    """The value of a header; None if it is not there."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)

@@ -1,7 +1,5 @@
-"""Answers: one JSON object, or a stream of server-sent events. Both know how to end badly."""
+"""The bytes of answers: JSON objects, server-sent events, and errors in either."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -10,40 +8,35 @@ from starlette.types import Send
 from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.errors import FreeholdError
 
-
-async def send_json(send: Send, status: int, body: Any, headers: dict[str, str]) -> None:
-    """Send a whole answer."""
-    data = orjson.dumps(body)
-    await _start(send, status, b"application/json", headers, length=len(data))
-    await send({"type": "http.response.body", "body": data})
+JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
+DONE = b"data: [DONE]\n\n"
+"""What a stream ends with, if it ends well."""
 
 
-async def send_error(send: Send, error: FreeholdError, dialect: Dialect, headers: dict[str, str]) -> None:
-    """Send an error as a whole answer."""
-    await send_json(send, error.status, error_body(error, dialect), {**headers, **error_headers(error)})
+def event_bytes(event: dict[str, Any]) -> bytes:
+    """One server-sent event."""
+    return b"data: " + orjson.dumps(event) + b"\n\n"
 
 
-async def send_events(send: Send, events: AsyncGenerator[dict[str, Any]], headers: dict[str, str]) -> None:
-    """Send a stream to its end, closed by `[DONE]`. Raises whatever `events` raises; the stream is then open."""
-    await _start(send, 200, b"text/event-stream; charset=utf-8", {**headers, "cache-control": "no-cache"})
-    async with aclosing(events):
-        async for event in events:
-            data = b"data: " + orjson.dumps(event) + b"\n\n"
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
-
-
-async def send_error_event(send: Send, error: FreeholdError, dialect: Dialect) -> None:
-    """End an open stream with an error; there is no `[DONE]` after it."""
-    data = b"data: " + orjson.dumps(error_body(error, dialect)) + b"\n\n"
-    await send({"type": "http.response.body", "body": data})
-
-
-async def _start(
+async def start(
     send: Send, status: int, media_type: bytes, headers: dict[str, str], *, length: int | None = None
 ) -> None:
+    """Send the head of an answer; `length` of its body where that is known."""
     raw = [(b"content-type", media_type)]
     if length is not None:
         raw.append((b"content-length", str(length).encode()))
     raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
+
+
+async def send_error(send: Send, error: FreeholdError, dialect: Dialect, headers: dict[str, str]) -> None:
+    """Send an error as a whole answer."""
+    data = orjson.dumps(error_body(error, dialect))
+    await start(send, error.status, JSON, {**headers, **error_headers(error)}, length=len(data))
+    await send({"type": "http.response.body", "body": data})
+
+
+async def send_error_event(send: Send, error: FreeholdError, dialect: Dialect) -> None:
+    """End an open stream with an error; there is no `[DONE]` after it."""
+    await send({"type": "http.response.body", "body": event_bytes(error_body(error, dialect))})

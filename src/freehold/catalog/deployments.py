@@ -1,8 +1,10 @@
 """Which deployments there are: the stored ones and those of the configuration file, found by name or alias."""
 
+import hashlib
+import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from freehold.errors import Conflict, DeploymentNotFound
 from freehold.store.database import Database
@@ -26,6 +28,12 @@ class Deployment:
     settings: DeploymentSettings
     origin: Origin
     created_at: int
+    config_sha256: str = field(init=False)
+    """Digest of the settings, as canonical JSON: two receipts with the same were served under the same."""
+
+    def __post_init__(self) -> None:
+        canonical = json.dumps(self.settings.wire(), sort_keys=True, separators=(",", ":"))
+        object.__setattr__(self, "config_sha256", hashlib.sha256(canonical.encode()).hexdigest())
 
     @property
     def name(self) -> str:

@@ -1,6 +1,7 @@
 """`freehold deployments`: what callers can name."""
 
 import asyncio
+import time
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -64,6 +65,9 @@ FallbackOption: TypeAlias = Annotated[
 PriceInputOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="AMOUNT", help='Price of a million input tokens, such as "0.15".')
 ]
+PriceCachedOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="AMOUNT", help="Price of a million cached input tokens. [default: --price-input]")
+]
 PriceOutputOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="AMOUNT", help="Price of a million output tokens.")
 ]
@@ -121,6 +125,7 @@ def create_deployment(
     idle_unload_s: IdleOption = None,
     fallback: FallbackOption = None,
     price_input: PriceInputOption = None,
+    price_cached_input: PriceCachedOption = None,
     price_output: PriceOutputOption = None,
     base_url: BaseUrlOption = None,
     api_key_env: KeyEnvOption = None,
@@ -142,7 +147,7 @@ def create_deployment(
         "start": start and start.value,
         "idle_unload_s": idle_unload_s,
         "fallbacks": fallback,
-        "price": _given({"input": price_input, "output": price_output}),
+        "price": _given({"input": price_input, "cached_input": price_cached_input, "output": price_output}),
         "base_url": base_url,
         "api_key": _given({"env": api_key_env, "file": api_key_file}),
     }
@@ -238,7 +243,7 @@ def _row(found: dict[str, Any]) -> tuple[object, ...]:
     """A deployment as a row of the list."""
     settings = parse_settings(found["settings"], DeploymentSettings)
     ready = sum(replica["state"] == "ready" for replica in found["replicas"])
-    price = settings.price.wire()
+    price = settings.price_at(time.time()).wire()
     return (
         found["name"],
         _state(found),
@@ -246,7 +251,7 @@ def _row(found: dict[str, Any]) -> tuple[object, ...]:
         settings.model,
         settings.engine,
         ", ".join(settings.aliases),
-        f"{price['input']}/{price['output']}" if settings.price.input or settings.price.output else "",
+        f"{price['input']}/{price['output']}" if settings.price else "",
         found["origin"],
     )
 

@@ -13,7 +13,7 @@ from freehold.cli.checks.home import check_home
 from freehold.cli.checks.machine import check_machine
 from freehold.cli.checks.models import check_models, sample_of
 from freehold.cli.checks.result import Finding, Verdict, fail
-from freehold.cli.checks.service import check_address, check_deployments
+from freehold.cli.checks.service import check_address, check_books, check_deployments
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, home_of
@@ -64,6 +64,7 @@ async def _examine(root: Path, settings: Settings, *, verify: bool) -> list[Find
                     entries = (await control.request("GET", "/admin/models"))["data"]
                     findings += await check_models(root, entries, verify=verify)
                     sample = sample_of(root, entries)
+                findings += await check_books(control)
                 findings += await check_deployments(control)
         except FreeholdError as exc:
             findings.append(fail("service", exc.message, "mend what is named above, then try again"))

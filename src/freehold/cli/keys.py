@@ -93,7 +93,7 @@ async def _create(home: Path, name: str, role: KeyRole, *, as_json: bool) -> Non
 
 async def _revoke(home: Path, wanted: str, *, as_json: bool) -> None:
     async with open_control(home) as control:
-        key = await _find(control, wanted)
+        key = await find_key(control, wanted)
         answer = await control.request("DELETE", f"/admin/keys/{key['id']}")
     if as_json:
         print_json(answer)
@@ -101,7 +101,7 @@ async def _revoke(home: Path, wanted: str, *, as_json: bool) -> None:
         print(f"revoked {key['id']} ('{key['name']}')")
 
 
-async def _find(control: Control, wanted: str) -> dict[str, Any]:
+async def find_key(control: Control, wanted: str) -> dict[str, Any]:
     """The key of that id or, if there is just one, the valid key of that name."""
     keys: list[dict[str, Any]] = (await control.request("GET", "/admin/keys"))["data"]
     by_id = [key for key in keys if key["id"] == wanted]

@@ -24,6 +24,10 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("deployments", "List, create, scale and delete deployments.", "freehold.cli.deployments:app"),
     LazyCommand("apply", "Make the deployments what a file says.", "freehold.cli.apply:app"),
     LazyCommand("keys", "Create, list and revoke API keys.", "freehold.cli.keys:app"),
+    LazyCommand("limits", "Set budgets and rate limits.", "freehold.cli.limits:app"),
+    LazyCommand("usage", "Show what was used and what it cost.", "freehold.cli.usage:app"),
+    LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
+    LazyCommand("audit", "Read, export and verify the journal.", "freehold.cli.audit:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),
     LazyCommand("version", "Print the version.", "freehold.cli.version:app"),
 )

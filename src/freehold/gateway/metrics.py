@@ -31,8 +31,17 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("freehold_requests_in_flight", "Requests that are running.", registry=self.registry)
+        self.cost = Counter(
+            "freehold_cost_micro", "What requests cost, in micro-units.", ("deployment",), registry=self.registry
+        )
         self.replicas = Gauge(
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
+        )
+
+        self.projection_lag = Gauge(
+            "freehold_usage_lag_records",
+            "Records of the journal that the usage database does not have yet.",
+            registry=self.registry,
         )
 
     def exposition(self) -> bytes:

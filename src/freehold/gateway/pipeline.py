@@ -1,27 +1,33 @@
 """The way of one request, from a credential to a stream of events.
 
-    authenticate → authorize → resolve → validate → route → generate
+    authenticate → authorize → resolve → validate → admit → route → generate → settle
 
-`chat`, `complete` and `embed` each show it whole. Each step takes what the one before returned. The answer is
-an `Answer`: its first event has arrived when it is returned, so everything that can be refused was refused,
-and what comes after belongs to the answer.
+`chat`, `complete` and `embed` each show it whole, but for the first step and the last, which the edge takes with
+`authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
+to know of the request. The answer is an `Answer`: its first event has arrived when it is returned, so everything
+that can be refused was refused, and what comes after belongs to the answer.
 """
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.engines.base import Connection
-from freehold.errors import FreeholdError
+from freehold.errors import DeploymentNotFound, FreeholdError, InvalidRequest
+from freehold.gateway.account import Account
+from freehold.gateway.books import Books
+from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.flights import Flights
 from freehold.gateway.legacy import functions_as_tools
-from freehold.gateway.routing import Router
-from freehold.gateway.validation import check_chat, check_completion, check_embedding
+from freehold.gateway.parameters import chat_parameters, completion_parameters, embedding_parameters
+from freehold.gateway.routing import Begin, Router, Tries
+from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import Action, require
 from freehold.governance.keys import KeyRing
 from freehold.serving.supervisor import Supervisor
@@ -59,13 +65,14 @@ class Gateway:
     """Everything that happens to a request between HTTP and the engine."""
 
     def __init__(
-        self, keys: KeyRing, deployments: DeploymentRegistry, supervisor: Supervisor, flights: Flights
+        self, keys: KeyRing, deployments: DeploymentRegistry, supervisor: Supervisor, flights: Flights, books: Books
     ) -> None:
         self._keys = keys
         self._deployments = deployments
         self._supervisor = supervisor
         self._router = Router(supervisor)
         self.flights = flights
+        self.books = books
         keys.on_revoke(flights.abort_key)
 
     def authenticate(self, credential: str | None) -> Principal:
@@ -76,80 +83,116 @@ class Gateway:
         """
         return self._keys.authenticate(credential)
 
-    async def chat(self, principal: Principal, request: ChatRequest) -> Answer:
+    async def chat(self, principal: Principal, request: ChatRequest, account: Account) -> Answer:
         """Answer a conversation.
 
         Raises:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        deployment, traits = await self._resolve(principal, request.model)
+        deployment, traits = await self._resolve(principal, request.model, account)
         request = functions_as_tools(request)
         needs = check_chat(request, deployment, traits)
+        account.tier = tier_of(request)
+        account.parameters = chat_parameters(request)
         copies = 1 if Feature.N in traits.features else request.n or 1
+        tries = [Tries() for _ in range(copies)]
 
-        def start(copy: int) -> AsyncGenerator[Event]:
-            def call(connection: Connection, chosen: Deployment) -> AsyncGenerator[Event]:
-                update = _with_defaults(request, chosen) | _copy(request, copy, copies)
-                return connection.chat(request.model_copy(update=update))
+        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+            def start(copy: int) -> AsyncGenerator[Event]:
+                def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
+                    update = _with_defaults(request, served) | _copy(request, copy, copies)
+                    return connection.chat(request.model_copy(update=update))
 
-            return self._router.stream(
-                self._candidates(deployment), needs, call, affinity=request.prompt_cache_key or request.user
-            )
+                return self._router.stream(
+                    chosen,
+                    needs,
+                    call,
+                    affinity=request.prompt_cache_key or request.user,
+                    patience_s=patience_s,
+                    tries=tries[copy],
+                    account=account,
+                )
 
-        events = merge([start(copy) for copy in range(copies)], per_prompt=copies)
-        return await _begin("chatcmpl", deployment, traits, events)
+            return merge([start(copy) for copy in range(copies)], per_prompt=copies)
 
-    async def complete(self, principal: Principal, request: CompletionRequest) -> Answer:
+        bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
+        events = await self._admitted(principal, deployment, account, bounds, begin, tries)
+        return await _begin("chatcmpl", deployment, traits, account.metered(events))
+
+    async def complete(self, principal: Principal, request: CompletionRequest, account: Account) -> Answer:
         """Continue one prompt or several.
 
         Raises:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        deployment, traits = await self._resolve(principal, request.model)
+        deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_completion(request, deployment, traits)
+        account.parameters = completion_parameters(request)
         wanted, keep = max(request.n or 1, request.best_of or 1), request.n or 1
         copies = 1 if Feature.N in traits.features else wanted
+        limit = DEFAULT_COMPLETION_TOKENS if request.max_tokens is None else request.max_tokens
+        tries = [Tries() for _ in range(copies * len(request.prompts))]
 
-        def start(prompt: Prompt, copy: int) -> AsyncGenerator[Event]:
-            def call(connection: Connection, chosen: Deployment) -> AsyncGenerator[Event]:
-                update = _with_defaults(request, chosen) | _copy(request, copy, copies) | {"best_of": None}
-                if copies < wanted:
-                    update["n"] = wanted
-                if wanted > keep and request.logprobs is None:
-                    update["logprobs"] = 0
-                limit = DEFAULT_COMPLETION_TOKENS if request.max_tokens is None else request.max_tokens
-                update["max_tokens"] = max(limit, 1)  # none is not a request to an engine
-                return connection.complete(request.model_copy(update=update), prompt)
+        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+            def start(prompt: Prompt, place: int) -> AsyncGenerator[Event]:
+                def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
+                    update = _with_defaults(request, served)
+                    update |= _copy(request, place % copies, copies) | {"best_of": None}
+                    if copies < wanted:
+                        update["n"] = wanted
+                    if wanted > keep and request.logprobs is None:
+                        update["logprobs"] = 0
+                    update["max_tokens"] = max(limit, 1)  # none is not a request to an engine
+                    return connection.complete(request.model_copy(update=update), prompt)
 
-            stream = self._router.stream(
-                self._candidates(deployment), needs, call, affinity=prompt[:256] if isinstance(prompt, str) else None
-            )
-            return _nothing_but_usage(stream) if request.max_tokens == 0 else stream
+                stream = self._router.stream(
+                    chosen,
+                    needs,
+                    call,
+                    affinity=prompt[:256] if isinstance(prompt, str) else None,
+                    patience_s=patience_s,
+                    tries=tries[place],
+                    account=account,
+                )
+                return _nothing_but_usage(stream) if limit == 0 else stream
 
-        streams = [start(prompt, copy) for prompt in request.prompts for copy in range(copies)]
-        events = merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
+            streams = [start(request.prompts[place // copies], place) for place in range(len(tries))]
+            return merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
+
+        bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
+        events = await self._admitted(principal, deployment, account, bounds, begin, tries)
         if wanted > keep:
-            events = best(events, best_of=wanted, keep=keep)
-        return await _begin("cmpl", deployment, traits, events)
+            chosen_from = best(account.counted(events), best_of=wanted, keep=keep)
+            return await _begin("cmpl", deployment, traits, account.metered(chosen_from, counted=True))
+        return await _begin("cmpl", deployment, traits, account.metered(events))
 
-    async def embed(self, principal: Principal, request: EmbeddingRequest) -> EmbeddingAnswer:
+    async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.
 
         Raises:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        deployment, traits = await self._resolve(principal, request.model)
+        deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_embedding(request, deployment, traits)
+        account.parameters = embedding_parameters(request)
         found: list[Embeddings] = []
+        tries = Tries()
 
         async def call(connection: Connection, _chosen: Deployment) -> AsyncGenerator[Event]:
             found.append(await connection.embed(request.inputs, request.dimensions))
             yield found[-1].usage
 
-        async for _usage in self._router.stream(self._candidates(deployment), needs, call, affinity=None):
+        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+            return self._router.stream(
+                chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
+            )
+
+        bounds = partial(embedding_bounds, request, account.prompt_bytes, traits.context_length)
+        events = await self._admitted(principal, deployment, account, bounds, begin, [tries])
+        async for _usage in account.metered(events):
             pass
         return EmbeddingAnswer(deployment.name, found[-1])
 
@@ -171,20 +214,57 @@ class Gateway:
         require(principal, Action.READ_MODELS, f"models/{name}")
         return self._deployments.resolve(name)
 
-    async def _resolve(self, principal: Principal, name: str) -> tuple[Deployment, Traits]:
+    async def _resolve(self, principal: Principal, name: str, account: Account) -> tuple[Deployment, Traits]:
         """The deployment that the caller names and may use, and what it can do."""
         require(principal, Action.INFER, f"deployments/{name}")
         deployment = self._deployments.resolve(name)
-        for candidate in self._candidates(deployment):
+        account.requested = deployment.name
+        for candidate in self._candidates(deployment, account):
             try:
                 return deployment, await self._supervisor.traits(candidate.name)
             except FreeholdError as exc:
                 failure = exc
         raise failure
 
-    def _candidates(self, deployment: Deployment) -> list[Deployment]:
-        """The deployment and then its fallbacks."""
-        return [deployment, *(self._deployments.resolve(name) for name in deployment.settings.fallbacks)]
+    async def _admitted(
+        self,
+        principal: Principal,
+        deployment: Deployment,
+        account: Account,
+        bounds: Callable[[Deployment], Bounds],
+        begin: Begin,
+        tries: Sequence[Tries],
+    ) -> AsyncGenerator[Event]:
+        """Reserve what the request may use, then begin it where it can be served; nothing runs until it is iterated."""
+        candidates = await self.books.admit(account, principal, self._candidates(deployment, account), bounds)
+
+        async def move(fallback: Deployment) -> None:
+            await self.books.move(account, principal, fallback, bounds)
+
+        return self._router.spill(candidates, begin, move, tries)
+
+    def _candidates(self, deployment: Deployment, account: Account) -> list[Deployment]:
+        """The deployment, the one that the caller names for a spillover, and then its fallbacks."""
+        named = [] if account.spill_to is None else [self._spillover(account.spill_to, deployment)]
+        fallbacks = [self._deployments.resolve(name) for name in deployment.settings.fallbacks]
+        return [deployment, *named, *(fallback for fallback in fallbacks if fallback not in named)]
+
+    def _spillover(self, name: str, deployment: Deployment) -> Deployment:
+        """The deployment that the caller names for a spillover.
+
+        Raises:
+            InvalidRequest: there is none, or it is the same.
+        """
+        try:
+            named = self._deployments.resolve(name)
+        except DeploymentNotFound:
+            named = deployment
+        if named.name == deployment.name:
+            raise InvalidRequest(
+                "The header 'x-ms-spillover-deployment' must name another deployment that exists.",
+                param="x-ms-spillover-deployment",
+            )
+        return named
 
 
 def _with_defaults(request: ChatRequest | CompletionRequest, deployment: Deployment) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""From a deployment to an answer: choose a replica, try once more elsewhere, then fall back.
+"""From a deployment to an answer: choose a replica, try once more elsewhere, then spill over to a fallback.
 
-Once a piece of the answer has gone to the caller nothing is tried again. A request reaches engines at most
+Once a piece of the answer has gone to the caller nothing is tried again. A sequence reaches engines at most
 twice in all, so that one which kills its engine cannot take down every replica of every fallback.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeAlias
 
@@ -12,7 +12,15 @@ import structlog
 
 from freehold.catalog.deployments import Deployment
 from freehold.engines.base import Connection
-from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, ServiceError
+from freehold.errors import (
+    EngineFailed,
+    EngineTimeout,
+    EngineUnavailable,
+    FreeholdError,
+    Overloaded,
+    RateLimited,
+)
+from freehold.gateway.account import Account
 from freehold.serving.supervisor import PATIENCE_S, Supervisor
 from freehold.types.engine import Feature
 from freehold.types.generation import Event
@@ -20,10 +28,31 @@ from freehold.types.generation import Event
 log = structlog.get_logger(__name__)
 
 MAX_TRIES = 2
-"""How often a deployment is tried for one request; and how often engines may fail on it in all."""
+"""How often a deployment is tried for one sequence; and how often engines may fail on it in all."""
 RETRYABLE = (EngineFailed, EngineTimeout, EngineUnavailable)
+SPILLS = (*RETRYABLE, Overloaded)
 
 Call: TypeAlias = Callable[[Connection, Deployment], AsyncGenerator[Event]]
+"""Makes the engine call on a connection."""
+
+
+class Tries:
+    """How often engines have failed on one sequence, over all deployments."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self.calls = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether the sequence must not be tried again."""
+        return self.failed >= MAX_TRIES
+
+
+Begin: TypeAlias = Callable[[Deployment, float], AsyncGenerator[Event]]
+"""Begins the answer on a deployment, with the seconds that it may wait for a replica."""
+Move: TypeAlias = Callable[[Deployment], Awaitable[None]]
+"""Exchanges the reservation for one on another deployment."""
 
 
 class Router:
@@ -32,51 +61,92 @@ class Router:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
-    async def stream(
-        self, candidates: Sequence[Deployment], needs: frozenset[Feature], call: Call, *, affinity: str | None
+    async def spill(
+        self, candidates: Sequence[Deployment], begin: Begin, move: Move, tries: Sequence[Tries]
     ) -> AsyncGenerator[Event]:
-        """The events of one call on the first candidate that can take it.
+        """The events of the first candidate that can serve.
 
         Args:
-            candidates: the deployment, then its fallbacks.
+            candidates: the deployment that the request was admitted to, then its fallbacks.
+            begin: begins the answer on one of them.
+            move: called before another than the first one is begun.
+            tries: of the sequences that the answer consists of.
+
+        Raises (while iterating):
+            EngineFailed, EngineTimeout, EngineUnavailable, Overloaded: what the last try ended with.
+        """
+        failure: FreeholdError | None = None
+        for position, deployment in enumerate(candidates):
+            last = position == len(candidates) - 1
+            started = False
+            try:
+                if failure is not None:
+                    await move(deployment)
+                async with aclosing(begin(deployment, PATIENCE_S if last else 0)) as events:
+                    async for event in events:
+                        started = True
+                        yield event
+                return
+            except SPILLS as exc:
+                if started or any(sequence.spent for sequence in tries):
+                    raise
+                failure = exc
+            except RateLimited as exc:
+                # No room on that fallback either: what went wrong first is what the caller is told.
+                failure = failure or exc
+            log.warning("spillover", deployment=deployment.name, code=failure.code, last=last)
+        assert failure is not None, "a loop that ends without an answer ends with an error"
+        raise failure
+
+    async def stream(
+        self,
+        deployment: Deployment,
+        needs: frozenset[Feature],
+        call: Call,
+        *,
+        affinity: str | None,
+        patience_s: float,
+        tries: Tries,
+        account: Account,
+    ) -> AsyncGenerator[Event]:
+        """The events of one sequence on a replica of the deployment.
+
+        Args:
+            deployment: whose replicas may serve.
             needs: features that the request uses.
             call: makes the engine call on a connection.
             affinity: requests with the same text prefer the same replica, for its prompt cache.
+            patience_s: how long to wait for a replica; 0 where there is something better to do.
+            tries: of this sequence.
+            account: told of each lease.
 
         Raises (while iterating):
-            EngineFailed, EngineTimeout, EngineUnavailable: what the last try ended with.
+            EngineFailed, EngineTimeout, EngineUnavailable, Overloaded: what the last try ended with.
         """
-        tries = 0
-        last: ServiceError | None = None
-        for deployment in candidates:
-            avoid: frozenset[str] = frozenset()
-            # With a fallback at hand there is something better to do than to wait for a replica.
-            patience_s = 0 if deployment is not candidates[-1] else PATIENCE_S
-            for _attempt in range(MAX_TRIES):
-                started = reached = False
-                try:
-                    async with self._supervisor.acquire(
-                        deployment.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s
-                    ) as lease:
-                        reached = True
-                        if deployment.settings.replicas > 1:
-                            avoid |= {lease.replica_id}
-                        try:
-                            async with aclosing(call(lease.connection, deployment)) as events:
-                                async for event in events:
-                                    started = True
-                                    yield event
-                        except RETRYABLE as exc:
-                            lease.report(exc)
-                            raise
-                    return
-                except RETRYABLE as exc:
-                    tries += isinstance(exc, EngineFailed | EngineTimeout)
-                    log.warning("engine_call_failed", deployment=deployment.name, code=exc.code, tries=tries)
-                    if started or tries >= MAX_TRIES:
+        avoid: frozenset[str] = frozenset()
+        for attempt in range(1, MAX_TRIES + 1):
+            started = reached = False
+            try:
+                async with self._supervisor.acquire(
+                    deployment.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s, tier=account.tier
+                ) as lease:
+                    reached = True
+                    if deployment.settings.replicas > 1:
+                        avoid |= {lease.replica_id}
+                    tries.calls += 1
+                    account.leased(lease, tries.calls)
+                    try:
+                        async with aclosing(call(lease.connection, deployment)) as events:
+                            async for event in events:
+                                started = True
+                                yield event
+                    except RETRYABLE as exc:
+                        lease.report(exc)
                         raise
-                    last = exc
-                    if not reached:
-                        break
-        assert last is not None, "a loop that ends without an answer ends with an error"
-        raise last
+                return
+            except RETRYABLE as exc:
+                tries.failed += isinstance(exc, EngineFailed | EngineTimeout)
+                log.warning("engine_call_failed", deployment=deployment.name, code=exc.code, tries=tries.failed)
+                better_elsewhere = patience_s == 0 and deployment.settings.replicas == 1
+                if started or not reached or tries.spent or attempt == MAX_TRIES or better_elsewhere:
+                    raise

@@ -16,7 +16,7 @@ from freehold.types.chat import (
 )
 from freehold.types.completions import CompletionRequest
 from freehold.types.embeddings import EmbeddingRequest
-from freehold.types.engine import Feature, Traits
+from freehold.types.engine import Feature, Tier, Traits
 
 NOT_OFFERED = {
     "audio": "this service makes no sound",
@@ -51,12 +51,31 @@ def check_chat(request: ChatRequest, deployment: Deployment, traits: Traits) -> 
         raise UnsupportedParameter(
             "Unsupported value: 'store' cannot be true: stored completions are not available.", param="store"
         )
-    _check_tier(request)
+    tier_of(request)
     _check_schemas(request)
     _check_limit(
         request.completion_limit, traits, "max_completion_tokens" if request.max_tokens is None else "max_tokens"
     )
     return frozenset(needed.values())
+
+
+TIERS = {None: Tier.DEFAULT, "auto": Tier.DEFAULT} | {tier.value: tier for tier in Tier}
+TIERS["fast"] = Tier.PRIORITY
+"""`service_tier` on the wire. `fast` is OpenAI's newer name of `priority`, and answered as that."""
+
+
+def tier_of(request: ChatRequest) -> Tier:
+    """Before and after whom the request is served when there is not room for all.
+
+    Raises:
+        UnsupportedParameter: there is no such tier here.
+    """
+    tier = TIERS.get(request.service_tier)
+    if tier is None:
+        raise UnsupportedParameter(
+            "Unsupported value: 'service_tier' can be 'auto', 'default', 'flex' or 'priority'.", param="service_tier"
+        )
+    return tier
 
 
 def check_completion(request: CompletionRequest, deployment: Deployment, traits: Traits) -> frozenset[Feature]:
@@ -168,13 +187,6 @@ def _cannot(param: str, deployment: Deployment) -> UnsupportedParameter:
     return UnsupportedParameter(
         f"Unsupported parameter: '{param}' is not supported with the model '{deployment.name}'.", param=param
     )
-
-
-def _check_tier(request: ChatRequest) -> None:
-    if request.service_tier not in {None, "auto", "default"}:
-        raise UnsupportedParameter(
-            "Unsupported value: 'service_tier' can only be 'auto' or 'default'.", param="service_tier"
-        )
 
 
 def _check_limit(limit: int | None, traits: Traits, param: str) -> None:

@@ -12,12 +12,14 @@ class Action(StrEnum):
 
     INFER = "deployments:infer"
     READ_MODELS = "models:read"
+    READ_RECEIPTS = "receipts:read"
+    READ_USAGE = "usage:read"
     MANAGE = "service:manage"
 
 
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.OWNER: frozenset(Action),
-    Role.USER: frozenset({Action.INFER, Action.READ_MODELS}),
+    Role.USER: frozenset({Action.INFER, Action.READ_MODELS, Action.READ_RECEIPTS}),
 }
 
 

@@ -9,46 +9,78 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freehold import __version__
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.keys import key_routes
+from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.models import model_routes
 from freehold.api.admin.status import status_routes
+from freehold.api.admin.usage import usage_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.ledger import Ledger
 from freehold.governance.authorization import Action, require
 from freehold.governance.credentials import credential_from
+from freehold.governance.digests import Digests
 from freehold.governance.keys import KeyRing
+from freehold.governance.limits import LimitRegistry
+from freehold.journal.journal import Journal
+from freehold.journal.projection_reports import UsageReports
+from freehold.journal.records import Kind
+from freehold.types.identity import Principal
 
 log = structlog.get_logger("freehold.admin")
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
 class AdminServices:
-    """What the control plane works on."""
+    """What the control plane works on.
+
+    Args:
+        keys: who may call.
+        control: what is deployed.
+        catalog: which models there are.
+        limits: what callers may use; `ledger` is what they have used of it.
+        journal: where every action is recorded.
+        reports: usage and costs.
+        digests: the names of end users.
+    """
 
     keys: KeyRing
     control: DeploymentControl
     catalog: Catalog
+    limits: LimitRegistry
+    ledger: Ledger
+    journal: Journal
+    reports: UsageReports
+    digests: Digests
 
 
 class OwnersDoor:
-    """Lets the owner through, before a byte of the body is read and before any path is looked up."""
+    """Lets the owner through, before a byte of the body is read and before any path is looked up.
 
-    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+    Every action that may change something is in the journal before its answer is sent, and none is done when the
+    journal cannot be written.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyRing, journal: Journal) -> None:
         self._app = app
         self._keys = keys
+        self._journal = journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on.
 
         Raises:
             Unauthenticated, Forbidden: it is not the owner's.
+            AuditUnavailable: it would change something, and cannot be recorded.
         """
         assert scope["type"] == "http", "the server speaks nothing else"
         principal = self._keys.authenticate(credential_from(scope["headers"]))
@@ -60,12 +92,42 @@ class OwnersDoor:
             path=scope["path"],
             key_id=principal.key_id,
         )
-        await self._app(scope, receive, send)
+        if scope["method"] in _READING:
+            await self._app(scope, receive, send)
+            return
+        self._journal.check()
+        await self._app(scope, receive, _Recorded(self._journal, scope, principal, send).send)
+
+
+class _Recorded:
+    """The way back of an administrative action: what it came to is recorded before the answer begins."""
+
+    def __init__(self, journal: Journal, scope: Scope, principal: Principal, send: Send) -> None:
+        self._journal = journal
+        self._scope = scope
+        self._principal = principal
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            body = {
+                "request_id": self._scope["state"]["request_id"],
+                "method": self._scope["method"],
+                "path": self._scope["path"],
+                "status": message["status"],
+                "organization_id": self._principal.organization_id,
+                "project_id": self._principal.project_id,
+                "principal": self._principal.key_name,
+                "key_id": self._principal.key_id,
+                "auth_method": self._principal.auth_method,
+            }
+            await self._journal.submit(Kind.ADMIN, body, durable=True)
+        await self._send(message)
 
 
 def admin_application(services: AdminServices, max_body_bytes: int) -> ASGIApp:
     """The application behind its door, to be mounted under `/admin`; `owners_application` within a body limit."""
-    return OwnersDoor(JsonBody(owners_application(services), max_body_bytes), services.keys)
+    return OwnersDoor(JsonBody(owners_application(services), max_body_bytes), services.keys, services.journal)
 
 
 def owners_application(services: AdminServices) -> FastAPI:
@@ -81,7 +143,9 @@ def owners_application(services: AdminServices) -> FastAPI:
     app.include_router(deployment_routes(services.control))
     app.include_router(key_routes(services.keys))
     app.include_router(model_routes(services.catalog, services.control))
-    app.include_router(status_routes())
+    app.include_router(limit_routes(services.limits, services.ledger))
+    app.include_router(usage_routes(services.reports, services.digests.end_user))
+    app.include_router(status_routes(services.journal, services.reports.projection))
     handlers: dict[type[Exception], Callable[[Request, Any], Coroutine[Any, Any, JSONResponse]]] = {
         FreeholdError: _problem,
         RequestValidationError: _invalid,

@@ -7,9 +7,12 @@ from typing import Any
 from fastapi import APIRouter
 
 from freehold import __version__
+from freehold.errors import AuditUnavailable
+from freehold.journal.journal import Journal
+from freehold.journal.projection import Projection
 
 
-def status_routes() -> APIRouter:
+def status_routes(journal: Journal, projection: Projection) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["status"])
     started = time.monotonic()
@@ -22,6 +25,21 @@ def status_routes() -> APIRouter:
             "version": __version__,
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - started, 3),
+            "journal": {"records": journal.durable.seq, **_trouble(journal)},
+            "usage": {
+                "state": projection.state.name,
+                "reason": projection.state.reason,
+                "lag_records": projection.lag,
+            },
         }
 
     return router
+
+
+def _trouble(journal: Journal) -> dict[str, Any]:
+    """Why the journal cannot be written, if it cannot."""
+    try:
+        journal.check()
+    except AuditUnavailable as exc:
+        return {"state": "unavailable", "reason": exc.message}
+    return {"state": "ok", "reason": None}

@@ -28,6 +28,23 @@ async def check_address(root: Path, host: str, port: int) -> Finding:
     return ok("server", f"not running; {host}:{port} is free")
 
 
+async def check_books(control: Control) -> list[Finding]:
+    """Whether the journal can be written, and whether the usage database keeps up with it."""
+    answer = await control.request("GET", "/admin/status")
+    journal, usage = answer["journal"], answer["usage"]
+    if journal["state"] == "ok":
+        findings = [ok("journal", f"{journal['records']} records")]
+    else:
+        mend = "see that the disk of the home has room and works; if the journal is dead, start the server again"
+        findings = [fail("journal", journal["reason"], mend)]
+    if usage["state"] == "failing":
+        mend = "see that the usage database can be reached and written; requests are served meanwhile"
+        findings.append(warn("usage database", usage["reason"], mend))
+    else:
+        findings.append(ok("usage database", f"{usage['lag_records']} records behind the journal"))
+    return findings
+
+
 async def check_deployments(control: Control) -> list[Finding]:
     """What the running server says of its deployments."""
     answer = await control.request("GET", "/admin/deployments")

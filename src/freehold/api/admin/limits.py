@@ -1,0 +1,55 @@
+"""`/admin/limits`: what callers may use, and what they have used of it."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from freehold.gateway.ledger import Ledger
+from freehold.governance.limits import LimitRegistry
+from freehold.types.deployment import Origin
+from freehold.types.limits import EVERY, LimitSettings, Scope
+from freehold.types.money import decimal_from_micro
+
+
+def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["limits"])
+
+    @router.get("/limits")
+    async def list_limits() -> dict[str, Any]:
+        """All limits, each with what is used of it now."""
+        return {"object": "list", "data": [_limit(registry, ledger, *entry) for entry in registry.all()]}
+
+    @router.put("/limits")
+    async def put_limit(body: LimitSettings) -> dict[str, Any]:
+        """Set the limits of a subject, or replace them; they hold at once, and nothing that was used is forgotten."""
+        changed = await registry.put(body)
+        found = next(entry for entry in registry.all() if (entry[0].scope, entry[0].id) == (body.scope, body.id))
+        return {**_limit(registry, ledger, *found), "changed": changed}
+
+    @router.delete("/limits/{scope}/{limit_id:path}")
+    async def delete_limit(scope: Scope, limit_id: str) -> dict[str, Any]:
+        """Remove the limits of a subject."""
+        await registry.delete(scope, limit_id)
+        return {"object": "limit", "scope": scope.value, "id": limit_id, "deleted": True}
+
+    return router
+
+
+def _limit(registry: LimitRegistry, ledger: Ledger, settings: LimitSettings, origin: Origin) -> dict[str, Any]:
+    """A limit and its use; those of `*` are used by each subject by itself, so there is no one figure."""
+    body = {"object": "limit", **settings.wire(), "origin": origin.value, "used": None}
+    if settings.id != EVERY:
+        use = ledger.use(registry.subject(settings.scope, settings.id))
+        body["used"] = {
+            "requests_per_minute": use.requests,
+            "tokens_per_minute": use.tokens,
+            "concurrent_requests": use.concurrent,
+            "budget_per_day": decimal_from_micro(use.spent_day),
+            "budget_per_day_reserved": decimal_from_micro(use.reserved_day),
+            "day_ends_at": use.day_ends_at,
+            "budget_per_month": decimal_from_micro(use.spent_month),
+            "budget_per_month_reserved": decimal_from_micro(use.reserved_month),
+            "month_ends_at": use.month_ends_at,
+        }
+    return body

@@ -1,0 +1,275 @@
+"""The account of one request: what becomes known while it is served, and the receipt that it comes to.
+
+Opened when the request arrives, closed exactly once when it ends, however it ends (`freehold.gateway.books`).
+Times within are seconds: `started_at` since the epoch, the others on the clock of `time.perf_counter`.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from hmac import HMAC
+
+from freehold.catalog.deployments import Deployment
+from freehold.errors import Draining, FreeholdError, RequestError, Unauthenticated
+from freehold.gateway.flights import ClientGone
+from freehold.gateway.ledger import Grant
+from freehold.governance.digests import Digests
+from freehold.journal.records import utc
+from freehold.serving.supervisor import Lease
+from freehold.types.engine import Tier
+from freehold.types.generation import Delta, Event, Usage
+from freehold.types.identity import Principal
+from freehold.types.price import FREE, Price
+from freehold.types.receipt import Outcome, Receipt, Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What was reserved for a request, on which deployment, at which price.
+
+    Args:
+        deployment: the one that it was admitted to; another after a spillover.
+        grant: the reservation.
+        price: in force when the request began.
+        prompt_tokens: an estimate, for the case that the engine never says.
+    """
+
+    deployment: Deployment
+    grant: Grant
+    price: Price
+    prompt_tokens: int
+
+
+class Account:
+    """What is known of one request so far.
+
+    Args:
+        request_id: names the request everywhere.
+        route: the path of its operation.
+        dialect: `openai` or `azure`.
+        digests: make the keyed digests of what is sent.
+    """
+
+    def __init__(self, request_id: str, route: str, dialect: str, digests: Digests) -> None:
+        self.request_id = request_id
+        self.route = route
+        self.dialect = dialect
+        self.started_at = time.time()
+        self.closed = False
+        self.principal: Principal | None = None
+        self.end_user: str | None = None
+        self.metadata: Mapping[str, str] | None = None
+        self.requested: str | None = None
+        self.admission: Admission | None = None
+        self.spilled_from: str | None = None
+        self.spill_to: str | None = None
+        """A deployment that the caller names for a spillover of this request."""
+        self.lease: Lease | None = None
+        self.calls = 0
+        self.tier = Tier.DEFAULT
+        self.parameters: Mapping[str, Scalar] | None = None
+        self.prompt_bytes = 0
+        self.replay_of: str | None = None
+        self.usage: Usage | None = None
+        self.receipt: Receipt | None = None
+        self._prompt_digest: str | None = None
+        self._digests = digests
+        self._started = time.perf_counter()
+        self._first_piece: float | None = None
+        self._last_piece: float | None = None
+        self._pieces = 0
+        self._completion: dict[int, HMAC] = {}
+        self._completion_bytes = 0
+        self._finish_reason: str | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the request arrived."""
+        return time.perf_counter() - self._started
+
+    @property
+    def first_piece_s(self) -> float | None:
+        """Time until the first piece of the answer; None while there is none."""
+        return None if self._first_piece is None else self._first_piece - self._started
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The deployment that serves, or would have."""
+        return self.admission.deployment if self.admission else None
+
+    def prompt(self, body: bytes) -> None:
+        """Note the request's body."""
+        self.prompt_bytes = len(body)
+        self._prompt_digest = self._digests.prompt(body)
+
+    def called_by(self, end_user: str | None) -> None:
+        """Note whom the caller acts for."""
+        self.end_user = None if end_user is None else self._digests.end_user(end_user)
+
+    def leased(self, lease: Lease, call: int) -> None:
+        """Note that an engine is about to be called, for the `call`-th time for one sequence."""
+        self.lease = lease
+        self.calls = max(self.calls, call)
+
+    def produced(self, event: Event) -> None:
+        """Count what an engine made, whether or not it is sent."""
+        if isinstance(event, Delta):
+            self._pieces += bool(event.text or event.reasoning or event.tool_calls)
+
+    def sent(self, event: Event) -> None:
+        """Note a piece of the answer on its way to the caller, or the usage."""
+        if isinstance(event, Usage):
+            self.usage = event
+            return
+        self._last_piece = now = time.perf_counter()
+        if self._first_piece is None:
+            self._first_piece = now
+        if event.finish_reason is not None and self._finish_reason in {None, "stop"}:
+            self._finish_reason = event.finish_reason
+        text = event.text + event.reasoning
+        for call in event.tool_calls:
+            text += (call.name or "") + call.arguments
+        if text:
+            data = text.encode("utf-8", "surrogatepass")
+            digest = self._completion.get(event.choice)
+            if digest is None:
+                digest = self._completion[event.choice] = self._digests.completion()
+            digest.update(data)
+            self._completion_bytes += len(data)
+
+    async def metered(self, events: AsyncGenerator[Event], *, counted: bool = False) -> AsyncGenerator[Event]:
+        """The events as they are, noted on their way; with `counted` they were counted before."""
+        async with aclosing(events):
+            async for event in events:
+                if not counted:
+                    self.produced(event)
+                self.sent(event)
+                yield event
+
+    async def counted(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+        """The events as they are, counted on their way to being chosen from."""
+        async with aclosing(events):
+            async for event in events:
+                self.produced(event)
+                yield event
+
+    def close(self, error: FreeholdError | None, status: int) -> Receipt:
+        """Settle what was reserved and make the receipt. Exactly once.
+
+        Args:
+            error: what the request ended with; None if it was answered.
+            status: the HTTP status of the answer.
+        """
+        assert not self.closed, "an account is closed once"
+        self.closed = True
+        outcome = self._outcome(error)
+        usage = self._used(outcome)
+        cost_micro = excess_micro = 0
+        if self.admission is not None:
+            price, grant = self.admission.price, self.admission.grant
+            cost = price.cost_micro(
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                completion_tokens=usage.completion_tokens,
+            )
+            charge = grant.settle(usage.total_tokens, 0 if outcome is Outcome.FAILED else cost)
+            cost_micro, excess_micro = charge.cost_micro, charge.excess_micro
+        self.receipt = self._receipt(error, status, outcome, usage, cost_micro, excess_micro)
+        return self.receipt
+
+    def _outcome(self, error: FreeholdError | None) -> Outcome:
+        match error:
+            case None:
+                return Outcome.FILTERED if self._finish_reason == "content_filter" else Outcome.FINISHED
+            case ClientGone():
+                return Outcome.CANCELLED
+            case Draining():
+                return Outcome.REFUSED if self.admission is None else Outcome.INTERRUPTED
+            case Unauthenticated() if self.admission is not None:
+                return Outcome.CANCELLED
+            case RequestError():
+                return Outcome.REFUSED
+        return Outcome.FAILED
+
+    def _used(self, outcome: Outcome) -> Usage:
+        """The engine's own count, or what can be told without it."""
+        if self.usage is not None:
+            return self.usage
+        if self.admission is None or self.lease is None or outcome is Outcome.REFUSED:
+            return Usage()
+        if outcome is Outcome.FAILED and not self._pieces:
+            return Usage()
+        return Usage(self.admission.prompt_tokens, self._pieces, estimated=True)
+
+    def _receipt(  # as many facts as a receipt has
+        self,
+        error: FreeholdError | None,
+        status: int,
+        outcome: Outcome,
+        usage: Usage,
+        cost_micro: int,
+        excess_micro: int,
+    ) -> Receipt:
+        duration_s = self.elapsed_s
+        principal, deployment, lease = self.principal, self.deployment, self.lease
+        first, last = self._first_piece, self._last_piece
+        per_token_us = None
+        if first is not None and last is not None and usage.completion_tokens > 1:
+            per_token_us = round((last - first) * 1e6 / (usage.completion_tokens - 1))
+        return Receipt(
+            request_id=self.request_id,
+            started_at=utc(self.started_at),
+            ended_at=utc(self.started_at + duration_s),
+            duration_us=round(duration_s * 1e6),
+            route=self.route,
+            dialect=self.dialect,
+            outcome=outcome,
+            status=status,
+            attempt=self.calls,
+            error_code=None if error is None else error.code,
+            finish_reason=self._finish_reason,
+            organization_id=principal.organization_id if principal else None,
+            project_id=principal.project_id if principal else None,
+            principal=principal.key_name if principal else None,
+            key_id=principal.key_id if principal else None,
+            auth_method=principal.auth_method if principal else None,
+            end_user=self.end_user,
+            requested=self.requested,
+            deployment=deployment.name if deployment else None,
+            spilled_from=self.spilled_from,
+            model=deployment.settings.model if deployment else None,
+            weights_sha256=(lease.weights_sha256 or None) if lease else None,
+            engine=lease.engine if lease else None,
+            replica=lease.replica_id if lease else None,
+            service_tier=self.tier.value if self.admission else None,
+            parameters=self.parameters,
+            template_sha256=lease.traits.template_sha256 if lease else None,
+            config_sha256=deployment.config_sha256 if deployment else None,
+            prompt_digest=self._prompt_digest,
+            prompt_bytes=self.prompt_bytes,
+            completion_digest=self._completion_digest(),
+            completion_bytes=self._completion_bytes,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=usage.completion_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            estimated=usage.estimated,
+            first_token_us=None if first is None else round((first - self._started) * 1e6),
+            per_token_us=per_token_us,
+            price_version=self.admission.price.version if self.admission and self.admission.price is not FREE else None,
+            cost_micro=cost_micro,
+            excess_micro=excess_micro,
+            replay_of=self.replay_of,
+        )
+
+    def _completion_digest(self) -> str | None:
+        """The digest of the one completion; of several, that of their digests in the order of the choices."""
+        if not self._completion:
+            return None
+        if len(self._completion) == 1:
+            return next(iter(self._completion.values())).hexdigest()
+        joined = self._digests.completion()
+        for choice in sorted(self._completion):
+            joined.update(self._completion[choice].digest())
+        return joined.hexdigest()

@@ -1,0 +1,215 @@
+"""The books: every request is opened here, admitted here and closed here, and the journal has it.
+
+Admission takes from every limit at once or not at all, without an await in between; the record of it is written
+before an engine is called. Closing settles the grant, and the receipt is on the disk before the last byte is sent.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from freehold.catalog.deployments import Deployment
+from freehold.errors import AuditUnavailable, FreeholdError, RateLimited
+from freehold.gateway.account import Account, Admission
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.ledger import Ledger
+from freehold.governance.digests import Digests
+from freehold.journal.journal import Journal, Position
+from freehold.journal.projection import Projection
+from freehold.journal.records import Kind, utc
+from freehold.types.identity import Principal
+from freehold.types.limits import Claim, Scope, Subject
+from freehold.types.price import Price
+from freehold.types.receipt import Admitted
+
+
+class Recorder(Protocol):
+    """What the books need of a journal; see `freehold.journal.journal.Journal`."""
+
+    def check(self) -> None:
+        """Return if something may be begun. Raises AuditUnavailable."""
+
+    def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Position]:
+        """Record something; the future is done when it is written, or on the disk."""
+
+
+class Backlog:
+    """A journal that takes nothing new on while what is read from it lags too far behind.
+
+    Args:
+        journal: the journal.
+        projection: brings the records to the usage database.
+        most: how many records it may lag behind.
+    """
+
+    def __init__(self, journal: Journal, projection: Projection, most: int) -> None:
+        self._journal = journal
+        self._projection = projection
+        self._most = most
+
+    def check(self) -> None:
+        """See `Recorder.check`."""
+        self._journal.check()
+        if self._projection.lag > self._most:
+            raise AuditUnavailable(
+                "The usage database is too far behind the journal, so nothing new is accepted; "
+                "see that it can be reached and written."
+            )
+
+    def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Position]:
+        """See `Recorder.submit`."""
+        return self._journal.submit(kind, body, durable=durable)
+
+
+class Books:
+    """Keeps the accounts of all requests.
+
+    Args:
+        journal: where everything is recorded.
+        ledger: what is used of the limits.
+        digests: names for what must not be told.
+    """
+
+    def __init__(self, journal: Recorder, ledger: Ledger, digests: Digests) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._running: set[str] = set()
+        self.digests = digests
+
+    def open(self, request_id: str, route: str, dialect: str) -> Account:
+        """Begin the account of a request.
+
+        Raises:
+            AuditUnavailable: the journal cannot be written, so nothing may happen.
+        """
+        self._journal.check()
+        return Account(request_id, route, dialect, self.digests)
+
+    async def admit(
+        self,
+        account: Account,
+        principal: Principal,
+        candidates: Sequence[Deployment],
+        bounds: Callable[[Deployment], Bounds],
+    ) -> list[Deployment]:
+        """Reserve what the request may use on the first candidate that has room, and record it.
+
+        Returns:
+            The candidates from that one on.
+
+        Raises:
+            RateLimited: a limit is reached: of the caller, or of every candidate.
+            AuditUnavailable: the journal cannot be written.
+        """
+        for position, deployment in enumerate(candidates):
+            claim, price, likely_prompt_tokens = self._claim(account, principal, deployment, bounds(deployment))
+            try:
+                grant = self._ledger.reserve(claim)
+            except RateLimited as exc:
+                if exc.scope != Scope.DEPLOYMENT or position == len(candidates) - 1:
+                    raise
+                account.spilled_from = candidates[0].name
+                continue
+            account.admission = Admission(deployment, grant, price, likely_prompt_tokens)
+            self._running.add(account.request_id)
+            try:
+                await self._record(account, principal)
+            except AuditUnavailable:
+                account.admission = None
+                self._running.discard(account.request_id)
+                grant.cancel()
+                raise
+            return list(candidates[position:])
+        raise AssertionError("the last candidate's limit was raised")
+
+    async def move(
+        self,
+        account: Account,
+        principal: Principal,
+        deployment: Deployment,
+        bounds: Callable[[Deployment], Bounds],
+    ) -> None:
+        """Exchange the reservation for one on another deployment, because the first cannot serve.
+
+        Raises:
+            RateLimited: there is no room; the reservation is as it was.
+            AuditUnavailable: the journal cannot be written.
+        """
+        admission = account.admission
+        assert admission is not None, "only what was admitted can move"
+        claim, price, likely_prompt_tokens = self._claim(account, principal, deployment, bounds(deployment))
+        admission.grant.move(claim)
+        account.spilled_from = account.spilled_from or admission.deployment.name
+        account.admission = Admission(deployment, admission.grant, price, likely_prompt_tokens)
+        await self._record(account, principal)
+
+    def close(self, account: Account, error: FreeholdError | None, status: int) -> asyncio.Future[Position] | None:
+        """Settle and record the end of a request; the future is done when that is on the disk.
+
+        The record is under way when this returns: whoever waits for the future may be cancelled.
+
+        Returns:
+            None where there is nothing to record, because nothing was done for want of a journal.
+        """
+        if isinstance(error, AuditUnavailable) and account.admission is None:
+            account.closed = True
+            return None
+        self._running.discard(account.request_id)
+        receipt = account.close(error, status)
+        return self._journal.submit(Kind.RECEIPT, receipt.body(), durable=True)
+
+    def running(self) -> frozenset[str]:
+        """The ids of the requests that were admitted and have not ended."""
+        return frozenset(self._running)
+
+    def headers(self, account: Account) -> dict[str, str]:
+        """The `x-ratelimit-*` of an answer."""
+        return {} if account.admission is None else account.admission.grant.headers()
+
+    def _claim(
+        self, account: Account, principal: Principal, deployment: Deployment, bounds: Bounds
+    ) -> tuple[Claim, Price, int]:
+        price = deployment.settings.price_at(account.started_at)
+        subjects = [
+            Subject(Scope.ORGANIZATION, principal.organization_id),
+            Subject(Scope.PROJECT, principal.project_id),
+            Subject(Scope.KEY, principal.key_id),
+            Subject(Scope.DEPLOYMENT, deployment.name),
+        ]
+        if account.end_user is not None:
+            subjects.append(Subject(Scope.END_USER, account.end_user))
+        claim = Claim(
+            subjects=tuple(subjects),
+            tokens=bounds.likely_prompt_tokens + bounds.likely_completion_tokens,
+            cost_micro=price.bound_micro(
+                prompt_tokens=bounds.prompt_tokens, completion_tokens=bounds.completion_tokens
+            ),
+            at=account.started_at,
+        )
+        return claim, price, min(bounds.likely_prompt_tokens, bounds.prompt_tokens)
+
+    async def _record(self, account: Account, principal: Principal) -> None:
+        """Write down what was admitted, before anything is done for it."""
+        admission = account.admission
+        assert admission is not None, "called with a reservation"
+        claim = admission.grant.claim
+        admitted = Admitted(
+            request_id=account.request_id,
+            started_at=utc(account.started_at),
+            route=account.route,
+            dialect=account.dialect,
+            organization_id=principal.organization_id,
+            project_id=principal.project_id,
+            key_id=principal.key_id,
+            principal=principal.key_name,
+            auth_method=principal.auth_method,
+            deployment=admission.deployment.name,
+            reserved_tokens=claim.tokens,
+            reserved_micro=claim.cost_micro,
+            prompt_tokens=admission.prompt_tokens,
+            prompt_micro=admission.price.cost_micro(prompt_tokens=admission.prompt_tokens),
+            price_version=admission.price.version,
+            end_user=account.end_user,
+            service_tier=account.tier.value,
+        )
+        await self._journal.submit(Kind.ADMITTED, admitted.body(), durable=False)

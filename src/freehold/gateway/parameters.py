@@ -1,0 +1,53 @@
+"""What a receipt tells of a request's parameters: numbers and choices, never a text that the caller wrote.
+
+Decimal numbers are text, as the journal holds integers only; of lists and schemas there is the count or the kind.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from freehold.types.chat import ChatRequest
+from freehold.types.completions import CompletionRequest
+from freehold.types.embeddings import EmbeddingRequest
+from freehold.types.receipt import Scalar
+
+_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "n", "stream", "logprobs")
+_CHAT = (*_SAMPLING, "max_tokens", "max_completion_tokens", "top_logprobs", "parallel_tool_calls", "reasoning_effort")
+_COMPLETION = (*_SAMPLING, "max_tokens", "best_of", "echo")
+_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
+
+
+def chat_parameters(request: ChatRequest) -> dict[str, Scalar]:
+    """The parameters of a chat completion."""
+    found = _given(request, _CHAT)
+    if found.get("reasoning_effort") not in _EFFORTS:
+        found.pop("reasoning_effort", None)
+    found |= _counted(stop=request.stop, logit_bias=request.logit_bias, tools=request.tools, messages=request.messages)
+    if request.response_format is not None:
+        found["response_format"] = request.response_format.type
+    if request.tool_choice is not None:
+        found["tool_choice"] = request.tool_choice if isinstance(request.tool_choice, str) else "function"
+    return found
+
+
+def completion_parameters(request: CompletionRequest) -> dict[str, Scalar]:
+    """The parameters of a text completion."""
+    return _given(request, _COMPLETION) | _counted(
+        stop=request.stop, logit_bias=request.logit_bias, prompts=request.prompts
+    )
+
+
+def embedding_parameters(request: EmbeddingRequest) -> dict[str, Scalar]:
+    """The parameters of embeddings."""
+    return _given(request, ("dimensions", "encoding_format")) | _counted(inputs=request.inputs)
+
+
+def _given(request: Any, names: tuple[str, ...]) -> dict[str, Scalar]:
+    """The scalars that the request sets."""
+    values = ((name, getattr(request, name)) for name in names)
+    return {name: repr(value) if isinstance(value, float) else value for name, value in values if value is not None}
+
+
+def _counted(**lists: str | list[Any] | Mapping[str, Any] | None) -> dict[str, Scalar]:
+    """How many there are of each; a text alone is one."""
+    return {name: 1 if isinstance(value, str) else len(value) for name, value in lists.items() if value is not None}

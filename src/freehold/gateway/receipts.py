@@ -1,0 +1,71 @@
+"""Receipts for those who may read them, each with a proof that an auditor can check by itself."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.errors import NotFound, Unavailable
+from freehold.governance.authorization import Action, decide, require
+from freehold.journal.journal import Journal
+from freehold.journal.projection import Projection
+from freehold.journal.proofs import prove
+from freehold.journal.reader import Line, read_line
+from freehold.store.usage_database import UsageDatabase
+from freehold.store.usage_receipts import find_request
+from freehold.types.identity import Principal
+
+PATIENCE_S = 5.0
+"""How long a question waits for the newest records to arrive in the usage database."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenReceipt:
+    """The body of a receipt, and the proof of docs/reference/journal.md."""
+
+    receipt: dict[str, Any]
+    proof: dict[str, Any]
+
+
+class Receipts:
+    """Finds receipts by their request's id.
+
+    Args:
+        journal: where they are.
+        projection: brings them to the usage database.
+        usage: knows where in the journal each is.
+    """
+
+    def __init__(self, journal: Journal, projection: Projection, usage: UsageDatabase) -> None:
+        self._journal = journal
+        self._projection = projection
+        self._usage = usage
+
+    async def get(self, principal: Principal, request_id: str) -> ProvenReceipt:
+        """One receipt of the principal's project; of any for who may read everybody's usage.
+
+        Raises:
+            Forbidden: the principal may read none.
+            NotFound: there is none of that id, or it is another project's.
+            Unavailable: the usage database lags behind, so nobody can tell yet.
+        """
+        require(principal, Action.READ_RECEIPTS, f"receipts/{request_id}")
+        line = await self._find(request_id)
+        everyone = decide(principal, Action.READ_USAGE, f"receipts/{request_id}").allowed
+        if line is None or not (everyone or line.body.get("project_id") == principal.project_id):
+            raise NotFound(f"No receipt has the id '{request_id[:64]}'.", param="request_id", code="receipt_not_found")
+        await self._journal.checkpoint()
+        proof = await asyncio.to_thread(prove, self._journal.folder, line.segment, line.offset)
+        if proof is None:
+            raise Unavailable("The receipt is not covered by a checkpoint yet; try again in a moment.")
+        return ProvenReceipt(line.body, proof)
+
+    async def _find(self, request_id: str) -> Line | None:
+        """The line of a request's receipt; None if there is none."""
+        place = await find_request(self._usage, request_id)
+        if place is None:
+            if not await self._projection.caught_up(PATIENCE_S):
+                raise Unavailable("The usage database lags behind the journal; try again in a moment.")
+            place = await find_request(self._usage, request_id)
+        if place is None:
+            return None
+        return await asyncio.to_thread(read_line, self._journal.folder, place.segment, place.offset)

@@ -1,0 +1,58 @@
+"""What has to be done now and then: old segments of the journal and old kept answers go."""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from freehold.errors import FreeholdError
+from freehold.gateway.idempotency import KeptAnswers
+from freehold.journal.journal import Journal
+from freehold.journal.projection import Projection
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S = 600.0
+
+
+class Upkeep:
+    """A task that tidies up, at the start and then every ten minutes.
+
+    Args:
+        journal: whose old segments are deleted once they are in the usage database.
+        projection: brings them there.
+        kept: whose expired answers are deleted.
+    """
+
+    def __init__(self, journal: Journal, projection: Projection, kept: KeptAnswers) -> None:
+        self._journal = journal
+        self._projection = projection
+        self._kept = kept
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="upkeep")
+
+    async def stop(self) -> None:
+        """End, and wait until it has ended."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def once(self) -> None:
+        """Tidy up; what cannot be done now is logged, and tried again the next time."""
+        try:
+            answers = await self._kept.expire()
+            segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
+        except FreeholdError as exc:
+            log.warning("upkeep_failed", reason=exc.message)
+            return
+        if answers or segments:
+            log.info("tidied", kept_answers=answers, segments=segments)
+
+    async def _run(self) -> None:
+        while True:
+            await self.once()
+            await asyncio.sleep(INTERVAL_S)
