@@ -2,23 +2,26 @@
 
 import asyncio
 import csv
-import io
 import json
 import subprocess
 import tarfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
+import orjson
 import typer
 
 from freehold.cli.lazy import command_group
+from freehold.cli.moments import moment
 from freehold.cli.options import HomeOption, JsonOption, home_of
-from freehold.cli.output import ExitCode, print_json, print_note
+from freehold.cli.output import ExitCode, print_json, visible
 from freehold.cli.tables import print_table
-from freehold.errors import Conflict, InvalidRequest, JournalDamaged, NotFound
+from freehold.errors import Conflict, HomeError, InvalidRequest, JournalDamaged, NotFound
+from freehold.journal.reader import Cursor, Line, read_on
+from freehold.journal.records import utc
 from freehold.journal.verify import Report, Unusable, describe, verify
 from freehold.store.home import Home, write_private
 
@@ -75,8 +78,6 @@ def verify_journal(
         print_json({"object": "list", "data": [_report(report) for report in reports]})
     else:
         print("\n".join(line for report in reports for line in describe(report)))
-        if public_key is None:
-            print_note("The key came with the copy: this proves that the copy agrees with itself, not whose it is.")
     if any(report.damage for report in reports):
         raise typer.Exit(ExitCode.FAILED)
 
@@ -90,35 +91,53 @@ def _report(report: Report) -> dict[str, Any]:
 @app.command("export", epilog="Example: freehold audit export journal.tar.gz")
 def export(
     file: Annotated[Path, typer.Argument(help="Where to: .tar.gz (all), .jsonl or .csv (receipts).")],
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Receipts from this UTC day on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Receipts before this UTC day.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Receipts from this day or moment on, UTC.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Receipts to the end of this day, or before this moment.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Export the journal for an auditor, or its receipts for a reader."""
     place = Home(home_of(home))
+    whole = file.name.endswith((".tar.gz", ".tgz"))
+    if not whole and file.suffix not in {".jsonl", ".csv"}:
+        raise InvalidRequest(f"{file}: the name must end in .tar.gz, .jsonl or .csv")
+    if whole and (since or until):
+        raise InvalidRequest("a whole journal has no --since or --until; export receipts to .jsonl or .csv")
+    begin = utc(moment(since, "--since").timestamp()) if since else ""
+    end = utc(moment(until, "--until", last=True).timestamp()) if until else "~"
     if file.exists():
         raise Conflict(f"{file} exists already; export to another file")
-    if file.name.endswith((".tar.gz", ".tgz")):
-        if since or until:
-            raise InvalidRequest("a whole journal has no --since or --until; export receipts to .jsonl or .csv")
-        _segments(place)
-        with tarfile.open(file, "w:gz") as archive:
-            archive.add(place.journal, arcname="journal")
-        print(f"exported {file}")
-        return
-    if file.suffix not in {".jsonl", ".csv"}:
-        raise InvalidRequest(f"{file}: the name must end in .tar.gz, .jsonl or .csv")
+    _folders(place)
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        told = _export_whole(place, partial) if whole else _export_receipts(place, partial, file.suffix, begin, end)
+        partial.rename(file)
+    except OSError as exc:
+        raise HomeError(f"{file} cannot be written: {exc.strerror}") from exc
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"exported {told} to {file}")
+
+
+def _export_whole(place: Home, file: Path) -> str:
+    with tarfile.open(file, "w:gz") as archive:
+        archive.add(place.journal, arcname="journal")
+    return "the journal"
+
+
+def _export_receipts(place: Home, file: Path, suffix: str, begin: str, end: str) -> str:
     found = (
-        record["body"]
+        record.body
         for record in _records(place)
-        if record["kind"] == "receipt" and (since or "") <= record["body"]["started_at"] < (until or "~")
+        if record.kind == "receipt" and begin <= record.body["started_at"] < end
     )
     with file.open("w", encoding="utf-8", newline="") as out:
-        count = _write_csv(out, found) if file.suffix == ".csv" else _write_lines(out, found)
-    print(f"exported {count} receipts to {file}")
+        count = _write_csv(out, found) if suffix == ".csv" else _write_lines(out, found)
+    return f"{count} receipts"
 
 
-def _write_csv(out: io.TextIOBase | Any, found: Iterator[dict[str, Any]]) -> int:
+def _write_csv(out: IO[str], found: Iterable[dict[str, Any]]) -> int:
     writer = csv.DictWriter(out, CSV_FIELDS, extrasaction="ignore")
     writer.writeheader()
     count = 0
@@ -128,7 +147,7 @@ def _write_csv(out: io.TextIOBase | Any, found: Iterator[dict[str, Any]]) -> int
     return count
 
 
-def _write_lines(out: io.TextIOBase | Any, found: Iterator[dict[str, Any]]) -> int:
+def _write_lines(out: IO[str], found: Iterable[dict[str, Any]]) -> int:
     count = 0
     for body in found:
         out.write(json.dumps(body, ensure_ascii=False) + "\n")
@@ -145,27 +164,29 @@ def tail(
 ) -> None:
     """Show the newest records, a line each."""
     place = Home(home_of(home))
-    seq = 0
-    for record in deque(_records(place), maxlen=number or 1) if number else ():
+    ends: dict[Path, Cursor] = {}
+    newest: deque[Line] = deque(maxlen=number)
+    for folder in _folders(place):
+        for record in read_on(folder, Cursor()):
+            newest.append(record)
+            ends[folder] = record.after
+    for record in newest:
         _print_line(record, as_json=as_json)
-        seq = record["seq"]
     while follow:
-        newest = _segments(place)[-1:]
-        for record in _records_of(newest):
-            if record["seq"] > seq:
+        for folder in _folders(place):
+            for record in read_on(folder, ends.get(folder, Cursor())):
                 _print_line(record, as_json=as_json)
-                seq = record["seq"]
+                ends[folder] = record.after
         asyncio.run(asyncio.sleep(FOLLOW_S))
 
 
-def _print_line(record: dict[str, Any], *, as_json: bool) -> None:
+def _print_line(record: Line, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(record, ensure_ascii=False), flush=True)
+        print(record.raw.decode(), flush=True)
         return
-    body = record["body"]
     told = ("request_id", "outcome", "status", "error_code", "principal", "deployment", "method", "path", "cost_micro")
-    facts = " ".join(f"{name}={body[name]}" for name in told if name in body)
-    print(f"{record['seq']:>8} {record['at']} {record['kind']:<10} {facts}", flush=True)
+    facts = " ".join(f"{name}={record.body[name]}" for name in told if name in record.body)
+    print(visible(f"{record.seq:>8} {record.at} {record.kind:<10} {facts}"), flush=True)
 
 
 @app.command("show", epilog="Example: freehold audit show req_0123456789abcdef0123456789abcdef")
@@ -175,20 +196,22 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show all records of a request, or one record by its number, and whether a checkpoint covers them."""
-    found, covered = [], 0
+    found: list[Line] = []
+    covered = 0
     for record in _records(Home(home_of(home))):
-        if str(record["seq"]) == wanted or record["body"].get("request_id") == wanted:
+        if str(record.seq) == wanted or record.body.get("request_id") == wanted:
             found.append(record)
-        if record["kind"] == "checkpoint":
-            covered = record["body"]["last"]
+        if record.kind == "checkpoint":
+            covered = record.body["last"]
     if not found:
         raise NotFound(f"the journal has no record '{wanted}'")
     if as_json:
-        print_json({"object": "list", "data": [{**record, "covered": record["seq"] <= covered} for record in found]})
+        data = [{**orjson.loads(record.raw), "covered": record.seq <= covered} for record in found]
+        print_json({"object": "list", "data": data})
         return
     for record in found:
-        facts = {name: record[name] for name in ("seq", "at", "kind", "prev")} | record["body"]
-        facts["covered by a checkpoint"] = "yes" if record["seq"] <= covered else "not yet"
+        facts = {"seq": record.seq, "at": record.at, "kind": record.kind, **record.body}
+        facts["covered by a checkpoint"] = "yes" if record.seq <= covered else "not yet"
         print_table(("field", "value"), list(facts.items()))
 
 
@@ -201,8 +224,8 @@ def anchor(
     place = Home(home_of(home))
     newest = None
     for record in _records(place):
-        if record["kind"] == "checkpoint":
-            newest = record["body"]
+        if record.kind == "checkpoint":
+            newest = record.body
     if newest is None:
         raise NotFound("the journal has no checkpoint yet")
     file = target / "freehold" / f"{newest['writer']}.json" if target.is_dir() else target
@@ -249,32 +272,19 @@ def _commit(folder: Path, file: Path, newest: dict[str, Any]) -> None:
             raise Conflict(f"git cannot keep the anchor: {(done.stderr or done.stdout).strip()[:300]}")
 
 
-def _segments(place: Home) -> list[Path]:
-    """The segments, oldest first.
+def _folders(place: Home) -> list[Path]:
+    """The writers' folders.
 
     Raises:
         NotFound: there are none.
     """
-    found = sorted(place.journal.glob("*/*.jsonl"))
+    found = sorted({path.parent for path in place.journal.glob("*/*.jsonl")})
     if not found:
         raise NotFound(f"there is no journal in {place.journal}")
     return found
 
 
-def _records(place: Home) -> Iterator[dict[str, Any]]:
+def _records(place: Home) -> Iterator[Line]:
     """Every whole record, oldest first."""
-    yield from _records_of(_segments(place))
-
-
-def _records_of(segments: list[Path]) -> Iterator[dict[str, Any]]:
-    for segment in segments:
-        with segment.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.endswith(b"\n"):
-                    break  # being written now
-                try:
-                    yield json.loads(line)
-                except ValueError as exc:
-                    raise JournalDamaged(
-                        f"{segment.name}, line {number} is no record; 'freehold audit verify'"
-                    ) from exc
+    for folder in _folders(place):
+        yield from read_on(folder, Cursor())

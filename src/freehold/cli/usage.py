@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
+from freehold.cli.moments import moment
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
 from freehold.cli.output import print_json, print_note
 from freehold.cli.record_progress import RecordProgress
@@ -106,8 +107,8 @@ def usage(
     this_month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     values = {
         "by": by.value,
-        "since": _moment(since, "--since", last=False) if since else _seconds(this_month),
-        "until": _moment(until, "--until", last=True) if until else None,
+        "since": _seconds(moment(since, "--since") if since else this_month),
+        "until": _seconds(moment(until, "--until", last=True)) if until else None,
         "project": project,
         "key": key,
         "end_user": end_user,
@@ -163,27 +164,8 @@ async def _rebuild(home: Path, config: Path | None) -> dict[str, Any]:
     return answer
 
 
-def _moment(text: str, option: str, *, last: bool) -> int:
-    """Seconds since the epoch of a day's beginning, of its end if it is the last one, or of a moment.
-
-    Raises:
-        typer.BadParameter: it is neither.
-    """
-    try:
-        try:
-            day = date.fromisoformat(text)
-        except ValueError:
-            moment = datetime.fromisoformat(text)
-            return _seconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-        return _seconds(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=last))
-    except (ValueError, OverflowError) as exc:
-        raise typer.BadParameter(
-            f"'{text}' must be a day such as 2026-01-31 or a moment such as 2026-01-31T09:30", param_hint=option
-        ) from exc
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
+def _seconds(at: datetime) -> int:
+    return int(at.timestamp())
 
 
 def _label(by: By, key: Any) -> str:

@@ -105,6 +105,27 @@ def _segment_lines(path: Path, number: int, begin: int, end: int | None, limit: 
             limit -= 1
 
 
+def read_on(folder: Path, after: Cursor) -> Iterator[Line]:
+    """Every whole record from a place on, also while the journal is written: a last line without its end is left out.
+
+    If the segment of `after` was retired, reading begins with the oldest that is there.
+
+    Raises (while iterating):
+        JournalDamaged: a line is no record.
+    """
+    numbers = [number for number in segment_numbers(folder) if number >= after.segment]
+    for number in numbers:
+        offset = after.offset if number == after.segment else 0
+        path = segment_path(folder, number)
+        with path.open("rb") as file:
+            file.seek(offset)
+            for raw in file:
+                if not raw.endswith(b"\n") and number == numbers[-1]:
+                    return
+                yield parse_line(path, number, offset, raw)
+                offset += len(raw)
+
+
 def read_line(folder: Path, segment: int, offset: int) -> Line:
     """The record at a place.
 
