@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test check setup lint types unit docs lock clean setup-dev postgresql
+.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev postgresql
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,6 +12,9 @@ serve: setup                      ## install, fetch the starter models, serve on
 
 test: setup-dev check             ## everything: lint, types and every test
 	$(BIN)/python -m pytest -m slow
+
+test-long: setup-dev              ## the long form of the tests of sudden death: a server is killed 200 times, twice over
+	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
 
 check: lint types unit            ## the quick part, for every commit
 

@@ -1,9 +1,7 @@
 import asyncio
 import hashlib
-import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from freehold.errors import CatalogError
 from tests.catalog.making import gguf_bytes
 from tests.catalog.serving import FileServer, open_catalog, until
+from tests.disk import small_disk
 
 PROGRAM = Path(__file__).with_name("pull_program.py")
 MODEL = gguf_bytes(size=3_000_000)
@@ -92,34 +91,19 @@ def test_a_file_that_cannot_grow_is_told_as_a_full_disk(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(argv, capture_output=True, check=False, timeout=10).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a small file system is not permitted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=10)
-
-
 @pytest.mark.parametrize("lengths", [True, False])
-def test_a_full_disk_is_told(lengths: bool, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_told(lengths: bool, tmp_path: Path) -> None:
     """A model that does not fit is a clear error, at once where its size is known, and leaves the disk free."""
 
-    async def scenario() -> None:
+    async def scenario(disk: Path) -> None:
         async with FileServer({"/m.gguf": MODEL}, lengths=lengths).running() as server:
             (tmp_path / "home").mkdir()
-            (tmp_path / "home" / "models").symlink_to(small_disk)
+            (tmp_path / "home" / "models").symlink_to(disk)
             async with open_catalog(tmp_path / "home") as catalog:
                 with pytest.raises(CatalogError, match="not enough space"):
                     await catalog.pull(f"{server.url}/m.gguf")
                 assert await catalog.list() == []
 
-    asyncio.run(scenario())
-    assert sum(path.stat().st_size for path in small_disk.rglob("*") if path.is_file()) < 1000
+    with small_disk(tmp_path / "small", megabytes=1) as disk:
+        asyncio.run(scenario(disk))
+        assert sum(path.stat().st_size for path in disk.rglob("*") if path.is_file()) < 1000
