@@ -44,7 +44,8 @@ async def main(rounds: int, total: int, concurrency: int) -> None:
                 program = None if name == "on" else [sys.executable, "-m", "benchmarks.unrecorded"]
                 url, key, _pid = await stack.enter_async_context(server(home, CONFIG, program=program))
                 session = aiohttp.ClientSession(
-                    headers={"authorization": f"Bearer {key}"}, connector=aiohttp.TCPConnector(limit=0)
+                    headers={"authorization": f"Bearer {key}"},
+                    connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
                 )
                 addresses[name] = (await stack.enter_async_context(session), f"{url}/v1/chat/completions")
             rates: dict[str, list[float]] = {"on": [], "off": []}

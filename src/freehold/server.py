@@ -6,6 +6,7 @@ waiting short.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -90,6 +91,7 @@ async def _serve(
             app.home.record_server(url)
             try:
                 await _started(server, serving)
+                _spare_collector()
                 log.info("serving", url=url, home=str(home))
                 announce(_announcement(app, url))
                 await _first(serving, stop)
@@ -102,6 +104,16 @@ async def _serve(
         listener.close()
     log.info("stopped")
     return 0
+
+
+def _spare_collector() -> None:
+    """Have Python search for dead cycles less often, and never among what the start has made, which stays.
+
+    With Python's own thresholds the search takes a tenth of the time of a loaded server.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 async def _started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:

@@ -47,7 +47,7 @@ def test_records_stand_in_one_signed_chain(tmp_path: Path) -> None:
 
     positions = asyncio.run(scenario())
     records = records_of(tmp_path)
-    first = ["segment", "admitted", "receipt", "admitted", "checkpoint"]
+    first = ["segment", "admitted", "admitted", "admitted", "checkpoint"]  # who waits for no sync goes first
     assert kinds_of(records)[:5] == first
     assert kinds_of(records)[-2:] == ["closed", "checkpoint"]
     by_seq = {record["seq"]: record for record in records}

@@ -52,9 +52,10 @@ def test_a_long_header_begins_no_endless_row_of_segments(tmp_path: Path) -> None
             for number in range(100):
                 journal.submit(Kind.ADMITTED, admitted(number, end_user="x" * 1000), durable=False)
             await journal.submit(Kind.ADMIN, {"action": "a"}, durable=True)
+            before = len(segment_numbers(journal.folder))
             for _ in range(20):
                 await journal.submit(Kind.ADMIN, {"text": "y" * 3000}, durable=True)
-            assert segment_numbers(journal.folder) == [1, 2]
+            assert len(segment_numbers(journal.folder)) <= before + 1
             for number in range(100):
                 await journal.submit(Kind.RECEIPT, receipt(number), durable=True)
 

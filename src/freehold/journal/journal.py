@@ -1,7 +1,7 @@
 """The journal of a process: records go in, and come to be on the disk.
 
-One thread writes. It takes all records that have come, appends them in one write, waits once until they are on the
-disk, and releases everybody who waits: the more come at a time, the less each costs (group commit).
+Records that have come together are appended in one write, wait once until they are on the disk, and everybody who waits
+is released: the more come at a time, the less each costs (group commit). The waiting is a thread's.
 """
 
 import asyncio
@@ -31,6 +31,11 @@ log = structlog.get_logger("freehold.journal")
 RETRY_S: Final = 1.0
 DAY_S: Final = 86_400
 
+_PACE_S: Final = 0.00025
+_MOST_PACE_S: Final = 0.01
+"""Between two batches there is so much time for each request that runs, so that many share a sync where many run. It
+is what PostgreSQL's `commit_delay` and `commit_siblings` do; who runs alone does not wait."""
+
 _TIMES: Final = ("started_at", "ended_at")
 
 
@@ -48,6 +53,10 @@ class Journal:
         self._place = place
         self._settings = settings
         self._listeners: list[Callable[[], None]] = []
+        self._outbox: list[Entry] = []
+        """Records that go to the disk together."""
+        self._open: set[str] = set()
+        self._posted_at = 0.0
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._writer = Writer(place, tail, settings, retry_s=retry_s, notify=self._notify)
@@ -100,7 +109,9 @@ class Journal:
         return self._writer.durable
 
     def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Position]:
-        """Hand over a record. Never blocks; call it from the event loop. Records are written in this order.
+        """Hand over a record; call it from the event loop.
+
+        Records that wait for the disk are written in the order of their coming; others may go before them.
 
         To cancel the future takes nothing back. While the journal is stalled, the future of a receipt fails at once
         with AuditUnavailable, and the receipt is written as soon as that is possible: never submit it again. Where
@@ -191,12 +202,29 @@ class Journal:
             fail(waiter, state)
             entry.waiter = None
         if state in {State.OK, State.STALLED}:
-            self._writer.put(entry)
+            if entry.kind == Kind.ADMITTED:
+                self._open.add(entry.body["request_id"])
+            elif entry.kind == Kind.RECEIPT:
+                self._open.discard(entry.body["request_id"])
+            if not entry.durable:
+                self._writer.put([entry])
+                return waiter
+            if not self._outbox:
+                self._loop.call_at(self._posted_at + min(_PACE_S * len(self._open), _MOST_PACE_S), self._post)
+            self._outbox.append(entry)
         return waiter
 
+    def _post(self) -> None:
+        """Hand over what has come."""
+        entries, self._outbox = self._outbox, []
+        if entries:
+            self._posted_at = self._loop.time()
+            self._writer.put(entries)
+
     async def _wish(self, wish: Wish) -> None:
+        self._post()
         waiter: asyncio.Future[None] = self._loop.create_future()
-        self._writer.put(Command(wish, waiter))
+        self._writer.put([Command(wish, waiter)])
         await waiter
 
     def _delete(self, path: Path) -> None:

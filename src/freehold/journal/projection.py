@@ -19,17 +19,17 @@ import structlog
 from freehold.errors import FreeholdError, HomeError, Unavailable
 from freehold.journal.journal import Journal
 from freehold.journal.projection_rows import row_of
-from freehold.journal.reader import Cursor, Line, read_line, read_lines
+from freehold.journal.reader import Block, Cursor, Line, kind_and_seq, parse_line, read_block, read_line, segment_path
 from freehold.journal.records import Kind
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_writing import Progress, Row, clear, load_progress, write_batch
 
 log = structlog.get_logger("freehold.projection")
 
-BATCH_RECORDS: Final = 500
-_CHUNK_RECORDS: Final = 50
+BATCH_RECORDS: Final = 2000
+_CHUNK_RECORDS: Final = 100
 """After so many records the reading thread lets others run: requests are served by the same interpreter."""
-_LINGER_S: Final = 0.5
+_LINGER_S: Final = 1.0
 """How long to collect records before a batch that is not full, unless somebody waits for it."""
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 _STOP_S: Final = 10.0
@@ -279,24 +279,37 @@ def _read(folder: Path, writer: str, progress: Progress, until: Cursor) -> _Batc
         JournalDamaged: a line is no record.
     """
     rows: list[Row] = []
-    cursor = Cursor(progress.segment, progress.offset, progress.seq)
-    last: Line | None = None
+    after = progress
     records = 0
     while records < BATCH_RECORDS:
-        lines = read_lines(folder, cursor, until, _CHUNK_RECORDS)
-        if not lines:
+        block = read_block(folder, Cursor(after.segment, after.offset, after.seq), until)
+        if block is None:
             break
-        if last is None:
-            _follows(lines[0], progress)
-        rows += [row_of(line, writer) for line in lines if line.kind == Kind.RECEIPT]
-        last = lines[-1]
-        cursor = last.after
-        records += len(lines)
-        time.sleep(0)
-    if last is None:
-        return _Batch([], 0, progress)
-    head = hashlib.sha256(last.raw).hexdigest()
-    return _Batch(rows, records, Progress(cursor.segment, cursor.offset, cursor.seq, last.segment, last.offset, head))
+        after = _read_block(segment_path(folder, block.segment), block, after, writer, rows)
+        records += len(block.lines)
+    return _Batch(rows, records, after)
+
+
+def _read_block(path: Path, block: Block, after: Progress, writer: str, rows: list[Row]) -> Progress:
+    """Add the receipts of a block to the rows; how far that goes."""
+    _follows(parse_line(path, block.segment, block.offset, block.lines[0] + b"\n"), after)
+    offset, seq = block.offset, after.seq
+    last_offset = offset
+    for number, raw in enumerate(block.lines, 1):
+        last_offset = offset
+        tail = kind_and_seq(raw)
+        if tail is None or tail[0] == Kind.RECEIPT:
+            line = parse_line(path, block.segment, offset, raw + b"\n")
+            if line.kind == Kind.RECEIPT:
+                rows.append(row_of(line, writer))
+            seq = line.seq
+        else:
+            seq = tail[1]
+        offset += len(raw) + 1
+        if not number % _CHUNK_RECORDS:
+            time.sleep(0)
+    head = hashlib.sha256(block.lines[-1]).hexdigest()
+    return Progress(block.segment, offset, seq, block.segment, last_offset, head)
 
 
 def _follows(line: Line, progress: Progress) -> None:
@@ -327,8 +340,12 @@ def _another(seq: int) -> WrongJournal:
 
 def _first_record(folder: Path, until: Cursor) -> int:
     """The number of the oldest record that the journal still has; 1 if it has none yet."""
-    lines = read_lines(folder, Cursor(), until, 1)
-    return lines[0].seq if lines else 1
+    block = read_block(folder, Cursor(), until)
+    return (
+        1
+        if block is None
+        else parse_line(segment_path(folder, block.segment), block.segment, block.offset, block.lines[0] + b"\n").seq
+    )
 
 
 def unavailable(state: ProjectionState) -> Unavailable:

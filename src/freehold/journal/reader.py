@@ -1,5 +1,7 @@
 """Reading the records of a writer's folder, while it is written or not. All of it blocks: call it in a thread."""
 
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import SEEK_END
@@ -14,6 +16,10 @@ from freehold.journal.records import Plain
 DIGITS: Final = 8
 SUFFIX: Final = ".jsonl"
 _BLOCK_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 128 * 1024
+_TAIL: Final = re.compile(rb'"kind":"([a-z]+)","prev":"[0-9a-f]{64}","seq":([0-9]+)}\Z')
+_TAIL_BYTES: Final = 160
+"""No shorter than what the expression matches."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +53,17 @@ class Line:
         return Cursor(self.segment, self.offset + len(self.raw) + 1, self.seq)
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Records that follow each other in one segment, as bytes."""
+
+    segment: int
+    offset: int
+    """Of the first one's first byte in the segment."""
+    lines: list[bytes]
+    """Without their newlines; never empty."""
+
+
 def segment_path(folder: Path, number: int) -> Path:
     """The file of a segment in a writer's folder."""
     return folder / f"{number:0{DIGITS}d}{SUFFIX}"
@@ -62,7 +79,23 @@ def segment_numbers(folder: Path) -> list[int]:
 
 
 def read_lines(folder: Path, after: Cursor, until: Cursor, limit: int) -> list[Line]:
-    """The records from one place to another, oldest first.
+    """The records from one place to another, oldest first, `limit` at most; the rest as `read_block`.
+
+    Raises:
+        JournalDamaged: a line is no record, or a place is not at the beginning of one.
+    """
+    found: list[Line] = []
+    while len(found) < limit and (block := read_block(folder, after, until)) is not None:
+        path, offset = segment_path(folder, block.segment), block.offset
+        for raw in block.lines[: limit - len(found)]:
+            found.append(parse_line(path, block.segment, offset, raw + b"\n"))
+            offset += len(raw) + 1
+        after = found[-1].after
+    return found
+
+
+def read_block(folder: Path, after: Cursor, until: Cursor) -> Block | None:
+    """The next records between two places; None if there are none.
 
     If the segment of `after` was retired, reading begins with the oldest that is there.
 
@@ -70,39 +103,45 @@ def read_lines(folder: Path, after: Cursor, until: Cursor, limit: int) -> list[L
         folder: the writer's folder.
         after: where to begin.
         until: where to stop; no further than the writer's `durable`.
-        limit: how many records at most.
 
     Raises:
-        JournalDamaged: a line is no record, or a place is not at the beginning of one.
+        JournalDamaged: a place is not at the beginning of a record.
     """
-    found: list[Line] = []
     for number in segment_numbers(folder):
-        if not after.segment <= number <= until.segment or len(found) >= limit:
+        if not after.segment <= number <= until.segment:
             continue
         begin = after.offset if number == after.segment else 0
-        end = until.offset if number == until.segment else None
-        found += _segment_lines(segment_path(folder, number), number, begin, end, limit - len(found))
-    return found
+        data = _bytes_of(segment_path(folder, number), begin, until.offset if number == until.segment else sys.maxsize)
+        if data:
+            return Block(number, begin, data[:-1].split(b"\n"))
+    return None
 
 
-def _segment_lines(path: Path, number: int, begin: int, end: int | None, limit: int) -> Iterator[Line]:
-    """Records of one segment; of one that is retired meanwhile, none."""
+def _bytes_of(path: Path, begin: int, end: int) -> bytes:
+    """Whole lines of one segment, not many more than a block; of one that is retired meanwhile, none."""
     try:
-        file = path.open("rb")
+        file = path.open("rb", buffering=0)
     except FileNotFoundError:
-        return
+        return b""
     with file:
-        if begin > path.stat().st_size:
+        size = path.stat().st_size
+        if begin > size:
             raise JournalDamaged(f"{path} has fewer than {begin} bytes: it is not the journal that was read before")
+        size = min(size, end)
         file.seek(begin)
-        offset = begin
-        while limit and (end is None or offset < end):
-            raw = file.readline()
-            if not raw and end is None:
-                return
-            yield parse_line(path, number, offset, raw)
-            offset += len(raw)
-            limit -= 1
+        data = file.read(min(_READ_BYTES, max(0, size - begin)))
+        while data and (cut := data.rfind(b"\n") + 1) == 0:
+            more = file.read(min(_READ_BYTES, size - begin - len(data)))
+            if not more:
+                raise JournalDamaged(f"{path}: what begins at byte {begin} is no record: the line has no end")
+            data += more
+        return data[:cut] if data else b""
+
+
+def kind_and_seq(line: bytes) -> tuple[str, int] | None:
+    """The kind and the number of a record, from the end of its line; None if that is not in canonical form."""
+    found = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
+    return None if found is None else (found[1].decode(), int(found[2]))
 
 
 def read_on(folder: Path, after: Cursor) -> Iterator[Line]:

@@ -51,6 +51,13 @@ class Entry:
         return self.kind in {Kind.RECEIPT, Kind.RECOVERED}
 
 
+@dataclass(slots=True)
+class Written:
+    """Records that are in the file and are to come to be on the disk, and who waits for that."""
+
+    pairs: list[tuple[Waiter | None, Position]]
+
+
 class Wish(StrEnum):
     """What the thread can be asked to do besides writing records."""
 
@@ -64,6 +71,9 @@ class Command:
 
     wish: Wish
     waiter: asyncio.Future[None]
+
+
+Item: TypeAlias = Entry | Written | Command
 
 
 def unavailable(state: State) -> AuditUnavailable:

@@ -1,6 +1,8 @@
 """The thread that writes: it takes what has come, writes it at once, syncs once, and releases those who wait.
 
-Nothing else appends to the journal. What the thread tells the event loop goes through `loop.call_soon_threadsafe`.
+While the thread has nothing to do, the event loop itself appends, and leaves to the thread only to sync: to wake a
+thread and to wait for it costs far more than to append. It never waits for the thread: whoever has `_tail` may append.
+What the thread tells the event loop goes through `loop.call_soon_threadsafe`.
 """
 
 import asyncio
@@ -18,7 +20,19 @@ from freehold.journal.reader import Cursor
 from freehold.journal.records import Kind, utc
 from freehold.journal.recovery import Place, Tail, header
 from freehold.journal.segment import DiskLost, write_segment
-from freehold.journal.waiting import Command, Entry, Position, State, Waiter, Wish, fail, fulfil, resolve
+from freehold.journal.waiting import (
+    Command,
+    Entry,
+    Item,
+    Position,
+    State,
+    Waiter,
+    Wish,
+    Written,
+    fail,
+    fulfil,
+    resolve,
+)
 
 log = structlog.get_logger("freehold.journal")
 
@@ -43,8 +57,12 @@ class Writer:
         self._retry_s = retry_s
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[Entry | Command] = SimpleQueue()
-        self._in_hand: list[Entry | Command] = []
+        self._queue: SimpleQueue[Sequence[Item]] = SimpleQueue()
+        self._tail = threading.Lock()
+        self._put = 0
+        """How often something was put into the queue; `_done`, how often that was dealt with."""
+        self._taken = self._done = 0
+        self._in_hand: list[Item] = []
         self._kept: list[Entry] = []
         self._retry_at = 0.0
         self._checkpoint_at = self._next_checkpoint()
@@ -53,11 +71,47 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="freehold-journal", daemon=True)
         self._thread.start()
 
-    def put(self, item: Entry | Command) -> None:
-        """Hand something over. Its waiter hears of it even if the thread has ended meanwhile."""
-        self._queue.put(item)
+    def put(self, items: Sequence[Entry | Command]) -> None:
+        """Hand something over, in the event loop. The waiters hear of it even if the thread has ended meanwhile."""
+        entries = [item for item in items if isinstance(item, Entry)]
+        if len(entries) < len(items) or not self._write_at_once(entries):
+            self._enqueue(items)
+
+    def _enqueue(self, items: Sequence[Item]) -> None:
+        self._put += 1
+        self._queue.put(items)
         if self.state in {State.DEAD, State.CLOSED}:
             self._refuse(self._rest())
+            self._queue.put([])  # the thread may have to hear yet that it is to end
+
+    def _write_at_once(self, entries: Sequence[Entry]) -> bool:
+        """Append records here and now, if the thread has nothing to do and none of its other work is due.
+
+        Returns:
+            Whether the records are dealt with, one way or the other.
+        """
+        if self._put != self._done or not self._tail.acquire(blocking=False):
+            return False
+        try:
+            if self.state is not State.OK or self._is_full() or self._is_checkpoint_due():
+                return False
+            before = self._checkpoint_at
+            written, durable, covered = self._append(entries, checkpoint=False)
+        except OSError as exc:
+            self._stall(entries, exc)
+            self._enqueue([])  # the thread is to try again
+        except DiskLost as exc:
+            self._die(str(exc), entries)
+            self._enqueue([])  # the thread is to end
+        else:
+            resolve(written)
+            if durable or covered:
+                self._enqueue([Written(durable)])
+            elif self._checkpoint_at != before:
+                self._enqueue([])  # the thread is to know when the next checkpoint is due
+        finally:
+            self._tail.release()
+        return True
 
     async def join(self) -> None:
         """Wait for the end of the thread."""
@@ -75,26 +129,39 @@ class Writer:
 
     def _step(self) -> None:
         """Take what has come, and do it: the records first, then the wishes."""
-        self._in_hand = self._take()
-        entries = [item for item in self._in_hand if isinstance(item, Entry)]
-        commands = [item for item in self._in_hand if isinstance(item, Command)]
-        if self.state is State.STALLED:
-            self._keep(entries)
-            if commands or time.monotonic() >= self._retry_at:
-                self._retry()
-        elif entries or self._is_checkpoint_due():
-            self._commit(entries)
-        for command in commands:
-            self._obey(command)
+        items = self._take()
+        with self._tail:
+            self._in_hand = items
+            entries = [item for item in items if isinstance(item, Entry)]
+            pairs = [pair for item in items if isinstance(item, Written) for pair in item.pairs]
+            commands = [item for item in items if isinstance(item, Command)]
+            must_sync = any(isinstance(item, Written) for item in items)
+            if self.state is State.STALLED:
+                self._keep(entries)
+                if must_sync:
+                    self._sync(pairs)
+                if self.state is State.STALLED and (commands or time.monotonic() >= self._retry_at):
+                    self._retry()
+            elif self.state is State.OK and (entries or must_sync or self._is_checkpoint_due()):
+                self._commit(entries, pairs, must_sync=must_sync)
+            for command in commands:
+                self._obey(command)
+            self._in_hand = []
+            self._done = self._taken
 
-    def _take(self) -> list[Entry | Command]:
+    def _take(self) -> list[Item]:
         """What has come; empty if nothing has until there is something to do without."""
         wake_at = self._retry_at if self.state is State.STALLED else self._checkpoint_at
         try:
             first = self._queue.get(timeout=None if wake_at is None else max(0.0, wake_at - time.monotonic()))
         except Empty:
             return []
-        return [first, *(self._queue.get_nowait() for _ in range(self._queue.qsize()))]
+        found = [*first]
+        more = self._queue.qsize()
+        for _ in range(more):
+            found += self._queue.get_nowait()
+        self._taken += 1 + more
+        return found
 
     def _obey(self, command: Command) -> None:
         if command.wish is Wish.CLOSE:
@@ -133,28 +200,67 @@ class Writer:
 
     # --- writing ---
 
-    def _commit(self, entries: Sequence[Entry], *, checkpoint: bool = False) -> None:
-        """Write, sync if somebody waits for that, and release; or find that it cannot be done."""
-        must_sync = checkpoint or self.state is State.STALLED
+    def _commit(
+        self,
+        entries: Sequence[Entry],
+        pairs: Sequence[tuple[Waiter | None, Position]] = (),
+        *,
+        must_sync: bool = False,
+        checkpoint: bool = False,
+    ) -> None:
+        """Write, sync if somebody waits for that, and release; or find that it cannot be done.
+
+        Args:
+            entries: what to write.
+            pairs: those who wait for what was written before.
+            must_sync: whether to sync even if none of the entries waits for it.
+            checkpoint: whether to write a checkpoint; it is synced.
+        """
+        must_sync = must_sync or checkpoint or self.state is State.STALLED
         try:
-            if self._segment.size - self._segment.header_bytes >= self._settings.segment_bytes:
+            if entries and self._is_full():
                 self._rotate()
-            positions, covered = self._write(entries, checkpoint=checkpoint)
-            written: list[tuple[Waiter | None, Position]] = []
-            durable: list[tuple[Waiter | None, Position]] = []
-            for entry, position in zip(entries, positions, strict=True):
-                (durable if entry.durable else written).append((entry.waiter, position))
-            if written:
-                self._tell(resolve, written)
-            if must_sync or covered or durable:
-                self._segment.sync()
-                self.durable = self._cursor()
-                self._resume(len(entries))
-                self._tell(self._release, durable)
+            written, durable, covered = self._append(entries, checkpoint=checkpoint)
         except OSError as exc:
             self._stall(entries, exc)
+            if pairs:
+                self._sync(pairs)
+            return
         except DiskLost as exc:
             self._die(str(exc))
+            return
+        if written:
+            self._tell(resolve, written)
+        if (must_sync or covered or durable) and self._sync([*pairs, *durable]):
+            self._resume(len(entries))
+
+    def _append(
+        self, entries: Sequence[Entry], *, checkpoint: bool
+    ) -> tuple[list[tuple[Waiter | None, Position]], list[tuple[Waiter | None, Position]], bool]:
+        """Write records; who waits for no more than that, who for the sync, and whether there was a checkpoint."""
+        positions, covered = self._write(entries, checkpoint=checkpoint)
+        written: list[tuple[Waiter | None, Position]] = []
+        durable: list[tuple[Waiter | None, Position]] = []
+        for entry, position in zip(entries, positions, strict=True):
+            (durable if entry.durable else written).append((entry.waiter, position))
+        return written, durable, covered
+
+    def _sync(self, pairs: Sequence[tuple[Waiter | None, Position]]) -> bool:
+        """Have everything that is written come to be on the disk, and tell those who wait; false if it cannot be."""
+        try:
+            self._segment.sync()
+        except DiskLost as exc:
+            self._die(str(exc))
+            for waiter, _ in pairs:
+                self._tell(fail, waiter, self.state)
+            return False
+        self.durable = self._cursor()
+        self._tell(self._release, list(pairs))
+        return True
+
+    def _is_full(self) -> bool:
+        """Whether the next record begins a segment."""
+        return self._segment.size - self._segment.header_bytes >= self._settings.segment_bytes
 
     def _release(self, pairs: list[tuple[Waiter | None, Position]]) -> None:
         resolve(pairs)
@@ -250,24 +356,27 @@ class Writer:
         else:
             self._commit(kept, checkpoint=True)
 
-    def _die(self, problem: str) -> None:
+    def _die(self, problem: str, entries: Sequence[Entry] = ()) -> None:
         """Write no more. What is kept is settled by the recovery at the next start."""
         self.state = State.DEAD
         log.critical("journal.dead", problem=problem)
-        self._refuse([*self._in_hand, *self._rest()])
+        self._refuse([*entries, *self._in_hand, *self._rest()])
         self._segment.close()
 
-    def _rest(self) -> list[Entry | Command]:
+    def _rest(self) -> list[Item]:
         """What came and nobody will do."""
-        found: list[Entry | Command] = []
+        found: list[Item] = []
         with suppress(Empty):
             while True:
-                found.append(self._queue.get_nowait())
+                found += self._queue.get_nowait()
         return found
 
-    def _refuse(self, items: Sequence[Entry | Command]) -> None:
+    def _refuse(self, items: Sequence[Item]) -> None:
         for item in items:
-            if isinstance(item, Command) and item.wish is Wish.CLOSE:
+            if isinstance(item, Written):
+                for waiter, _ in item.pairs:
+                    self._tell(fail, waiter, self.state)
+            elif isinstance(item, Command) and item.wish is Wish.CLOSE:
                 self._tell(fulfil, item.waiter)
             else:
                 self._tell(fail, item.waiter, self.state)

@@ -6,6 +6,7 @@ use of each run, and again by the first use after an error, since the database m
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ class UsageDatabase:
             return cls._postgres(url)
         engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=_POOL_SIZE)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
-        return cls(engine, path.name)
+        return cls(engine, path.name, (sqlite3.Error,))
 
     @classmethod
     def _postgres(cls, url: str) -> Self:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, literal_column, or_, select, text, update
@@ -26,6 +27,8 @@ ROW: Final = tuple(str(name) for name in requests.c.keys())  # noqa: SIM118  # a
 
 Row: TypeAlias = tuple[Any, ...]
 
+_ROWS_PER_STATEMENT: Final = (200, 20, 1)
+"""SQLite takes at most 32,766 values in a statement."""
 _ROLLUPS: Final = ((usage_hourly, HOUR_US), (usage_daily, DAY_US))
 _HERE: Final = and_(
     requests.c.writer == bindparam("of_writer"), requests.c.seq.between(bindparam("first"), bindparam("last"))
@@ -106,10 +109,28 @@ async def _add(
     """Insert those rows that are new, and add exactly those to the rollups."""
     place = {"of_writer": writer, "first": first, "last": last}
     there = (await connection.execute(_PRESENT, place)).scalars().all()
-    # Rows go to the driver as they are: the statement is compiled once, and no value needs a conversion.
-    await connection.exec_driver_sql(_row_statement(database.dialect), list(rows))
+    await _insert_rows(connection, database.dialect, rows)
     for statement in _new_rolled_up(database.dialect):
         await connection.execute(statement, {**place, "there": there or [0]})
+
+
+async def _insert_rows(connection: AsyncConnection, dialect: str, rows: Sequence[Row]) -> None:
+    """Insert rows that are not there yet, in the transaction of the connection.
+
+    They go to the driver as they are, past SQLAlchemy: no value needs a conversion. SQLite gets many in a statement,
+    since its driver contends for the interpreter once a statement with the threads that serve requests.
+    """
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None, "the connection is open"
+    if dialect == "postgresql":
+        await driver.executemany(_row_statement(dialect), rows)
+        return
+    begin = 0
+    for size in _ROWS_PER_STATEMENT:
+        while len(rows) - begin >= size:
+            chunk = rows[begin : begin + size]
+            await driver.execute(_row_statement(dialect, size), tuple(chain.from_iterable(chunk)))
+            begin += size
 
 
 async def clear(database: UsageDatabase, writer: str, first: int) -> None:
@@ -174,12 +195,13 @@ def _insert(dialect: str, table: Table) -> Any:
 
 
 @lru_cache
-def _row_statement(dialect: str) -> str:
-    """The statement that inserts a row unless it is there, as the driver takes it."""
-    marks = [f"${n}" if dialect == "postgresql" else "?" for n in range(1, len(ROW) + 1)]
-    names = [f'"{name}"' for name in ROW]
+def _row_statement(dialect: str, rows: int = 1) -> str:
+    """The statement that inserts rows unless they are there, as the driver takes it."""
+    marks = ", ".join(f"${n}" if dialect == "postgresql" else "?" for n in range(1, len(ROW) + 1))
+    names = ", ".join(f'"{name}"' for name in ROW)
     # The names are constants of this program.
-    return f"INSERT INTO requests ({', '.join(names)}) VALUES ({', '.join(marks)}) ON CONFLICT DO NOTHING"  # noqa: S608
+    values = ", ".join([f"({marks})"] * rows)
+    return f"INSERT INTO requests ({names}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def _values(writer: str, progress: Progress) -> dict[str, Any]:
