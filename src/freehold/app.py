@@ -20,6 +20,9 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.picture_studio import Studio
+from freehold.gateway.pictures import Pictures, PlainFinisher
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.upkeep import Upkeep
@@ -119,12 +122,16 @@ async def open_app(
         kept = KeptAnswers(database, place.content_key())
         recorder = recorder or Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder, ledger, digests)
-        gateway = Gateway(keys, registry, supervisor, flights, books)
+        studio = Studio()
+        stack.push_async_callback(studio.close)
+        files = PictureFiles(database, place.content_key())
+        pictures = Pictures(studio, PlainFinisher(studio))
+        gateway = Gateway(keys, registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
         services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, admin)
-        asgi = build_application(services, max_body_bytes=settings.server.max_body_bytes, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept)
+        asgi = build_application(services, settings.server, pages=page_routes())
+        upkeep = Upkeep(journal, projection, kept, files)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()

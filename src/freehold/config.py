@@ -26,6 +26,10 @@ class ServerSettings(SettingsModel):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     max_body_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
+    max_upload_bytes: Annotated[int, Field(ge=1024)] = 50 * 1024 * 1024
+    """The limit of a body with files, such as pictures to edit."""
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] | None = None
+    """Where callers reach the server, for addresses in answers; without it, as the request itself says."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """How long running requests may go on after SIGTERM."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 600.0
