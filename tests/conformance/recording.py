@@ -76,28 +76,13 @@ class RecordingTransport(httpx2.BaseTransport):
         self._inner.close()
 
 
-def client_for(
-    service: Service, dialect: Dialect, judge: Judge, *, key: str | None = None, deployment: str | None = None
-) -> OpenAI:
-    """The official client in one of the dialects; it never retries, so that an error shows.
-
-    Args:
-        service: to call.
-        dialect: how.
-        judge: sees the answers.
-        key: instead of the owner's.
-        deployment: for Azure's dated form: stands in the path of every request, whatever its `model`.
-    """
+def client_for(service: Service, dialect: Dialect, judge: Judge, *, key: str | None = None) -> OpenAI:
+    """The official client in one of the dialects; it never retries, so that an error shows."""
     http = httpx2.Client(transport=RecordingTransport(judge), timeout=120)
     given = key or service.key
     if dialect == "azure":
         return AzureOpenAI(
-            azure_endpoint=service.url,
-            azure_deployment=deployment,
-            api_key=given,
-            api_version="2024-10-21",
-            http_client=http,
-            max_retries=0,
+            azure_endpoint=service.url, api_key=given, api_version="2024-10-21", http_client=http, max_retries=0
         )
     base = "/v1" if dialect == "openai" else "/openai/v1"
     return OpenAI(base_url=service.url + base, api_key=given, http_client=http, max_retries=0)

@@ -42,6 +42,7 @@ def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
                 ("POST", f"{in_deployment}/images/generations", create_image),
                 ("POST", f"{in_deployment}/images/edits", edit_image),
                 ("POST", f"{in_deployment}/images/variations", vary_image),
+                ("POST", "/openai/images/variations", vary_image),  # where Microsoft's client sends it
             )
         ),
     ]
