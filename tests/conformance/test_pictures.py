@@ -2,7 +2,6 @@
 
 import base64
 import http.client
-import io
 import json
 import time
 import urllib.request
@@ -14,6 +13,7 @@ import pytest
 from openai import OpenAI
 from PIL import Image
 
+from tests.conformance.painting import CONFIG, files, form, named, receipt_of
 from tests.conformance.recording import Dialect, Judge, client_for
 from tests.conformance.spec import AzureSpec
 from tests.gateway.pictures import file, hostile, opened, photo
@@ -21,30 +21,6 @@ from tests.service import Service
 
 pytestmark = pytest.mark.slow
 
-CONFIG = """
-[server]
-starter = false
-
-[[deployment]]
-name = "painter"
-engine = "echo"
-model = "echo"
-task = "images"
-aliases = ["dall-e-2", "gpt-image-1"]
-price = { image = "0.02" }
-
-[[deployment]]
-name = "plain"
-engine = "echo"
-model = "echo"
-task = "images"
-options = { without = ["image_quality", "image_style", "image_background", "image_edits", "seed"] }
-
-[[deployment]]
-name = "writer"
-engine = "echo"
-model = "echo"
-"""
 HOSTILE = hostile()
 
 
@@ -60,21 +36,6 @@ def client(service: Service, dialect: Dialect, judge: Judge) -> Iterator[OpenAI]
     """The official client in each dialect."""
     with client_for(service, dialect, judge) as client:
         yield client
-
-
-def files(answer: Any) -> list[bytes]:
-    """The files in an answer with base64."""
-    return [base64.b64decode(image.b64_json) for image in answer.data]
-
-
-def named(data: bytes, name: str = "picture.png", kind: str = "image/png") -> tuple[str, bytes, str]:
-    """A file as the client sends it."""
-    return name, data, kind
-
-
-def receipt_of(service: Service, request_id: str) -> Any:
-    """The receipt of a request."""
-    return service.get(f"/v1/receipts/{request_id}", key=service.key).json()
 
 
 def test_pictures_from_a_text(client: OpenAI) -> None:
@@ -114,10 +75,8 @@ def test_quality_style_and_background(client: OpenAI) -> None:
     """Quality and style change the picture, and a transparent background is transparent."""
     asked: dict[str, Any] = {"model": "painter", "prompt": "x", "response_format": "b64_json"}
     asked |= {"extra_body": {"seed": 1}, "moderation": "auto", "user": "ann"}
-    answers = [
-        client.images.generate(**asked, **more)
-        for more in ({}, {"quality": "high"}, {"style": "natural"}, {"background": "transparent"})
-    ]
+    others: list[dict[str, Any]] = [{}, {"quality": "high"}, {"style": "natural"}, {"background": "transparent"}]
+    answers = [client.images.generate(**asked, **more) for more in others]
     assert len({files(answer)[0] for answer in answers}) == 4
     assert answers[1].quality == "high"
     assert answers[3].background == "transparent"
@@ -298,36 +257,6 @@ def test_a_painter_does_not_write(service: Service) -> None:
     assert (chat.status, chat.json()["error"]["code"]) == (400, "operation_not_supported")
     edit = form(service, "/v1/images/edits", {"model": "plain", "prompt": "x"}, {"image": file(photo())})
     assert "does not make edits of pictures" in json.loads(edit[1])["error"]["message"]
-
-
-def form(
-    service: Service,
-    path: str,
-    fields: dict[str, str],
-    parts: dict[str, bytes],
-    *,
-    boundary: str = "b0undary",
-    key: str | None = None,
-) -> tuple[int, bytes, str]:
-    """Send a form, with an `Idempotency-Key` if one is given; status, body and request id of the answer."""
-    body = io.BytesIO()
-    for name, value in fields.items():
-        body.write(f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
-    for name, data in parts.items():
-        head = f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"; filename="x"\r\n\r\n'
-        body.write(head.encode() + data + b"\r\n")
-    body.write(f"--{boundary}--\r\n".encode())
-    reply = service.request(
-        "POST",
-        path,
-        body.getvalue(),
-        key=service.key,
-        headers={
-            "content-type": f"multipart/form-data; boundary={boundary}",
-            **({} if key is None else {"idempotency-key": key}),
-        },
-    )
-    return reply.status, reply.body, reply.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -43,7 +43,9 @@ _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L"})
 
 
 def sources(job: Mapping[str, Any], upload: bytes, mask: bytes | None) -> tuple[dict[str, Any], list[bytes]]:
-    """An upload, and for an edit its mask, as an engine takes them: PNGs of the size that suits best.
+    """An upload, and for an edit its mask, as engines take them: PNGs of the size that suits best.
+
+    Of an edit the parts are the picture, the mask in grey and the mask as transparency.
 
     Args:
         job: `edit`, whether a mask is needed, and `sizes`, pairs to choose from; without any, the upload's own.
@@ -64,7 +66,8 @@ def sources(job: Mapping[str, Any], upload: bytes, mask: bytes | None) -> tuple[
             raise RefusedPictureError(f"mask has {shape.width}x{shape.height} pixels, the picture {width}x{height}.")
         if mask is not None and "A" not in shape.getbands():
             raise RefusedPictureError("mask has no transparent part; what is transparent in it is painted anew.")
-        parts.append(_png(_fitted(_repainted(shape), size, smooth=False)))
+        repainted = _fitted(_repainted(shape), size, smooth=False)
+        parts += [_png(repainted), _png(_cleared(repainted))]
     return {"size": size}, parts
 
 
@@ -150,6 +153,15 @@ def _repainted(shape: "Image") -> "Image":
     if "A" in shape.getbands() and shape.getchannel("A").getextrema()[0] == 0:
         return shape.getchannel("A").point([255] + [0] * 255)
     return Image.new("L", shape.size, 255)
+
+
+def _cleared(repainted: "Image") -> "Image":
+    """A black picture, transparent where it is to be painted anew."""
+    from PIL import Image, ImageOps  # noqa: PLC0415  # loaded after the memory is bound
+
+    picture = Image.new("RGBA", repainted.size, (0, 0, 0, 255))
+    picture.putalpha(ImageOps.invert(repainted))
+    return picture
 
 
 def _png(picture: "Image") -> bytes:

@@ -36,12 +36,14 @@ class Sources:
         size: of both pictures, "WIDTHxHEIGHT" in pixels.
         image: an RGB PNG.
         mask: a grey PNG; 255 is to be painted anew.
+        alpha_mask: the same as an RGBA PNG; what is transparent is to be painted anew.
         originals: the files as they were uploaded.
     """
 
     size: str
     image: bytes = field(repr=False)
     mask: bytes | None = field(repr=False)
+    alpha_mask: bytes | None = field(repr=False)
     originals: tuple[bytes, ...] = field(repr=False)
 
 
@@ -86,7 +88,9 @@ class Studio:
         if "refused" in result:
             name, _, what = str(result["refused"]).partition(" ")
             raise InvalidRequest(f"Invalid value: '{name}' {what}", param=name)
-        return Sources(size_text(*result["size"]), parts[0], parts[1] if edit else None, tuple(files))
+        image_png, mask_png, alpha_png = parts if edit else (*parts, None, None)
+        assert image_png is not None, "the first part is the picture"
+        return Sources(size_text(*result["size"]), image_png, mask_png, alpha_png, tuple(files))
 
     async def encode(self, png: bytes, output_format: OutputFormat, compression: int) -> bytes:
         """A finished picture in a format.

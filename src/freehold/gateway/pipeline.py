@@ -224,7 +224,9 @@ class Gateway:
         events = await self._admitted(principal, deployment, account, bounds, begin, [tries])
         sources = await self._pictures.sources(request.operation, uploads, sizes_for(request, traits))
         if sources is not None:
-            order = replace(order, size=sources.size, image=sources.image, mask=sources.mask)
+            order = replace(
+                order, size=sources.size, image=sources.image, mask=sources.mask, alpha_mask=sources.alpha_mask
+            )
             account.parameters = image_parameters(request, order)
         parents = () if sources is None else sources.originals
         finished = self._pictures.finished(events, request, account, parents)
