@@ -120,12 +120,8 @@ async def open_app(
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
         kept = KeptAnswers(database, place.content_key())
-        recorder = recorder or Backlog(journal, projection, settings.journal.max_backlog_records)
-        books = Books(recorder, ledger, digests)
-        studio = Studio()
-        stack.push_async_callback(studio.close)
-        files = PictureFiles(database, place.content_key())
-        pictures = Pictures(studio, PlainFinisher(studio))
+        books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
+        pictures, files = await stack.enter_async_context(_open_pictures(database, place))
         gateway = Gateway(keys, registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
@@ -136,6 +132,16 @@ async def open_app(
         stack.push_async_callback(upkeep.stop)
         await control.start()
         yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+
+
+@asynccontextmanager
+async def _open_pictures(database: Database, home: Home) -> AsyncIterator[tuple[Pictures, PictureFiles]]:
+    """What makes files of pictures and keeps them; its processes start with the first picture."""
+    studio = Studio()
+    try:
+        yield Pictures(studio, PlainFinisher(studio)), PictureFiles(database, home.content_key())
+    finally:
+        await studio.close()
 
 
 def preparer(catalog: Catalog) -> Prepare:

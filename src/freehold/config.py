@@ -219,6 +219,12 @@ def url_from_environment() -> str | None:
     return os.environ.get("FREEHOLD_URL") or None
 
 
+def terminal_from_environment() -> dict[str, str]:
+    """What the environment says of the terminal, by the variables in which those that show pictures tell so."""
+    names = ("TERM", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "TMUX")
+    return {name: value for name in names if (value := os.environ.get(name))}
+
+
 def downloading_environment(temporary: Path) -> dict[str, str]:
     """The environment of a program that downloads with its own configuration; its temporary files go to a folder."""
     return {**os.environ, "TMPDIR": str(temporary)}

@@ -28,6 +28,7 @@ class Task(StrEnum):
 
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
+    IMAGES = "images"
 
 
 class Start(StrEnum):
