@@ -10,6 +10,7 @@ from freehold.api.body import parse
 from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from freehold.gateway.answers import PaintAnswer
+from freehold.gateway.picture_studio import Held
 from freehold.gateway.pictures import NO_UPLOADS, Uploads, in_order
 from freehold.types.generation import Usage
 from freehold.types.images import (
@@ -191,18 +192,6 @@ def _too_many(name: str) -> UnsupportedParameter:
     )
 
 
-class _Held:
-    """A file that came within a JSON body."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size = len(data)
-
-    async def read(self) -> bytes:
-        """See `Upload.read`."""
-        return self._data
-
-
 def _referenced(ref: ImageRef, param: str) -> Upload:
     """The picture in a data URL.
 
@@ -224,6 +213,6 @@ def _referenced(ref: ImageRef, param: str) -> Upload:
             param=f"{param}.image_url",
         )
     try:
-        return _Held(base64.b64decode(data, validate=True))
+        return Held(base64.b64decode(data, validate=True))
     except (binascii.Error, ValueError) as exc:
         raise InvalidRequest(f"Invalid value: '{param}.image_url' is not base64.", param=f"{param}.image_url") from exc
