@@ -1,7 +1,7 @@
 """Bodies that nobody would write, against a real server.
 
 The short form makes some hundred requests a route. The long one: `pytest tests/fuzz --hypothesis-profile=long`
-(registered here, 20 times as many).
+(20 times as many; see conftest.py).
 """
 
 import base64
@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -18,12 +18,6 @@ from tests.gateway.pictures import file
 from tests.service import Service
 
 pytestmark = pytest.mark.slow
-
-_QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-settings.register_profile("short", max_examples=150, deadline=None, suppress_health_check=_QUIET)
-settings.register_profile("long", max_examples=3000, deadline=None, suppress_health_check=_QUIET)
-if settings.get_current_profile_name() not in {"short", "long"}:
-    settings.load_profile("short")
 
 MESSAGE = {"role": "user", "content": "hello there"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
