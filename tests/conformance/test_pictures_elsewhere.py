@@ -170,7 +170,7 @@ def test_who_goes_pays_for_what_was_painted(service: Service) -> None:
     with socket.create_connection((where.hostname, where.port), timeout=60) as connection:
         connection.sendall(head.encode() + body)
         answer = b""
-        while b"\r\n\r\n" not in answer:
+        while b"image_generation.completed" not in answer:  # sent as soon as it is finished
             answer += connection.recv(65536)
     request_id = answer.partition(b"x-request-id: ")[2].split(b"\r\n")[0].decode()
     left_at = time.monotonic()

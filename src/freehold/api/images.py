@@ -111,8 +111,8 @@ async def _image(call: Call, request: ImageRequest, picture: Picture) -> dict[st
 async def _stream(request: PromptedImageRequest, answer: PaintAnswer) -> AsyncGenerator[dict[str, Any]]:
     """`ImageGenStreamEvent` or `ImageEditStreamEvent`, picture after picture.
 
-    The usage of the whole request stands in its last event; in those of the pictures before it is nothing, so that
-    their sum is right.
+    The usage of the whole request stands in its last event, which waits for it; in those of the pictures before it is
+    nothing, so that their sum is right.
     """
     kind = _EVENTS[type(request)]
     last: dict[str, Any] | None = None
@@ -122,9 +122,6 @@ async def _stream(request: PromptedImageRequest, answer: PaintAnswer) -> AsyncGe
                 assert last is not None, "a usage follows the pictures"
                 yield {**last, "usage": _usage(event)}
                 continue
-            if last is not None:
-                yield last
-                last = None
             head = {
                 "b64_json": base64.b64encode(event.data).decode("ascii"),
                 "created_at": answer.created,
@@ -135,8 +132,12 @@ async def _stream(request: PromptedImageRequest, answer: PaintAnswer) -> AsyncGe
             }
             if isinstance(event, PartialPicture):
                 yield {"type": f"{kind}.partial_image", **head, "partial_image_index": event.partial_index}
+                continue
+            completed = {"type": f"{kind}.completed", **head, "usage": _usage(Usage())}
+            if event.index < request.count - 1:
+                yield completed
             else:
-                last = {"type": f"{kind}.completed", **head, "usage": _usage(Usage())}
+                last = completed
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
