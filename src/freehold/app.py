@@ -20,6 +20,9 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.picture_studio import Studio
+from freehold.gateway.pictures import Pictures, PlainFinisher
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.upkeep import Upkeep
@@ -117,18 +120,28 @@ async def open_app(
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
         kept = KeptAnswers(database, place.content_key())
-        recorder = recorder or Backlog(journal, projection, settings.journal.max_backlog_records)
-        books = Books(recorder, ledger, digests)
-        gateway = Gateway(keys, registry, supervisor, flights, books)
+        books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
+        pictures, files = await stack.enter_async_context(_open_pictures(database, place))
+        gateway = Gateway(keys, registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
         services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, admin)
-        asgi = build_application(services, max_body_bytes=settings.server.max_body_bytes, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept)
+        asgi = build_application(services, settings.server, pages=page_routes())
+        upkeep = Upkeep(journal, projection, kept, files)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
         yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+
+
+@asynccontextmanager
+async def _open_pictures(database: Database, home: Home) -> AsyncIterator[tuple[Pictures, PictureFiles]]:
+    """What makes files of pictures and keeps them; its processes start with the first picture."""
+    studio = Studio()
+    try:
+        yield Pictures(studio, PlainFinisher(studio)), PictureFiles(database, home.content_key())
+    finally:
+        await studio.close()
 
 
 def preparer(catalog: Catalog) -> Prepare:

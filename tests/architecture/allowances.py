@@ -23,6 +23,7 @@ CATCH_ALL: dict[str, str] = {
 """`module:function` → which edge of the process it is, and what it does about an unexpected error."""
 
 HEAVY = (
+    "PIL",
     "diffusers",
     "gguf",
     "numpy",
@@ -38,6 +39,7 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
+    "PIL": ("freehold.engines.echo_pictures", "freehold.gateway.picture_program", "freehold.cli.paint_pictures"),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert",),
     "numpy": ("freehold.catalog.convert",),

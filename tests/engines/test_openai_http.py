@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from freehold.engines.openai_http import ConnectionLimits, OpenAIConnection
+from freehold.engines.openai_http import OpenAIConnection
+from freehold.engines.openai_transport import ConnectionLimits
 from freehold.errors import (
     ContextLengthExceeded,
     EngineFailed,

@@ -18,7 +18,9 @@ from freehold.api.health import health_routes
 from freehold.api.openai import openai_routes
 from freehold.api.operation import Handler, Operation, Plane
 from freehold.api.organization import organization_routes
+from freehold.api.picture_files import picture_routes
 from freehold.api.receipts import receipt_routes
+from freehold.config import ServerSettings
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.metrics import Metrics
@@ -46,27 +48,30 @@ class ApplicationServices:
     admin: AdminServices
 
 
-def build_application(services: ApplicationServices, *, max_body_bytes: int, pages: list[BaseRoute]) -> ASGIApp:
+def build_application(services: ApplicationServices, bounds: ServerSettings, *, pages: list[BaseRoute]) -> ASGIApp:
     """Put the routes together.
 
     Args:
         services: what to serve.
-        max_body_bytes: the limit of a request's body.
+        bounds: the limits of requests' bodies, and where callers reach the server.
         pages: routes of the web product, tried last.
     """
     gateway, admin, metrics = services.gateway, services.admin, Metrics()
-    plane = Plane(gateway, metrics, services.kept, max_body_bytes)
+    plane = Plane(gateway, metrics, services.kept, bounds.max_body_bytes, bounds.max_upload_bytes, bounds.public_url)
 
-    def operation(route: str, handler: Handler, dialect: Dialect, *, has_body: bool = True) -> Operation:
-        return Operation(route, handler, plane, dialect, has_body)
+    def operation(
+        route: str, handler: Handler, dialect: Dialect, *, has_body: bool = True, forms: bool = False
+    ) -> Operation:
+        return Operation(route, handler, plane, dialect, has_body, forms)
 
     routes: list[BaseRoute] = [
         *health_routes(admin, gateway.flights, metrics),
         *receipt_routes(operation, services.receipts),
         *organization_routes(operation, services.reports),
+        *picture_routes(gateway.files),
         *openai_routes(operation),
         *azure_routes(operation),
-        Mount("/admin", admin_application(admin, max_body_bytes)),
+        Mount("/admin", admin_application(admin, bounds.max_body_bytes)),
         *pages,
     ]
     application = Starlette(

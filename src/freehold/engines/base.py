@@ -7,7 +7,8 @@ which knows how to talk to one. The process itself belongs to the supervisor.
 What every implementation holds, and the shared suite in tests/engines/ checks:
 
 - One request makes one sequence, unless the engine declares `Feature.N`; the gateway asks several times.
-- A stream follows the grammar of `freehold.types.generation`: deltas, one finish reason a choice, one usage.
+- A stream follows the grammar of `freehold.types.generation`: deltas, one finish reason a choice, one usage; of
+  pictures, that of `freehold.types.images`.
 - Closing a stream early (`aclose`) stops the engine's work on it within a second.
 - What the engine did not declare as a feature never reaches it; what it declared, it does.
 - Errors of the foreign program become `freehold.errors` here, and nowhere else.
@@ -19,12 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from freehold.errors import ConfigError
+from freehold.errors import ConfigError, UnsupportedParameter
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Traits
 from freehold.types.generation import Embeddings, Event
+from freehold.types.images import PaintEvent, PaintRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,17 @@ class Connection(ABC):
 
         Raises: as `chat`.
         """
+
+    async def paint(self, request: PaintRequest) -> AsyncGenerator[PaintEvent]:
+        """Paint `request.n` pictures; the one of index i from the seed `request.seed + i`, whatever the others are.
+
+        The same request gives the same bytes, where the engine declares `Feature.SEED`. An engine that paints nothing,
+        and so declares no feature of pictures, leaves this as it is.
+
+        Raises (while iterating): as `chat`; UnsupportedParameter where the engine paints nothing.
+        """
+        raise UnsupportedParameter(f"The model does not paint: {request.operation}.", param="model")
+        yield  # pragma: no cover  # makes it a generator
 
     async def counters(self) -> EngineCounters | None:
         """What the engine itself says that it has done since it started; None for one that has no such counters.

@@ -1,4 +1,4 @@
-"""An engine without a model: answers with the question, at once and always the same.
+"""An engine without a model: answers with the question, or paints by its letters, at once and always the same.
 
 The first-class fake that tests and benchmarks run on, and a way to try Freehold's other parts without weights.
 The process is `echo_server`.
@@ -12,12 +12,14 @@ from typing import Any, ClassVar
 import orjson
 
 from freehold.engines.base import Engine, EngineSpec, Launch, check_options
-from freehold.engines.openai_http import NONSENSE, OpenAIConnection
-from freehold.errors import ConfigError, EngineFailed, EngineUnavailable, FreeholdError
+from freehold.engines.echo_pictures import SIZES
+from freehold.engines.picture_http import PictureConnection
+from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.engine import EngineCounters, Feature, Traits
+from freehold.types.engine import Feature, Traits, features_for
 
 FEATURES = frozenset(Feature) - {Feature.VISION, Feature.SUFFIX, Feature.REASONING}
+"""With `task = "images"` it paints, else it writes and embeds."""
 CONTEXT_LENGTH = 32_768
 DIMENSIONS = 64
 MAX_DIMENSIONS = 4096
@@ -35,7 +37,7 @@ OPTIONS: Mapping[str, type | tuple[type, ...]] = {
 """`without` names features that the engine does as if it had not; the rest are told in `echo_server.EchoOptions`."""
 
 
-class EchoConnection(OpenAIConnection):
+class EchoConnection(PictureConnection):
     """Talks to an `echo_server`.
 
     Args:
@@ -45,33 +47,19 @@ class EchoConnection(OpenAIConnection):
 
     def __init__(self, settings: DeploymentSettings, socket: Path) -> None:
         super().__init__(model=settings.model, socket=socket)
-        self._traits = Traits(
-            features=FEATURES - set(settings.options.get("without", ())),
+        self.traits = Traits(
+            features=features_for(settings.task, FEATURES) - set(settings.options.get("without", ())),
             context_length=_server_options(settings)["context_length"],
             embedding_dimensions=settings.options.get("dimensions", DIMENSIONS),
             fingerprint="fp_echo",
             parallel=settings.parallel,
+            sizes=SIZES if settings.task == "images" else (),
         )
 
     async def open(self) -> Traits:
         """See `Connection.open`."""
         await self.check()
-        return self._traits
-
-    async def check(self) -> None:
-        """See `Connection.check`."""
-        try:
-            await self.fetch("GET", self.url("health"), timeout_s=10.0)
-        except FreeholdError as exc:
-            raise EngineUnavailable("the engine does not answer") from exc
-
-    async def counters(self) -> EngineCounters:
-        """See `Connection.counters`. Tokens that were made for a stream which broke off are counted."""
-        answer = await self.fetch("GET", self.url("counters"), timeout_s=10.0)
-        try:
-            return EngineCounters(**answer)
-        except NONSENSE as exc:
-            raise EngineFailed("the engine's counters cannot be read") from exc
+        return self.traits
 
 
 class EchoEngine(Engine):

@@ -1,8 +1,9 @@
 """The echo engine's process: a subset of the OpenAI API, always streaming, deterministic and instant.
 
-It answers what it is asked and invents the rest by rule, see `echo_model`. Faults come by option: a slow start, a
-slow stream, a crash, a hang, a failure. It is the mock engine of tests and of the gateway's benchmarks, so it
-imports little and writes a whole answer at once unless it is told to be slow. SIGTERM ends it at once, also hung.
+It answers what it is asked and invents the rest by rule, see `echo_model` and `echo_pictures`. Faults come by option:
+a slow start, a slow stream, a crash, a hang, a failure. It is the mock engine of tests and of the gateway's
+benchmarks, so it imports little and writes a whole answer at once unless it is told to be slow. SIGTERM ends it at
+once, also hung.
 
 Run as `python -m freehold.engines.echo_server (--socket PATH | --port PORT) [--options JSON]`. With `--port 0` the
 first line of standard output is the port.
@@ -24,9 +25,10 @@ from typing import Any
 import orjson
 import uvloop
 
-from freehold.engines import echo_model
+from freehold.engines import echo_model, echo_pictures
 from freehold.engines.echo_http import STREAM_END, STREAM_HEAD, EchoProtocol, Steps, chunk, plain
 from freehold.engines.echo_schema import UnmeetableSchemaError
+from freehold.types.engine import features_for
 
 CREATED = 1_700_000_000
 MAX_READY = 64
@@ -100,6 +102,8 @@ class EchoService:
                 steps = self._stream(request, prompt, count, answer, _completion_choice)
             elif path.endswith("/embeddings"):
                 steps = self._embeddings(request)
+            elif "/images/" in path:
+                steps = self._pictures(request, *echo_pictures.read_request(request, path))
             else:
                 yield 0.0, plain(404, _error({"message": "no such path", "type": "invalid_request_error"}))
                 return
@@ -115,6 +119,10 @@ class EchoService:
             return plain(200, orjson.dumps({"status": "ok"}))
         if path.endswith("/models"):
             return plain(200, orjson.dumps({"object": "list", "data": [{"id": "echo", "object": "model"}]}))
+        if path.endswith("/traits"):
+            features = sorted(features_for("images"))
+            told = {"features": features, "sizes": echo_pictures.SIZES, "fingerprint": "fp_echo"}
+            return plain(200, orjson.dumps(told))
         if path.endswith("/counters"):
             return plain(200, orjson.dumps(self._counters))
         if path.endswith("/stats"):
@@ -151,10 +159,9 @@ class EchoService:
         """An answer, token by token, for each choice."""
         options = self._options
         self._requests += 1
-        if options.hang_on and options.hang_on in prompt:
-            threading.Event().wait()  # holds the only loop: nothing is answered from here on
+        self._hang(prompt)
         if options.fail_on and options.fail_on in prompt:
-            yield 0.0, plain(500, _error({"message": "failed as asked", "type": "server_error"}))
+            yield 0.0, FAILED
             return
         crash_after = 2 if options.crash_on and options.crash_on in prompt else -1
         model = request.get("model")
@@ -184,6 +191,35 @@ class EchoService:
             if made >= 0:  # it broke off
                 self._count(0, prompt_tokens, min(made, whole))
 
+    def _pictures(self, request: Mapping[str, Any], prompt: str, count: int, partials: int) -> Steps:
+        """Pictures, one after the other; a crash that is asked for comes after the first event."""
+        options = self._options
+        self._requests += 1
+        self._hang(prompt)
+        if options.fail_on and options.fail_on in prompt:
+            yield 0.0, FAILED
+            return
+        self._active += 1
+        try:
+            yield options.first_delay_s, STREAM_HEAD
+            for index in range(count):
+                for event in echo_pictures.paint(request, prompt, index, partials):
+                    yield options.delay_s, chunk(orjson.dumps(event))
+                    if options.crash_on and options.crash_on in prompt:
+                        yield 0.05, b""
+                        os._exit(CRASH_STATUS)
+            tokens = len(echo_model.tokenize(prompt))
+            self._count(1, tokens, 0)
+            usage = {"type": "usage", "input_tokens": tokens, "steps": count}
+            yield 0.0, chunk(orjson.dumps(usage), b"[DONE]") + STREAM_END
+        finally:
+            self._active -= 1
+
+    def _hang(self, prompt: str) -> None:
+        """Hold the only loop, so that nothing is answered from here on, if the prompt says so."""
+        if self._options.hang_on and self._options.hang_on in prompt:
+            threading.Event().wait()
+
     def _embeddings(self, request: Mapping[str, Any]) -> Steps:
         """A vector for each input."""
         options = self._options
@@ -191,10 +227,10 @@ class EchoService:
         given = request["input"]
         inputs = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
         texts = [echo_model.prompt_text(prompt) for prompt in inputs]
-        if any(options.hang_on and options.hang_on in text for text in texts):
-            threading.Event().wait()
+        for text in texts:
+            self._hang(text)
         if any(options.fail_on and options.fail_on in text for text in texts):
-            yield 0.0, plain(500, _error({"message": "failed as asked", "type": "server_error"}))
+            yield 0.0, FAILED
             return
         dimensions = request.get("dimensions") or options.dimensions
         if dimensions > options.dimensions:
@@ -284,6 +320,9 @@ def _usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
 
 def _error(error: Mapping[str, Any]) -> bytes:
     return orjson.dumps({"error": error})
+
+
+FAILED = plain(500, _error({"message": "failed as asked", "type": "server_error"}))
 
 
 def _remove_old(socket: Path) -> None:

@@ -1,18 +1,22 @@
 """Somebody else's endpoint: OpenAI, Azure OpenAI, a vLLM server, another Freehold, whatever speaks the API."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from freehold.engines.base import Engine, EngineSpec, Launch, check_options
-from freehold.engines.openai_http import ConnectionLimits, OpenAIConnection
+from freehold.engines.openai_http import OpenAIConnection
+from freehold.engines.openai_transport import ConnectionLimits
+from freehold.engines.remote_pictures import paint_remotely
 from freehold.errors import ConfigError, EngineTimeout, EngineUnavailable, FreeholdError
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.engine import Feature, Traits
+from freehold.types.engine import Feature, Traits, features_for
+from freehold.types.images import PaintEvent, PaintRequest
 
 FEATURES = frozenset(Feature) - {Feature.SUFFIX, Feature.REASONING}
-"""What an endpoint is taken to do, unless the option `features` says otherwise."""
+"""What an endpoint is taken to do, as far as it matters to the deployment's task, unless the option `features` says
+otherwise."""
 AZURE_API_VERSION = "2024-10-21"
 TIMEOUT_S = 600.0
 CHECK_TIMEOUT_S = 10.0
@@ -54,7 +58,9 @@ class RemoteConnection(OpenAIConnection):
         self._api_version = str(options.get("api_version", AZURE_API_VERSION))
         self._headers = _headers(options.get("headers", {}), api_key, azure=self._azure)
         self._traits = Traits(
-            features=frozenset(Feature(name) for name in options.get("features", FEATURES)),
+            features=frozenset(
+                Feature(name) for name in options.get("features", features_for(settings.task, FEATURES))
+            ),
             context_length=settings.context_length,
             parallel=settings.parallel,
         )
@@ -69,6 +75,10 @@ class RemoteConnection(OpenAIConnection):
     def headers(self) -> Mapping[str, str]:
         """See `OpenAIConnection.headers`."""
         return self._headers
+
+    def paint(self, request: PaintRequest) -> AsyncGenerator[PaintEvent]:
+        """See `Connection.paint`."""
+        return paint_remotely(self, request, self._model)
 
     async def open(self) -> Traits:
         """See `Connection.open`. Asks nobody: an endpoint that is down must not keep Freehold from starting."""

@@ -45,8 +45,8 @@ class DeploymentSettings(SettingsModel):
     model: Annotated[str, Field(min_length=1, max_length=256)]
     engine: Annotated[str, Field(min_length=1, max_length=32)] = "auto"
     aliases: list[DeploymentName] = Field(default_factory=list)
-    task: Literal["chat", "embeddings"] = "chat"
-    """What the model is for: writing (chat and completions) or embeddings."""
+    task: Literal["chat", "embeddings", "images"] = "chat"
+    """What the model is for: writing (chat and completions), embeddings or pictures."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The engine's own options; each engine validates them and names an unknown one."""
     context_length: Annotated[int, Field(ge=16, lt=2**31)] | None = None

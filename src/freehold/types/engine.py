@@ -1,5 +1,6 @@
 """What an engine can do, as values that routing and validation read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,6 +28,36 @@ class Feature(StrEnum):
     DIMENSIONS = "dimensions"
     """Takes `dimensions` for embeddings: shortens the vector and makes it unit length again."""
     REASONING = "reasoning"
+    IMAGES = "images"
+    """Paints pictures from a text."""
+    IMAGE_EDITS = "image_edits"
+    IMAGE_VARIATIONS = "image_variations"
+    IMAGE_QUALITY = "image_quality"
+    """Takes `quality`; without it only the values that ask for nothing special are accepted."""
+    IMAGE_STYLE = "image_style"
+    IMAGE_BACKGROUND = "image_background"
+    """Paints on a transparent background (`background`)."""
+
+
+PICTURE_FEATURES = frozenset(
+    {
+        Feature.IMAGES,
+        Feature.IMAGE_EDITS,
+        Feature.IMAGE_VARIATIONS,
+        Feature.IMAGE_QUALITY,
+        Feature.IMAGE_STYLE,
+        Feature.IMAGE_BACKGROUND,
+    }
+)
+"""What is of use only for pictures. A model paints or writes: an engine that could do either is told by the
+deployment's task which it does (`features_for`)."""
+
+
+def features_for(task: str, features: Iterable[Feature] = frozenset(Feature)) -> frozenset[Feature]:
+    """Of some features those that matter to a task: for `images` those of pictures and seeds, else all others."""
+    if task == "images":
+        return frozenset(features) & (PICTURE_FEATURES | {Feature.SEED})
+    return frozenset(features) - PICTURE_FEATURES
 
 
 class Tier(StrEnum):
@@ -48,6 +79,7 @@ class Traits:
         fingerprint: names engine version and weights; the `system_fingerprint` of answers.
         parallel: requests that it works on at once, beyond which they had better wait; None if it sets no bound.
         template_sha256: digest of the chat template that it uses, where it is known.
+        sizes: of the pictures that it paints, such as "256x256", the one it does best first; empty if it takes any.
     """
 
     features: frozenset[Feature]
@@ -56,6 +88,7 @@ class Traits:
     fingerprint: str = ""
     parallel: int | None = None
     template_sha256: str | None = None
+    sizes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

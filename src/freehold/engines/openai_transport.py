@@ -1,0 +1,278 @@
+"""HTTP to an engine, on a Unix socket or over TCP: one pooled client, JSON bodies, server-sent events, our errors.
+
+It does not know what the events mean; that is `openai_http`'s for text and `picture_http`'s for pictures.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from freehold.engines.base import Connection
+from freehold.engines.openai_errors import error_object, status_of, translate_error, translate_error_object
+from freehold.engines.sse import EventReader, OversizeEvent
+from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError
+
+LOCAL_URL = "http://localhost/v1"
+"""The base of URLs on a Unix socket, where the host says nothing."""
+
+NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading an answer of the wrong form raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What a connection bears before it gives up. Times are seconds.
+
+    Args:
+        connect_s: for a connection to be made.
+        read_s: between two pieces of an answer, the wait for the first included.
+        keepalive_s: how long an unused connection is kept; less than servers keep theirs, so that none is used
+            just as the other side closes it.
+        max_event_bytes: one event of a stream.
+        max_body_bytes: an answer that is not streamed.
+        max_error_bytes: how much of an error's text is read.
+    """
+
+    connect_s: float = 10.0
+    read_s: float = 600.0
+    keepalive_s: float = 4.0
+    max_event_bytes: int = 4 * 1024 * 1024
+    max_body_bytes: int = 256 * 1024 * 1024
+    max_error_bytes: int = 64 * 1024
+
+
+DEFAULT_LIMITS = ConnectionLimits()
+
+
+class HttpConnection(Connection):
+    """A connection over HTTP. Makes its pool at the first call, inside the running loop.
+
+    Args:
+        model: what bodies name as the model.
+        base_url: the URL up to and including `/v1`.
+        socket: the Unix socket to go through; without it, TCP.
+        limits: what to bear.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str = LOCAL_URL,
+        socket: Path | None = None,
+        limits: ConnectionLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._model = model
+        self._base_url = base_url.rstrip("/")
+        self._socket = socket
+        self._limits = limits
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    # What subclasses override
+
+    def url(self, operation: str) -> str:
+        """The URL of an operation such as `chat/completions`."""
+        return f"{self._base_url}/{operation}"
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every request besides those of HTTP itself, such as a credential."""
+        return {}
+
+    def translate(self, status: int, body: bytes, headers: Mapping[str, str], *, param: str) -> FreeholdError:
+        """The error that an answer with a status other than 200 stands for."""
+        return translate_error(status, body, headers, param=param)
+
+    def translate_object(self, error: Mapping[str, Any], *, param: str) -> FreeholdError:
+        """The error that an error object within a stream stands for."""
+        return translate_error_object(status_of(error), error, param=param)
+
+    # The contract
+
+    async def close(self) -> None:
+        """See `Connection.close`."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    # What subclasses use
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | aiohttp.FormData | None = None,
+        *,
+        timeout_s: float | None = None,
+        param: str = "input",
+    ) -> Any:
+        """Ask for something that is not streamed, and decode it.
+
+        Raises: as `Connection.embed`.
+        """
+        raw = await self.fetch_raw(method, url, body, timeout_s=timeout_s, param=param)
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError as exc:
+            raise EngineFailed("the engine's answer is not JSON") from exc
+
+    async def fetch_raw(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | aiohttp.FormData | None,
+        *,
+        timeout_s: float | None,
+        param: str = "input",
+    ) -> bytes:
+        """As `fetch`, for an answer that is not JSON."""
+        async with self._send(method, url, body, timeout_s=timeout_s, param=param) as response:
+            return await self._read(response, self._limits.max_body_bytes)
+
+    async def events(
+        self,
+        operation: str,
+        body: Mapping[str, Any] | aiohttp.FormData,
+        *,
+        param: str,
+        max_event_bytes: int | None = None,
+    ) -> AsyncGenerator[dict[str, Any] | None]:
+        """Post a body and yield the decoded events of the answer, then None where `[DONE]` ended it.
+
+        Closing it closes the HTTP answer, which stops the engine.
+
+        Raises: as `Connection.chat`.
+        """
+        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
+        async with self._send("POST", self.url(operation), body, param=param) as response:
+            if response.content_type != "text/event-stream":
+                raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
+            async for piece in response.content.iter_any():
+                for data in _events(reader, piece):
+                    if data == b"[DONE]":
+                        await _reach_end(response)
+                        yield None
+                        return
+                    yield self._decode(data, param)
+
+    # Inside
+
+    def _decode(self, data: bytes, param: str) -> dict[str, Any]:
+        """One event of a stream; an error that stands in its place is raised."""
+        try:
+            event: dict[str, Any] = orjson.loads(data)
+            error = event.get("error")
+        except NONSENSE as exc:
+            raise EngineFailed("the engine's answer cannot be read") from exc
+        if error:
+            raise self.translate_object(error_object(event), param=param)
+        return event
+
+    def _not_a_stream(self, raw: bytes, param: str) -> FreeholdError:
+        try:
+            error = orjson.loads(raw).get("error")
+        except NONSENSE:
+            error = None
+        if isinstance(error, dict):
+            return self.translate_object(error, param=param)
+        return EngineFailed("the engine answered with something other than a stream")
+
+    @asynccontextmanager
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | aiohttp.FormData | None,
+        *,
+        timeout_s: float | None = None,
+        param: str,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The one place where requests are sent, and where the HTTP client's errors become ours."""
+        if self._closed:
+            raise EngineUnavailable("the connection to the engine is closed")
+        limits = self._limits
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=limits.connect_s, sock_read=limits.read_s)
+        response: aiohttp.ClientResponse | None = None
+        headers = {"accept-encoding": "identity", **self.headers()}
+        if not isinstance(body, aiohttp.FormData):
+            headers["content-type"] = "application/json"
+            body = None if body is None else orjson.dumps(body)  # type: ignore[assignment]
+        try:
+            response = await self._pool().request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+            )
+            if response.status != 200:
+                text = await self._read(response, limits.max_error_bytes, cut=True)
+                raise self.translate(response.status, text, response.headers, param=param)
+            yield response
+        except aiohttp.ConnectionTimeoutError as exc:
+            raise EngineUnavailable("the engine could not be reached in time") from exc
+        except TimeoutError as exc:
+            raise EngineTimeout("the engine did not answer in time") from exc
+        except RuntimeError as exc:
+            if not self._closed:
+                raise
+            raise EngineUnavailable("the connection to the engine is closed") from exc
+        except aiohttp.ClientResponseError as exc:
+            raise EngineFailed("the engine's answer is not HTTP") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            if response is None or self._closed:
+                raise EngineUnavailable("the engine could not be reached") from exc
+            raise EngineFailed("the engine broke off in the middle of its answer") from exc
+        finally:
+            if response is not None:
+                response.close()  # a no-op once the answer has been read to its end
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            keep = self._limits.keepalive_s
+            connector: aiohttp.BaseConnector = (
+                aiohttp.TCPConnector(limit=0, keepalive_timeout=keep)
+                if self._socket is None
+                else aiohttp.UnixConnector(path=str(self._socket), limit=0, keepalive_timeout=keep)
+            )
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+    @staticmethod
+    async def _read(response: aiohttp.ClientResponse, most: int, *, cut: bool = False) -> bytes:
+        """The body, up to a bound; what exceeds it is cut off or an error."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                if cut:
+                    break
+                raise EngineFailed("the engine's answer is too large")
+        return b"".join(pieces)[:most]
+
+
+def _events(reader: EventReader, piece: bytes) -> list[bytes]:
+    try:
+        return reader.feed(piece)
+    except OversizeEvent as exc:
+        raise EngineFailed("the engine's answer has an event that is too large") from exc
+
+
+async def _reach_end(response: aiohttp.ClientResponse) -> None:
+    """Wait a moment for the HTTP answer's end behind `[DONE]`, without which the connection cannot be used again."""
+    if response.content.at_eof():
+        return
+    try:
+        async with asyncio.timeout(0.25):
+            await response.content.readany()
+    except (TimeoutError, aiohttp.ClientError):
+        return  # the connection is closed instead
