@@ -24,6 +24,7 @@ CATCH_ALL: dict[str, str] = {
 
 HEAVY = (
     "PIL",
+    "c2pa",
     "diffusers",
     "gguf",
     "numpy",
@@ -39,7 +40,8 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
-    "PIL": ("freehold.engines.echo_pictures",),
+    "PIL": ("freehold.engines.echo_pictures", "freehold.provenance.pillow_encoding"),
+    "c2pa": ("freehold.provenance.c2pa_manifests", "freehold.provenance.worker"),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert",),
     "numpy": ("freehold.catalog.convert",),
