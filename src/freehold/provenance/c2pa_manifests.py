@@ -92,7 +92,7 @@ class ManifestSigner:
     def _parent(self, data: bytes) -> Parent:
         """What is said of a parent, and whether its own manifest is carried along."""
         try:
-            format_name, _ = identify(data)
+            format_name = identify(data)
         except UnreadablePicture as exc:
             raise UnreadableParent(str(exc)) from exc
         return Parent(format_name, hashlib.sha256(data).hexdigest(), self._history(data, format_name))

@@ -125,21 +125,21 @@ def _algorithm(key: object) -> str:
 
 def _own(home: Home) -> Credentials:
     """The installation's own credentials; root and leaf are made where they are missing, the leaf when it is old."""
-    root_key, root = _load(home.picture_root)
+    root_key, root = load_pair(home.picture_root)
     if root_key is None or root is None:
         root_key = ec.generate_private_key(ec.SECP256R1())
         root = _root(root_key)
         write_private(home.picture_root, _key_pem(root_key) + _pem([root]).encode())
-    leaf_key, leaf = _load(home.picture_key)
+    leaf_key, leaf = load_pair(home.picture_key)
     now = datetime.now(UTC)
-    if leaf_key is None or leaf is None or leaf.not_valid_after_utc - now < RENEW_BEFORE or not _under(leaf, root):
+    if leaf is None or leaf_key is None or leaf.not_valid_after_utc - now < RENEW_BEFORE or not _under(leaf, root):
         leaf_key = ec.generate_private_key(ec.SECP256R1())
-        leaf = _leaf(leaf_key, root_key, root)
+        leaf = make_leaf(leaf_key, root_key, root)
         write_private(home.picture_key, _key_pem(leaf_key) + _pem([leaf]).encode())
     return Credentials(_pem([leaf]), _key_pem(leaf_key).decode(), "es256", _pem([root]))
 
 
-def _load(path: Path) -> tuple[ec.EllipticCurvePrivateKey | None, x509.Certificate | None]:
+def load_pair(path: Path) -> tuple[ec.EllipticCurvePrivateKey | None, x509.Certificate | None]:
     """A key and its certificate from a file of the home; nothing where there is no file."""
     if not path.exists():
         return None, None
@@ -167,14 +167,17 @@ def _root(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     )
 
 
-def _leaf(
-    key: ec.EllipticCurvePrivateKey, root_key: ec.EllipticCurvePrivateKey, root: x509.Certificate
+def make_leaf(
+    key: ec.EllipticCurvePrivateKey,
+    root_key: ec.EllipticCurvePrivateKey,
+    root: x509.Certificate,
+    valid: timedelta = LEAF_VALID,
 ) -> x509.Certificate:
     """The signing certificate, with exactly the extensions of the profile."""
     name = _name(f"Freehold installation {_short(root_key)}")
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
     return (
-        _builder(name, root.subject, key, LEAF_VALID)
+        _builder(name, root.subject, key, valid)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)

@@ -7,11 +7,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 MAX_PIXELS = 64 << 20
-"""The largest picture that is written or read; the square of 8192."""
+"""The largest picture that is written, the square of 8192; of a larger one the XMP packet is not looked for."""
 PNG_XMP = "XML:com.adobe.xmp"
 DEFAULT_QUALITY = 95
 """Of JPEG and WebP, where no compression is asked for; more than this only makes files larger."""
-_NAMES = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp"}
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -64,19 +63,29 @@ def encode(png: bytes, format_name: str, compression: int | None, xmp: bytes) ->
     return out.getvalue()
 
 
-def identify(data: bytes) -> tuple[str, bytes]:
-    """The format of a file by its content, and its XMP packet, empty if it has none. No pixel is decoded.
+def identify(data: bytes) -> str:
+    """The format of a file by how it begins.
 
     Raises:
-        UnreadablePicture: it is neither PNG, JPEG nor WebP, or too large.
+        UnreadablePicture: it is neither PNG, JPEG nor WebP.
     """
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    raise UnreadablePicture("it is neither a PNG, a JPEG nor a WebP file")
+
+
+def xmp_of(data: bytes) -> bytes:
+    """The XMP packet of a file; empty if it has none, or cannot be read so far. No pixel is decoded."""
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
-            name = _NAMES[picture.format or ""]
             packet = picture.info.get("xmp") or picture.info.get(PNG_XMP) or b""
-    except FAILURES as exc:
-        raise UnreadablePicture("it is neither a PNG, a JPEG nor a WebP file, or it is damaged or too large") from exc
-    return name, packet.encode() if isinstance(packet, str) else packet
+    except FAILURES:
+        return b""
+    return packet.encode() if isinstance(packet, str) else packet
 
 
 def _decode(png: bytes) -> Image.Image:

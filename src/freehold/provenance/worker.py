@@ -34,7 +34,7 @@ from freehold.provenance.frames import (
     read_head,
 )
 from freehold.provenance.marks import read_source_type, xmp_packet
-from freehold.provenance.pillow_encoding import UnreadablePicture, encode, identify
+from freehold.provenance.pillow_encoding import UnreadablePicture, encode, identify, xmp_of
 from freehold.provenance.report import damaged_report, report_of
 from freehold.types.images import PictureFacts, PictureOperation
 
@@ -98,8 +98,8 @@ class Worker:
 
 def _read(values: Mapping[str, Any], data: bytes) -> Frame:
     """Tell where a file came from."""
-    format_name, packet = identify(data)
-    iptc = read_source_type(packet)
+    format_name = identify(data)
+    iptc = read_source_type(xmp_of(data))
     issuers = values["issuers"]
     try:
         found = read_manifests(data, format_name, context(issuers))
