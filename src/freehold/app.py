@@ -21,6 +21,7 @@ from freehold.gateway.flights import Flights
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.digests import Digests
@@ -30,6 +31,7 @@ from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
 from freehold.journal.signer import Signer
+from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Prepare, Supervisor
 from freehold.store.database import Database
 from freehold.store.home import Home, write_private
@@ -107,8 +109,7 @@ async def open_app(
         await keys.load()
         admin_key, new_admin_key = await _owner_key(place, keys)
         catalog = Catalog(database, place.models, settings.catalog)
-        registry = DeploymentRegistry(database)
-        await registry.load(STARTER_DEPLOYMENTS if settings.server.starter else (), settings.deployment)
+        registry = await _registry(database, settings)
         supervisor = Supervisor(
             settings.supervisor, place.run, preparer(catalog), drain_s=settings.server.request_timeout_s
         )
@@ -122,7 +123,8 @@ async def open_app(
         gateway = Gateway(keys, registry, supervisor, flights, books)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
-        services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, admin)
+        provenance = _provenance(place, stack)
+        services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
         asgi = build_application(services, max_body_bytes=settings.server.max_body_bytes, pages=page_routes())
         upkeep = Upkeep(journal, projection, kept)
         upkeep.start()
@@ -151,6 +153,20 @@ def preparer(catalog: Catalog) -> Prepare:
         return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
 
     return prepare
+
+
+async def _registry(database: Database, settings: Settings) -> DeploymentRegistry:
+    """The deployments: stored ones, those of the file and, in a new home, the starter set."""
+    registry = DeploymentRegistry(database)
+    await registry.load(STARTER_DEPLOYMENTS if settings.server.starter else (), settings.deployment)
+    return registry
+
+
+def _provenance(place: Home, stack: AsyncExitStack) -> Provenance:
+    """What tells callers where a picture came from; its worker ends with the application."""
+    reader = ProvenanceReader()
+    stack.push_async_callback(reader.close)
+    return Provenance(reader, place.picture_issuer)
 
 
 def _usage_url(settings: Settings) -> str | None:

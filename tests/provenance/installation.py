@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
@@ -14,10 +14,9 @@ from freehold.provenance.finisher import Finisher
 from freehold.provenance.process import Bounds
 from freehold.provenance.reader import ProvenanceReader
 from freehold.store.home import Home
-from freehold.types.images import PictureFacts
+from freehold.types.images import OutputFormat, PictureFacts, PictureOperation
 
-Format = Literal["png", "jpeg", "webp"]
-FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp")
+FORMATS: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Installation:
     finisher: Finisher
     reader: ProvenanceReader
 
-    async def paint(self, format_name: Format = "png", size: int = 48, **facts: Any) -> bytes:
+    async def paint(self, format_name: OutputFormat = "png", size: int = 48, **facts: Any) -> bytes:
         """The finished file of a picture."""
         return await self.finisher.finish(
             noise(size), format=format_name, compression=None, facts=picture_facts(**facts)
@@ -63,7 +62,7 @@ def picture_facts(**changes: Any) -> PictureFacts:
     """What a picture says about itself, with changes."""
     facts: dict[str, Any] = {
         "request_id": "req_lighthouse",
-        "operation": "generate",
+        "operation": PictureOperation.GENERATION,
         "deployment": "paint",
         "model": "starter-painter",
         "weights_sha256": "ab" * 32,

@@ -13,11 +13,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from freehold.provenance.marks import COMPOSITE, TRAINED
-from tests.provenance.installation import FORMATS, Format, installation, noise, picture_facts, pixels, png
+from freehold.types.images import OutputFormat, PictureOperation
+from tests.provenance.installation import FORMATS, installation, noise, picture_facts, pixels, png
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_a_finished_picture_says_who_made_it(tmp_path: Path, format_name: Format) -> None:
+def test_a_finished_picture_says_who_made_it(tmp_path: Path, format_name: OutputFormat) -> None:
     """A picture of each format carries a manifest with generator, model, request and source type, and the IPTC mark."""
 
     async def scenario() -> tuple[bytes, dict[str, Any]]:
@@ -73,7 +76,7 @@ def test_transparency_stays_where_the_format_has_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["jpeg", "webp"])
-def test_compression_is_the_quality(tmp_path: Path, format_name: Format) -> None:
+def test_compression_is_the_quality(tmp_path: Path, format_name: OutputFormat) -> None:
     """A lower number makes a smaller file."""
     painted = noise(256)
 
@@ -88,7 +91,7 @@ def test_compression_is_the_quality(tmp_path: Path, format_name: Format) -> None
     assert low < middle < high
 
 
-def _exclusion(data: bytes, format_name: Format) -> range:
+def _exclusion(data: bytes, format_name: OutputFormat) -> range:
     """The bytes of the file that hold the manifest itself."""
     with Reader(f"image/{format_name}", io.BytesIO(data)) as reader:
         found = json.loads(reader.detailed_json())
@@ -98,7 +101,7 @@ def _exclusion(data: bytes, format_name: Format) -> range:
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_one_changed_byte_of_the_picture_is_found(tmp_path: Path, format_name: Format) -> None:
+def test_one_changed_byte_of_the_picture_is_found(tmp_path: Path, format_name: OutputFormat) -> None:
     """A file with any one byte outside its manifest changed is not taken for what was signed."""
 
     async def scenario() -> list[tuple[int, str]]:
@@ -137,7 +140,7 @@ def test_a_changed_claim_is_found(tmp_path: Path, claimed: bytes) -> None:
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_a_stripped_picture_has_no_manifest(tmp_path: Path, format_name: Format) -> None:
+def test_a_stripped_picture_has_no_manifest(tmp_path: Path, format_name: OutputFormat) -> None:
     """A picture that was saved again by another program is told as having no manifest and no mark."""
 
     async def scenario() -> dict[str, Any]:
@@ -187,8 +190,10 @@ def test_an_edit_tells_what_it_was_made_from(tmp_path: Path) -> None:
     async def scenario() -> tuple[list[bytes], dict[str, Any]]:
         async with installation(tmp_path) as here:
             first = await here.paint("webp")
-            second = await here.paint("jpeg", operation="edit", request_id="req_second", parents=(first,))
-            third = await here.paint("png", operation="edit", request_id="req_third", parents=(second,))
+            second = await here.paint(
+                "jpeg", operation=PictureOperation.EDIT, request_id="req_second", parents=(first,)
+            )
+            third = await here.paint("png", operation=PictureOperation.EDIT, request_id="req_third", parents=(second,))
             return [first, second], await here.read(third)
 
     (first, second), report = asyncio.run(scenario())
@@ -213,7 +218,9 @@ def test_a_variation_is_made_anew(tmp_path: Path) -> None:
     async def scenario() -> dict[str, Any]:
         async with installation(tmp_path) as here:
             first = await here.paint("webp")
-            return await here.read(await here.paint("png", operation="vary", parents=(first, noise())))
+            return await here.read(
+                await here.paint("png", operation=PictureOperation.VARIATION, parents=(first, noise()))
+            )
 
     report = asyncio.run(scenario())
     assert report["iptc_digital_source_type"] == TRAINED
@@ -231,7 +238,7 @@ def test_a_changed_parent_leaves_no_history(tmp_path: Path) -> None:
         async with installation(tmp_path) as here:
             parent = bytearray(await here.paint("png"))
             parent[-30] ^= 1
-            return await here.read(await here.paint(operation="edit", parents=(bytes(parent),)))
+            return await here.read(await here.paint(operation=PictureOperation.EDIT, parents=(bytes(parent),)))
 
     report = asyncio.run(scenario())
     assert report["state"] == "intact"

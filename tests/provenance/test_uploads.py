@@ -14,10 +14,13 @@ from freehold.config import ProvenanceSettings
 from freehold.errors import InvalidRequest
 from freehold.provenance.certificate import Credentials, load_credentials
 from freehold.store.home import Home
-from tests.provenance.installation import FORMATS, Format, installation, noise
+from freehold.types.images import OutputFormat, PictureOperation
+from tests.provenance.installation import FORMATS, installation, noise
+
+pytestmark = pytest.mark.slow
 
 
-def photo(format_name: Format) -> bytes:
+def photo(format_name: OutputFormat) -> bytes:
     """A photograph with a position, a camera, a comment and an XMP packet."""
     picture = Image.effect_noise((32, 32), 60).convert("RGB")
     exif = Image.Exif()
@@ -29,9 +32,11 @@ def photo(format_name: Format) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("operation", ["edit", "vary"])
+@pytest.mark.parametrize("operation", [PictureOperation.EDIT, PictureOperation.VARIATION])
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_an_uploads_metadata_is_not_carried_over(tmp_path: Path, format_name: Format, operation: str) -> None:
+def test_an_uploads_metadata_is_not_carried_over(
+    tmp_path: Path, format_name: OutputFormat, operation: PictureOperation
+) -> None:
     """Position, camera, comment and packet of an upload are in no file that is made from it."""
     upload = photo(format_name)
     assert b"secret-camera" in upload
@@ -75,7 +80,7 @@ def test_a_history_with_more_than_history_is_left_out(tmp_path: Path) -> None:
 
     async def scenario() -> tuple[bytes, dict[str, Any]]:
         async with installation(tmp_path / "here") as here:
-            data = await here.paint("jpeg", operation="edit", parents=(upload,))
+            data = await here.paint("jpeg", operation=PictureOperation.EDIT, parents=(upload,))
             return data, await here.read(data)
 
     data, report = asyncio.run(scenario())
@@ -89,7 +94,7 @@ def test_anothers_history_is_kept(tmp_path: Path) -> None:
     async def scenario() -> dict[str, Any]:
         async with installation(tmp_path / "a") as first, installation(tmp_path / "b") as second:
             upload = await second.paint("webp", request_id="req_elsewhere")
-            return await first.read(await first.paint("png", operation="edit", parents=(upload,)))
+            return await first.read(await first.paint("png", operation=PictureOperation.EDIT, parents=(upload,)))
 
     report = asyncio.run(scenario())
     assert report["state"] == "intact"
@@ -106,7 +111,7 @@ def test_an_upload_that_is_no_picture_is_the_callers_fault(tmp_path: Path) -> No
     async def scenario() -> str:
         async with installation(tmp_path) as here:
             with pytest.raises(InvalidRequest) as refused:
-                await here.paint(operation="edit", parents=(b"GIF89a" + noise(),))
+                await here.paint(operation=PictureOperation.EDIT, parents=(b"GIF89a" + noise(),))
             await here.paint()
             return str(refused.value.param)
 

@@ -15,6 +15,8 @@ from freehold.errors import EngineFailed, FreeholdError, InvalidRequest, Provena
 from freehold.provenance.process import Bounds
 from tests.provenance.installation import Installation, installation, noise, picture_facts, png
 
+pytestmark = pytest.mark.slow
+
 
 async def _held(here: Installation) -> "tuple[int, asyncio.Task[bytes]]":
     """A picture in the hands of a worker that does not go on; the worker's process id."""

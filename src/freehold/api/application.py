@@ -16,13 +16,15 @@ from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.openai import openai_routes
-from freehold.api.operation import Handler, Operation, Plane
+from freehold.api.operation import Handler, Operation, Plane, ReadBody, read_object
 from freehold.api.organization import organization_routes
+from freehold.api.provenance import provenance_routes
 from freehold.api.receipts import receipt_routes
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
 from freehold.journal.projection_reports import UsageReports
 
@@ -36,6 +38,7 @@ class ApplicationServices:
         kept: answers that an `Idempotency-Key` brings back.
         receipts: what the journal says of requests.
         reports: usage and costs.
+        provenance: where pictures came from.
         admin: the control plane.
     """
 
@@ -43,6 +46,7 @@ class ApplicationServices:
     kept: KeptAnswers
     receipts: Receipts
     reports: UsageReports
+    provenance: Provenance
     admin: AdminServices
 
 
@@ -57,12 +61,15 @@ def build_application(services: ApplicationServices, *, max_body_bytes: int, pag
     gateway, admin, metrics = services.gateway, services.admin, Metrics()
     plane = Plane(gateway, metrics, services.kept, max_body_bytes)
 
-    def operation(route: str, handler: Handler, dialect: Dialect, *, has_body: bool = True) -> Operation:
-        return Operation(route, handler, plane, dialect, has_body)
+    def operation(
+        route: str, handler: Handler, dialect: Dialect, *, has_body: bool = True, read: ReadBody = read_object
+    ) -> Operation:
+        return Operation(route, handler, plane, dialect, has_body, read)
 
     routes: list[BaseRoute] = [
         *health_routes(admin, gateway.flights, metrics),
         *receipt_routes(operation, services.receipts),
+        *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
         *openai_routes(operation),
         *azure_routes(operation),

@@ -83,6 +83,15 @@ class Plane:
     max_body_bytes: int
 
 
+ReadBody: TypeAlias = Callable[[Scope, bytes], Mapping[str, Any]]
+"""A body as values; raises `InvalidRequest` where it is none that the operation takes."""
+
+
+def read_object(_scope: Scope, raw: bytes) -> Mapping[str, Any]:
+    """The JSON object that most operations take."""
+    return decode(raw)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A route's end."""
@@ -92,6 +101,7 @@ class Operation:
     plane: Plane
     dialect: Dialect
     has_body: bool = True
+    read: ReadBody = read_object
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -161,7 +171,7 @@ class Operation:
         self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, raw: bytes, slot: Slot | None
     ) -> None:
         """Have the request done, and send what comes of it."""
-        body = decode(raw) if self.has_body else {}
+        body = self.read(scope, raw) if self.has_body else {}
         query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         if self.dialect is Dialect.AZURE:
             account.spill_to = _header(scope, b"x-ms-spillover-deployment")

@@ -121,7 +121,7 @@ class ProvenanceReport:
 
     def wire(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {"object": "provenance", **asdict(self)}
+        return {"object": "provenance", **asdict(self), "convincing": self.convincing}
 
 
 def report_of(
