@@ -40,7 +40,14 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
-    "PIL": ("freehold.engines.echo_pictures", "freehold.provenance.pillow_encoding"),
+    "torch": ("freehold.engines.diffusers_model", "freehold.engines.diffusers_painting"),
+    "diffusers": ("freehold.engines.diffusers_model",),
+    "transformers": ("freehold.engines.diffusers_model",),
+    "PIL": (
+        "freehold.engines.echo_pictures",
+        "freehold.engines.diffusers_painting",
+        "freehold.provenance.pillow_encoding",
+    ),
     "c2pa": ("freehold.provenance.c2pa_manifests", "freehold.provenance.worker"),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert",),

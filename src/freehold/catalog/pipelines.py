@@ -45,11 +45,11 @@ class PipelineIndex:
 
     Args:
         class_name: the pipeline's class.
-        components: the folders of its components.
+        components: the folder of each component → its class.
     """
 
     class_name: str
-    components: tuple[str, ...]
+    components: Mapping[str, str]
 
 
 async def fetch_pipeline(source: Source, folder: Path, report: Report) -> str:
@@ -88,7 +88,7 @@ def read_index(path: Path) -> PipelineIndex:
             raise UnsupportedModelFormat("The pipeline's model_index.json is too large.")
         value = json.loads(path.read_text(encoding="utf-8"))
         class_name = value["_class_name"]
-        components = tuple(_components(value))
+        components = dict(_components(value))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise UnsupportedModelFormat("The pipeline's model_index.json is damaged.", param="source") from exc
     if not isinstance(class_name, str) or not _CLASS.fullmatch(class_name):
@@ -96,14 +96,14 @@ def read_index(path: Path) -> PipelineIndex:
     return PipelineIndex(class_name, components)
 
 
-def _components(value: Mapping[str, Any]) -> Iterable[str]:
-    """The names of the components that there are; one that is `[null, null]` is left out."""
+def _components(value: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """The components that there are, each with its class; one that is `[null, null]` is left out."""
     for name, what in value.items():
         if name.startswith("_") or not isinstance(what, list) or len(what) != 2 or what[0] is None:
             continue
         if not _COMPONENT.fullmatch(name) or not _LIBRARY.fullmatch(what[0]) or not _CLASS.fullmatch(what[1]):
             raise ValueError(name)
-        yield name
+        yield name, what[1]
 
 
 def choose_files(names: Iterable[str], index: PipelineIndex) -> list[str]:
