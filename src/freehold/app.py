@@ -20,6 +20,9 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.picture_studio import Studio
+from freehold.gateway.pictures import Pictures
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
@@ -31,6 +34,7 @@ from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
 from freehold.journal.signer import Signer
+from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Prepare, Supervisor
 from freehold.store.database import Database
@@ -118,19 +122,33 @@ async def open_app(
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
         kept = KeptAnswers(database, place.content_key())
-        recorder = recorder or Backlog(journal, projection, settings.journal.max_backlog_records)
-        books = Books(recorder, ledger, digests)
-        gateway = Gateway(keys, registry, supervisor, flights, books)
+        books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
+        pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
+        gateway = Gateway(keys, registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
-        provenance = _provenance(place, stack)
         services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
-        asgi = build_application(services, max_body_bytes=settings.server.max_body_bytes, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept)
+        asgi = build_application(services, settings.server, pages=page_routes())
+        upkeep = Upkeep(journal, projection, kept, files)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
         yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+
+
+@asynccontextmanager
+async def _open_pictures(
+    database: Database, home: Home, settings: Settings
+) -> AsyncIterator[tuple[Pictures, PictureFiles, Provenance]]:
+    """What makes files of pictures, keeps them and reads them back; its processes start with the first picture."""
+    studio, finisher, reader = Studio(), Finisher(home, settings.provenance), ProvenanceReader()
+    provenance = Provenance(reader, home.picture_issuer)
+    try:
+        yield Pictures(studio, finisher), PictureFiles(database, home.content_key()), provenance
+    finally:
+        await studio.close()
+        await finisher.close()
+        await reader.close()
 
 
 def preparer(catalog: Catalog) -> Prepare:
@@ -160,13 +178,6 @@ async def _registry(database: Database, settings: Settings) -> DeploymentRegistr
     registry = DeploymentRegistry(database)
     await registry.load(STARTER_DEPLOYMENTS if settings.server.starter else (), settings.deployment)
     return registry
-
-
-def _provenance(place: Home, stack: AsyncExitStack) -> Provenance:
-    """What tells callers where a picture came from; its worker ends with the application."""
-    reader = ProvenanceReader()
-    stack.push_async_callback(reader.close)
-    return Provenance(reader, place.picture_issuer)
 
 
 def _usage_url(settings: Settings) -> str | None:

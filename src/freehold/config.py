@@ -26,6 +26,10 @@ class ServerSettings(SettingsModel):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     max_body_bytes: Annotated[int, Field(ge=1024)] = 20 * 1024 * 1024
+    max_upload_bytes: Annotated[int, Field(ge=1024)] = 50 * 1024 * 1024
+    """The limit of a body with files, such as pictures to edit."""
+    public_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+$")] | None = None
+    """Where callers reach the server, for addresses in answers; without it, as the request itself says."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """How long running requests may go on after SIGTERM."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 600.0
@@ -229,6 +233,12 @@ def key_from_environment() -> str | None:
 def url_from_environment() -> str | None:
     """`FREEHOLD_URL`: the server that the command line talks to, instead of this home's."""
     return os.environ.get("FREEHOLD_URL") or None
+
+
+def terminal_from_environment() -> dict[str, str]:
+    """What the environment says of the terminal, by the variables in which those that show pictures tell so."""
+    names = ("TERM", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "TMUX")
+    return {name: value for name in names if (value := os.environ.get(name))}
 
 
 def downloading_environment(temporary: Path) -> dict[str, str]:

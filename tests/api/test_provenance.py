@@ -84,8 +84,8 @@ def test_others_and_changed_files_do_not_convince(painted: tuple[Service, bytes,
         (b"GIF89a", "image/png", 400, "unreadable_picture"),
         (b"x" * 100_001, "image/png", 413, "request_too_large"),
         (*_form("other", b"x"), 400, "missing_required_parameter"),
-        (b"no form", "multipart/form-data; boundary=x", 400, "invalid_value"),
-        (b"no form", "multipart/form-data", 400, "invalid_value"),
+        (b"no form", "multipart/form-data; boundary=x", 400, "invalid_form"),
+        (b"no form", "multipart/form-data", 400, "invalid_form"),
     ],
 )
 def test_what_is_no_picture_is_refused(

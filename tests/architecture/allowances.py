@@ -44,8 +44,10 @@ HEAVY_HOMES = {
     "diffusers": ("freehold.engines.diffusers_model",),
     "transformers": ("freehold.engines.diffusers_model",),
     "PIL": (
+        "freehold.cli.paint_pictures",
         "freehold.engines.echo_pictures",
         "freehold.engines.diffusers_painting",
+        "freehold.gateway.picture_program",
         "freehold.provenance.pillow_encoding",
     ),
     "c2pa": ("freehold.provenance.c2pa_manifests", "freehold.provenance.worker"),

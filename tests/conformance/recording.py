@@ -18,6 +18,8 @@ Dialect = Literal["openai", "azure", "azure-v1"]
 CHUNKS = {
     "chat/completions": "CreateChatCompletionStreamResponse",
     "completions": "CreateCompletionResponse",
+    "images/generations": "ImageGenStreamEvent",
+    "images/edits": "ImageEditStreamEvent",
 }
 
 

@@ -97,12 +97,16 @@ class Document:
     file: ClassVar[str]
     corrections: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Where the document forbids the null that its own service sends: (path of a schema, why)."""
+    outdated: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Where the document lists fewer values than it allows elsewhere: (path of a schema, why)."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._raw = raw
         self._registries: dict[frozenset[str] | None, Registry[Any]] = {}
         for path, _ in self.corrections:
             _find(raw, path)["nullable"] = True
+        for path, _ in self.outdated:
+            _find(raw, path).pop("enum", None)
 
     @classmethod
     def load(cls, folder: Path = SPECS, cache: Path = CACHE) -> Self | None:
@@ -197,6 +201,16 @@ class OpenAISpec(Document):
         (f"{_COMPLETION}/usage", "a stream with include_usage has null until the last chunk, as in chat"),
         (f"{_COMPLETION_LOGPROBS}/token_logprobs/items", "the first token of an echoed prompt follows nothing"),
         (f"{_COMPLETION_LOGPROBS}/top_logprobs/items", "likewise"),
+    )
+    outdated = tuple(
+        (f"components/schemas/{name}/properties/size", "a request may ask for any WIDTHxHEIGHT, 256x256 among them")
+        for name in (
+            "ImagesResponse",
+            "ImageGenPartialImageEvent",
+            "ImageGenCompletedEvent",
+            "ImageEditPartialImageEvent",
+            "ImageEditCompletedEvent",
+        )
     )
 
 

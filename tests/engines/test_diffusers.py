@@ -3,8 +3,7 @@
 import io
 import json
 import subprocess
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +13,13 @@ from PIL import Image
 from freehold.engines.base import Connection, EngineSpec
 from freehold.engines.diffusers import DiffusersEngine
 from freehold.errors import ConfigError, EngineFailed, InvalidRequest
-from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
 from freehold.types.images import PaintEvent, PaintRequest, PartialPicture, Picture, PictureOperation
 from tests.engines.diffusers_pipelines import build
-from tests.engines.subject import Subject, running, socket_path, wait_open
+from tests.engines.diffusers_subject import STEPS, diffusers, settings
 
 SIDE = 64
-STEPS = 4
-
-
-def settings(**options: Any) -> DeploymentSettings:
-    """A deployment on the CPU, with few steps."""
-    options = {"device": "cpu", "threads": 1, "steps": STEPS, **options}
-    return DeploymentSettings(name="d", model="tiny", engine="diffusers", task="images", options=options)
-
-
-@contextmanager
-def diffusers(folder: Path, **options: Any) -> Iterator[Subject]:
-    """The engine on a pipeline's folder."""
-    engine, spec = DiffusersEngine(), EngineSpec(settings(**options), weights=folder, weights_sha256="ab" * 32)
-    engine.validate(spec.settings)
-    with socket_path() as socket, running(engine.launch(spec, socket)) as process:
-        wait_open(engine, spec, socket)
-        yield Subject(engine, spec, socket, process, "", lambda: 0, lambda _: [])
 
 
 @pytest.fixture(scope="module")

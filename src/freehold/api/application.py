@@ -12,14 +12,17 @@ from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices, admin_application
 from freehold.api.azure import azure_routes
+from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.openai import openai_routes
-from freehold.api.operation import Handler, Operation, Plane, ReadBody, read_object
+from freehold.api.operation import Handler, Operation, PlainBody, Plane
 from freehold.api.organization import organization_routes
+from freehold.api.picture_files import picture_routes
 from freehold.api.provenance import provenance_routes
 from freehold.api.receipts import receipt_routes
+from freehold.config import ServerSettings
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.metrics import Metrics
@@ -50,30 +53,37 @@ class ApplicationServices:
     admin: AdminServices
 
 
-def build_application(services: ApplicationServices, *, max_body_bytes: int, pages: list[BaseRoute]) -> ASGIApp:
+def build_application(services: ApplicationServices, bounds: ServerSettings, *, pages: list[BaseRoute]) -> ASGIApp:
     """Put the routes together.
 
     Args:
         services: what to serve.
-        max_body_bytes: the limit of a request's body.
+        bounds: the limits of requests' bodies, and where callers reach the server.
         pages: routes of the web product, tried last.
     """
     gateway, admin, metrics = services.gateway, services.admin, Metrics()
-    plane = Plane(gateway, metrics, services.kept, max_body_bytes)
+    plane = Plane(gateway, metrics, services.kept, bounds.max_body_bytes, bounds.max_upload_bytes, bounds.public_url)
 
     def operation(
-        route: str, handler: Handler, dialect: Dialect, *, has_body: bool = True, read: ReadBody = read_object
+        route: str,
+        handler: Handler,
+        dialect: Dialect,
+        *,
+        has_body: bool = True,
+        forms: bool = False,
+        plain: PlainBody = JsonText,
     ) -> Operation:
-        return Operation(route, handler, plane, dialect, has_body, read)
+        return Operation(route, handler, plane, dialect, has_body, forms, plain)
 
     routes: list[BaseRoute] = [
         *health_routes(admin, gateway.flights, metrics),
         *receipt_routes(operation, services.receipts),
         *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
+        *picture_routes(gateway.files),
         *openai_routes(operation),
         *azure_routes(operation),
-        Mount("/admin", admin_application(admin, max_body_bytes)),
+        Mount("/admin", admin_application(admin, bounds.max_body_bytes)),
         *pages,
     ]
     application = Starlette(

@@ -13,6 +13,7 @@ from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
 from freehold.api.embeddings import create_embedding
+from freehold.api.images import WITH_FILES, create_image, edit_image, vary_image
 from freehold.api.models import list_azure_models, retrieve_azure_model
 from freehold.api.openai import MakeOperation, v1_routes
 from freehold.api.operation import Call, Handler, Reply
@@ -22,18 +23,26 @@ API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
 def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
-    """The routes; `operation(route, handler, dialect, has_body=True)` makes an endpoint."""
+    """The routes; `operation(route, handler, dialect, has_body=True, forms=False)` makes an endpoint."""
     in_deployment = "/openai/deployments/{deployment}"
     return [
         *v1_routes("/openai/v1", operation, Dialect.AZURE),
         *(
-            Route(path, operation(path, _dated(handler), Dialect.AZURE, has_body=method == "POST"), methods=[method])
+            Route(
+                path,
+                operation(path, _dated(handler), Dialect.AZURE, has_body=method == "POST", forms=handler in WITH_FILES),
+                methods=[method],
+            )
             for method, path, handler in (
                 ("GET", "/openai/models", list_azure_models),
                 ("GET", "/openai/models/{model:path}", retrieve_azure_model),
                 ("POST", f"{in_deployment}/chat/completions", create_chat_completion),
                 ("POST", f"{in_deployment}/completions", create_completion),
                 ("POST", f"{in_deployment}/embeddings", create_embedding),
+                ("POST", f"{in_deployment}/images/generations", create_image),
+                ("POST", f"{in_deployment}/images/edits", edit_image),
+                ("POST", f"{in_deployment}/images/variations", vary_image),
+                ("POST", "/openai/images/variations", vary_image),  # where Microsoft's client sends it
             )
         ),
     ]

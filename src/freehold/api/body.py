@@ -1,8 +1,9 @@
 """A request's body: read within its limit, decoded strictly, turned into a request model."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import re
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from pydantic import ValidationError
@@ -12,11 +13,66 @@ from freehold.api.problems import describe
 from freehold.errors import BodyTooLarge, MalformedBody
 from freehold.gateway.flights import ClientGone
 from freehold.types.base import RequestModel
+from freehold.types.images import Upload
 
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 _INTEGERS = (-(2**63), 2**63 - 1)
 _INTEGER_DIGITS = 20
 
 ModelT = TypeVar("ModelT", bound=RequestModel)
+
+
+class Body(Protocol):
+    """A request's body, read to its end."""
+
+    @property
+    def identity(self) -> bytes:
+        """What is the same for two bodies that say the same."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes were sent."""
+
+    @property
+    def files(self) -> Mapping[str, tuple[Upload, ...]] | None:
+        """The files in it, by the names of their fields; None where it is no form."""
+
+    def fields(self) -> Mapping[str, Any]:
+        """What is not a file, decoded.
+
+        Raises:
+            MalformedBody: it cannot be.
+        """
+
+    async def aclose(self) -> None:
+        """Give back what the files hold."""
+
+
+class JsonText:
+    """A body that is to be a JSON object; decoded when it is asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.identity = raw
+        self.size = len(raw)
+        self.files: Mapping[str, tuple[Upload, ...]] | None = None
+
+    def fields(self) -> Mapping[str, Any]:
+        """See `Body.fields`."""
+        return decode(self.identity)
+
+    async def aclose(self) -> None:
+        """See `Body.aclose`; there is nothing to give back."""
+
+
+class _NoBody(JsonText):
+    """What a request without a body has."""
+
+    def fields(self) -> Mapping[str, Any]:
+        """See `Body.fields`."""
+        return {}
+
+
+NO_BODY = _NoBody(b"")
 
 
 async def read_json(scope: Scope, receive: Receive, limit: int) -> dict[str, Any]:
@@ -37,22 +93,29 @@ async def read_limited(scope: Scope, receive: Receive, limit: int) -> bytes:
         BodyTooLarge: it is longer than `limit` bytes; noticed from the header, or while reading.
         ClientGone: the caller went away while sending.
     """
+    return b"".join([piece async for piece in body_pieces(scope, receive, limit)])
+
+
+async def body_pieces(scope: Scope, receive: Receive, limit: int) -> AsyncGenerator[bytes]:
+    """The body as it comes in, piece by piece.
+
+    Raises: as `read_limited`.
+    """
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
-    chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone("The connection was closed while the body was read.")
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
         if size > limit:
             raise _too_large(limit)
-        chunks.append(chunk)
+        yield piece
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -88,6 +151,15 @@ def parse(model: type[ModelT], body: Mapping[str, Any]) -> ModelT:
         return model.model_validate(body)
     except ValidationError as exc:
         raise describe(exc, body) from exc
+
+
+def origin_of(scope: Scope) -> str:
+    """Scheme and host under which the caller reached the server, as the caller says."""
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    if not _HOST.fullmatch(host):
+        name, port = scope.get("server") or ("localhost", None)
+        host = name if port is None else f"{name}:{port}"
+    return f"{scope['scheme']}://{host}"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

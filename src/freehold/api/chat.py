@@ -7,8 +7,8 @@ from typing import Any
 from freehold.api.body import parse
 from freehold.api.operation import Call, Reply
 from freehold.api.rendering import chat_logprobs, collect, head, obfuscation, usage_object, wants_usage
+from freehold.gateway.answers import Answer
 from freehold.gateway.legacy import uses_functions
-from freehold.gateway.pipeline import Answer
 from freehold.gateway.validation import tier_of
 from freehold.types.chat import ChatRequest
 from freehold.types.generation import Delta, ToolCallDelta, Usage

@@ -7,7 +7,7 @@ from typing import Any
 from freehold.api.body import parse
 from freehold.api.operation import Call, Reply
 from freehold.api.rendering import collect, completion_logprobs, head, obfuscation, usage_object, wants_usage
-from freehold.gateway.pipeline import Answer
+from freehold.gateway.answers import Answer
 from freehold.types.completions import CompletionRequest
 from freehold.types.generation import Delta, Usage
 

@@ -45,6 +45,6 @@ def _azure_model(deployment: Deployment, name: str) -> dict[str, Any]:
             "fine_tune": False,
             "completion": chat,
             "chat_completion": chat,
-            "embeddings": not chat,
+            "embeddings": deployment.settings.task == "embeddings",
         },
     }

@@ -8,6 +8,7 @@ from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
 from freehold.api.embeddings import create_embedding
+from freehold.api.images import WITH_FILES, create_image, edit_image, vary_image
 from freehold.api.models import list_models, retrieve_model
 from freehold.api.operation import Operation
 
@@ -15,7 +16,7 @@ MakeOperation = Callable[..., Operation]
 
 
 def openai_routes(operation: MakeOperation) -> list[BaseRoute]:
-    """The routes; `operation(route, handler, dialect, has_body=True)` makes an endpoint."""
+    """The routes; `operation(route, handler, dialect, has_body=True, forms=False)` makes an endpoint."""
     return v1_routes("/v1", operation, Dialect.OPENAI)
 
 
@@ -24,7 +25,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
     return [
         Route(
             f"{prefix}/{path}",
-            operation(f"{prefix}/{path}", handler, dialect, has_body=method == "POST"),
+            operation(f"{prefix}/{path}", handler, dialect, has_body=method == "POST", forms=handler in WITH_FILES),
             methods=[method],
         )
         for method, path, handler in (
@@ -33,5 +34,8 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             ("POST", "chat/completions", create_chat_completion),
             ("POST", "completions", create_completion),
             ("POST", "embeddings", create_embedding),
+            ("POST", "images/generations", create_image),
+            ("POST", "images/edits", edit_image),
+            ("POST", "images/variations", vary_image),
         )
     ]

@@ -16,8 +16,9 @@ import orjson
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from freehold.api.body import decode, read_limited
+from freehold.api.body import NO_BODY, Body, JsonText, origin_of, read_limited
 from freehold.api.dialect import Dialect, answer_headers
+from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
 from freehold.api.sse import DONE, EVENT_STREAM, JSON, event_bytes, send_error, send_error_event, start
 from freehold.errors import AuditUnavailable, FreeholdError, HomeError, InternalError
@@ -28,6 +29,7 @@ from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
 from freehold.governance.credentials import credential_from
 from freehold.types.identity import Principal
+from freehold.types.images import Upload
 
 log = structlog.get_logger("freehold.request")
 
@@ -39,11 +41,13 @@ class Call:
     Args:
         gateway: serves it.
         principal: who asks.
-        body: the decoded body; empty where there is none.
+        body: the decoded body, of a form its text fields; empty where there is none.
         path: the parameters in the path.
         query_items: all query parameters in their order.
         dialect: whose client is calling.
         account: told of what there is to know of the request.
+        files: the files of a form, by the names of their fields; None where the body is no form.
+        origin: scheme and host under which the caller reaches the server.
     """
 
     gateway: Gateway
@@ -53,6 +57,8 @@ class Call:
     query_items: tuple[tuple[str, str], ...]
     dialect: Dialect
     account: Account
+    files: Mapping[str, tuple[Upload, ...]] | None = None
+    origin: str = ""
 
     @property
     def query(self) -> dict[str, str]:
@@ -75,33 +81,36 @@ class Plane:
         metrics: counts them.
         kept: answers that an `Idempotency-Key` brings back.
         max_body_bytes: the limit of a request's body.
+        max_upload_bytes: the limit of one that is a form with files.
+        public_url: where callers reach the server, if that is set.
     """
 
     gateway: Gateway
     metrics: Metrics
     kept: KeptAnswers
     max_body_bytes: int
+    max_upload_bytes: int
+    public_url: str | None
 
 
-ReadBody: TypeAlias = Callable[[Scope, bytes], Mapping[str, Any]]
-"""A body as values; raises `InvalidRequest` where it is none that the operation takes."""
-
-
-def read_object(_scope: Scope, raw: bytes) -> Mapping[str, Any]:
-    """The JSON object that most operations take."""
-    return decode(raw)
+PlainBody: TypeAlias = Callable[[bytes], Body]
+"""What the bytes of a body that is no form are taken for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A route's end."""
+    """A route's end. Where it takes `forms`, a body may also be multipart/form-data, with files.
+
+    A body that is no form is a JSON object, unless `plain` takes it for something else.
+    """
 
     route: str
     handler: Handler
     plane: Plane
     dialect: Dialect
     has_body: bool = True
-    read: ReadBody = read_object
+    forms: bool = False
+    plain: PlainBody = JsonText
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -135,9 +144,9 @@ class Operation:
         with gateway.flights.open(principal) as flight:
             watcher: asyncio.Task[None] | None = None
             try:
-                raw = await read_limited(scope, receive, self.plane.max_body_bytes) if self.has_body else b""
-                watcher = asyncio.create_task(_watch(receive, flight))
-                await self._answer(scope, wire, account, principal, raw)
+                async with aclosing(await self._read(scope, receive)) as body:
+                    watcher = asyncio.create_task(_watch(receive, flight))
+                    await self._answer(scope, wire, account, principal, body)
             except asyncio.CancelledError:
                 reason = flight.landed()
                 if reason is None:
@@ -147,15 +156,23 @@ class Operation:
                 if watcher is not None:
                     watcher.cancel()
 
-    async def _answer(self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, raw: bytes) -> None:
+    async def _read(self, scope: Scope, receive: Receive) -> Body:
+        """The request's body, in whichever form it may come."""
+        if not self.has_body:
+            return NO_BODY
+        if self.forms and is_form(scope):
+            return await read_form(scope, receive, self.plane.max_upload_bytes)
+        return self.plain(await read_limited(scope, receive, self.plane.max_body_bytes))
+
+    async def _answer(self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, body: Body) -> None:
         """Answer anew, or once more what was answered before under the same `Idempotency-Key`."""
         if self.has_body:
-            account.prompt(raw)
+            account.prompt(body.identity, body.size)
         key = idempotency_key(scope["headers"]) if self.has_body else None
         if key is None:
-            await self._handle(scope, wire, account, principal, raw, None)
+            await self._handle(scope, wire, account, principal, body, None)
             return
-        fingerprint = self.plane.gateway.books.digests.fingerprint(self.route + scope["path"], raw)
+        fingerprint = self.plane.gateway.books.digests.fingerprint(self.route + scope["path"], body.identity)
         found = await self.plane.kept.begin(principal.project_id, key, fingerprint)
         if isinstance(found, KeptAnswer):
             account.replay_of = found.request_id
@@ -163,19 +180,21 @@ class Operation:
             await Replay(found).send(wire.send)
             return
         try:
-            await self._handle(scope, wire, account, principal, raw, found)
+            await self._handle(scope, wire, account, principal, body, found)
         finally:
             found.release()
 
     async def _handle(
-        self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, raw: bytes, slot: Slot | None
+        self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, body: Body, slot: Slot | None
     ) -> None:
         """Have the request done, and send what comes of it."""
-        body = self.read(scope, raw) if self.has_body else {}
+        fields = body.fields()
         query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         if self.dialect is Dialect.AZURE:
             account.spill_to = _header(scope, b"x-ms-spillover-deployment")
-        call = Call(self.plane.gateway, principal, body, scope["path_params"], query, self.dialect, account)
+        origin = self.plane.public_url or origin_of(scope)
+        gateway, path = self.plane.gateway, scope["path_params"]
+        call = Call(gateway, principal, fields, path, query, self.dialect, account, body.files, origin)
         reply = await self.handler(call)
         headers = answer_headers(account, self.dialect, self.plane.gateway.books.headers(account))
         if isinstance(reply, dict):

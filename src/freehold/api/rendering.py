@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from freehold.gateway.pipeline import Answer
+from freehold.gateway.answers import Answer
 from freehold.types.chat import StreamOptions
 from freehold.types.generation import Delta, Event, TokenLogprob, Usage
 

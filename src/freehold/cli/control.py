@@ -6,7 +6,7 @@ engines. So there is one API and one implementation, with or without a running s
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _ANSWER_TIMEOUT_S = 120.0
 _SILENCE_TIMEOUT_S = 900.0
 """How long a stream may pause: a big model is fetched, converted or loaded meanwhile."""
+_UNHURRIED = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_SILENCE_TIMEOUT_S)
 _LINE_LIMIT_BYTES = 8 * 1024 * 1024
 
 
@@ -58,6 +59,24 @@ class Control:
         async with self._call(method, path, body, aiohttp.ClientTimeout(total=_ANSWER_TIMEOUT_S)) as response:
             return _object(await response.text(), response.status)
 
+    async def paint(self, path: str, fields: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+        """Have pictures painted, which may take long: with files as a form, without as JSON.
+
+        Args:
+            path: of the operation.
+            fields: its parameters.
+            files: pictures to work from, by the names of their parameters.
+
+        Raises: as `request`.
+        """
+        body: Any = dict(fields)
+        if files:
+            body = aiohttp.FormData({name: str(value) for name, value in fields.items()})
+            for name, data in files.items():
+                body.add_field(name, data, filename=name)
+        async with self._call("POST", path, body, _UNHURRIED) as response:
+            return _object(await response.text(), response.status)
+
     async def stream(self, method: str, path: str, body: Any = None) -> AsyncIterator[dict[str, Any]]:
         """Make one call and yield the JSON objects of the answer as they come, one a line.
 
@@ -81,8 +100,7 @@ class Control:
 
     async def _lines(self, method: str, path: str, body: Any) -> AsyncIterator[str]:
         """The lines of an answer that are not empty."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_SILENCE_TIMEOUT_S)
-        async with self._call(method, path, body, timeout) as response:
+        async with self._call(method, path, body, _UNHURRIED) as response:
             async for raw in response.content:
                 line = raw.decode("utf-8", "replace").strip()
                 if line:
@@ -95,10 +113,11 @@ class Control:
         """Send a request; its answer is good. Errors of the transport become this program's."""
         url = self._target.url.rstrip("/") + path
         headers = {"Authorization": f"Bearer {self._target.key}"}
+        form, told = (body, None) if isinstance(body, aiohttp.FormData) else (None, body)
         try:
             # A redirect is not followed: the key is for this server alone.
             async with self._session.request(
-                method, url, json=body, headers=headers, timeout=patience, allow_redirects=False
+                method, url, data=form, json=told, headers=headers, timeout=patience, allow_redirects=False
             ) as response:
                 if response.status >= 300:
                     raise _answered(response.status, await response.text())

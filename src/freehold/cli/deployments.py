@@ -28,6 +28,7 @@ class Task(StrEnum):
 
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
+    IMAGES = "images"
 
 
 class Start(StrEnum):
@@ -70,6 +71,9 @@ PriceCachedOption: TypeAlias = Annotated[
 ]
 PriceOutputOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="AMOUNT", help="Price of a million output tokens.")
+]
+PriceImageOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="AMOUNT", help="Price of a picture, in whole units.")
 ]
 BaseUrlOption: TypeAlias = Annotated[str | None, typer.Option(metavar="URL", help="For engine remote: the endpoint.")]
 KeyEnvOption: TypeAlias = Annotated[
@@ -127,6 +131,7 @@ def create_deployment(
     price_input: PriceInputOption = None,
     price_cached_input: PriceCachedOption = None,
     price_output: PriceOutputOption = None,
+    price_image: PriceImageOption = None,
     base_url: BaseUrlOption = None,
     api_key_env: KeyEnvOption = None,
     api_key_file: KeyFileOption = None,
@@ -147,7 +152,14 @@ def create_deployment(
         "start": start and start.value,
         "idle_unload_s": idle_unload_s,
         "fallbacks": fallback,
-        "price": _given({"input": price_input, "cached_input": price_cached_input, "output": price_output}),
+        "price": _given(
+            {
+                "input": price_input,
+                "cached_input": price_cached_input,
+                "output": price_output,
+                "image": price_image,
+            }
+        ),
         "base_url": base_url,
         "api_key": _given({"env": api_key_env, "file": api_key_file}),
     }

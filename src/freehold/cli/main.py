@@ -19,6 +19,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("chat", "Talk with a deployment.", "freehold.cli.chat:app"),
     LazyCommand("complete", "Let a deployment continue a text.", "freehold.cli.complete:app"),
     LazyCommand("embed", "Turn texts into vectors.", "freehold.cli.embed:app"),
+    LazyCommand("paint", "Paint pictures.", "freehold.cli.paint:app"),
     LazyCommand("pull", "Fetch a model into the catalog.", "freehold.cli.pull:app"),
     LazyCommand("models", "List and delete the catalog's models.", "freehold.cli.models:app"),
     LazyCommand("deployments", "List, create, scale and delete deployments.", "freehold.cli.deployments:app"),

@@ -1,6 +1,6 @@
 """Somebody else's endpoint: OpenAI, Azure OpenAI, a vLLM server, another Freehold, whatever speaks the API."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -8,9 +8,11 @@ from urllib.parse import quote, urlsplit
 from freehold.engines.base import Engine, EngineSpec, Launch, check_options
 from freehold.engines.openai_http import OpenAIConnection
 from freehold.engines.openai_transport import ConnectionLimits
+from freehold.engines.remote_pictures import paint_remotely
 from freehold.errors import ConfigError, EngineTimeout, EngineUnavailable, FreeholdError
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits, features_for
+from freehold.types.images import PaintEvent, PaintRequest
 
 FEATURES = frozenset(Feature) - {Feature.SUFFIX, Feature.REASONING}
 """What an endpoint is taken to do, as far as it matters to the deployment's task, unless the option `features` says
@@ -73,6 +75,10 @@ class RemoteConnection(OpenAIConnection):
     def headers(self) -> Mapping[str, str]:
         """See `OpenAIConnection.headers`."""
         return self._headers
+
+    def paint(self, request: PaintRequest) -> AsyncGenerator[PaintEvent]:
+        """See `Connection.paint`."""
+        return paint_remotely(self, request, self._model)
 
     async def open(self) -> Traits:
         """See `Connection.open`. Asks nobody: an endpoint that is down must not keep Freehold from starting."""

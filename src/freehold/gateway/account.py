@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from hmac import HMAC
+from typing import TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
 from freehold.errors import Draining, FreeholdError, RequestError, Unauthenticated
@@ -20,8 +21,12 @@ from freehold.serving.supervisor import Lease
 from freehold.types.engine import Tier
 from freehold.types.generation import Delta, Event, Usage
 from freehold.types.identity import Principal
+from freehold.types.images import PaintEvent, PartialPicture, Picture
 from freehold.types.price import FREE, Price
 from freehold.types.receipt import Outcome, Receipt, Scalar
+
+Produced: TypeAlias = Event | PaintEvent
+ProducedT = TypeVar("ProducedT", bound=Produced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Account:
         self._first_piece: float | None = None
         self._last_piece: float | None = None
         self._pieces = 0
+        self._images = 0
         self._completion: dict[int, HMAC] = {}
         self._completion_bytes = 0
         self._finish_reason: str | None = None
@@ -94,13 +100,18 @@ class Account:
         return None if self._first_piece is None else self._first_piece - self._started
 
     @property
+    def prompt_digest(self) -> str:
+        """The keyed digest of what was asked; empty before it was read."""
+        return self._prompt_digest or ""
+
+    @property
     def deployment(self) -> Deployment | None:
         """The deployment that serves, or would have."""
         return self.admission.deployment if self.admission else None
 
-    def prompt(self, body: bytes) -> None:
-        """Note the request's body."""
-        self.prompt_bytes = len(body)
+    def prompt(self, body: bytes, size: int | None = None) -> None:
+        """Note the request's body, or what stands for it and its size in bytes."""
+        self.prompt_bytes = len(body) if size is None else size
         self._prompt_digest = self._digests.prompt(body)
 
     def called_by(self, end_user: str | None) -> None:
@@ -112,12 +123,14 @@ class Account:
         self.lease = lease
         self.calls = max(self.calls, call)
 
-    def produced(self, event: Event) -> None:
+    def produced(self, event: Produced) -> None:
         """Count what an engine made, whether or not it is sent."""
         if isinstance(event, Delta):
             self._pieces += bool(event.text or event.reasoning or event.tool_calls)
+        elif isinstance(event, Picture):
+            self._images += 1
 
-    def sent(self, event: Event) -> None:
+    def sent(self, event: Produced) -> None:
         """Note a piece of the answer on its way to the caller, or the usage."""
         if isinstance(event, Usage):
             self.usage = event
@@ -125,20 +138,28 @@ class Account:
         self._last_piece = now = time.perf_counter()
         if self._first_piece is None:
             self._first_piece = now
+        if isinstance(event, PartialPicture):
+            return
+        if isinstance(event, Picture):
+            self._complete(event.index, event.data)
+            return
         if event.finish_reason is not None and self._finish_reason in {None, "stop"}:
             self._finish_reason = event.finish_reason
         text = event.text + event.reasoning
         for call in event.tool_calls:
             text += (call.name or "") + call.arguments
         if text:
-            data = text.encode("utf-8", "surrogatepass")
-            digest = self._completion.get(event.choice)
-            if digest is None:
-                digest = self._completion[event.choice] = self._digests.completion()
-            digest.update(data)
-            self._completion_bytes += len(data)
+            self._complete(event.choice, text.encode("utf-8", "surrogatepass"))
 
-    async def metered(self, events: AsyncGenerator[Event], *, counted: bool = False) -> AsyncGenerator[Event]:
+    def _complete(self, choice: int, data: bytes) -> None:
+        """Add to a completion's digest and to the bytes of all."""
+        digest = self._completion.get(choice)
+        if digest is None:
+            digest = self._completion[choice] = self._digests.completion()
+        digest.update(data)
+        self._completion_bytes += len(data)
+
+    async def metered(self, events: AsyncGenerator[ProducedT], *, counted: bool = False) -> AsyncGenerator[ProducedT]:
         """The events as they are, noted on their way; with `counted` they were counted before."""
         async with aclosing(events):
             async for event in events:
@@ -172,6 +193,7 @@ class Account:
                 prompt_tokens=usage.prompt_tokens,
                 cached_tokens=usage.cached_tokens,
                 completion_tokens=usage.completion_tokens,
+                images=self._images,
             )
             charge = grant.settle(usage.total_tokens, 0 if outcome is Outcome.FAILED else cost)
             cost_micro, excess_micro = charge.cost_micro, charge.excess_micro
@@ -213,8 +235,7 @@ class Account:
     ) -> Receipt:
         duration_s = self.elapsed_s
         principal, deployment, lease = self.principal, self.deployment, self.lease
-        first, last = self._first_piece, self._last_piece
-        per_token_us = None
+        first, last, per_token_us = self._first_piece, self._last_piece, None
         if first is not None and last is not None and usage.completion_tokens > 1:
             per_token_us = round((last - first) * 1e6 / (usage.completion_tokens - 1))
         return Receipt(
@@ -254,6 +275,7 @@ class Account:
             cached_tokens=usage.cached_tokens,
             completion_tokens=usage.completion_tokens,
             reasoning_tokens=usage.reasoning_tokens,
+            images=self._images,
             estimated=usage.estimated,
             first_token_us=None if first is None else round((first - self._started) * 1e6),
             per_token_us=per_token_us,

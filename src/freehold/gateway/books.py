@@ -182,7 +182,7 @@ class Books:
             subjects=tuple(subjects),
             tokens=bounds.likely_prompt_tokens + bounds.likely_completion_tokens,
             cost_micro=price.bound_micro(
-                prompt_tokens=bounds.prompt_tokens, completion_tokens=bounds.completion_tokens
+                prompt_tokens=bounds.prompt_tokens, completion_tokens=bounds.completion_tokens, images=bounds.images
             ),
             at=account.started_at,
         )

@@ -11,6 +11,7 @@ from freehold.catalog.deployments import Deployment
 from freehold.types.chat import ChatRequest, ImagePart, UserMessage
 from freehold.types.completions import CompletionRequest
 from freehold.types.embeddings import EmbeddingRequest
+from freehold.types.images import ImageRequest, PictureOperation
 
 UNKNOWN_CONTEXT = 131_072
 """Tokens that are taken as the bound where neither deployment nor engine tells a context length."""
@@ -18,6 +19,8 @@ MESSAGE_TOKENS = 32
 TEMPLATE_TOKENS = 1024
 """What a template may add for each message or tool, and once in all."""
 PICTURE_TOKENS = 4096
+PAINTED_TOKENS = 8192
+"""For a painted picture, where an endpoint counts it in tokens."""
 LIKELY_COMPLETION = 256
 """The estimate for an answer whose length nobody limits."""
 BYTES_PER_TOKEN = 4
@@ -30,12 +33,14 @@ class Bounds:
     Args:
         prompt_tokens, completion_tokens: upper bounds, for money.
         likely_prompt_tokens, likely_completion_tokens: estimates, for the limit per minute.
+        images: how many pictures are painted, exactly.
     """
 
     prompt_tokens: int
     completion_tokens: int
     likely_prompt_tokens: int
     likely_completion_tokens: int
+    images: int = 0
 
 
 def chat_bounds(request: ChatRequest, body_bytes: int, context: int | None, deployment: Deployment) -> Bounds:
@@ -79,6 +84,19 @@ def embedding_bounds(request: EmbeddingRequest, body_bytes: int, context: int | 
     inputs = len(request.inputs)
     context = context or deployment.settings.context_length
     return _bounds(body_bytes, MESSAGE_TOKENS * inputs, context, 0, prompts=inputs)
+
+
+def image_bounds(request: ImageRequest, _deployment: Deployment) -> Bounds:
+    """The bounds of pictures. Most engines count no tokens for what they paint; for those that do, a generous bound."""
+    prompt_bytes = len(getattr(request, "prompt", "").encode("utf-8", "surrogatepass"))
+    given = 0 if request.operation is PictureOperation.GENERATION else PICTURE_TOKENS
+    return Bounds(
+        prompt_tokens=prompt_bytes + TEMPLATE_TOKENS + given,
+        completion_tokens=PAINTED_TOKENS * request.count,
+        likely_prompt_tokens=-(-prompt_bytes // BYTES_PER_TOKEN),
+        likely_completion_tokens=0,
+        images=request.count,
+    )
 
 
 def _bounds(

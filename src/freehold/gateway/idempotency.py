@@ -1,25 +1,21 @@
 """Answers that are kept for `Idempotency-Key`: the same request again gets the same bytes, and nothing is done twice.
 
-What is kept lies in the store, encrypted with AES-256-GCM (NIST SP 800-38D) under a key of the project's own, which
-HKDF-SHA256 (RFC 5869) derives from the home's secret. A key that is in flight is known to this process only: two
-processes never share a home, and what a crash interrupted is free to run anew.
+What is kept lies in the store, encrypted under a key of the project's own (`freehold.gateway.sealing`). A key that is
+in flight is known to this process only: two processes never share a home, and what a crash interrupted is free to run
+anew.
 """
 
 import hmac
 import math
-import os
 import struct
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from freehold.errors import Conflict, InvalidRequest, KeyReused
+from freehold.gateway.sealing import derived, seal, unseal
 from freehold.store.database import Database
 from freehold.store.kept_answers import KeptAnswerRow, delete_expired_answers, get_kept_answer, put_kept_answer
 
@@ -27,7 +23,6 @@ KEPT_S = 24 * 3600
 MAX_KEY_CHARACTERS = 255
 RETRY_AFTER_S = 1.0
 PARAM = "Idempotency-Key"
-_NONCE_BYTES = 12
 _HEAD = struct.Struct(">I")
 """Before the plain text's head: its length in bytes."""
 
@@ -75,7 +70,7 @@ class KeptAnswers:
         self._database = database
         self._secret = secret
         self._clock = clock
-        self._digest_key = _derived(secret, b"freehold kept answer digests")
+        self._digest_key = derived(secret, b"freehold kept answer digests")
         self._in_flight: dict[_Name, bytes] = {}
         self._writes = 0
 
@@ -144,10 +139,8 @@ class KeptAnswers:
         row = await get_kept_answer(self._database, name.project_id, name.key_digest)
         if row is None or row.expires_at <= self._clock():
             return None
-        sealed = row.answer
-        try:
-            text = self._cipher(name).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.associated)
-        except (InvalidTag, ValueError):
+        text = unseal(self._key(name), row.answer, name.associated)
+        if text is None:
             return None  # another secret's, or damaged: as good as none, and replaced by the next answer
         if not hmac.compare_digest(row.body_digest, body_digest):
             raise _reused()
@@ -157,8 +150,7 @@ class KeptAnswers:
         self._in_flight[name] = body_digest
 
         async def keep(answer: KeptAnswer) -> None:
-            nonce = os.urandom(_NONCE_BYTES)
-            sealed = nonce + self._cipher(name).encrypt(nonce, _packed(answer), name.associated)
+            sealed = seal(self._key(name), _packed(answer), name.associated)
             expires_at = math.ceil(self._clock() + KEPT_S)
             row = KeptAnswerRow(name.project_id, name.key_digest, body_digest, answer.request_id, sealed, expires_at)
             try:
@@ -168,8 +160,8 @@ class KeptAnswers:
 
         return Slot(keep, lambda: self._in_flight.pop(name))
 
-    def _cipher(self, name: _Name) -> AESGCM:
-        return AESGCM(_derived(self._secret, b"freehold kept answer " + name.project_id.encode()))
+    def _key(self, name: _Name) -> bytes:
+        return derived(self._secret, b"freehold kept answer " + name.project_id.encode())
 
     def _digest(self, *parts: bytes) -> bytes:
         return hmac.digest(self._digest_key, b"\0".join(parts), "sha256")
@@ -213,11 +205,6 @@ def _reused() -> KeyReused:
         "each request that differs.",
         param=PARAM,
     )
-
-
-def _derived(secret: bytes, purpose: bytes) -> bytes:
-    """A key of 32 bytes for one purpose."""
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret)
 
 
 def _packed(answer: KeptAnswer) -> bytes:

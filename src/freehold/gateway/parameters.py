@@ -9,11 +9,23 @@ from typing import Any
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest
 from freehold.types.embeddings import EmbeddingRequest
+from freehold.types.images import ImageRequest, PaintRequest
 from freehold.types.receipt import Scalar
 
 _SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "n", "stream", "logprobs")
 _CHAT = (*_SAMPLING, "max_tokens", "max_completion_tokens", "top_logprobs", "parallel_tool_calls", "reasoning_effort")
 _COMPLETION = (*_SAMPLING, "max_tokens", "best_of", "echo")
+_IMAGE = (
+    "quality",
+    "style",
+    "background",
+    "moderation",
+    "stream",
+    "partial_images",
+    "response_format",
+    "output_format",
+    "output_compression",
+)
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 
 
@@ -42,9 +54,14 @@ def embedding_parameters(request: EmbeddingRequest) -> dict[str, Scalar]:
     return _given(request, ("dimensions", "encoding_format")) | _counted(inputs=request.inputs)
 
 
+def image_parameters(request: ImageRequest, order: PaintRequest) -> dict[str, Scalar]:
+    """The parameters of pictures: as they were given, and what was made of size, number and seed."""
+    return _given(request, _IMAGE) | {"n": order.n, "size": order.size, "seed": order.seed}
+
+
 def _given(request: Any, names: tuple[str, ...]) -> dict[str, Scalar]:
     """The scalars that the request sets."""
-    values = ((name, getattr(request, name)) for name in names)
+    values = ((name, getattr(request, name, None)) for name in names)
     return {name: repr(value) if isinstance(value, float) else value for name, value in values if value is not None}
 
 

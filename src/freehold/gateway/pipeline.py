@@ -2,17 +2,16 @@
 
     authenticate → authorize → resolve → validate → admit → route → generate → settle
 
-`chat`, `complete` and `embed` each show it whole, but for the first step and the last, which the edge takes with
-`authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
+`chat`, `complete`, `embed` and `paint` each show it whole, but for the first step and the last, which the edge takes
+with `authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
 to know of the request. The answer is an `Answer`: its first event has arrived when it is returned, so everything
 that can be refused was refused, and what comes after belongs to the answer.
 """
 
-import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,13 +19,22 @@ from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.engines.base import Connection
 from freehold.errors import DeploymentNotFound, FreeholdError, InvalidRequest
 from freehold.gateway.account import Account
+from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin_text, begun
 from freehold.gateway.books import Books
-from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds
+from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.flights import Flights
+from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
-from freehold.gateway.parameters import chat_parameters, completion_parameters, embedding_parameters
-from freehold.gateway.routing import Begin, Router, Tries
+from freehold.gateway.parameters import (
+    chat_parameters,
+    completion_parameters,
+    embedding_parameters,
+    image_parameters,
+)
+from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.pictures import Pictures, Uploads
+from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import Action, require
 from freehold.governance.keys import KeyRing
@@ -37,40 +45,31 @@ from freehold.types.embeddings import EmbeddingRequest
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Delta, Embeddings, Event, Usage
 from freehold.types.identity import Principal
+from freehold.types.images import ImageRequest, OutputFormat, PaintEvent
 
 DEFAULT_COMPLETION_TOKENS = 16
 """`max_tokens` of a text completion that names none, as in OpenAI's specification, whatever the deployment's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer that has begun. Iterate `events` to its end, or close it."""
-
-    id: str
-    created: int
-    deployment: str
-    fingerprint: str
-    events: AsyncGenerator[Event]
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingAnswer:
-    """Vectors, and the deployment that made them."""
-
-    deployment: str
-    embeddings: Embeddings
 
 
 class Gateway:
     """Everything that happens to a request between HTTP and the engine."""
 
     def __init__(
-        self, keys: KeyRing, deployments: DeploymentRegistry, supervisor: Supervisor, flights: Flights, books: Books
+        self,
+        keys: KeyRing,
+        deployments: DeploymentRegistry,
+        supervisor: Supervisor,
+        flights: Flights,
+        books: Books,
+        pictures: Pictures,
+        files: PictureFiles,
     ) -> None:
         self._keys = keys
         self._deployments = deployments
         self._supervisor = supervisor
         self._router = Router(supervisor)
+        self._pictures = pictures
+        self.files = files
         self.flights = flights
         self.books = books
         keys.on_revoke(flights.abort_key)
@@ -118,7 +117,7 @@ class Gateway:
 
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
         events = await self._admitted(principal, deployment, account, bounds, begin, tries)
-        return await _begin("chatcmpl", deployment, traits, account.metered(events))
+        return await begin_text("chatcmpl", deployment, traits, account.metered(events))
 
     async def complete(self, principal: Principal, request: CompletionRequest, account: Account) -> Answer:
         """Continue one prompt or several.
@@ -165,8 +164,8 @@ class Gateway:
         events = await self._admitted(principal, deployment, account, bounds, begin, tries)
         if wanted > keep:
             chosen_from = best(account.counted(events), best_of=wanted, keep=keep)
-            return await _begin("cmpl", deployment, traits, account.metered(chosen_from, counted=True))
-        return await _begin("cmpl", deployment, traits, account.metered(events))
+            return await begin_text("cmpl", deployment, traits, account.metered(chosen_from, counted=True))
+        return await begin_text("cmpl", deployment, traits, account.metered(events))
 
     async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.
@@ -195,6 +194,51 @@ class Gateway:
         async for _usage in account.metered(events):
             pass
         return EmbeddingAnswer(deployment.name, found[-1])
+
+    async def paint(
+        self, principal: Principal, request: ImageRequest, uploads: Uploads, account: Account
+    ) -> PaintAnswer:
+        """Paint pictures: from a text, from a text and a picture, or from a picture.
+
+        Uploads are decoded after the request was admitted: who is over a limit causes no such work.
+
+        Raises:
+            RequestError: the request is refused.
+            ServiceError: no engine could answer.
+        """
+        deployment, traits = await self._resolve(principal, request.model, account)
+        needs = check_image(request, deployment, traits)
+        order = order_of(request, traits)
+        account.parameters = image_parameters(request, order)
+        tries = Tries()
+
+        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
+            def call(connection: Connection, _served: Deployment) -> AsyncGenerator[PaintEvent]:
+                return connection.paint(order)
+
+            return self._router.stream(
+                chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
+            )
+
+        bounds = partial(image_bounds, request)
+        events = await self._admitted(principal, deployment, account, bounds, begin, [tries])
+        sources = await self._pictures.sources(request.operation, uploads, sizes_for(request, traits))
+        if sources is not None:
+            order = replace(
+                order, size=sources.size, image=sources.image, mask=sources.mask, alpha_mask=sources.alpha_mask
+            )
+            account.parameters = image_parameters(request, order)
+        parents = () if sources is None else sources.originals
+        finished = self._pictures.finished(events, request, account, parents)
+        return PaintAnswer(int(time.time()), deployment.name, order.size, await begun(account.metered(finished)))
+
+    async def keep(self, principal: Principal, data: bytes, output_format: OutputFormat, account: Account) -> str:
+        """Keep a painted file for the caller's project; the path of its signed address.
+
+        Raises:
+            HomeError: it cannot be kept.
+        """
+        return await self.files.keep(principal.project_id, account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:
         """The deployments that the principal may see.
@@ -232,9 +276,9 @@ class Gateway:
         deployment: Deployment,
         account: Account,
         bounds: Callable[[Deployment], Bounds],
-        begin: Begin,
+        begin: Begin[EventT],
         tries: Sequence[Tries],
-    ) -> AsyncGenerator[Event]:
+    ) -> AsyncGenerator[EventT]:
         """Reserve what the request may use, then begin it where it can be served; nothing runs until it is iterated."""
         candidates = await self.books.admit(account, principal, self._candidates(deployment, account), bounds)
 
@@ -306,27 +350,3 @@ async def _nothing_but_usage(stream: AsyncGenerator[Event]) -> AsyncGenerator[Ev
             if isinstance(event, Usage):
                 yield Delta(finish_reason="length")
                 yield Usage(prompt_tokens=event.prompt_tokens, cached_tokens=event.cached_tokens)
-
-
-async def _begin(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
-    """Wait for the first event, so that a refusal by the engine is still a refusal and not half an answer."""
-    try:
-        first = await anext(events)
-    except BaseException:
-        await events.aclose()
-        raise
-    return Answer(
-        id=f"{prefix}-{secrets.token_hex(14)}",
-        created=int(time.time()),
-        deployment=deployment.name,
-        fingerprint=traits.fingerprint,
-        events=_rejoin(first, events),
-    )
-
-
-async def _rejoin(first: Event, rest: AsyncIterator[Event]) -> AsyncGenerator[Event]:
-    """The first event and the others as one stream again; closing it closes the others."""
-    yield first
-    async with aclosing(rest):  # type: ignore[type-var]  # every stream here is an async generator
-        async for event in rest:
-            yield event

@@ -6,7 +6,7 @@ twice in all, so that one which kills its engine cannot take down every replica 
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -23,7 +23,6 @@ from freehold.errors import (
 from freehold.gateway.account import Account
 from freehold.serving.supervisor import PATIENCE_S, Supervisor
 from freehold.types.engine import Feature
-from freehold.types.generation import Event
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,8 @@ MAX_TRIES = 2
 RETRYABLE = (EngineFailed, EngineTimeout, EngineUnavailable)
 SPILLS = (*RETRYABLE, Overloaded)
 
-Call: TypeAlias = Callable[[Connection, Deployment], AsyncGenerator[Event]]
+EventT = TypeVar("EventT")
+Call: TypeAlias = Callable[[Connection, Deployment], AsyncGenerator[EventT]]
 """Makes the engine call on a connection."""
 
 
@@ -49,7 +49,7 @@ class Tries:
         return self.failed >= MAX_TRIES
 
 
-Begin: TypeAlias = Callable[[Deployment, float], AsyncGenerator[Event]]
+Begin: TypeAlias = Callable[[Deployment, float], AsyncGenerator[EventT]]
 """Begins the answer on a deployment, with the seconds that it may wait for a replica."""
 Move: TypeAlias = Callable[[Deployment], Awaitable[None]]
 """Exchanges the reservation for one on another deployment."""
@@ -62,8 +62,8 @@ class Router:
         self._supervisor = supervisor
 
     async def spill(
-        self, candidates: Sequence[Deployment], begin: Begin, move: Move, tries: Sequence[Tries]
-    ) -> AsyncGenerator[Event]:
+        self, candidates: Sequence[Deployment], begin: Begin[EventT], move: Move, tries: Sequence[Tries]
+    ) -> AsyncGenerator[EventT]:
         """The events of the first candidate that can serve.
 
         Args:
@@ -102,13 +102,13 @@ class Router:
         self,
         deployment: Deployment,
         needs: frozenset[Feature],
-        call: Call,
+        call: Call[EventT],
         *,
         affinity: str | None,
         patience_s: float,
         tries: Tries,
         account: Account,
-    ) -> AsyncGenerator[Event]:
+    ) -> AsyncGenerator[EventT]:
         """The events of one sequence on a replica of the deployment.
 
         Args:

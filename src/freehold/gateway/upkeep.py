@@ -1,4 +1,4 @@
-"""What has to be done now and then: old segments of the journal and old kept answers go."""
+"""What has to be done now and then: old segments of the journal, old kept answers and old pictures go."""
 
 import asyncio
 from contextlib import suppress
@@ -7,6 +7,7 @@ import structlog
 
 from freehold.errors import FreeholdError
 from freehold.gateway.idempotency import KeptAnswers
+from freehold.gateway.picture_files import PictureFiles
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 
@@ -22,12 +23,14 @@ class Upkeep:
         journal: whose old segments are deleted once they are in the usage database.
         projection: brings them there.
         kept: whose expired answers are deleted.
+        files: whose expired pictures are deleted.
     """
 
-    def __init__(self, journal: Journal, projection: Projection, kept: KeptAnswers) -> None:
+    def __init__(self, journal: Journal, projection: Projection, kept: KeptAnswers, files: PictureFiles) -> None:
         self._journal = journal
         self._projection = projection
         self._kept = kept
+        self._files = files
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -45,12 +48,13 @@ class Upkeep:
         """Tidy up; what cannot be done now is logged, and tried again the next time."""
         try:
             answers = await self._kept.expire()
+            pictures = await self._files.expire()
             segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
         except FreeholdError as exc:
             log.warning("upkeep_failed", reason=exc.message)
             return
-        if answers or segments:
-            log.info("tidied", kept_answers=answers, segments=segments)
+        if answers or pictures or segments:
+            log.info("tidied", kept_answers=answers, pictures=pictures, segments=segments)
 
     async def _run(self) -> None:
         while True:

@@ -29,7 +29,15 @@ NOT_OFFERED = {
 }
 """Parameters of the specification that no deployment takes, and why."""
 
-TASKS = {Feature.CHAT: "chat completions", Feature.COMPLETION: "completions", Feature.EMBEDDINGS: "embeddings"}
+TASKS = {
+    Feature.CHAT: "chat completions",
+    Feature.COMPLETION: "completions",
+    Feature.EMBEDDINGS: "embeddings",
+    Feature.IMAGES: "pictures",
+    Feature.IMAGE_EDITS: "edits of pictures",
+    Feature.IMAGE_VARIATIONS: "variations of pictures",
+}
+"""What an operation makes, where a model must be able to."""
 
 
 def check_chat(request: ChatRequest, deployment: Deployment, traits: Traits) -> frozenset[Feature]:
@@ -39,14 +47,14 @@ def check_chat(request: ChatRequest, deployment: Deployment, traits: Traits) -> 
         UnsupportedParameter, InvalidRequest: names the parameter.
     """
     needed = dict(_chat_needs(request))
-    _require(needed, traits, deployment)
+    require_features(needed, traits, deployment)
     for name, why in NOT_OFFERED.items():
         if getattr(request, name) is not None:
             raise UnsupportedParameter(f"Unsupported parameter: '{name}': {why}.", param=name)
     if request.modalities is not None and request.modalities != ["text"]:
         raise UnsupportedParameter("Unsupported value: 'modalities' can only be [\"text\"].", param="modalities")
     if request.reasoning_effort not in {None, "none"} and Feature.REASONING not in traits.features:
-        raise _cannot("reasoning_effort", deployment)
+        raise cannot("reasoning_effort", deployment)
     if request.store:
         raise UnsupportedParameter(
             "Unsupported value: 'store' cannot be true: stored completions are not available.", param="store"
@@ -85,7 +93,7 @@ def check_completion(request: CompletionRequest, deployment: Deployment, traits:
         UnsupportedParameter, InvalidRequest: names the parameter.
     """
     needed = dict(_completion_needs(request))
-    _require(needed, traits, deployment)
+    require_features(needed, traits, deployment)
     if request.echo and request.logprobs is not None:
         raise UnsupportedParameter(
             "Unsupported value: 'logprobs' together with 'echo': the model gives no probabilities of the prompt.",
@@ -110,9 +118,9 @@ def check_embedding(request: EmbeddingRequest, deployment: Deployment, traits: T
         needed["input"] = Feature.TOKEN_PROMPT
     if request.dimensions is not None:
         needed["dimensions"] = Feature.DIMENSIONS
-    _require(needed, traits, deployment)
+    require_features(needed, traits, deployment)
     if request.input_type is not None:
-        raise _cannot("input_type", deployment)
+        raise cannot("input_type", deployment)
     if request.dimensions is not None and request.dimensions > (traits.embedding_dimensions or request.dimensions):
         raise InvalidRequest(
             f"Invalid value: 'dimensions' must be at most {traits.embedding_dimensions} for this model.",
@@ -170,7 +178,12 @@ def _sampling_needs(request: ChatRequest | CompletionRequest) -> Iterator[tuple[
             yield name, Feature.PENALTIES
 
 
-def _require(needed: dict[str, Feature], traits: Traits, deployment: Deployment) -> None:
+def require_features(needed: dict[str, Feature], traits: Traits, deployment: Deployment) -> None:
+    """Hold that a deployment can do what each parameter needs; `model` stands for the operation itself.
+
+    Raises:
+        UnsupportedParameter: names the first that it cannot.
+    """
     for param, feature in needed.items():
         if feature in traits.features:
             continue
@@ -180,10 +193,11 @@ def _require(needed: dict[str, Feature], traits: Traits, deployment: Deployment)
                 param="model",
                 code="operation_not_supported",
             )
-        raise _cannot(param, deployment)
+        raise cannot(param, deployment)
 
 
-def _cannot(param: str, deployment: Deployment) -> UnsupportedParameter:
+def cannot(param: str, deployment: Deployment) -> UnsupportedParameter:
+    """The error for a parameter that a deployment cannot do."""
     return UnsupportedParameter(
         f"Unsupported parameter: '{param}' is not supported with the model '{deployment.name}'.", param=param
     )

@@ -76,6 +76,18 @@ kept_answers = Table(
 """Answers of requests with an `Idempotency-Key`. The digests are keyed; `answer` is encrypted under the project's
 key: status, headers and body."""
 
+kept_pictures = Table(
+    "kept_pictures",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project_id", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("media_type", String(64), nullable=False),
+    Column("picture", LargeBinary, nullable=False),
+    Column("expires_at", Integer, nullable=False, index=True),
+)
+"""Pictures that were answered as an address; `picture` is encrypted under the project's key."""
+
 home = Table(
     "home",
     metadata,

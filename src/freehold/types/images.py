@@ -140,6 +140,7 @@ class PaintRequest:
         partial_images: how many unfinished states of each picture to show on the way.
         image: for edits and variations: an RGB PNG of that size.
         mask: for edits: a PNG of that size, 8 bits of grey; 255 is to be painted anew, 0 to be kept.
+        alpha_mask: the same as endpoints of OpenAI's kind take it: an RGBA PNG, transparent where to paint anew.
         extras: `quality`, `style` and `background`, as far as they are given and the engine declared the feature.
     """
 
@@ -152,6 +153,7 @@ class PaintRequest:
     partial_images: int = 0
     image: bytes | None = field(default=None, repr=False)
     mask: bytes | None = field(default=None, repr=False)
+    alpha_mask: bytes | None = field(default=None, repr=False)
     extras: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -1,0 +1,76 @@
+"""Answers that have begun: their first event has arrived, so everything that can be refused was refused."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+from freehold.catalog.deployments import Deployment
+from freehold.types.engine import Traits
+from freehold.types.generation import Embeddings, Event
+from freehold.types.images import PaintEvent
+
+EventT = TypeVar("EventT")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A text that has begun. Iterate `events` to its end, or close it."""
+
+    id: str
+    created: int
+    deployment: str
+    fingerprint: str
+    events: AsyncGenerator[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class PaintAnswer:
+    """Pictures that have begun. Iterate `events` to its end, or close it.
+
+    `size` is theirs, or "auto" where only the engine knows.
+    """
+
+    created: int
+    deployment: str
+    size: str
+    events: AsyncGenerator[PaintEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingAnswer:
+    """Vectors, and the deployment that made them."""
+
+    deployment: str
+    embeddings: Embeddings
+
+
+async def begin_text(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
+    """A text whose first event has come."""
+    return Answer(
+        id=f"{prefix}-{secrets.token_hex(14)}",
+        created=int(time.time()),
+        deployment=deployment.name,
+        fingerprint=traits.fingerprint,
+        events=await begun(events),
+    )
+
+
+async def begun(events: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
+    """Wait for the first event, so that a refusal by the engine is still a refusal and not half an answer."""
+    try:
+        first = await anext(events)
+    except BaseException:
+        await events.aclose()
+        raise
+    return _rejoin(first, events)
+
+
+async def _rejoin(first: EventT, rest: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
+    """The first event and the others as one stream again; closing it closes the others."""
+    yield first
+    async with aclosing(rest):
+        async for event in rest:
+            yield event
