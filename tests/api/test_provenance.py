@@ -1,12 +1,15 @@
 """`POST /v1/provenance` on a real server."""
 
 import asyncio
+import base64
+import io
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.faults.books import receipts
 from tests.provenance.installation import installation, noise
@@ -18,6 +21,12 @@ CONFIG = """
 [server]
 starter = false
 max_body_bytes = 100000
+
+[[deployment]]
+name = "painter"
+engine = "echo"
+model = "echo"
+task = "images"
 """
 
 
@@ -104,3 +113,41 @@ def test_it_needs_a_key_and_leaves_a_receipt(painted: tuple[Service, bytes, byte
     reply = _ask(service, own)
     found = [one for one in receipts(service.home.root) if one["request_id"] == reply.headers["x-request-id"]]
     assert [(one["route"], one["outcome"]) for one in found] == [("/v1/provenance", "finished")]
+
+
+def test_what_the_api_paints_is_proven(painted: tuple[Service, bytes, bytes]) -> None:
+    """A picture from the API tells its request; an edit and a variation of it tell it as their parent."""
+    service = painted[0]
+    asked = {"model": "painter", "prompt": "a boat", "size": "256x256", "response_format": "b64_json"}
+    reply = service.post("/v1/images/generations", {**asked, "output_format": "webp"})
+    first = base64.b64decode(reply.json()["data"][0]["b64_json"])
+    report = _ask(service, first).json()
+    assert report["convincing"] is True
+    assert report["origin"]["picture"]["request_id"] == reply.headers["x-request-id"]
+    assert report["origin"]["picture"]["deployment"] == "painter"
+    mask = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
+    out = io.BytesIO()
+    mask.save(out, "PNG")
+    for path, fields, parts in (
+        ("edits", asked, {"image": first, "mask": out.getvalue()}),
+        ("variations", {k: v for k, v in asked.items() if k != "prompt"}, {"image": first}),
+    ):
+        body, kind = _paint_form(fields, parts)
+        made = service.request("POST", f"/v1/images/{path}", body, key=service.key, headers={"content-type": kind})
+        data = base64.b64decode(made.json()["data"][0]["b64_json"])
+        report = _ask(service, data).json()
+        assert report["convincing"] is True
+        parent = report["origin"]["made_from"][0]
+        assert parent["relationship"] == "parentOf"
+        assert parent["origin"]["picture"]["request_id"] == reply.headers["x-request-id"]
+
+
+def _paint_form(fields: dict[str, str], parts: dict[str, bytes]) -> tuple[bytes, str]:
+    """A form of text fields and files."""
+    boundary = secrets.token_hex(8)
+    pieces = [f'--{boundary}\r\ncontent-disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
+    body = "".join(pieces).encode()
+    for name, data in parts.items():
+        head = f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"; filename="x"\r\n\r\n'
+        body += head.encode() + data + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"

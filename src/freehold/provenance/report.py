@@ -180,8 +180,13 @@ def _origin(manifests: Mapping[str, Any], label: str, expected: bool | None, dep
         ),
         actions=tuple(_actions(assertions)),
         picture=_flat(picture) if isinstance(picture, Mapping) else None,
-        made_from=tuple(_made_from(manifests, entry, depth) for entry in manifest.get("ingredients") or ()),
+        made_from=tuple(_made_from(manifests, entry, depth) for entry in _parents_first(manifest)),
     )
+
+
+def _parents_first(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ingredients, the picture that was changed before what was only input."""
+    return sorted(manifest.get("ingredients") or (), key=lambda entry: entry.get("relationship") != "parentOf")
 
 
 def _actions(assertions: Mapping[str, Any]) -> Sequence[Action]:
