@@ -13,6 +13,8 @@ from tests.engines.diffusers_pipelines import build
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
 STEPS = 4
+START_S = 300.0
+"""How long the process may take to import torch and diffusers, on a busy machine."""
 
 
 def settings(**options: Any) -> DeploymentSettings:
@@ -27,7 +29,7 @@ def diffusers(folder: Path, **options: Any) -> Iterator[Subject]:
     engine, spec = DiffusersEngine(), EngineSpec(settings(**options), weights=folder, weights_sha256="ab" * 32)
     engine.validate(spec.settings)
     with socket_path() as socket, running(engine.launch(spec, socket)) as process:
-        wait_open(engine, spec, socket)
+        wait_open(engine, spec, socket, START_S)
         yield Subject(engine, spec, socket, process, "", lambda: 0, lambda _: [])
 
 
