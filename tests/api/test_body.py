@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.api.body import decode, parse
+from freehold.api.body import decode, origin_of, parse
 from freehold.errors import InvalidRequest, MalformedBody, UnknownParameter
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest
@@ -126,3 +126,22 @@ def test_mixed_and_empty_prompts_are_refused(prompt: object) -> None:
         parse(CompletionRequest, {"model": "m", "prompt": prompt})
     assert caught.value.param is not None
     assert caught.value.param.startswith("prompt")
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        (b"ai.example.org", "http://ai.example.org"),
+        (b"127.0.0.1:8080", "http://127.0.0.1:8080"),
+        (b"[::1]:8080", "http://[::1]:8080"),
+        (b"evil/path", "http://10.0.0.1:80"),
+        (b"a b", "http://10.0.0.1:80"),
+        (b"a@b", "http://10.0.0.1:80"),
+        (b"", "http://10.0.0.1:80"),
+        (None, "http://10.0.0.1:80"),
+    ],
+)
+def test_the_origin_is_what_the_caller_says_if_it_is_one(host: bytes | None, origin: str) -> None:
+    """A `Host` that is a name or an address goes into addresses; anything else is replaced by the server's own."""
+    headers = [] if host is None else [(b"host", host)]
+    assert origin_of({"scheme": "http", "headers": headers, "server": ("10.0.0.1", 80)}) == origin

@@ -361,3 +361,19 @@ def test_streams_are_counted_by_the_engine(service: Service) -> None:
     assert events[-1] == "[DONE]"
     found = service.get(f"/v1/receipts/{response.headers['x-request-id']}", key=service.key).json()["receipt"]
     assert (found["completion_tokens"], found["estimated"]) == (3, False)
+
+
+def test_a_receipt_of_a_retired_segment_is_not_found(tmp_path: Path) -> None:
+    """Once its part of the journal was deleted for its age, a receipt is a 404, though usage still counts it."""
+    with Service(tmp_path / "home", CONFIG + "\n[journal]\nsegment_bytes = 65536\n") as service:
+        first = _chat(service)
+        oldest = service.home.journal / "main" / "00000001.jsonl"
+        while not oldest.with_name("00000002.jsonl").exists():
+            _chat(service)
+        last = _chat(service)
+        for answered in (first, last):
+            assert _receipt(service, answered)["outcome"] == "finished"
+        oldest.unlink()  # which the journal does only with what is in the usage database
+        found = service.get(f"/v1/receipts/{first.headers['x-request-id']}", key=service.key)
+        assert (found.status, found.json()["error"]["code"]) == (404, "receipt_not_found")
+        assert _receipt(service, last)["outcome"] == "finished"

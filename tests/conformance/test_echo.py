@@ -175,6 +175,19 @@ def test_harmless_parameters_are_taken(client: OpenAI) -> None:
     assert answer.system_fingerprint
 
 
+@pytest.mark.parametrize("tier", ["default", "priority", "flex"])
+def test_the_tier_that_is_asked_for_serves(client: OpenAI, tier: str) -> None:
+    """A request of each tier is served, and its answer and its stream say which one it was."""
+    assert ask(client, service_tier=tier).service_tier == tier
+    stream = client.chat.completions.create(
+        model="echo",
+        messages=[{"role": "user", "content": "x"}],
+        stream=True,
+        service_tier=tier,
+    )
+    assert {chunk.service_tier for chunk in stream} == {tier}
+
+
 @pytest.mark.parametrize(
     ("parameters", "param"),
     [
@@ -184,7 +197,7 @@ def test_harmless_parameters_are_taken(client: OpenAI) -> None:
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"verbosity": "low"}, "verbosity"),
-        ({"service_tier": "flex"}, "service_tier"),
+        ({"service_tier": "scale"}, "service_tier"),
         ({"extra_body": {"best_of": 2}}, "best_of"),
         ({"max_completion_tokens": 65}, "max_completion_tokens"),
         ({"temperature": 2.1}, "temperature"),

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 ELSEWHERE = """
 [server]
 starter = false
+public_url = "https://pictures.example.org"
 
 [[deployment]]
 name = "openai"
@@ -169,7 +170,7 @@ def test_who_goes_pays_for_what_was_painted(service: Service) -> None:
     with socket.create_connection((where.hostname, where.port), timeout=60) as connection:
         connection.sendall(head.encode() + body)
         answer = b""
-        while b"\r\n\r\n" not in answer:
+        while b"image_generation.completed" not in answer:  # sent as soon as it is finished
             answer += connection.recv(65536)
     request_id = answer.partition(b"x-request-id: ")[2].split(b"\r\n")[0].decode()
     left_at = time.monotonic()
@@ -177,6 +178,15 @@ def test_who_goes_pays_for_what_was_painted(service: Service) -> None:
     assert time.monotonic() - left_at < 25, "the painting went on"
     receipt = receipt_of(service, request_id)["receipt"]
     assert (receipt["outcome"], receipt["images"], receipt["cost_micro"]) == ("cancelled", 1, 20_000)
+
+
+def test_addresses_are_those_that_callers_reach(service: Service) -> None:
+    """Addresses begin with `server.public_url`, and their path and query bring the picture."""
+    reply = service.post("/v1/images/generations", {"model": "openai", "prompt": "x", "size": "256x256"})
+    address = reply.json()["data"][0]["url"]
+    assert address.startswith("https://pictures.example.org/v1/images/files/")
+    found = service.get(address.removeprefix("https://pictures.example.org"))
+    assert (found.status, found.headers["content-type"]) == (200, "image/png")
 
 
 def test_a_budget_bounds_pictures(service: Service) -> None:

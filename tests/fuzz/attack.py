@@ -20,6 +20,12 @@ parallel = 64
 options = { delay_s = 0.02 }
 
 [[deployment]]
+name = "painter"
+engine = "echo"
+model = "echo"
+task = "images"
+
+[[deployment]]
 name = "doomed"
 engine = "echo"
 model = "echo"

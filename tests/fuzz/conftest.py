@@ -3,9 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fuzz.attack import DOOMED_CONFIG
 from tests.service import Service
+
+_QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+settings.register_profile("short", max_examples=150, deadline=None, suppress_health_check=_QUIET)
+settings.register_profile("long", max_examples=3000, deadline=None, suppress_health_check=_QUIET)
+if settings.get_current_profile_name() not in {"short", "long"}:
+    settings.load_profile("short")
 
 
 @pytest.fixture(scope="package")

@@ -1,29 +1,27 @@
 """Bodies that nobody would write, against a real server.
 
 The short form makes some hundred requests a route. The long one: `pytest tests/fuzz --hypothesis-profile=long`
-(registered here, 20 times as many).
+(20 times as many; see conftest.py).
 """
 
+import base64
 import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.fuzz.attack import check_alive, check_error
+from tests.gateway.pictures import file
 from tests.service import Service
 
 pytestmark = pytest.mark.slow
 
-_QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-settings.register_profile("short", max_examples=150, deadline=None, suppress_health_check=_QUIET)
-settings.register_profile("long", max_examples=3000, deadline=None, suppress_health_check=_QUIET)
-if settings.get_current_profile_name() not in {"short", "long"}:
-    settings.load_profile("short")
-
 MESSAGE = {"role": "user", "content": "hello there"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+PICTURE_URL = "data:image/png;base64," + base64.b64encode(file(Image.new("RGBA", (64, 64)))).decode()
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object", "properties": {"a": {}}}}}
 CHAT = {
     "model": "echo",
@@ -57,6 +55,35 @@ COMPLETION = {
     "logit_bias": {"5": 1},
 }
 EMBEDDING = {"model": "echo", "input": ["a", "b"], "encoding_format": "base64", "dimensions": 8, "user": "u"}
+IMAGE = {
+    "model": "painter",
+    "prompt": "a cat",
+    "n": 2,
+    "size": "256x256",
+    "quality": "high",
+    "style": "vivid",
+    "background": "opaque",
+    "moderation": "low",
+    "output_format": "webp",
+    "output_compression": 50,
+    "response_format": "b64_json",
+    "stream": False,
+    "partial_images": 0,
+    "seed": 1,
+    "user": "u",
+}
+EDIT = {
+    "model": "painter",
+    "prompt": "a hat",
+    "images": [{"image_url": PICTURE_URL}],
+    "mask": {"image_url": PICTURE_URL},
+    "size": "auto",
+    "n": 1,
+    "output_format": "png",
+    "response_format": "b64_json",
+    "stream": False,
+    "seed": 1,
+}
 DEPLOYMENT = {
     "name": "echo",
     "model": "echo",
@@ -81,6 +108,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/completions": COMPLETION,
     "/v1/embeddings": EMBEDDING,
     "/openai/v1/embeddings": EMBEDDING,
+    "/v1/images/generations": IMAGE,
+    "/v1/images/edits": EDIT,
     "/admin/keys": KEY,
 }
 NAMES = st.sampled_from(

@@ -10,6 +10,7 @@ from freehold.api.body import parse
 from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from freehold.gateway.answers import PaintAnswer
+from freehold.gateway.picture_studio import Held
 from freehold.gateway.pictures import NO_UPLOADS, Uploads, in_order
 from freehold.types.generation import Usage
 from freehold.types.images import (
@@ -110,8 +111,8 @@ async def _image(call: Call, request: ImageRequest, picture: Picture) -> dict[st
 async def _stream(request: PromptedImageRequest, answer: PaintAnswer) -> AsyncGenerator[dict[str, Any]]:
     """`ImageGenStreamEvent` or `ImageEditStreamEvent`, picture after picture.
 
-    The usage of the whole request stands in its last event; in those of the pictures before it is nothing, so that
-    their sum is right.
+    The usage of the whole request stands in its last event, which waits for it; in those of the pictures before it is
+    nothing, so that their sum is right.
     """
     kind = _EVENTS[type(request)]
     last: dict[str, Any] | None = None
@@ -121,9 +122,6 @@ async def _stream(request: PromptedImageRequest, answer: PaintAnswer) -> AsyncGe
                 assert last is not None, "a usage follows the pictures"
                 yield {**last, "usage": _usage(event)}
                 continue
-            if last is not None:
-                yield last
-                last = None
             head = {
                 "b64_json": base64.b64encode(event.data).decode("ascii"),
                 "created_at": answer.created,
@@ -134,8 +132,12 @@ async def _stream(request: PromptedImageRequest, answer: PaintAnswer) -> AsyncGe
             }
             if isinstance(event, PartialPicture):
                 yield {"type": f"{kind}.partial_image", **head, "partial_image_index": event.partial_index}
+                continue
+            completed = {"type": f"{kind}.completed", **head, "usage": _usage(Usage())}
+            if event.index < request.count - 1:
+                yield completed
             else:
-                last = {"type": f"{kind}.completed", **head, "usage": _usage(Usage())}
+                last = completed
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -191,18 +193,6 @@ def _too_many(name: str) -> UnsupportedParameter:
     )
 
 
-class _Held:
-    """A file that came within a JSON body."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size = len(data)
-
-    async def read(self) -> bytes:
-        """See `Upload.read`."""
-        return self._data
-
-
 def _referenced(ref: ImageRef, param: str) -> Upload:
     """The picture in a data URL.
 
@@ -224,6 +214,6 @@ def _referenced(ref: ImageRef, param: str) -> Upload:
             param=f"{param}.image_url",
         )
     try:
-        return _Held(base64.b64decode(data, validate=True))
+        return Held(base64.b64decode(data, validate=True))
     except (binascii.Error, ValueError) as exc:
         raise InvalidRequest(f"Invalid value: '{param}.image_url' is not base64.", param=f"{param}.image_url") from exc

@@ -270,6 +270,8 @@ class Operation:
         if deployment and receipt is not None:
             metrics.tokens.labels(deployment, "prompt").inc(receipt.prompt_tokens)
             metrics.tokens.labels(deployment, "completion").inc(receipt.completion_tokens)
+            if receipt.images:
+                metrics.images.labels(deployment).inc(receipt.images)
             metrics.cost.labels(deployment).inc(receipt.cost_micro)
             if account.first_piece_s is not None:
                 metrics.first_token.labels(deployment).observe(account.first_piece_s)
@@ -289,6 +291,7 @@ class Operation:
             prompt_tokens=receipt.prompt_tokens if receipt else 0,
             completion_tokens=receipt.completion_tokens if receipt else 0,
             cached_tokens=receipt.cached_tokens if receipt else 0,
+            images=receipt.images if receipt else 0,
             cost_micro=receipt.cost_micro if receipt else 0,
             duration_ms=round(account.elapsed_s * 1000, 1),
             first_piece_ms=None if account.first_piece_s is None else round(account.first_piece_s * 1000, 1),

@@ -18,8 +18,8 @@ from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits, features_for
 
-# With `task = "images"` it paints, else it writes and embeds.
 FEATURES = frozenset(Feature) - {Feature.VISION, Feature.SUFFIX, Feature.REASONING}
+"""With `task = "images"` it paints, else it writes and embeds."""
 CONTEXT_LENGTH = 32_768
 DIMENSIONS = 64
 MAX_DIMENSIONS = 4096

@@ -16,6 +16,7 @@ class Metrics:
         self.tokens = Counter(
             "freehold_tokens", "Tokens read and produced.", ("deployment", "kind"), registry=self.registry
         )
+        self.images = Counter("freehold_images", "Pictures painted.", ("deployment",), registry=self.registry)
         self.duration = Histogram(
             "freehold_request_duration_seconds",
             "From the request's arrival to its last byte.",

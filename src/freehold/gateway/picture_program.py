@@ -189,9 +189,9 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]] | None:
     return message, [stream.read(length) for length in message["parts"]]
 
 
-def packed(message: Mapping[str, Any], parts: Sequence[bytes]) -> bytes:
-    """A message as bytes, without its parts, which follow."""
-    body = orjson.dumps({**message, "parts": [len(part) for part in parts]})
+def packed(message: Mapping[str, Any], lengths: Sequence[int]) -> bytes:
+    """A message as bytes, without its parts, which follow and have these lengths."""
+    body = orjson.dumps({**message, "parts": lengths})
     return LENGTH.pack(len(body)) + body
 
 
@@ -207,7 +207,7 @@ def main() -> None:
     bind(int(sys.argv[1]))
     while (message := read_message(sys.stdin.buffer)) is not None:
         result, parts = answered(*message)
-        for piece in (packed(result, parts), *parts):
+        for piece in (packed(result, [len(part) for part in parts]), *parts):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
 

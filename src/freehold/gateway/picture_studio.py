@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import orjson
 import structlog
@@ -23,8 +23,8 @@ from freehold.types.images import OutputFormat, Upload, size_text
 log = structlog.get_logger(__name__)
 
 MEMORY_BYTES = 1024 * 1024 * 1024
-DEADLINE_S = 30.0
-"""For one job; a picture of the largest size takes a few seconds."""
+DEADLINE_S = 60.0
+"""For one job, the start of the process included; a picture of the largest size takes a few seconds."""
 _PROGRAM = "freehold.gateway.picture_program"
 
 
@@ -37,18 +37,24 @@ class Sources:
         image: an RGB PNG.
         mask: a grey PNG; 255 is to be painted anew.
         alpha_mask: the same as an RGBA PNG; what is transparent is to be painted anew.
-        originals: the files as they were uploaded.
     """
 
     size: str
     image: bytes = field(repr=False)
     mask: bytes | None = field(repr=False)
     alpha_mask: bytes | None = field(repr=False)
-    originals: tuple[bytes, ...] = field(repr=False)
 
 
-class WorkerDiedError(Exception):
-    """A process ended or was ended in the middle of a job."""
+class Held:
+    """A file that is in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    async def read(self) -> bytes:
+        """See `Upload.read`."""
+        return self._data
 
 
 class Studio:
@@ -77,20 +83,19 @@ class Studio:
         Raises:
             InvalidRequest: a file is no picture, is broken or is over a limit; says which and what.
         """
-        try:
-            async with self._uploads as worker:
-                files = [await image.read()] + ([] if mask is None else [await mask.read()])
-                result, parts = await worker.do({"job": "sources", "edit": edit, "sizes": sizes}, files)
-        except WorkerDiedError as exc:
+        uploads = [image] if mask is None else [image, mask]
+        answer = await self._uploads.do({"job": "sources", "edit": edit, "sizes": sizes}, uploads)
+        if answer is None:
             raise InvalidRequest(
                 "Invalid value: 'image' takes more time or memory to decode than a picture may.", param="image"
-            ) from exc
+            )
+        result, parts = answer
         if "refused" in result:
             name, _, what = str(result["refused"]).partition(" ")
             raise InvalidRequest(f"Invalid value: '{name}' {what}", param=name)
         image_png, mask_png, alpha_png = parts if edit else (*parts, None, None)
         assert image_png is not None, "the first part is the picture"
-        return Sources(size_text(*result["size"]), image_png, mask_png, alpha_png, tuple(files))
+        return Sources(size_text(*result["size"]), image_png, mask_png, alpha_png)
 
     async def encode(self, png: bytes, output_format: OutputFormat, compression: int) -> bytes:
         """A finished picture in a format.
@@ -104,14 +109,10 @@ class Studio:
             InternalError: it cannot be encoded.
         """
         job = {"job": "encode", "format": output_format, "compression": compression}
-        try:
-            async with self._painted as worker:
-                result, parts = await worker.do(job, [png])
-        except WorkerDiedError as exc:
-            raise InternalError("The picture could not be encoded.") from exc
-        if "refused" in result:
+        answer = await self._painted.do(job, [Held(png)])
+        if answer is None or "refused" in answer[0]:
             raise InternalError("The picture could not be encoded.")
-        return parts[0]
+        return answer[1][0]
 
     async def close(self) -> None:
         """End the processes."""
@@ -120,7 +121,7 @@ class Studio:
 
 
 class _Worker:
-    """One process, for one job at a time: `async with` waits for its turn."""
+    """One process, for one job at a time. The files of those that wait stay where they are."""
 
     def __init__(self, memory_bytes: int, deadline_s: float) -> None:
         self._memory_bytes = memory_bytes
@@ -128,32 +129,24 @@ class _Worker:
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def __aenter__(self) -> Self:
-        await self._turn.acquire()
-        return self
+    async def do(self, job: Mapping[str, Any], files: Sequence[Upload]) -> tuple[dict[str, Any], list[bytes]] | None:
+        """Have a job done; None if the process ended or had to be ended, and then the next one gets a new process.
 
-    async def __aexit__(self, *exc: object) -> None:
-        self._turn.release()
-
-    async def do(self, job: Mapping[str, Any], files: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        """Have a job done.
-
-        Raises:
-            WorkerDiedError: it was not; the next one gets a new process.
+        That is no error: an error would keep what its frames hold, which are whole files, until it is forgotten.
         """
-        done = False
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                process = await self._running()
-                answer = await _exchange(process, job, files)
-            done = True
-            return answer
-        except (TimeoutError, OSError, asyncio.IncompleteReadError) as exc:
-            log.warning("picture_process_died", job=job["job"], reason=type(exc).__name__)
-            raise WorkerDiedError from exc
-        finally:
-            if not done:  # also where the task was cancelled: what is under way would be the next job's answer
-                await self.close()
+        async with self._turn:
+            done = False
+            try:
+                async with asyncio.timeout(self._deadline_s):
+                    answer = await _exchange(await self._running(), job, files)
+                done = True
+                return answer
+            except (TimeoutError, OSError, asyncio.IncompleteReadError) as exc:
+                log.warning("picture_process_died", job=job["job"], reason=type(exc).__name__)
+                return None
+            finally:
+                if not done:  # also where the task was cancelled: what is under way would be the next job's answer
+                    await self.close()
 
     async def close(self) -> None:
         """End the process, if there is one."""
@@ -177,15 +170,15 @@ class _Worker:
 
 
 async def _exchange(
-    process: asyncio.subprocess.Process, job: Mapping[str, Any], files: Sequence[bytes]
+    process: asyncio.subprocess.Process, job: Mapping[str, Any], files: Sequence[Upload]
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Send a job and wait for its result."""
     assert process.stdin is not None, "the process was started with pipes"
     assert process.stdout is not None, "likewise"
-    process.stdin.write(packed(job, files))
-    for data in files:
-        process.stdin.write(data)
-    await process.stdin.drain()
+    process.stdin.write(packed(job, [upload.size for upload in files]))
+    for upload in files:
+        process.stdin.write(await upload.read())
+        await process.stdin.drain()
     (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
     result: dict[str, Any] = orjson.loads(await process.stdout.readexactly(length))
     return result, [await process.stdout.readexactly(size) for size in result["parts"]]

@@ -119,10 +119,13 @@ class Pictures:
         self,
         events: AsyncGenerator[PaintEvent],
         request: ImageRequest,
+        uploads: Uploads,
         account: Account,
-        parents: tuple[bytes, ...],
     ) -> AsyncGenerator[PaintEvent]:
-        """The events with files instead of an engine's PNGs."""
+        """The events with files instead of an engine's PNGs.
+
+        An upload is read again for each picture: one that waits for an engine holds none in memory.
+        """
         compression = 100 if request.output_compression is None else request.output_compression
         async with aclosing(events):
             async for event in events:
@@ -135,6 +138,7 @@ class Pictures:
                             data = await self._studio.encode(data, request.format, compression)
                         yield replace(event, data=data)
                     case Picture():
+                        parents = () if uploads.image is None else (await uploads.image.read(),)
                         file = await self._finisher.finish(
                             event.data,
                             format=request.format,

@@ -228,8 +228,7 @@ class Gateway:
                 order, size=sources.size, image=sources.image, mask=sources.mask, alpha_mask=sources.alpha_mask
             )
             account.parameters = image_parameters(request, order)
-        parents = () if sources is None else sources.originals
-        finished = self._pictures.finished(events, request, account, parents)
+        finished = self._pictures.finished(events, request, uploads, account)
         return PaintAnswer(int(time.time()), deployment.name, order.size, await begun(account.metered(finished)))
 
     async def keep(self, principal: Principal, data: bytes, output_format: OutputFormat, account: Account) -> str:

@@ -52,15 +52,18 @@ class Receipts:
         line = await self._find(request_id)
         everyone = decide(principal, Action.READ_USAGE, f"receipts/{request_id}").allowed
         if line is None or not (everyone or line.body.get("project_id") == principal.project_id):
-            raise NotFound(f"No receipt has the id '{request_id[:64]}'.", param="request_id", code="receipt_not_found")
+            raise _not_found(request_id)
         await self._journal.checkpoint()
-        proof = await asyncio.to_thread(prove, self._journal.folder, line.segment, line.offset)
+        try:
+            proof = await asyncio.to_thread(prove, self._journal.folder, line.segment, line.offset)
+        except FileNotFoundError:
+            raise _not_found(request_id) from None
         if proof is None:
             raise Unavailable("The receipt is not covered by a checkpoint yet; try again in a moment.")
         return ProvenReceipt(line.body, proof)
 
     async def _find(self, request_id: str) -> Line | None:
-        """The line of a request's receipt; None if there is none."""
+        """The line of a request's receipt; None if there is none, or no more because its segment was retired."""
         place = await find_request(self._usage, request_id)
         if place is None:
             if not await self._projection.caught_up(PATIENCE_S):
@@ -68,4 +71,11 @@ class Receipts:
             place = await find_request(self._usage, request_id)
         if place is None:
             return None
-        return await asyncio.to_thread(read_line, self._journal.folder, place.segment, place.offset)
+        try:
+            return await asyncio.to_thread(read_line, self._journal.folder, place.segment, place.offset)
+        except FileNotFoundError:
+            return None
+
+
+def _not_found(request_id: str) -> NotFound:
+    return NotFound(f"No receipt has the id '{request_id[:64]}'.", param="request_id", code="receipt_not_found")
