@@ -22,6 +22,7 @@ MAX_FILE_BYTES = 256 << 20
 _STATES = {
     "intact": "the signature holds, and every byte is as it was signed",
     "changed": "NOT AS IT WAS SIGNED",
+    "lapsed": "unchanged, but the certificate that it was signed with IS NOT VALID",
     "damaged": "there is a manifest, but it cannot be read",
     "none": "there is no manifest: nothing is known of its origin",
 }

@@ -6,16 +6,19 @@ from typing import Any, Literal, TypeAlias
 
 from freehold.provenance.manifest import PICTURE_ASSERTION
 
-State: TypeAlias = Literal["intact", "changed", "damaged", "none"]
+State: TypeAlias = Literal["intact", "changed", "lapsed", "damaged", "none"]
 """`intact`: signed, and every byte as it was signed. `changed`: the picture or its manifest is not what was signed.
-`damaged`: there is a manifest that cannot be read. `none`: there is no manifest."""
+`lapsed`: nothing is changed, but the certificate is not valid, mostly because its time is over. `damaged`: there is a
+manifest that cannot be read. `none`: there is no manifest."""
 
 MAX_DEPTH = 16
 """How far back the history of a picture is told."""
 MAX_TEXT = 300
+MAX_ACTIONS = 100
 _CONTENT = {"assertion.dataHash.mismatch", "assertion.dataHash.malformed", "assertion.dataHash.additionalExclusions"}
 _UNTRUSTED = "signingCredential.untrusted"
-_SIGNATURE = ("claimSignature.", "signingCredential.", "algorithm.")
+_CERTIFICATE = "signingCredential."
+_SIGNATURE = ("claimSignature.", _CERTIFICATE, "algorithm.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +149,20 @@ def report_of(
     signature = not any(code.startswith(_SIGNATURE) for code in codes)
     return ProvenanceReport(
         format=format_name,
-        state="changed" if failures else "intact",
+        state=_state(codes),
         signature_valid=signature,
         unchanged=not codes & _CONTENT,
         origin=_origin(found["simple"], found["active_manifest"], trusted and signature, MAX_DEPTH),
         iptc_digital_source_type=iptc,
         problems=tuple(Problem(e["code"], _text(e.get("explanation")) or "") for e in failures),
     )
+
+
+def _state(codes: set[str]) -> State:
+    """What the codes of all failures come to."""
+    if not codes:
+        return "intact"
+    return "lapsed" if all(code.startswith(_CERTIFICATE) for code in codes) else "changed"
 
 
 def damaged_report(format_name: str, reason: str, iptc: str | None) -> ProvenanceReport:
@@ -190,9 +200,12 @@ def _parents_first(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _actions(assertions: Mapping[str, Any]) -> Sequence[Action]:
-    data = assertions.get("c2pa.actions.v2") or assertions.get("c2pa.actions") or {}
+    data = assertions.get("c2pa.actions.v2") or assertions.get("c2pa.actions")
+    entries = data.get("actions") if isinstance(data, Mapping) else None
     found = []
-    for entry in data.get("actions") or ():
+    for entry in entries[:MAX_ACTIONS] if isinstance(entries, list) else ():
+        if not isinstance(entry, Mapping):
+            continue
         agent = entry.get("softwareAgent")
         name, version = (agent.get("name"), agent.get("version")) if isinstance(agent, Mapping) else (agent, None)
         found.append(
