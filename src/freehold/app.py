@@ -22,8 +22,9 @@ from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.picture_studio import Studio
-from freehold.gateway.pictures import Pictures, PlainFinisher
+from freehold.gateway.pictures import Pictures
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.digests import Digests
@@ -33,6 +34,8 @@ from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
 from freehold.journal.signer import Signer
+from freehold.provenance.finisher import Finisher
+from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Prepare, Supervisor
 from freehold.store.database import Database
 from freehold.store.home import Home, write_private
@@ -110,8 +113,7 @@ async def open_app(
         await keys.load()
         admin_key, new_admin_key = await _owner_key(place, keys)
         catalog = Catalog(database, place.models, settings.catalog)
-        registry = DeploymentRegistry(database)
-        await registry.load(STARTER_DEPLOYMENTS if settings.server.starter else (), settings.deployment)
+        registry = await _registry(database, settings)
         supervisor = Supervisor(
             settings.supervisor, place.run, preparer(catalog), drain_s=settings.server.request_timeout_s
         )
@@ -121,11 +123,11 @@ async def open_app(
         flights = Flights(settings.server.request_timeout_s)
         kept = KeptAnswers(database, place.content_key())
         books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
-        pictures, files = await stack.enter_async_context(_open_pictures(database, place))
+        pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
         gateway = Gateway(keys, registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
-        services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, admin)
+        services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, projection, kept, files)
         upkeep.start()
@@ -135,13 +137,18 @@ async def open_app(
 
 
 @asynccontextmanager
-async def _open_pictures(database: Database, home: Home) -> AsyncIterator[tuple[Pictures, PictureFiles]]:
-    """What makes files of pictures and keeps them; its processes start with the first picture."""
-    studio = Studio()
+async def _open_pictures(
+    database: Database, home: Home, settings: Settings
+) -> AsyncIterator[tuple[Pictures, PictureFiles, Provenance]]:
+    """What makes files of pictures, keeps them and reads them back; its processes start with the first picture."""
+    studio, finisher, reader = Studio(), Finisher(home, settings.provenance), ProvenanceReader()
+    provenance = Provenance(reader, home.picture_issuer)
     try:
-        yield Pictures(studio, PlainFinisher(studio)), PictureFiles(database, home.content_key())
+        yield Pictures(studio, finisher), PictureFiles(database, home.content_key()), provenance
     finally:
         await studio.close()
+        await finisher.close()
+        await reader.close()
 
 
 def preparer(catalog: Catalog) -> Prepare:
@@ -164,6 +171,13 @@ def preparer(catalog: Catalog) -> Prepare:
         return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
 
     return prepare
+
+
+async def _registry(database: Database, settings: Settings) -> DeploymentRegistry:
+    """The deployments: stored ones, those of the file and, in a new home, the starter set."""
+    registry = DeploymentRegistry(database)
+    await registry.load(STARTER_DEPLOYMENTS if settings.server.starter else (), settings.deployment)
+    return registry
 
 
 def _usage_url(settings: Settings) -> str | None:

@@ -83,6 +83,21 @@ class UsageSettings(SettingsModel):
     """Where its URL is kept (`postgresql://user:password@host/name`); without it, SQLite in the home."""
 
 
+class ProvenanceSettings(SettingsModel):
+    """`[provenance]`: who signs pictures. Without a certificate the installation makes its own."""
+
+    certificate: str | None = None
+    """A PEM file: the signing certificate and its issuers', up to the root."""
+    private_key: SecretRef | None = None
+    """The signing certificate's private key in PEM form."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("give 'certificate' and 'private_key' together")
+        return self
+
+
 class Settings(SettingsModel):
     """The whole configuration file."""
 
@@ -91,6 +106,7 @@ class Settings(SettingsModel):
     supervisor: SupervisorSettings = SupervisorSettings()
     journal: JournalSettings = JournalSettings()
     usage: UsageSettings = UsageSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
     limit: list[LimitSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
 

@@ -24,6 +24,7 @@ FreeholdError
 │   ├── Unavailable              503, with retry-after
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── AuditUnavailable     the journal cannot be written
+│   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
 │   │   └── Draining             the server is shutting down
 │   └── EngineTimeout            504
 ├── CatalogError                 a model cannot be fetched, verified or read
@@ -278,6 +279,12 @@ class AuditUnavailable(Unavailable):
     """The journal cannot be written, or is too far ahead of its projection: nothing is done unrecorded."""
 
     default_code = "audit_unavailable"
+
+
+class ProvenanceUnavailable(Unavailable):
+    """A picture's provenance cannot be written or read: no picture leaves without its manifest."""
+
+    default_code = "provenance_unavailable"
 
 
 class Draining(Unavailable):

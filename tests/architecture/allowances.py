@@ -24,6 +24,7 @@ CATCH_ALL: dict[str, str] = {
 
 HEAVY = (
     "PIL",
+    "c2pa",
     "diffusers",
     "gguf",
     "numpy",
@@ -39,7 +40,17 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
-    "PIL": ("freehold.engines.echo_pictures", "freehold.gateway.picture_program", "freehold.cli.paint_pictures"),
+    "torch": ("freehold.engines.diffusers_model", "freehold.engines.diffusers_painting"),
+    "diffusers": ("freehold.engines.diffusers_model",),
+    "transformers": ("freehold.engines.diffusers_model",),
+    "PIL": (
+        "freehold.cli.paint_pictures",
+        "freehold.engines.echo_pictures",
+        "freehold.engines.diffusers_painting",
+        "freehold.gateway.picture_program",
+        "freehold.provenance.pillow_encoding",
+    ),
+    "c2pa": ("freehold.provenance.c2pa_manifests", "freehold.provenance.worker"),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert",),
     "numpy": ("freehold.catalog.convert",),

@@ -25,16 +25,21 @@ def test_auto_is_one_of_the_engines() -> None:
 
 
 def test_every_engine_takes_part_in_the_shared_suite() -> None:
-    """The shared suite in tests/engines/ has a factory for every engine of the registry."""
-    (suite,) = [module for module in modules(TESTS) if module.name == "tests.engines.conftest"]
+    """The shared suites in tests/engines/, of engines that write and of those that paint, have every engine."""
+    covered = _keys("tests.engines.conftest", "FACTORIES") | _keys("tests.engines.test_pictures", "PAINTERS")
+    assert set(ENGINES) - covered == set()
+
+
+def _keys(module: str, name: str) -> set[object]:
+    """The keys of a dictionary that a module of the tests defines."""
+    (suite,) = [found for found in modules(TESTS) if found.name == module]
     (factories,) = [
         node.value
         for node in suite.tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and "FACTORIES" in map(dotted, _targets(node))
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in map(dotted, _targets(node))
     ]
     assert isinstance(factories, ast.Dict)
-    covered = {key.value for key in factories.keys if isinstance(key, ast.Constant)}
-    assert set(ENGINES) - covered == set()
+    return {key.value for key in factories.keys if isinstance(key, ast.Constant)}
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:

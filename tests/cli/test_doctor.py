@@ -20,6 +20,7 @@ def test_it_changes_nothing(program: Program, tmp_path: Path) -> None:
     verdicts = _verdicts(program, "--config", str(config))
     assert verdicts["home"] == "ok"
     assert verdicts["engine echo"] == "ok"
+    assert verdicts["engine diffusers"] == "ok"
     assert "fail" not in verdicts.values()
     assert not program.home.exists()
 

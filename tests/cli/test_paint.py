@@ -49,10 +49,10 @@ def test_pictures_are_painted_and_named(painting: Program, tmp_path: Path) -> No
     asked = ["paint", "a boat", "-o", str(where), "--n", "2", "--seed", "1", "--size", "256x256"]
     names = [str(tmp_path / name) for name in ("boat-1.png", "boat-2.png")]
     assert painting.fine(*asked).split() == names
-    first = [Path(name).read_bytes() for name in names]
-    assert [opened(data).size for data in first] == [(256, 256)] * 2
+    first = [opened(Path(name).read_bytes()) for name in names]
+    assert [picture.size for picture in first] == [(256, 256)] * 2
     painting.fine(*asked)
-    assert [Path(name).read_bytes() for name in names] == first
+    assert [opened(Path(name).read_bytes()).tobytes() for name in names] == [each.tobytes() for each in first]
     painting.fine("paint", "-", "-o", str(tmp_path / "boat.jpg"), stdin="a boat\n")
     assert opened((tmp_path / "boat.jpg").read_bytes()).format == "JPEG"
 

@@ -4,6 +4,7 @@ import base64
 import io
 from typing import Any
 
+from tests.gateway.pictures import opened
 from tests.service import Service
 
 CONFIG = """
@@ -35,6 +36,11 @@ model = "echo"
 def files(answer: Any) -> list[bytes]:
     """The files in an answer with base64."""
     return [base64.b64decode(image.b64_json) for image in answer.data]
+
+
+def pixels(answer: Any) -> list[bytes]:
+    """The pixels of the files in an answer: signatures differ where pictures are the same."""
+    return [opened(data).tobytes() for data in files(answer)]
 
 
 def named(data: bytes, name: str = "picture.png", kind: str = "image/png") -> tuple[str, bytes, str]:

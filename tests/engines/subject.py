@@ -88,12 +88,12 @@ def socket_path() -> Iterator[Path]:
         yield Path(folder) / "s"
 
 
-def wait_open(engine: Engine, spec: EngineSpec, socket: Path) -> None:
+def wait_open(engine: Engine, spec: EngineSpec, socket: Path, patience_s: float = PATIENCE_S) -> None:
     """Wait until the engine is ready."""
 
     async def main() -> None:
         connection = engine.connect(spec, socket)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         try:
             while True:
                 try:

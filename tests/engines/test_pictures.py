@@ -19,6 +19,7 @@ from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
 from freehold.types.images import PaintEvent, PaintRequest, PartialPicture, Picture, PictureOperation
+from tests.engines.diffusers_subject import tiny_stable_diffusion
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
 SIZE = 256
@@ -35,10 +36,17 @@ def echo(**options: Any) -> Iterator[Subject]:
         yield Subject(engine, spec, socket, process, "", lambda: 0, lambda _: [])
 
 
-PAINTERS: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"echo": echo}
+PAINTERS: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
+    "echo": echo,
+    "diffusers": tiny_stable_diffusion,
+}
+SLOW = frozenset({"diffusers"})
 
 
-@pytest.fixture(scope="module", params=list(PAINTERS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PAINTERS],
+)
 def painter(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """Each engine that paints, started once for all tests."""
     with PAINTERS[request.param]() as started:

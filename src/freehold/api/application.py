@@ -12,19 +12,22 @@ from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices, admin_application
 from freehold.api.azure import azure_routes
+from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.openai import openai_routes
-from freehold.api.operation import Handler, Operation, Plane
+from freehold.api.operation import Handler, Operation, PlainBody, Plane
 from freehold.api.organization import organization_routes
 from freehold.api.picture_files import picture_routes
+from freehold.api.provenance import provenance_routes
 from freehold.api.receipts import receipt_routes
 from freehold.config import ServerSettings
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
 from freehold.journal.projection_reports import UsageReports
 
@@ -38,6 +41,7 @@ class ApplicationServices:
         kept: answers that an `Idempotency-Key` brings back.
         receipts: what the journal says of requests.
         reports: usage and costs.
+        provenance: where pictures came from.
         admin: the control plane.
     """
 
@@ -45,6 +49,7 @@ class ApplicationServices:
     kept: KeptAnswers
     receipts: Receipts
     reports: UsageReports
+    provenance: Provenance
     admin: AdminServices
 
 
@@ -60,13 +65,20 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
     plane = Plane(gateway, metrics, services.kept, bounds.max_body_bytes, bounds.max_upload_bytes, bounds.public_url)
 
     def operation(
-        route: str, handler: Handler, dialect: Dialect, *, has_body: bool = True, forms: bool = False
+        route: str,
+        handler: Handler,
+        dialect: Dialect,
+        *,
+        has_body: bool = True,
+        forms: bool = False,
+        plain: PlainBody = JsonText,
     ) -> Operation:
-        return Operation(route, handler, plane, dialect, has_body, forms)
+        return Operation(route, handler, plane, dialect, has_body, forms, plain)
 
     routes: list[BaseRoute] = [
         *health_routes(admin, gateway.flights, metrics),
         *receipt_routes(operation, services.receipts),
+        *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
         *picture_routes(gateway.files),
         *openai_routes(operation),

@@ -93,9 +93,16 @@ class Plane:
     public_url: str | None
 
 
+PlainBody: TypeAlias = Callable[[bytes], Body]
+"""What the bytes of a body that is no form are taken for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A route's end. Where it takes `forms`, a body may also be multipart/form-data, with files."""
+    """A route's end. Where it takes `forms`, a body may also be multipart/form-data, with files.
+
+    A body that is no form is a JSON object, unless `plain` takes it for something else.
+    """
 
     route: str
     handler: Handler
@@ -103,6 +110,7 @@ class Operation:
     dialect: Dialect
     has_body: bool = True
     forms: bool = False
+    plain: PlainBody = JsonText
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -154,7 +162,7 @@ class Operation:
             return NO_BODY
         if self.forms and is_form(scope):
             return await read_form(scope, receive, self.plane.max_upload_bytes)
-        return JsonText(await read_limited(scope, receive, self.plane.max_body_bytes))
+        return self.plain(await read_limited(scope, receive, self.plane.max_body_bytes))
 
     async def _answer(self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, body: Body) -> None:
         """Answer anew, or once more what was answered before under the same `Idempotency-Key`."""

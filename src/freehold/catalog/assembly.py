@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freehold.catalog.background import in_thread
-from freehold.catalog.blobs import hash_file
+from freehold.catalog.blobs import hash_file, hash_model, size_of
 from freehold.catalog.conversion import COMPANIONS, check_architecture, convert_model
 from freehold.catalog.formats import Format, identify
+from freehold.catalog.pipelines import fetch_pipeline
 from freehold.catalog.references import checked_path
-from freehold.catalog.sources import SAFETENSORS, SAFETENSORS_INDEX, Report, Source
+from freehold.catalog.sources import PIPELINE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, Report, Source
 from freehold.errors import DigestMismatch, SourceUnavailable, UnsupportedModelFormat
 from freehold.types.model import Progress
 
@@ -37,7 +38,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A verified GGUF file in the work folder."""
+    """A verified GGUF file, or a pipeline's folder, in the work folder."""
 
     file: Path
     format: Format
@@ -56,6 +57,8 @@ async def assemble(source: Source, order: Order, work: Path, report: Report) -> 
     Raises:
         SourceUnavailable, DigestMismatch, UnsupportedModelFormat, UnsafePath, CatalogError: as `Catalog.pull`.
     """
+    if source.main == PIPELINE_INDEX:
+        return await _pipeline(source, order, work / "pipeline", report)
     folder = _model_folder(work)
     indexed = source.main.endswith(".safetensors.index.json")
     early = indexed or source.main.endswith(".safetensors")
@@ -80,6 +83,15 @@ async def assemble(source: Source, order: Order, work: Path, report: Report) -> 
     target = work / "converted.gguf"
     await convert_model(folder, target, report)
     return Fetched(target, "safetensors", digest)
+
+
+async def _pipeline(source: Source, order: Order, folder: Path, report: Report) -> Fetched:
+    """Fetch a pipeline; nothing of it is converted."""
+    await asyncio.to_thread(folder.mkdir)
+    digest = await fetch_pipeline(source, folder, report)
+    if order.sha256 not in {None, digest}:
+        raise DigestMismatch(f"The pipeline's SHA-256 is {digest}, not the pinned {order.sha256}; it was discarded.")
+    return Fetched(folder, "safetensors", digest)
 
 
 async def _companions(source: Source, pinned: tuple[tuple[str, str], ...] | None, folder: Path, report: Report) -> None:
@@ -114,10 +126,10 @@ async def _shards(source: Source, folder: Path, index: Path, report: Report) -> 
 
 
 async def hash_reporting(path: Path, report: Report) -> str:
-    """The SHA-256 of a file in hex."""
-    total = _size(path)
+    """The SHA-256 of a model in hex."""
+    total = size_of(path)
     return await in_thread(
-        lambda count: hash_file(path, count), lambda done: report(Progress("verifying", done, total))
+        lambda count: hash_model(path, count), lambda done: report(Progress("verifying", done, total))
     )
 
 
@@ -137,7 +149,3 @@ def _shard_names(index: Path) -> list[str]:
 
 def _has_config(folder: Path) -> bool:
     return (folder / "config.json").is_file()
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size

@@ -1,8 +1,9 @@
-"""Verified model files on the disk, each named by its digest; put in place whole, or not at all."""
+"""Verified models on the disk, each a file or a folder named by its digest; put in place whole, or not at all."""
 
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ Count = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class BlobStore:
-    """A folder of files named `sha256-<hex>`."""
+    """A folder of files and, for models of several files, folders named `sha256-<hex>`."""
 
     root: Path
 
@@ -28,23 +29,66 @@ class BlobStore:
         return self.root / f"sha256-{sha256}"
 
     def put(self, source: Path, sha256: str) -> Path:
-        """Move a file, already verified and on the same file system, into the store; on the disk when this returns."""
+        """Move a model, already verified and on the same file system, into the store; on the disk when this returns."""
         self.root.mkdir(parents=True, exist_ok=True)
         target = self.path(sha256)
-        with source.open("rb") as file:
-            os.fsync(file.fileno())
-        source.chmod(0o600)
+        for file in _files(source):
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+            file.chmod(0o600)
+        if source.is_dir():
+            for folder in (*(path for path in source.rglob("*") if path.is_dir()), source):
+                _sync(folder)
+            if target.is_dir():
+                shutil.rmtree(target)  # a folder does not replace one that has files
         source.replace(target)
-        folder = os.open(self.root, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(self.root)
         return target
 
     def remove(self, sha256: str) -> None:
-        """Delete the file, if it is there."""
-        self.path(sha256).unlink(missing_ok=True)
+        """Delete the model, if it is there."""
+        path = self.path(sha256)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself, or the files in a folder."""
+    return sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def size_of(path: Path) -> int | None:
+    """The bytes of a model's file, or of all files of its folder; None if it is not there."""
+    if not path.exists():
+        return None
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def hash_folder(folder: Path, count: Count | None = None) -> str:
+    """The digest of a folder in hex: that of its lines `<digest>  <path>`, sorted by path."""
+    lines = []
+    done = 0
+    for file in _files(folder):
+        lines.append(f"{hash_file(file)}  {file.relative_to(folder).as_posix()}\n")
+        done += file.stat().st_size
+        if count is not None:
+            count(done)
+    return hashlib.sha256("".join(sorted(lines, key=lambda line: line[66:])).encode()).hexdigest()
+
+
+def hash_model(path: Path, count: Count | None = None) -> str:
+    """The digest of a model's file, or of its folder, in hex."""
+    return hash_folder(path, count) if path.is_dir() else hash_file(path, count)
 
 
 def hash_file(path: Path, count: Count | None = None) -> str:

@@ -1,7 +1,7 @@
 """The models on this machine: fetched, verified, converted where needed, kept by their digest.
 
 ROOT/
-  blobs/sha256-<hex>   verified files, ready to be served
+  blobs/sha256-<hex>   verified files and, for pipelines, folders, ready to be served
   partial/             unfinished downloads by what was ordered, which the next try goes on from
   work/                what a running pull needs, with its lock; emptied at its end, or by the next pull
   changing.lock        held while files and entries are made or removed together
@@ -18,10 +18,11 @@ from pathlib import Path
 
 from freehold.catalog.assembly import Fetched, Order, assemble, hash_reporting
 from freehold.catalog.background import finish
-from freehold.catalog.blobs import BlobStore, disk_errors
+from freehold.catalog.blobs import BlobStore, disk_errors, size_of
 from freehold.catalog.download import Downloader, DownloadLimits
 from freehold.catalog.gguf_header import describe, read_gguf_header
 from freehold.catalog.locking import locked, locked_if_free
+from freehold.catalog.pipelines import read_index
 from freehold.catalog.references import (
     FileReference,
     HubReference,
@@ -32,7 +33,7 @@ from freehold.catalog.references import (
     parse_reference,
 )
 from freehold.catalog.sharing import Sharing
-from freehold.catalog.sources import FolderSource, Report, Source
+from freehold.catalog.sources import PIPELINE_INDEX, FolderSource, Report, Source
 from freehold.catalog.starter import STARTER
 from freehold.catalog.web import HubSource, WebSource
 from freehold.catalog.wheels import WheelSource
@@ -82,7 +83,7 @@ class Catalog:
         return entry
 
     def path(self, entry: ModelEntry) -> Path:
-        """The verified file of a model."""
+        """The verified file of a model; of a pipeline, its folder."""
         return self._blobs.path(entry.sha256)
 
     async def pull(
@@ -150,8 +151,7 @@ class Catalog:
             raise DigestMismatch(f"The file of '{entry.name}' has changed on the disk; delete the model and pull it.")
 
     def _is_there(self, entry: ModelEntry) -> bool:
-        path = self.path(entry)
-        return path.is_file() and path.stat().st_size == entry.size_bytes
+        return size_of(self.path(entry)) == entry.size_bytes
 
     async def _present(self, order: Order) -> ModelEntry | None:
         """The model, if it need not be fetched; one that is there under another name only gets the new name.
@@ -216,11 +216,14 @@ class Catalog:
 
     async def _keep(self, order: Order, fetched: Fetched, report: Report) -> ModelEntry:
         """Put the file in place, then make the entry, so that no entry is without its file."""
-        size = fetched.file.stat().st_size
+        size = size_of(fetched.file) or 0
         served = fetched.source_sha256
-        if fetched.format == "safetensors":
-            served = await hash_reporting(fetched.file, report)
-        details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
+        if fetched.file.is_dir():
+            details = {"task": "images", "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name}
+        else:
+            if fetched.format == "safetensors":
+                served = await hash_reporting(fetched.file, report)
+            details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
         if order.licence is not None:
             details["licence"] = order.licence
         entry = ModelEntry(

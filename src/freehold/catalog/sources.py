@@ -16,6 +16,7 @@ Report: TypeAlias = Callable[[Progress], None]
 
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
+PIPELINE_INDEX = "model_index.json"
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
@@ -48,6 +49,10 @@ class Source(ABC):
             SourceUnavailable: the source cannot be reached.
             DigestMismatch: the source itself says which digest the file has, and it has another.
         """
+
+    async def names(self) -> list[str] | None:
+        """The paths of all files, relative to the main file's folder; None where the source cannot tell."""
+        return None
 
     @abstractmethod
     async def close(self) -> None:
@@ -98,6 +103,12 @@ class FolderSource(Source):
         )
         return True
 
+    async def names(self) -> list[str]:
+        """The files in the folder and in the folders in it."""
+        return await asyncio.to_thread(
+            lambda: [str(path.relative_to(self._folder)) for path in self._folder.glob("*/*") if path.is_file()]
+        )
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -107,7 +118,7 @@ class FolderSource(Source):
 
 
 def choose_file(names: Iterable[str]) -> str:
-    """The one model among the files of a folder: its only GGUF file, or its safetensors.
+    """The one model among the files of a folder: its only GGUF file, its pipeline, or its safetensors.
 
     Raises:
         CatalogError: there are several GGUF files.
@@ -122,7 +133,7 @@ def choose_file(names: Iterable[str]) -> str:
         return quantized[0]
     if quantized:
         raise CatalogError(f"There are several models; name one of: {', '.join(quantized)}", param="source")
-    for name in (SAFETENSORS, SAFETENSORS_INDEX):
+    for name in (PIPELINE_INDEX, SAFETENSORS, SAFETENSORS_INDEX):
         if name in there:
             return name
     if any(name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".onnx")) for name in there):

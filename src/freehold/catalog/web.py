@@ -83,6 +83,10 @@ class HubSource(Source):
         address = Address(url, self._headers, names_digest=True)
         return await self._downloader.fetch(address, target, report, sha256=sha256)
 
+    async def names(self) -> list[str] | None:
+        """What the hub has listed."""
+        return None if self._names is None else sorted(self._names)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._downloader.close()

@@ -6,6 +6,7 @@ from freehold.engines.base import Engine
 from freehold.errors import ConfigError
 
 ENGINES: dict[str, str] = {
+    "diffusers": "freehold.engines.diffusers:DiffusersEngine",
     "echo": "freehold.engines.echo:EchoEngine",
     "llamacpp": "freehold.engines.llamacpp:LlamaCppEngine",
     "remote": "freehold.engines.remote:RemoteEngine",

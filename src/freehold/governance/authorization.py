@@ -13,13 +13,14 @@ class Action(StrEnum):
     INFER = "deployments:infer"
     READ_MODELS = "models:read"
     READ_RECEIPTS = "receipts:read"
+    READ_PROVENANCE = "provenance:read"
     READ_USAGE = "usage:read"
     MANAGE = "service:manage"
 
 
 ALLOWED: dict[Role, frozenset[Action]] = {
     Role.OWNER: frozenset(Action),
-    Role.USER: frozenset({Action.INFER, Action.READ_MODELS, Action.READ_RECEIPTS}),
+    Role.USER: frozenset({Action.INFER, Action.READ_MODELS, Action.READ_RECEIPTS, Action.READ_PROVENANCE}),
 }
 
 

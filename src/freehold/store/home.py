@@ -6,6 +6,9 @@ HOME/
   secrets/pepper   the key under which API keys are hashed, mode 0600
   secrets/journal.pem  the key that signs the journal's checkpoints, mode 0600
   secrets/content  the key under which kept content is encrypted, mode 0600
+  secrets/picture-root.pem  the key and the certificate of the root of the installation's own signatures, mode 0600
+  secrets/picture.pem  the key and the certificate that pictures are signed with, mode 0600
+  provenance/      issuer.pem, to verify pictures with
   journal/         the journal: what happened, and public.pem to verify it with
   usage.db         what bills and reports are read from, made from the journal (SQLite)
   models/          verified model files, by their digest
@@ -58,6 +61,21 @@ class Home:
     def journal_key(self) -> Path:
         """The file with the private key that signs checkpoints."""
         return self.root / "secrets" / "journal.pem"
+
+    @property
+    def picture_root(self) -> Path:
+        """The file with the key and the certificate of the root under which pictures are signed."""
+        return self.root / "secrets" / "picture-root.pem"
+
+    @property
+    def picture_key(self) -> Path:
+        """The file with the key and the certificate that pictures are signed with."""
+        return self.root / "secrets" / "picture.pem"
+
+    @property
+    def picture_issuer(self) -> Path:
+        """The file with the certificates to verify pictures with."""
+        return self.root / "provenance" / "issuer.pem"
 
     @property
     def usage_database(self) -> Path:

@@ -14,11 +14,12 @@ class ModelEntry:
         source: the URI that it was pulled from.
         source_sha256: hex digest of the weights that were fetched; of several files, the digest of the lines
             `<digest>  <name>` sorted by name.
-        sha256: hex digest of the file that is served; differs from `source_sha256` where it was converted.
-        size_bytes: the served file's size.
-        format: what was fetched; safetensors are converted, so that what is served is always GGUF.
+        sha256: hex digest of what is served; differs from `source_sha256` where it was converted. Of a pipeline, the
+            digest of the lines of all its files.
+        size_bytes: the size of what is served.
+        format: what was fetched; safetensors are converted to GGUF, except for pipelines, which are served as they are.
         details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
-            chat_template (whether there is one) and task ("chat" or "embeddings"), as far as known.
+            chat_template (whether there is one) and task ("chat", "embeddings" or "images"), as far as known.
         created_at: seconds since the epoch.
     """
 

@@ -9,8 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-import torch  # type: ignore[import-not-found]
-from transformers import AutoModel, AutoTokenizer  # type: ignore[import-not-found]
+import torch
+from transformers import AutoModel, AutoTokenizer
 
 SENTENCES = [
     "The cat sits on the mat.",

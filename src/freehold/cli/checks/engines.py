@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,8 @@ _START_TIMEOUT_S = 60.0
 _POLL_S = 0.05
 _NATIVE = {"llamacpp": "xllamacpp"}
 """Engine → the native library that its process loads; a CPU that lacks what it was built for kills that process."""
+_OPTIONAL = {"diffusers": ("gpu", ("torch", "diffusers", "transformers"))}
+"""Engines that an extra of the package brings: the extra, and what is in it."""
 
 
 async def check_engines(sample: Sample | None) -> list[Finding]:
@@ -39,6 +42,8 @@ async def _check(name: str, sample: Sample | None) -> Finding:
         return fail(check, f"cannot be imported: {exc}", "install the package again: 'make setup'")
     if name == "remote":
         return ok(check, "nothing to start here")
+    if name in _OPTIONAL:
+        return _installed(check, *_OPTIONAL[name])
     library = _NATIVE.get(name)
     if library:
         problem = await _load(library)
@@ -51,6 +56,14 @@ async def _check(name: str, sample: Sample | None) -> Finding:
             "freehold pull smollm2-135m-instruct",
         )
     return await _try(check, engine, sample)
+
+
+def _installed(check: str, extra: str, libraries: tuple[str, ...]) -> Finding:
+    """Whether an engine's libraries are there. Whoever has not installed them does not miss them."""
+    missing = [library for library in libraries if find_spec(library) is None]
+    if missing:
+        return ok(check, f"not installed ({', '.join(missing)}); 'pip install freehold[{extra}]' brings it")
+    return ok(check, "installed; starts with its first deployment")
 
 
 async def _load(library: str) -> str:

@@ -71,8 +71,9 @@ def _disk(home: Path) -> Finding:
 
 
 def _packages() -> Finding:
-    """The versions of the packages that matter most, and whether any required one is missing."""
-    required = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in metadata.requires("freehold") or []]
+    """The versions of the packages that matter most, and whether any required one is missing; extras are not."""
+    lines = [line for line in metadata.requires("freehold") or [] if "extra ==" not in line]
+    required = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines]
     versions: dict[str, str] = {}
     missing = []
     for name in required:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from freehold.catalog.blobs import hash_file
+from freehold.catalog.blobs import hash_model, size_of
 from freehold.cli.checks.result import Finding, Sample, fail, ok
 from freehold.cli.tables import in_bytes
 from freehold.store.home import Home
@@ -34,9 +34,9 @@ def sample_of(root: Path, entries: list[dict[str, Any]]) -> Sample | None:
 
 
 def _file(root: Path, entry: dict[str, Any]) -> Path | None:
-    """The file of a model, found by its digest; None if it is not there."""
+    """The file or the folder of a model, found by its digest; None if it is not there."""
     found = Home(root).models.rglob(f"sha256-{entry['sha256']}")
-    return next((path for path in found if path.is_file()), None)
+    return next(iter(found), None)
 
 
 def _check(root: Path, entry: dict[str, Any], *, verify: bool) -> Finding:
@@ -45,12 +45,12 @@ def _check(root: Path, entry: dict[str, Any], *, verify: bool) -> Finding:
     file = _file(root, entry)
     if file is None:
         return fail(check, "its file is gone", again)
-    size = file.stat().st_size
+    size = size_of(file) or 0
     if size != entry["size_bytes"]:
-        return fail(check, f"{file} has {size} bytes instead of {entry['size_bytes']}", f"rm {file}; {again}")
+        return fail(check, f"{file} has {size} bytes instead of {entry['size_bytes']}", f"rm -r {file}; {again}")
     if not verify:
         return ok(check, f"{in_bytes(size)}; not read (--verify reads it)")
-    digest = hash_file(file)
+    digest = hash_model(file)
     if digest != entry["sha256"]:
-        return fail(check, f"{file} has changed: its SHA-256 is {digest}", f"rm {file}; {again}")
+        return fail(check, f"{file} has changed: its SHA-256 is {digest}", f"rm -r {file}; {again}")
     return ok(check, f"{in_bytes(size)}, SHA-256 verified")
