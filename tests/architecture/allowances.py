@@ -26,6 +26,7 @@ HEAVY = (
     "PIL",
     "diffusers",
     "gguf",
+    "nncf",
     "numpy",
     "openvino",
     "openvino_genai",
@@ -39,11 +40,19 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
-    "PIL": ("freehold.engines.echo_pictures",),
+    "PIL": ("freehold.engines.echo_pictures", "freehold.engines.painter_pictures", "freehold.training.image"),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert",),
-    "numpy": ("freehold.catalog.convert",),
-    "safetensors": ("freehold.catalog.convert",),
+    "numpy": (
+        "freehold.catalog.convert",
+        "freehold.engines.painter_model",
+        "freehold.engines.painter_pictures",
+        "freehold.training.image",
+    ),
+    "safetensors": ("freehold.catalog.convert", "freehold.training.image"),
+    "openvino": ("freehold.engines.painter_model", "freehold.training.image.export"),
+    "torch": ("freehold.training.image",),
+    "nncf": ("freehold.training.image.export",),
 }
 """Package → the modules or packages of freehold that may import it."""
 

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-import torch  # type: ignore[import-not-found]
+import torch
 from transformers import AutoModel, AutoTokenizer  # type: ignore[import-not-found]
 
 SENTENCES = [
