@@ -8,6 +8,7 @@ from freehold.errors import ConfigError
 ENGINES: dict[str, str] = {
     "echo": "freehold.engines.echo:EchoEngine",
     "llamacpp": "freehold.engines.llamacpp:LlamaCppEngine",
+    "painter": "freehold.engines.painter:PainterEngine",
     "remote": "freehold.engines.remote:RemoteEngine",
 }
 """Name → "module:Class"."""
