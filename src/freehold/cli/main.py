@@ -28,6 +28,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("usage", "Show what was used and what it cost.", "freehold.cli.usage:app"),
     LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
     LazyCommand("audit", "Read, export and verify the journal.", "freehold.cli.audit:app"),
+    LazyCommand("train", "Train a model of Freehold's own.", "freehold.cli.train:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),
     LazyCommand("version", "Print the version.", "freehold.cli.version:app"),
 )
