@@ -1,7 +1,8 @@
 """The decoder: an hourglass of convolutions and transformer blocks that paints 64 x 64 pictures by rectified flow.
 
 The picture (patches of 4 behind a convolution) is 16 x 16 places of few channels, merged to 8 x 8 and to 4 x 4 where
-most of the work is done, and taken back with skips; a convolutional head leaves no seams. Conditions: the time and the
+most of the work is done, and taken back with skips; a convolutional head leaves no seams. All conditions together give
+each of the 4 x 4 places a beginning of its own, which has rough pictures learned after some thousand samples. Conditions: the time and the
 picture vector through shared adaLN (PixArt-alpha, arXiv 2310.00426), and by cross-attention the picture vector and the
 caption's tokens, which first pass one layer of their own that may tell "A above B" from "B above A". The network
 predicts the clean picture (arXiv 2511.13720).
@@ -24,7 +25,7 @@ FINE = 48
 class Decoder(nn.Module):
     """Noisy pictures, times, picture vectors, token states and mask → clean pictures. Zeros stand for no condition."""
 
-    def __init__(self, width: int = 256, outer: int = 128, blocks: int = 6) -> None:
+    def __init__(self, width: int = 256, outer: int = 128, blocks: int = 4) -> None:
         super().__init__()
         self.time = TimeEmbedding(width)
         self.vector = nn.Linear(TEXT, width)
@@ -43,6 +44,7 @@ class Decoder(nn.Module):
         self.before = Block(outer, 4, cross=False)
         self.merge = nn.Linear(4 * outer, width)
         self.places = nn.Parameter(torch.randn(16, width) * 0.02)
+        self.spread = nn.Linear(width, 16 * width)
         self.blocks = nn.ModuleList(Block(width, 8, cross=True) for _ in range(blocks))
         self.unmerge = nn.Linear(width, 4 * outer)
         self.join = nn.Linear(2 * outer, outer)
@@ -66,6 +68,7 @@ class Decoder(nn.Module):
         skip = self.down(_tokens(functional.pixel_unshuffle(fine, 2))) + self.outer_places
         skip = self.before(skip, outer)
         x = self.merge(_tokens(functional.pixel_unshuffle(_grid(skip, 8), 2))) + self.places
+        x = x + self.spread(about).unflatten(-1, (16, -1))
         for block in self.blocks:
             x = block(x, inner, memory, bias)
         x = _tokens(functional.pixel_shuffle(_grid(self.unmerge(x), 4), 2))

@@ -10,9 +10,9 @@ from freehold.training.image.scenes import COLOURS, PLACES, Scene
 Pixels = np.ndarray
 """uint8, height x width x 3."""
 
-SHIFT = 0.025
+SHIFT = 0.012
 """Most that an object moves, in parts of the side."""
-SCALE = 0.06
+SCALE = 0.03
 """Most that it grows or shrinks, in parts of its size."""
 
 

@@ -15,6 +15,7 @@ from freehold.training.image.objects import Thing
 class Layout(StrEnum):
     """How the objects of a scene stand."""
 
+    EMPTY = "empty"
     ONE = "one"
     SMALL = "small"
     BIG = "big"
@@ -28,6 +29,7 @@ class Layout(StrEnum):
 
 
 PLACES: dict[Layout, tuple[tuple[float, float, float], ...]] = {
+    Layout.EMPTY: (),
     Layout.ONE: ((0.5, 0.5, 0.75),),
     Layout.SMALL: ((0.5, 0.5, 0.42),),
     Layout.BIG: ((0.5, 0.5, 0.94),),

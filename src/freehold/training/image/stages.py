@@ -35,7 +35,7 @@ def train_encoder(data: Data, minutes: float, folder: Path, say: Say, batch: int
     return averaged
 
 
-def train_decoder(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 24) -> nn.Module:
+def train_decoder(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 16) -> nn.Module:
     """The decoder, conditioned on captions and, as soon as there are, picture vectors."""
     model = Decoder()
     draw = torch.Generator().manual_seed(seed)
@@ -53,7 +53,7 @@ def train_decoder(data: Data, minutes: float, folder: Path, say: Say, seed: int,
             vector = torch.zeros_like(drawn.sentences)
         return decoder_loss(model, drawn.pictures, vector, drawn.states, drawn.mask, draw)
 
-    return train(Stage("decoder", minutes, 1.2e-3, average=0.997), model, loss, folder, say)
+    return train(Stage("decoder", minutes, 1.5e-3, average=0.995), model, loss, folder, say)
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def train_prior(
 ) -> nn.Module:
     """The prior, from vectors of pictures that the encoder has seen."""
     encoder = load_averaged("encoder", PictureEncoder(), folder)
-    kept = picture_vectors(data, encoder, 40_000, folder / "vectors.pt")
+    kept = picture_vectors(data, encoder, 12_000, folder / "vectors.pt")
     model = Prior()
     draw = torch.Generator().manual_seed(seed)
 
