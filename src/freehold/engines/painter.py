@@ -17,6 +17,8 @@ from freehold.types.deployment import DeploymentSettings
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "painter"
 """The weights that come with the package."""
+PARALLEL = 4
+"""Requests at once, where the deployment does not say: their steps take turns."""
 MOST_STEPS = 200
 MOST_THREADS = 256
 
@@ -55,7 +57,7 @@ class PainterEngine(Engine):
 
     def connect(self, spec: EngineSpec, socket: Path) -> PictureConnection:
         """See `Engine.connect`."""
-        return PictureConnection(model=spec.settings.model, socket=socket, parallel=spec.settings.parallel or 1)
+        return PictureConnection(model=spec.settings.model, socket=socket, parallel=spec.settings.parallel or PARALLEL)
 
 
 def _option_error(name: str, problem: str) -> ConfigError:
