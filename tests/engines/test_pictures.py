@@ -19,6 +19,7 @@ from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
 from freehold.types.images import PaintEvent, PaintRequest, PartialPicture, Picture, PictureOperation
+from tests.engines.painter_subject import starter_painter
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
 SIZE = 256
@@ -35,7 +36,7 @@ def echo(**options: Any) -> Iterator[Subject]:
         yield Subject(engine, spec, socket, process, "", lambda: 0, lambda _: [])
 
 
-PAINTERS: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"echo": echo}
+PAINTERS: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"echo": echo, "painter": starter_painter}
 
 
 @pytest.fixture(scope="module", params=list(PAINTERS))
