@@ -1,11 +1,11 @@
 """The decoder: an hourglass of convolutions and transformer blocks that paints 64 x 64 pictures by rectified flow.
 
 The picture (patches of 4 behind a convolution) is 16 x 16 places of few channels, merged to 8 x 8 and to 4 x 4 where
-most of the work is done, and taken back with skips; a convolutional head leaves no seams. All conditions together give
-each of the 4 x 4 places a beginning of its own, which has rough pictures learned after some thousand samples. Conditions: the time and the
+most of the work is done, and taken back with skips; a convolutional head leaves no seams. Conditions: the time and the
 picture vector through shared adaLN (PixArt-alpha, arXiv 2310.00426), and by cross-attention the picture vector and the
-caption's tokens, which first pass one layer of their own that may tell "A above B" from "B above A". The network
-predicts the clean picture (arXiv 2511.13720).
+caption's tokens, which first pass one layer of their own that may tell "A above B" from "B above A". All of them
+together give each of the 4 x 4 places a beginning of its own: rough pictures are learned after some thousand samples.
+The network predicts the clean picture (arXiv 2511.13720).
 """
 
 import torch
