@@ -26,7 +26,6 @@ HEAVY = (
     "PIL",
     "diffusers",
     "gguf",
-    "nncf",
     "numpy",
     "openvino",
     "openvino_genai",
@@ -50,9 +49,7 @@ HEAVY_HOMES = {
         "freehold.training.image",
     ),
     "safetensors": ("freehold.catalog.convert", "freehold.training.image"),
-    "openvino": ("freehold.engines.painter_model", "freehold.training.image.export"),
     "torch": ("freehold.training.image",),
-    "nncf": ("freehold.training.image.export",),
 }
 """Package → the modules or packages of freehold that may import it."""
 

@@ -156,6 +156,15 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     assert run.stderr.splitlines()[-1].startswith("the painter cannot be served: prior.bin is not the file")
 
 
+def test_nothing_calls_home() -> None:
+    """The painter's process does not load OpenVINO's telemetry, which would tell its makers of every start."""
+    code = "import sys, freehold.engines.painter_server; print([name for name, found in sys.modules.items() if found])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    loaded = run.stdout.strip()
+    assert "openvino_telemetry" not in loaded
+    assert "openvino.tools.ovc.telemetry_stub" in loaded
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 
+from freehold.engines.openvino import openvino
 from freehold.engines.painter_words import Words
 
 Array = npt.NDArray[np.float32]

@@ -8,14 +8,14 @@ import argparse
 import hashlib
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import nncf
-import openvino
 import torch
 from torch import Tensor, nn
 
+from freehold.engines.openvino import openvino
 from freehold.engines.painter_model import MANIFEST, NETWORKS
 from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.image.decoder import SIDE, Decoder
@@ -60,6 +60,7 @@ def _write(model: nn.Module, example: tuple[Tensor, ...], file: Path, *, small: 
         shapes[index] = openvino.PartialShape([-1 if axis in free else size for axis, size in enumerate(tensor.shape)])
     found.reshape(shapes)
     if not small:
+        nncf = import_module("nncf")  # imported once telemetry is out of the way
         found = nncf.compress_weights(found, mode=nncf.CompressWeightsMode.INT8_SYM)
     openvino.save_model(found, file, compress_to_fp16=True)
 
