@@ -171,6 +171,7 @@ def test_nothing_calls_home() -> None:
         ({"options": {"steps": 0}}, "options.steps"),
         ({"options": {"threads": 0}}, "options.threads"),
         ({"options": {"guidance": 0.5}}, "options.guidance"),
+        ({"options": {"start": 1}}, "options.start"),
         ({"options": {"colour": "red"}}, "options.colour"),
         ({"base_url": "http://elsewhere"}, "base_url"),
         ({"task": "chat"}, "task"),

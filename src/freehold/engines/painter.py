@@ -25,6 +25,7 @@ MOST_THREADS = 256
 OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "steps": int,
     "guidance": (int, float),
+    "start": (int, float),
     "threads": int,
     "folder": str,
 }
@@ -45,6 +46,8 @@ class PainterEngine(Engine):
                 raise _option_error(name, f"must be from 1 to {most}")
         if not 1 <= options.get("guidance", 1) <= 20:
             raise _option_error("guidance", "must be from 1 to 20")
+        if not 0 <= options.get("start", 0) <= 0.9:
+            raise _option_error("start", "must be from 0 to 0.9")
         if settings.base_url is not None:
             raise ConfigError("base_url: the engine 'painter' runs here and has none", param="base_url")
         if settings.task != "images":

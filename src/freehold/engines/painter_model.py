@@ -1,10 +1,11 @@
 """The starter painter's networks and how they paint: the structure of DALL-E 2 (arXiv 2204.06125), run by OpenVINO.
 
-A folder holds five networks, written by `freehold.training.image.export`, and what is common to them:
+A folder holds six networks, written by `freehold.training.image.export`, and what is common to them:
 
     text       token identifiers and mask → token states and the sentence's unit vector
     prior      a noisy picture vector, time and sentence → the clean picture vector, times the square root of its length
     picture    a picture of 64 x 64 → its unit vector
+    draft      a picture's vector → what it looks like on average
     decoder    a noisy picture, time, picture vector, token states and mask → the clean picture
     upsampler  a picture to the same, four times as large
 
@@ -29,7 +30,7 @@ from freehold.engines.painter_words import Words
 
 Array = npt.NDArray[np.float32]
 
-NETWORKS = ("text", "prior", "picture", "decoder", "upsampler")
+NETWORKS = ("text", "prior", "picture", "draft", "decoder", "upsampler")
 MANIFEST = "manifest.json"
 SIDE = 64
 """Of the pictures that the decoder paints."""
@@ -49,10 +50,12 @@ class Sampling:
     Args:
         steps: of the decoder's flow.
         guidance: how much further than without conditions a step goes towards them; 1 is not at all.
+        start: the time at which the flow begins, from so much of the draft; 0 is from noise alone.
     """
 
     steps: int = 20
-    guidance: float = 2.5
+    guidance: float = 2.0
+    start: float = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,9 @@ class PainterModel:
         vectors, states, masks = (
             np.concatenate([part, np.zeros_like(part)]) for part in (condition.vector, condition.states, condition.mask)
         )
-        x = noise
-        for now, then in _times(sampling.steps):
+        (draft,) = self._run("draft", condition.vector)
+        x: Array = np.asarray(sampling.start * draft + (1 - sampling.start) * noise, np.float32)
+        for now, then in _times(sampling.steps, sampling.start):
             times = np.full(2, now, np.float32)
             found, bare = self._run("decoder", np.repeat(x, 2, axis=0), times, vectors, states, masks)[0]
             clean: Array = np.clip(bare + np.float32(sampling.guidance) * (found - bare), -1, 1)[None].astype(
@@ -156,9 +160,9 @@ class PainterModel:
         return [np.array(found[index]) for index in range(len(found))]
 
 
-def _times(steps: int) -> Iterator[tuple[np.float32, np.float32]]:
+def _times(steps: int, start: float = 0.0) -> Iterator[tuple[np.float32, np.float32]]:
     """From noise to picture, each step with its beginning and end; finer where the picture takes shape."""
-    return pairwise((np.linspace(0.0, 1.0, steps + 1) ** 1.25).astype(np.float32))
+    return pairwise((start + (1 - start) * np.linspace(0.0, 1.0, steps + 1) ** 1.25).astype(np.float32))
 
 
 def _step(x: Array, clean: Array, now: np.float32, then: np.float32) -> Array:

@@ -255,7 +255,7 @@ def main() -> None:
     spec = parser.parse_args().spec
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     usual = Sampling()
-    sampling = Sampling(spec.get("steps", usual.steps), spec.get("guidance", usual.guidance))
+    sampling = Sampling(*(spec.get(name, getattr(usual, name)) for name in ("steps", "guidance", "start")))
     try:
         model = PainterModel(Path(spec["folder"]), spec.get("threads", 0))
     except (OSError, ValueError, RuntimeError) as exc:

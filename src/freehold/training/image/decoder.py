@@ -152,7 +152,7 @@ def decoder_loss(
 ) -> Tensor:
     """The flow's loss over a batch. A tenth sees neither caption nor picture vector; others one."""
     count = len(pictures)
-    time = torch.sigmoid(torch.randn(count, generator=draw) - 0.6)
+    time = torch.sigmoid(1.3 * torch.randn(count, generator=draw) - 1.5)  # mostly noise: there the caption matters
     noise = torch.randn(pictures.shape, generator=draw)
     at = time[:, None, None, None]
     drop = torch.rand(count, generator=draw)
@@ -161,5 +161,4 @@ def decoder_loss(
     blur = 0.02 * torch.randn(vector.shape, generator=draw) * torch.rand(count, 1, generator=draw)
     seen = functional.normalize(vector + blur, dim=-1) * vector_kept
     found = decoder(at * pictures + (1 - at) * noise, time, seen, states * text[..., None], mask * text)
-    weight = 1 / (1 - time).clamp(min=0.12)
-    return ((found - pictures).square().mean((1, 2, 3)) * weight).mean()
+    return ((found - pictures).square().mean((1, 2, 3)) / (1 - time).clamp(min=0.2)).mean()

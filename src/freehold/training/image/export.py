@@ -19,6 +19,7 @@ from freehold.engines.openvino import openvino
 from freehold.engines.painter_model import MANIFEST, NETWORKS
 from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.image.decoder import SIDE, Decoder
+from freehold.training.image.draft import Draft
 from freehold.training.image.loop import load_averaged
 from freehold.training.image.picture_encoder import PictureEncoder
 from freehold.training.image.prior import Prior
@@ -39,6 +40,7 @@ def export(folder: Path, minilm: Path, out: Path) -> None:
     for name, stage, model in (
         ("prior", "prior", Prior()),
         ("picture", "encoder", PictureEncoder()),
+        ("draft", "draft", Draft()),
         ("decoder", "decoder", Decoder()),
         ("upsampler", "upsampler", Upsampler()),
     ):
@@ -76,6 +78,7 @@ def _examples() -> dict[str, tuple[Tensor, ...]]:
         "text": (torch.ones(2, MAX_TOKENS, dtype=torch.int64), mask),
         "prior": (vector, time, vector),
         "picture": (picture,),
+        "draft": (vector,),
         "decoder": (picture, time, vector, states, mask),
         "upsampler": (picture,),
     }

@@ -30,6 +30,11 @@ class Recipe:
         return self.minutes * 0.10
 
     @property
+    def draft_minutes(self) -> float:
+        """For the draft."""
+        return self.minutes * 0.25
+
+    @property
     def upsampler_minutes(self) -> float:
         """For the up-sampler."""
         return self.minutes * 0.12

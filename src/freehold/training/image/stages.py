@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from freehold.training.image.data import Data
 from freehold.training.image.decoder import Decoder, decoder_loss
+from freehold.training.image.draft import Draft, draft_loss
 from freehold.training.image.loop import Stage, load_averaged, train
 from freehold.training.image.picture_encoder import PictureEncoder, contrast
 from freehold.training.image.prior import Prior, prior_loss
@@ -84,6 +85,21 @@ def train_prior(
         return prior_loss(model, kept["vectors"][chosen], sentences[kept["rows"][chosen]], draw)
 
     return train(Stage("prior", minutes, 1e-3), model, loss, folder, say)
+
+
+def train_draft(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 24) -> nn.Module:
+    """The draft, from the vectors of the pictures that it is to paint."""
+    encoder = load_averaged("encoder", PictureEncoder(), folder)
+    model = Draft()
+    draw = torch.Generator().manual_seed(seed)
+
+    def loss() -> Tensor:
+        _, pictures = data.pictures(batch)
+        with torch.no_grad():
+            vectors = encoder(pictures)
+        return draft_loss(model, pictures, vectors, draw)
+
+    return train(Stage("draft", minutes, 2e-3, average=0.995), model, loss, folder, say)
 
 
 def train_upsampler(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 12) -> nn.Module:

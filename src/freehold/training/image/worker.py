@@ -42,6 +42,7 @@ def main() -> None:
     elif arguments.part == "others":
         stages.train_encoder(data(64, 1), recipe.encoder_minutes, folder, _say)
         stages.train_prior(data(64, 2), texts["sentence"], recipe.prior_minutes, folder, _say, recipe.seed + 3)
+        stages.train_draft(data(64, 8), recipe.draft_minutes, folder, _say, recipe.seed + 9)
         stages.train_upsampler(data(256, 4), recipe.upsampler_minutes, folder, _say, recipe.seed + 5)
 
 
