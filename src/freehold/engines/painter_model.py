@@ -39,6 +39,8 @@ WIDTH = 384
 FACTOR = 4
 PRIOR_STEPS = 12
 PRIOR_GUIDANCE = 1.5
+VARIETY = 0.014
+"""How far a variation's vector is from its picture's, for each element of a unit vector."""
 LATEST = 0.98
 """The time beyond which a flow's direction is no longer divided out: the clean prediction is taken."""
 
@@ -53,9 +55,9 @@ class Sampling:
         start: the time at which the flow begins, from so much of the draft; 0 is from noise alone.
     """
 
-    steps: int = 20
-    guidance: float = 2.0
-    start: float = 0.4
+    steps: int = 8
+    guidance: float = 1.3
+    start: float = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,10 @@ class PainterModel:
             x = _step(x, clean[None], now, then)
         return Condition(_unit(x), states, shape, sum(mask))
 
-    def look(self, picture: Array) -> Condition:
-        """What a picture of SIDE x SIDE shows, as its vector alone."""
+    def look(self, picture: Array, seed: int) -> Condition:
+        """What a picture of SIDE x SIDE shows, as its vector alone, moved a little so that each seed paints another."""
         (vector,) = self._run("picture", picture[None])
+        vector = _unit(vector + VARIETY * np.random.default_rng([seed, 1]).standard_normal((1, WIDTH), np.float32))
         places = len(self._words.encode("")[0])
         return Condition(vector, np.zeros((1, places, WIDTH), np.float32), np.zeros((1, places), np.float32), 0)
 

@@ -189,7 +189,7 @@ class PainterService:
         if order.prompt is not None:
             return self._model.caption(order.prompt, seed)
         assert order.image is not None
-        return self._model.look(pictures.shrunk(order.image, SIDE))
+        return self._model.look(pictures.shrunk(order.image, SIDE), seed)
 
     async def _picture(self, order: Order, condition: Condition, seed: int) -> AsyncIterator[dict[str, Any]]:
         """One picture's events."""

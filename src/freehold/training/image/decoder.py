@@ -18,6 +18,10 @@ from freehold.training.image.text_encoder import WIDTH as TEXT
 from freehold.training.image.timestep import TimeEmbedding
 
 SIDE = 64
+DRAFT_TIME = 0.7
+"""From about here on the flow begins where there is a draft."""
+FROM_NOISE = 0.4
+"""The part of the training's samples that lie before it."""
 FINE = 48
 """Channels at 16 x 16."""
 
@@ -152,7 +156,9 @@ def decoder_loss(
 ) -> Tensor:
     """The flow's loss over a batch. A tenth sees neither caption nor picture vector; others one."""
     count = len(pictures)
-    time = torch.sigmoid(1.3 * torch.randn(count, generator=draw) - 1.5)  # mostly noise: there the caption matters
+    from_noise = torch.rand(count, generator=draw) < FROM_NOISE
+    time = torch.rand(count, generator=draw) * torch.where(from_noise, DRAFT_TIME, 1 - DRAFT_TIME)
+    time = torch.where(from_noise, time, time + DRAFT_TIME)
     noise = torch.randn(pictures.shape, generator=draw)
     at = time[:, None, None, None]
     drop = torch.rand(count, generator=draw)
