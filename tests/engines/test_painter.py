@@ -131,8 +131,7 @@ def test_a_painter_that_dies_fails_its_request() -> None:
             await anext(stream)
             subject.kill()
             with pytest.raises((EngineFailed, EngineUnavailable)):
-                async for _ in stream:
-                    pass
+                _events = [event async for event in stream]
             with pytest.raises(EngineUnavailable):
                 await connection.check()
 

@@ -142,14 +142,14 @@ class PainterModel:
         for now, then in _times(sampling.steps, sampling.start):
             times = np.full(2, now, np.float32)
             found, bare = self._run("decoder", np.repeat(x, 2, axis=0), times, vectors, states, masks)[0]
-            clean: Array = np.clip(bare + np.float32(sampling.guidance) * (found - bare), -1, 1)[None].astype(
-                np.float32
-            )
+            guided = bare + np.float32(sampling.guidance) * (found - bare)
+            clean: Array = np.asarray(np.clip(guided, -1, 1)[None], np.float32)
             x = _step(x, clean, now, then)
             if kept is not None:
                 given = kept.picture[None]
-                x = x * kept.painted + (then * given + (1 - then) * noise) * (1 - kept.painted)
-                clean = clean * kept.painted + given * (1 - kept.painted)
+                around = then * given + (1 - then) * noise
+                x = np.asarray(x * kept.painted + around * (1 - kept.painted), np.float32)
+                clean = np.asarray(clean * kept.painted + given * (1 - kept.painted), np.float32)
             yield clean[0]
 
     def enlarge(self, picture: Array) -> Array:
