@@ -40,21 +40,28 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
-    "torch": ("freehold.engines.diffusers_model", "freehold.engines.diffusers_painting"),
+    "torch": ("freehold.engines.diffusers_model", "freehold.engines.diffusers_painting", "freehold.training.image"),
     "diffusers": ("freehold.engines.diffusers_model",),
     "transformers": ("freehold.engines.diffusers_model",),
     "PIL": (
         "freehold.cli.paint_pictures",
         "freehold.engines.echo_pictures",
+        "freehold.engines.painter_pictures",
         "freehold.engines.diffusers_painting",
         "freehold.gateway.picture_program",
         "freehold.provenance.pillow_encoding",
+        "freehold.training.image",
     ),
     "c2pa": ("freehold.provenance.c2pa_manifests", "freehold.provenance.worker"),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert",),
-    "numpy": ("freehold.catalog.convert",),
-    "safetensors": ("freehold.catalog.convert",),
+    "numpy": (
+        "freehold.catalog.convert",
+        "freehold.engines.painter_model",
+        "freehold.engines.painter_pictures",
+        "freehold.training.image",
+    ),
+    "safetensors": ("freehold.catalog.convert", "freehold.training.image"),
 }
 """Package → the modules or packages of freehold that may import it."""
 

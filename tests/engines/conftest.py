@@ -22,6 +22,7 @@ from freehold.engines.remote import RemoteEngine
 from freehold.types.deployment import DeploymentSettings
 from tests.conftest import StarterModels
 from tests.engines.llamacpp_models import llamacpp
+from tests.engines.painter_subject import starter_painter
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
 LONG = " ".join(f"word{number}" for number in range(400))
@@ -94,8 +95,9 @@ FACTORIES: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
     "echo": echo,
     "remote": remote,
     "llamacpp": llamacpp,
+    "painter": starter_painter,
 }
-SLOW: frozenset[str] = frozenset({"llamacpp"})
+SLOW: frozenset[str] = frozenset({"llamacpp", "painter"})
 
 _PARAMETERS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in FACTORIES]
 

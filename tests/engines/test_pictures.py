@@ -20,6 +20,7 @@ from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
 from freehold.types.images import PaintEvent, PaintRequest, PartialPicture, Picture, PictureOperation
 from tests.engines.diffusers_subject import tiny_stable_diffusion
+from tests.engines.painter_subject import starter_painter
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
 SIZE = 256
@@ -38,6 +39,7 @@ def echo(**options: Any) -> Iterator[Subject]:
 
 PAINTERS: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
     "echo": echo,
+    "painter": starter_painter,
     "diffusers": tiny_stable_diffusion,
 }
 SLOW = frozenset({"diffusers"})

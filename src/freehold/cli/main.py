@@ -30,6 +30,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
     LazyCommand("audit", "Read, export and verify the journal.", "freehold.cli.audit:app"),
     LazyCommand("provenance", "Tell where a picture came from.", "freehold.cli.provenance:app"),
+    LazyCommand("train", "Train a model of Freehold's own.", "freehold.cli.train:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),
     LazyCommand("version", "Print the version.", "freehold.cli.version:app"),
 )

@@ -1,0 +1,64 @@
+"""The picture encoder: a small residual convolutional network from a picture to a unit vector beside its caption's.
+
+It is CLIP's picture side (arXiv 2103.00020) with the text side locked (LiT, arXiv 2111.07991).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from freehold.training.image.text_encoder import WIDTH
+
+
+class PictureEncoder(nn.Module):
+    """Pictures, batch x 3 x 64 x 64 in -1..1, → unit vectors, batch x WIDTH. Looks at them at 32 x 32."""
+
+    def __init__(self, widths: tuple[int, int, int] = (32, 96, 192)) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.stem = nn.Conv2d(12, first, 3, padding=1)
+        self.fine = _Residual(first)
+        self.down = nn.Conv2d(first, second, 2, stride=2)
+        self.middle = nn.Sequential(_Residual(second), _Residual(second))
+        self.down_again = nn.Conv2d(second, third, 2, stride=2)
+        self.coarse = nn.Sequential(_Residual(third), _Residual(third))
+        self.head = nn.Sequential(nn.Linear(16 * third, WIDTH))
+        self.temperature = nn.Parameter(torch.tensor(2.7))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The vectors."""
+        x = functional.pixel_unshuffle(functional.avg_pool2d(pictures, 2), 2)
+        x = self.fine(self.stem(x))
+        x = self.middle(self.down(x))
+        x = self.coarse(self.down_again(x))
+        return functional.normalize(self.head(functional.silu(x).flatten(1)), dim=-1)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+        self.second = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.first(x))
+
+
+def contrast(pictures: Tensor, texts: Tensor, swapped: Tensor, has_swapped: Tensor, temperature: Tensor) -> Tensor:
+    """The contrastive loss, both ways; captions that say nearly the same are not held against each other.
+
+    Args:
+        pictures: unit vectors, batch x width.
+        texts: of their captions.
+        swapped: of the captions with the two objects exchanged; a further wrong answer for their own picture.
+        has_swapped: whether there is one, batch.
+        temperature: logarithm of the logits' factor.
+    """
+    scale = temperature.exp().clamp(max=60.0)
+    likeness = pictures @ texts.T
+    same = (texts @ texts.T > 0.985) & ~torch.eye(len(texts), dtype=torch.bool)
+    logits = (likeness * scale).masked_fill(same, -1e4)
+    wrong = ((pictures * swapped).sum(1) * scale).masked_fill(~has_swapped, -1e4)
+    target = torch.arange(len(texts))
+    by_picture = functional.cross_entropy(torch.cat([logits, wrong[:, None]], 1), target)
+    return (by_picture + functional.cross_entropy(logits.T, target)) / 2
