@@ -159,7 +159,7 @@ def origin_of(scope: Scope) -> str:
     if not _HOST.fullmatch(host):
         name, port = scope.get("server") or ("localhost", None)
         host = name if port is None else f"{name}:{port}"
-    return f"{scope['scheme']}://{host}"
+    return f"{scope.get('scheme', 'http')}://{host}"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
