@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from tests.conformance.painting import CONFIG, files, form, named, receipt_of
+from tests.conformance.painting import CONFIG, form, named, pixels, receipt_of
 from tests.conformance.recording import Judge, client_for
 from tests.gateway.pictures import file, opened, photo
 from tests.service import Service, eventually
@@ -93,16 +93,16 @@ def test_an_endpoint_paints(service: Service, theirs: Service, judge: Judge, mod
         common: dict[str, Any] = {"size": "256x256", "response_format": "b64_json", "extra_body": {"seed": 9}}
         asked = {"prompt": "a boat", "n": 2, "quality": "high", **common}
         made = client.images.generate(model=model, **asked)
-        assert files(made) == files(there.images.generate(model="painter", **asked))
+        assert pixels(made) == pixels(there.images.generate(model="painter", **asked))
         assert made.usage is not None
         assert made.usage.input_tokens == 2
         picture, mask = file(photo(256, 256)), Image.new("RGBA", (256, 256), (0, 0, 0, 255))
         mask.paste((0, 0, 0, 0), (0, 0, 100, 100))
         edit = {"prompt": "a hat", "image": named(picture), "mask": named(file(mask)), **common}
-        assert files(client.images.edit(model=model, **edit)) == files(there.images.edit(model="painter", **edit))
+        assert pixels(client.images.edit(model=model, **edit)) == pixels(there.images.edit(model="painter", **edit))
         vary = {"image": named(picture), "n": 2, **common}
         ours, original = (
-            files(each.images.create_variation(model=name, **vary))
+            pixels(each.images.create_variation(model=name, **vary))
             for each, name in ((client, model), (there, "painter"))
         )
         assert ours == original
@@ -125,7 +125,8 @@ def test_what_an_endpoint_refuses_is_refused(service: Service) -> None:
 def test_without_a_seed_none_is_sent(service: Service) -> None:
     """A request that names no seed leaves it to the endpoint, and its pictures differ."""
     body = {"model": "openai", "prompt": "x", "size": "256x256", "response_format": "b64_json"}
-    first, second = (service.post("/v1/images/generations", body).json()["data"] for _ in range(2))
+    replies = [service.post("/v1/images/generations", body).json()["data"][0]["b64_json"] for _ in range(2)]
+    first, second = (opened(base64.b64decode(data)).tobytes() for data in replies)
     assert first != second
 
 

@@ -10,7 +10,7 @@ from freehold.cli.lazy import command_group
 from freehold.training.image.build import build
 from freehold.training.image.recipe import Recipe
 
-app = command_group("Train a model of Freehold's own.")
+app = command_group("Train a model of Freehold's own.", "Example: freehold train image --out painter --minutes 240")
 
 
 @app.callback()
