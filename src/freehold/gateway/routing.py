@@ -142,6 +142,9 @@ class Router:
                                 yield event
                     except RETRYABLE as exc:
                         lease.report(exc)
+                        if started and isinstance(exc, EngineUnavailable):
+                            # The supervisor saw the engine's end before its answer broke off; it is the same failure.
+                            raise EngineFailed("the engine broke off in the middle of its answer") from exc
                         raise
                 return
             except RETRYABLE as exc:
