@@ -153,8 +153,9 @@ def _check_checkpoint(record: Record, covered: list[bytes], key: Ed25519PublicKe
     assert covered
     assert (body["first"], body["last"]) == (record["seq"] - len(covered), record["seq"] - 1)
     assert body["head"] == record["prev"]
+    assert body["at"] == record["at"]
     assert body["root"] == _root(covered).hex()
-    names = ("writer", "first", "last", "head", "root")
+    names = ("writer", "first", "last", "head", "root", "at")
     text = "freehold checkpoint v1\n" + "".join(f"{body[name]}\n" for name in names)
     key.verify(bytes.fromhex(body["signature"]), text.encode())
 

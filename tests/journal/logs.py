@@ -103,7 +103,7 @@ class Log:
     def signed(self, body: Body) -> Body:
         """A checkpoint's body with its signature."""
         text = "freehold checkpoint v1\n" + "".join(
-            f"{body[name]}\n" for name in ("writer", "first", "last", "head", "root")
+            f"{body[name]}\n" for name in ("writer", "first", "last", "head", "root", "at")
         )
         return {**body, "signature": self.key.sign(text.encode()).hex()}
 
@@ -111,7 +111,7 @@ class Log:
         """Sign all records since the last checkpoint; the body."""
         covered = self.lines[self.first - 1 :]
         last = len(self.lines)
-        found = {"first": self.first, "last": last, "head": digest(covered[-1])}
+        found = {"first": self.first, "last": last, "head": digest(covered[-1]), "at": AT.format(last + 1)}
         body = self.signed({**found, "writer": self.writer, "root": merkle([leaf(line) for line in covered]).hex()})
         self.first = self.add("checkpoint", body) + 1
         return body

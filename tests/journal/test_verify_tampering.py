@@ -101,6 +101,19 @@ def test_any_single_changed_byte_is_found(folder: Path, data: st.DataObject) -> 
     assert damage.line == whole[:place].count(b"\n") + 1
 
 
+def test_the_time_of_the_last_checkpoint_is_held(folder: Path) -> None:
+    """The last record has none behind it that holds its hash: its signature holds its time."""
+    seq = len(SAMPLE.lines)
+    record = json.loads(SAMPLE.lines[-1])
+    assert record["kind"] == "checkpoint"
+    record["at"] = _another(record["at"][:-1]) + "Z"
+    change(folder, 3, lambda lines: lines.__setitem__(-1, canonical(record)))
+    assert named(damage_of(folder)) == (seq, "rewritten")
+    record["body"]["at"] = record["at"]
+    change(folder, 3, lambda lines: lines.__setitem__(-1, canonical(record)))
+    assert named(damage_of(folder)) == (seq, "rewritten")
+
+
 def test_any_other_last_byte_is_found(folder: Path) -> None:
     """What stands in the place of the log's last newline is damage, and not taken for a write that was cut short."""
     path = path_of(folder, 3)

@@ -45,14 +45,14 @@ class Chain:
 
     def checkpoint(self, at: str) -> bytes:
         """The line of a checkpoint over all records that none covers; there must be some."""
-        body = self.covering()
+        body = {**self.covering(), "at": at}
         signature = self._signer.sign(checkpoint_text(body)).hex()
         line = self._line(at, Kind.CHECKPOINT, canonical({**body, "signature": signature}))
         self._tree = Tree()
         return line
 
     def covering(self) -> Plain:
-        """What a checkpoint says that stands here, without its signature."""
+        """What a checkpoint says that stands here, without its time and signature."""
         assert self._tree.size, "there is never a checkpoint that covers nothing"
         return {
             "writer": self._writer,
@@ -96,6 +96,5 @@ class Chain:
 
 def checkpoint_text(body: Plain) -> bytes:
     """What the signature of a checkpoint is over."""
-    return (
-        f"freehold checkpoint v1\n{body['writer']}\n{body['first']}\n{body['last']}\n{body['head']}\n{body['root']}\n"
-    ).encode()
+    said = "".join(f"{body[name]}\n" for name in ("writer", "first", "last", "head", "root", "at"))
+    return f"freehold checkpoint v1\n{said}".encode()

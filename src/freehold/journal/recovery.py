@@ -216,7 +216,7 @@ def _check(record: dict[str, Any], chain: Chain) -> None:
     if record["kind"] == Kind.CHECKPOINT:
         body = dict(record["body"])
         body.pop("signature")
-        if not chain.uncovered or body != chain.covering():
+        if not chain.uncovered or body != {**chain.covering(), "at": record["at"]}:
             raise ValueError("the checkpoint is not over the lines before it")
     else:
         Kind(record["kind"])

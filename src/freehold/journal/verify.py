@@ -10,8 +10,8 @@ record is named; 2: this cannot be verified. What it relies on (the format is do
 - A log is files of JSON lines, its segments. A line is canonical: keys sorted, no white space, integers only. Each
   record has `seq` (1, 2, 3, …), `prev` (the SHA-256 of the line before), `at`, `kind` and `body`. A changed, missing,
   moved or added line breaks this chain, unless all lines after it are made anew.
-- So that they cannot be, a `checkpoint` signs (Ed25519) the number and the SHA-256 of the record before it, and the
-  root of the Merkle tree (RFC 6962) over all records since the checkpoint before.
+- So that they cannot be, a `checkpoint` signs (Ed25519) its own time, the number and the SHA-256 of the record before
+  it, and the root of the Merkle tree (RFC 6962) over all records since the checkpoint before.
 - Whoever has the private key can make all of that anew, but not so that it agrees with a checkpoint that was kept
   elsewhere (`--checkpoint`). That also shows whether the log's end was cut off.
 - Whoever can replace the log can replace the public key in it, so the key must come from elsewhere (`--public-key`).
@@ -44,7 +44,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 KINDS = {"segment", "admitted", "receipt", "admin", "checkpoint", "retired", "recovered", "closed"}
 RECORD = {"seq": int, "prev": str, "at": str, "kind": str, "body": dict}
-CHECKPOINT = {"writer": str, "first": int, "last": int, "head": str, "root": str, "signature": str}
+CHECKPOINT = {"writer": str, "first": int, "last": int, "head": str, "root": str, "at": str, "signature": str}
 ZEROS = "0" * 64
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 MOST_BYTES = 64 * 1024 * 1024  # the longest line, and the largest file that is read as a whole
@@ -295,7 +295,8 @@ class Log:
         covers = f"the records {self.range_first} to {record.seq - 1}"
         if not self.leaves:
             raise record.damaged("inserted", "it covers no record")
-        found = (self.report.writer, self.range_first, record.seq - 1, record.prev, root_hash(self.leaves).hex())
+        root = root_hash(self.leaves).hex()
+        found = (self.report.writer, self.range_first, record.seq - 1, record.prev, root, record.at)
         for name, value in zip(CHECKPOINT, found, strict=False):
             if record.body.get(name) != value:
                 what = f"its `{name}` is not that of {covers}: one of them, or this one, was changed"
