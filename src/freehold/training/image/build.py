@@ -1,7 +1,7 @@
 """Makes a painter from nothing but a package index, a font and CLDR: what `freehold train image` runs.
 
 The folder has everything: the text encoder, checkpoints, curves and, in `weights`, what the engine loads. Training
-runs in two processes of their own, which need the extra `train`.
+runs in processes of their own, which need the extra `train`.
 """
 
 import asyncio
@@ -43,17 +43,18 @@ async def build(recipe: Recipe, folder: Path, say: Say, *, resume: bool) -> Path
         raise ConfigError(f"{folder} holds a training already; go on with it by --resume, or choose another folder")
     await _fetch_text_encoder(folder / "minilm")
     told = dumps(asdict(recipe))
-    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(recipe.threads)}
 
-    async def part(name: str) -> None:
+    async def part(name: str, threads: int = recipe.threads) -> None:
+        environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
         await _run(("freehold.training.image.worker", str(folder), name, told), environment, say)
 
     await part("texts")
+    await part("encoder", 2 * recipe.threads)
     async with asyncio.TaskGroup() as group:
         group.create_task(part("others"))
         group.create_task(part("decoder"))
     weights = folder / "weights"
-    await _run(("freehold.training.image.export", str(folder), str(weights)), environment, say)
+    await _run(("freehold.training.image.export", str(folder), str(weights)), QUICK_MEMORY, say)
     return weights
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-STAGES = ("encoder", "prior", "draft", "decoder", "upsampler")
+STAGES = ("encoder", "prior", "decoder", "upsampler")
 PANEL = (300, 180)
 MARGIN = 24
 

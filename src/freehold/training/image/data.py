@@ -82,7 +82,7 @@ def prepare_texts(scenes: list[Scene], minilm: Path, file: Path) -> dict[str, Te
         part = file.with_suffix(".part")
         torch.save(texts, part)
         part.replace(file)
-    found: dict[str, Tensor] = torch.load(file, weights_only=True)
+    found: dict[str, Tensor] = torch.load(file, weights_only=True, mmap=True)
     return found
 
 

@@ -1,11 +1,11 @@
 """The decoder: an hourglass of convolutions and transformer blocks that paints 64 x 64 pictures by rectified flow.
 
-The picture (patches of 4 behind a convolution) is 16 x 16 places of few channels, merged to 8 x 8 and to 4 x 4 where
-most of the work is done, and taken back with skips; a convolutional head leaves no seams. Conditions: the time and the
-picture vector through shared adaLN (PixArt-alpha, arXiv 2310.00426), and by cross-attention the picture vector and the
-caption's tokens, which first pass one layer of their own that may tell "A above B" from "B above A". All of them
-together give each of the 4 x 4 places a beginning of its own: rough pictures are learned after some thousand samples.
-The network predicts the clean picture (arXiv 2511.13720).
+The noisy picture and the draft (patches of 4 behind a convolution) are 16 x 16 places of few channels, merged to 8 x 8
+and to 4 x 4 where most of the work is done, and taken back with skips; convolutions at the end leave no seams. Further
+conditions: the time and the picture vector through shared adaLN (PixArt-alpha, arXiv 2310.00426), and by
+cross-attention the picture vector and the caption's tokens, which first pass one layer of their own. All of them
+together give each of the 4 x 4 places a beginning of its own. The network predicts the clean picture (arXiv
+2511.13720).
 """
 
 import torch
@@ -16,18 +16,15 @@ from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.image.prior import SCALE
 from freehold.training.image.text_encoder import WIDTH as TEXT
 from freehold.training.image.timestep import TimeEmbedding
+from freehold.training.image.transformer import Block
 
 SIDE = 64
-DRAFT_TIME = 0.7
-"""From about here on the flow begins where there is a draft."""
-FROM_NOISE = 0.4
-"""The part of the training's samples that lie before it."""
 FINE = 48
 """Channels at 16 x 16."""
 
 
 class Decoder(nn.Module):
-    """Noisy pictures, times, picture vectors, token states and mask → clean pictures. Zeros stand for no condition."""
+    """Noisy pictures, times, drafts, picture vectors, token states, mask → clean pictures. Zeros are no condition."""
 
     def __init__(self, width: int = 256, outer: int = 128, blocks: int = 4) -> None:
         super().__init__()
@@ -41,7 +38,7 @@ class Decoder(nn.Module):
         self.modulate = nn.Linear(width, 6 * width)
         self.modulate_outer = nn.Linear(width, 6 * outer)
         self.modulate_fine = nn.Linear(width, 2 * FINE)
-        self.stem = nn.Conv2d(48, FINE, 3, padding=1)
+        self.stem = nn.Conv2d(96, FINE, 3, padding=1)
         self.stem_again = nn.Conv2d(FINE, FINE, 3, padding=1)
         self.down = nn.Linear(4 * FINE, outer)
         self.outer_places = nn.Parameter(torch.randn(64, outer) * 0.02)
@@ -56,10 +53,13 @@ class Decoder(nn.Module):
         self.up = nn.Linear(outer, 4 * FINE)
         self.head = nn.Conv2d(2 * FINE, 64, 3, padding=1)
         self.head_again = nn.Conv2d(64, 64, 3, padding=1)
-        self.out = nn.Conv2d(64, 48, 3, padding=1)
+        self.wide = nn.Conv2d(64, 96, 3, padding=1)
+        self.out = nn.Conv2d(24, 12, 3, padding=1)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, noisy: Tensor, time: Tensor, vector: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, noisy: Tensor, time: Tensor, draft: Tensor, vector: Tensor, states: Tensor, mask: Tensor
+    ) -> Tensor:
         """The clean pictures, batch x 3 x SIDE x SIDE."""
         vector = vector * SCALE
         memory, bias, summary = self._memory(vector, states, mask)
@@ -67,7 +67,7 @@ class Decoder(nn.Module):
         inner = self.modulate(about).unflatten(-1, (6, 1, -1)).unbind(1)
         outer = self.modulate_outer(about).unflatten(-1, (6, 1, -1)).unbind(1)
         scale, shift = self.modulate_fine(about)[:, :, None, None].chunk(2, dim=1)
-        fine = self.stem(functional.pixel_unshuffle(noisy, 4))
+        fine = self.stem(functional.pixel_unshuffle(torch.cat([noisy, draft], dim=1), 4))
         fine = fine + self.stem_again(functional.silu(fine * (1 + scale) + shift))
         skip = self.down(_tokens(functional.pixel_unshuffle(fine, 2))) + self.outer_places
         skip = self.before(skip, outer)
@@ -80,7 +80,8 @@ class Decoder(nn.Module):
         up = functional.pixel_shuffle(_grid(self.up(x), 8), 2)
         x = functional.silu(self.head(torch.cat([up, fine], dim=1)))
         x = x + functional.silu(self.head_again(x))
-        return functional.pixel_shuffle(self.out(x), 4)
+        x = functional.silu(functional.pixel_shuffle(self.wide(x), 2))
+        return draft + functional.pixel_shuffle(self.out(x), 2)
 
     def _memory(self, vector: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the blocks look at, what hides the empty places, and the caption's mean."""
@@ -93,56 +94,6 @@ class Decoder(nn.Module):
         return whole, functional.pad(bias, (3, 0)), summary
 
 
-class Block(nn.Module):
-    """A transformer block: self-attention, cross-attention where it has one, and an MLP."""
-
-    def __init__(self, width: int, heads: int, *, cross: bool) -> None:
-        super().__init__()
-        self._heads = heads
-        self.own = nn.Parameter(torch.zeros(6, width))
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width)
-        self.cross = cross
-        if cross:
-            self.query = nn.Linear(width, width, bias=False)
-            self.key_value = nn.Linear(width, 2 * width, bias=False)
-            self.cross_out = nn.Linear(width, width)
-            nn.init.zeros_(self.cross_out.bias)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
-
-    def forward(
-        self,
-        x: Tensor,
-        modulation: tuple[Tensor, ...] | None,
-        memory: Tensor | None = None,
-        bias: Tensor | None = None,
-    ) -> Tensor:
-        """Tokens, batch x count x width. `bias` hides tokens of the memory or, without one, of `x` itself."""
-        own = self.own
-        given = modulation or (torch.zeros_like(x[:, :1]),) * 6
-        scale, shift, gate, scale_2, shift_2, gate_2 = (part + own[index] for index, part in enumerate(given))
-        inner = functional.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
-        q, k, v = (self._split(part) for part in self.qkv(inner).chunk(3, dim=-1))
-        x = x + (1 + gate) * self.out(self._attend(q, k, v, None if memory is not None else bias))
-        if memory is not None:
-            k, v = (
-                self._split(part)
-                for part in self.key_value(functional.layer_norm(memory, memory.shape[-1:])).chunk(2, -1)
-            )
-            q = self._split(self.query(functional.layer_norm(x, x.shape[-1:])))
-            x = x + self.cross_out(self._attend(q, k, v, bias))
-        inner = functional.layer_norm(x, x.shape[-1:]) * (1 + scale_2) + shift_2
-        found: Tensor = x + (1 + gate_2) * self.mlp(inner)
-        return found
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self._heads, -1)).transpose(1, 2)
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        q, k = (functional.rms_norm(part, part.shape[-1:]) for part in (q, k))
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
-
-
 def _tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
@@ -152,19 +103,26 @@ def _grid(x: Tensor, side: int) -> Tensor:
 
 
 def decoder_loss(
-    decoder: nn.Module, pictures: Tensor, vector: Tensor, states: Tensor, mask: Tensor, draw: torch.Generator
+    decoder: nn.Module,
+    draft: nn.Module,
+    pictures: Tensor,
+    vector: Tensor,
+    states: Tensor,
+    mask: Tensor,
+    draw: torch.Generator,
 ) -> Tensor:
-    """The flow's loss over a batch. A tenth sees neither caption nor picture vector; others one."""
+    """The flow's loss over a batch. A tenth sees neither caption nor picture vector; others one of them, most both."""
     count = len(pictures)
-    from_noise = torch.rand(count, generator=draw) < FROM_NOISE
-    time = torch.rand(count, generator=draw) * torch.where(from_noise, DRAFT_TIME, 1 - DRAFT_TIME)
-    time = torch.where(from_noise, time, time + DRAFT_TIME)
+    time = torch.rand(count, generator=draw)
     noise = torch.randn(pictures.shape, generator=draw)
     at = time[:, None, None, None]
     drop = torch.rand(count, generator=draw)
     text = (drop >= 0.25).float()[:, None]
-    vector_kept = ((drop >= 0.10) & ((drop < 0.25) | (drop >= 0.5))).float()[:, None]
+    shown = ((drop >= 0.10) & ((drop < 0.25) | (drop >= 0.35))).float()[:, None]
     blur = 0.02 * torch.randn(vector.shape, generator=draw) * torch.rand(count, 1, generator=draw)
-    seen = functional.normalize(vector + blur, dim=-1) * vector_kept
-    found = decoder(at * pictures + (1 - at) * noise, time, seen, states * text[..., None], mask * text)
+    seen = functional.normalize(vector + blur, dim=-1)
+    with torch.no_grad():
+        drafts = draft(seen) * shown[:, :, None, None]
+    noisy = at * pictures + (1 - at) * noise
+    found = decoder(noisy, time, drafts, seen * shown, states * text[..., None], mask * text)
     return ((found - pictures).square().mean((1, 2, 3)) / (1 - time).clamp(min=0.2)).mean()

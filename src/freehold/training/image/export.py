@@ -19,10 +19,9 @@ from freehold.engines.openvino import openvino
 from freehold.engines.painter_model import MANIFEST, NETWORKS
 from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.image.decoder import SIDE, Decoder
-from freehold.training.image.draft import Draft
 from freehold.training.image.loop import load_averaged
-from freehold.training.image.picture_encoder import PictureEncoder
 from freehold.training.image.prior import Prior
+from freehold.training.image.stages import Looking
 from freehold.training.image.text_encoder import WIDTH, load_text_encoder
 from freehold.training.image.upsampler import Upsampler
 
@@ -36,15 +35,10 @@ def export(folder: Path, minilm: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     text, _ = load_text_encoder(minilm)
     examples = _examples()
-    models: dict[str, nn.Module] = {"text": text}
-    for name, stage, model in (
-        ("prior", "prior", Prior()),
-        ("picture", "encoder", PictureEncoder()),
-        ("draft", "draft", Draft()),
-        ("decoder", "decoder", Decoder()),
-        ("upsampler", "upsampler", Upsampler()),
-    ):
-        models[name] = load_averaged(stage, model, folder)
+    looking = Looking.load(folder)
+    models: dict[str, nn.Module] = {"text": text, "picture": looking.encoder, "draft": looking.draft}
+    for name, model in (("prior", Prior()), ("decoder", Decoder()), ("upsampler", Upsampler())):
+        models[name] = load_averaged(name, model, folder)
     for name in NETWORKS:
         _write(models[name], examples[name], out / f"{name}.xml", small=name == "upsampler")
     shutil.copy(minilm / "vocab.txt", out / "vocab.txt")
@@ -76,10 +70,10 @@ def _examples() -> dict[str, tuple[Tensor, ...]]:
     picture = torch.randn(2, 3, SIDE, SIDE)
     return {
         "text": (torch.ones(2, MAX_TOKENS, dtype=torch.int64), mask),
-        "prior": (vector, time, vector),
+        "prior": (vector, time, vector, states, mask),
         "picture": (picture,),
         "draft": (vector,),
-        "decoder": (picture, time, vector, states, mask),
+        "decoder": (picture, time, picture, vector, states, mask),
         "upsampler": (picture,),
     }
 

@@ -1,4 +1,4 @@
-"""The loop that every stage trains in: for a time that is given, with a falling rate, an average and checkpoints."""
+"""The loop that every stage trains in: for so much work, with a falling rate, an average and checkpoints."""
 
 import json
 import math
@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 
 SAVE_EVERY_S = 60.0
-LONGEST_STEP_S = 5.0
-"""A step that took longer was held up from outside; no more of it counts."""
 WARM_UP_STEPS = 100
 FALL_FROM = 0.55
 """From which part of its time on a stage's rate falls to zero, along a cosine."""
@@ -26,7 +24,7 @@ class Stage:
 
     Args:
         name: of its checkpoint and curve.
-        minutes: how long it trains, earlier runs of the same stage included; a pause of the process does not count.
+        minutes: of work on the threads it has, earlier runs of the same stage included.
         rate: the optimizer's highest learning rate.
         average: how slowly the averaged weights follow.
     """
@@ -40,12 +38,13 @@ class Stage:
 def train(
     stage: Stage, model: nn.Module, loss: Callable[[], Tensor], folder: Path, say: Callable[[str], None]
 ) -> nn.Module:
-    """Train until the stage's time is over, resuming where a checkpoint lies; returns the averaged model."""
+    """Train until the stage's work is done, resuming where a checkpoint lies; returns the averaged model."""
     averaged = deepcopy(model).requires_grad_(requires_grad=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     spent_s, step, curve = _resume(stage, model, averaged, optimizer, folder)
     seen = smooth = 0.0
-    before = saved = time.monotonic()
+    threads = torch.get_num_threads()
+    before, saved = time.process_time(), time.monotonic()
     while spent_s < stage.minutes * 60:
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * _factor(step, spent_s / (stage.minutes * 60))
@@ -59,8 +58,9 @@ def train(
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - keep)
         smooth, seen = smooth + value.item(), seen + 1
-        spent_s, before = spent_s + min(time.monotonic() - before, LONGEST_STEP_S), time.monotonic()
-        if before - saved > SAVE_EVERY_S:
+        worked = time.process_time()
+        spent_s, before = spent_s + (worked - before) / threads, worked
+        if time.monotonic() - saved > SAVE_EVERY_S:
             curve.append((round(spent_s), step, round(smooth / seen, 5)))
             say(f"{stage.name}: {spent_s / 60:.1f} of {stage.minutes:g} min, step {step}, loss {smooth / seen:.4f}")
             _save(stage, model, averaged, optimizer, spent_s, step, curve, folder)

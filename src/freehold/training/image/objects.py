@@ -42,6 +42,72 @@ NAMES: Mapping[str, str] = {
 }
 """Where CLDR's own name is not what a person would write."""
 
+MORE: Mapping[str, str] = {
+    "🐶": "hound, doggy, pooch",
+    "🐱": "kitten, feline, tomcat",
+    "🐮": "dairy cow, calf",
+    "🐯": "tiger cub, bengal tiger",
+    "🐷": "piglet, swine",
+    "🐸": "bullfrog, tree frog",
+    "🐵": "chimp, chimpanzee",
+    "🦁": "lion cub, male lion",
+    "🐻": "brown bear, bear cub",
+    "🐼": "giant panda, panda bear",
+    "🦊": "red fox, vixen",
+    "🐴": "stallion, mare, foal",
+    "🐔": "rooster, chick",
+    "🐧": "emperor penguin",
+    "🦉": "barn owl",
+    "🐢": "sea turtle",
+    "🐙": "squid, kraken",
+    "🐟": "trout, salmon",
+    "🐘": "mammoth, elephant calf",
+    "🦋": "moth, monarch butterfly",
+    "🐝": "bumblebee, wasp",
+    "🌻": "daisy",
+    "🌵": "succulent, saguaro cactus",
+    "🌲": "conifer, spruce",
+    "🌴": "coconut palm",
+    "🍄": "fungus",
+    "🍎": "ripe apple",
+    "🍌": "plantain, ripe banana",
+    "🍓": "ripe strawberry",
+    "🍊": "mandarin, clementine",
+    "🍉": "melon",
+    "🍕": "pizza slice, pepperoni pizza",
+    "🍔": "beef burger",
+    "🍩": "glazed donut",
+    "🎂": "cake with candles, torte",
+    "☕": "cappuccino, latte",
+    "🚗": "sedan, motor car, hatchback",
+    "🚌": "school bus, minibus",
+    "🚲": "cycle, two-wheeler",
+    "🚀": "spaceship, spacecraft",
+    "✈": "plane, jet, airliner",
+    "⛵": "sailing boat, ship",
+    "🏠": "bungalow, villa",
+    "☀": "bright sun",
+    "⭐": "yellow star",
+    "🌈": "colourful rainbow",
+    "🔥": "bonfire, campfire, blaze",
+    "❄": "flake of snow",
+    "⛄": "snow figure",
+    "☂": "brolly",
+    "🎈": "party balloon",
+    "🎁": "gift box",
+    "🎸": "electric guitar",
+    "💡": "lamp",
+    "📷": "digital camera",
+    "🔑": "door key",
+    "👑": "tiara, royal crown",
+    "👟": "trainer, boot",
+    "🤖": "cyborg, automaton",
+    "👻": "spirit, spook, spectre",
+    "👽": "space alien",
+    "🎃": "squash",
+}
+"""Further names that captions have: CLDR knows few."""
+
 HELD_OUT: Mapping[str, str] = {
     "🐶": "puppy",
     "🐱": "kitty",
@@ -118,7 +184,7 @@ def load_things(annotations: Path = ANNOTATIONS) -> tuple[Thing, ...]:
             names[emoji],
             tuple(
                 word
-                for word in sorted({*keywords[emoji], named[emoji]})
+                for word in sorted({*keywords[emoji], named[emoji], *MORE.get(emoji, emoji).split(", ")} - {emoji})
                 if seen[word] <= 1 and word != names[emoji] and word not in held and word not in _VAGUE
             ),
         )
@@ -127,13 +193,16 @@ def load_things(annotations: Path = ANNOTATIONS) -> tuple[Thing, ...]:
 
 
 _VAGUE_WORDS = (
-    "animal bar beverage big birthday black blue body box break bright bug cancer celebration cell clothing cold",
-    "comic communication cool cream creature cutting danger death dessert direct drink drop ear electric evil",
-    "extraterrestrial eye face fairy fall falling fantasy flipper food french fruit game geometric green halloween",
-    "heavy hoop hot ice icon idea insect jack king lantern leo light lock love mark marsupial maze mobile monster",
-    "morning movie mug music nature open orange party passenger password photo pisces plant pretty queen rain rays",
-    "red resort restaurant science sea sign sit sky sleep soft space sport spouting spring steaming sunny sweet",
-    "tale tennis tool top travel tropical ufo vehicle video water weather white wild wise wrapped yellow zap",
+    "animal athletic bar beverage big birthday black blue body box break breakfast bright bug cancer",
+    "celebration cell cheese clothing cold comic communication cool cream creature cutting danger death",
+    "dessert direct drink drop ear electric evil extraterrestrial eye face fairy fall falling fantasy",
+    "flipper food french fruit game geometric green halloween heavy hoop hot ice icon idea insect",
+    "instrument jack king lantern leo light lock love mark marsupial maze mobile monster morning movie",
+    "mug music nature open orange party passenger password photo pisces plant pretty queen rain rays red",
+    "resort restaurant science sea sign sit sky sleep soft space sport spouting spring steaming sunny",
+    "sweet tale tennis tool top travel tropical ufo vehicle video water weather white wild wise wrapped",
+    "yellow zap",
 )
-_VAGUE = frozenset(word for line in _VAGUE_WORDS for word in line.split())
+_VAGUE_PHRASES = ("fairy tale", "hot beverage", "snowman without snow")
+_VAGUE = frozenset((*(word for line in _VAGUE_WORDS for word in line.split()), *_VAGUE_PHRASES))
 """Keywords that say something about an object without naming it."""

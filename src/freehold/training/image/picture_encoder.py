@@ -17,11 +17,11 @@ class PictureEncoder(nn.Module):
         super().__init__()
         first, second, third = widths
         self.stem = nn.Conv2d(12, first, 3, padding=1)
-        self.fine = _Residual(first)
+        self.fine = Residual(first)
         self.down = nn.Conv2d(first, second, 2, stride=2)
-        self.middle = nn.Sequential(_Residual(second), _Residual(second))
+        self.middle = nn.Sequential(Residual(second), Residual(second))
         self.down_again = nn.Conv2d(second, third, 2, stride=2)
-        self.coarse = nn.Sequential(_Residual(third), _Residual(third))
+        self.coarse = nn.Sequential(Residual(third), Residual(third))
         self.head = nn.Sequential(nn.Linear(16 * third, WIDTH))
         self.temperature = nn.Parameter(torch.tensor(2.7))
 
@@ -34,13 +34,16 @@ class PictureEncoder(nn.Module):
         return functional.normalize(self.head(functional.silu(x).flatten(1)), dim=-1)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two convolutions on top of what comes in; batch x width x height x width' of any size."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
         self.second = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The same with what was found added."""
         return x + self.second(self.first(x))
 
 

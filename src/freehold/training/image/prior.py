@@ -1,34 +1,63 @@
-"""The prior: from a sentence's vector to a picture's, by flow matching (arXiv 2210.02747) with a residual MLP."""
+"""The prior: from a caption to a picture vector, by flow matching (arXiv 2210.02747) with a residual MLP.
+
+As in DALL-E 2, it is given the sentence's vector and the tokens of the caption as well: the mean of the tokens of "A
+above B" and of "B above A" is nearly the same, their states are not.
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.image.text_encoder import WIDTH
 from freehold.training.image.timestep import TimeEmbedding
+from freehold.training.image.transformer import Block
 
 SCALE = WIDTH**0.5
 """Unit vectors times this have elements of variance one, as the flow wants them."""
+TEXT = 192
+"""Width of the token states within."""
+DRAWS = 6
+"""Noises and times that one caption is trained with at once, its tokens read once."""
 
 
 class Prior(nn.Module):
-    """A noisy picture vector, a time and a sentence's unit vector (zero for none) → the clean picture vector."""
+    """A noisy picture vector, a time and a caption (zeros for none) → the clean picture vector, times SCALE."""
 
-    def __init__(self, width: int = 768, blocks: int = 3) -> None:
+    def __init__(self, width: int = 640, blocks: int = 3) -> None:
         super().__init__()
+        self.tokens = nn.Linear(WIDTH, TEXT)
+        self.places = nn.Parameter(torch.randn(MAX_TOKENS, TEXT) * 0.02)
+        self.layers = nn.ModuleList(Block(TEXT, 6, cross=False) for _ in range(2))
         self.time = TimeEmbedding(width)
-        self.text = nn.Linear(WIDTH, width)
+        self.sentence = nn.Linear(WIDTH, width)
+        self.text = nn.Linear(2 * TEXT, width)
         self.into = nn.Linear(WIDTH, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.out = nn.Linear(width, WIDTH)
 
-    def forward(self, noisy: Tensor, time: Tensor, sentence: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, time: Tensor, sentence: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         """The clean vectors, times SCALE."""
-        about = functional.silu(self.time(time) + self.text(sentence * SCALE))
+        return self.flow(noisy, time, self.read(sentence, states, mask))
+
+    def read(self, sentence: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """What the caption says, batch x width: of its vector, its tokens' mean and its first token."""
+        x = self.tokens(states) + self.places
+        bias = (1.0 - mask)[:, None, None, :] * -1e4
+        for layer in self.layers:
+            x = layer(x, None, None, bias)
+        mean = (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1.0)
+        found: Tensor = self.sentence(sentence * SCALE) + self.text(torch.cat([mean, x[:, 0] * mask[:, :1]], -1))
+        return found
+
+    def flow(self, noisy: Tensor, time: Tensor, text: Tensor) -> Tensor:
+        """The clean vectors for what a caption says."""
+        about = functional.silu(self.time(time) + text)
         x = self.into(noisy)
         for block in self.blocks:
             x = block(x, about)
-        return self.out(functional.layer_norm(x, x.shape[-1:]))
+        found: Tensor = self.out(functional.layer_norm(x, x.shape[-1:]))
+        return found
 
 
 class _Block(nn.Module):
@@ -45,12 +74,23 @@ class _Block(nn.Module):
         return x + self.down(functional.gelu(self.up(inner)))
 
 
-def prior_loss(prior: Prior, vectors: Tensor, sentences: Tensor, draw: torch.Generator) -> Tensor:
-    """The flow's loss over a batch of unit picture vectors and the sentences' they belong to."""
-    clean = vectors * SCALE
+def prior_loss(
+    prior: Prior, vectors: Tensor, sentences: Tensor, states: Tensor, mask: Tensor, draw: torch.Generator
+) -> Tensor:
+    """The flow's loss over a batch of unit picture vectors and their captions.
+
+    A tenth of the captions is kept back whole and, of the others, the tokens of a quarter: a name that the training
+    does not know is understood by the sentence's vector, which is near those of names that mean the same. Both are
+    spoilt a little for the same reason.
+    """
+    count = len(vectors)
+    kept = torch.rand(count, 1, generator=draw)
+    told, tokens = (kept > 0.1).float(), (kept > 0.325).float()
+    fuzzy = sentences + 0.02 * torch.randn(sentences.shape, generator=draw) * torch.rand(count, 1, generator=draw)
+    spoilt = states + 0.15 * torch.randn(states.shape, generator=draw) * torch.rand(count, 1, 1, generator=draw)
+    text = prior.read(functional.normalize(fuzzy, dim=-1) * told, spoilt * tokens[..., None], mask * tokens)
+    clean = (vectors * SCALE).repeat(DRAWS, 1)
     time = torch.sigmoid(torch.randn(len(clean), 1, generator=draw) - 0.4)
     noise = torch.randn(clean.shape, generator=draw)
-    fuzzy = functional.normalize(sentences + 0.012 * torch.randn(sentences.shape, generator=draw), dim=-1)
-    kept = (torch.rand(len(clean), 1, generator=draw) > 0.1).float()
-    found = prior(time * clean + (1 - time) * noise, time[:, 0], fuzzy * kept)
+    found = prior.flow(time * clean + (1 - time) * noise, time[:, 0], text.repeat(DRAWS, 1))
     return (((found - clean) ** 2).mean(1) / (1 - time[:, 0]).clamp(min=0.1)).mean()

@@ -10,9 +10,9 @@ from freehold.training.image.scenes import COLOURS, PLACES, Scene
 Pixels = np.ndarray
 """uint8, height x width x 3."""
 
-SHIFT = 0.012
+SHIFT = 0.016
 """Most that an object moves, in parts of the side."""
-SCALE = 0.03
+SCALE = 0.05
 """Most that it grows or shrinks, in parts of its size."""
 
 

@@ -105,7 +105,7 @@ def make_scenes(things: Sequence[Thing], count: int, seed: int) -> list[Scene]:
 
 
 def _scene(things: Sequence[Thing], order: list[int], draw: random.Random) -> Scene:
-    kind = draw.choices(("one", "sized", "count", "pair"), (0.42, 0.10, 0.20, 0.28))[0]
+    kind = draw.choices(("one", "sized", "count", "pair"), (0.38, 0.08, 0.17, 0.37))[0]
     background, where = _background(draw)
     first = order.pop()
     if kind == "one":
@@ -165,7 +165,7 @@ def _say(draw: random.Random, what: str, where: str) -> str:
 
 
 def _word(thing: Thing, draw: random.Random) -> str:
-    return draw.choice(thing.synonyms) if thing.synonyms and draw.random() < 0.2 else thing.name
+    return draw.choice(thing.synonyms) if thing.synonyms and draw.random() < 0.4 else thing.name
 
 
 def one(word: str, draw: random.Random) -> str:

@@ -1,7 +1,4 @@
-"""The stages of the painter's training, in the order in which they need each other.
-
-The decoder may start before the picture encoder is there: until then it learns from captions alone.
-"""
+"""The stages of the painter's training: the picture encoder with the draft first, which all others but one need."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,43 +15,57 @@ from freehold.training.image.prior import Prior, prior_loss
 from freehold.training.image.upsampler import Upsampler, upsampler_loss
 
 Say = Callable[[str], None]
-FINISHED = "encoder.done"
-"""The file that says that the picture encoder is trained."""
+PAINTED_AGAIN = 4.0
+"""How much the draft's loss counts beside the contrast."""
 
 
-def train_encoder(data: Data, minutes: float, folder: Path, say: Say, batch: int = 128) -> nn.Module:
-    """The picture encoder, beside its locked sentences."""
-    model = PictureEncoder()
+class Looking(nn.Module):
+    """The picture encoder and the draft, which paints its vectors again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = PictureEncoder()
+        self.draft = Draft()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Looking":
+        """The trained ones.
+
+        Raises:
+            FileNotFoundError: there are none yet.
+        """
+        model = cls()
+        load_averaged("encoder", model, folder)
+        return model
+
+
+def train_encoder(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 64) -> None:
+    """The picture encoder, beside its locked sentences, and the draft."""
+    model = Looking()
+    draw = torch.Generator().manual_seed(seed)
 
     def loss() -> Tensor:
         drawn = data.batch(batch)
-        found = model(drawn.pictures)
-        return contrast(found, drawn.sentences, drawn.swapped, drawn.has_swapped, model.temperature)
+        found = model.encoder(drawn.pictures)
+        apart = contrast(found, drawn.sentences, drawn.swapped, drawn.has_swapped, model.encoder.temperature)
+        return apart + PAINTED_AGAIN * draft_loss(model.draft, drawn.pictures, found, draw)
 
-    averaged = train(Stage("encoder", minutes, 1.5e-3), model, loss, folder, say)
-    (folder / FINISHED).touch()
-    return averaged
+    train(Stage("encoder", minutes, 2e-3), model, loss, folder, say)
 
 
-def train_decoder(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 16) -> nn.Module:
-    """The decoder, conditioned on captions and, as soon as there are, picture vectors."""
+def train_decoder(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 16) -> None:
+    """The decoder, conditioned on captions, picture vectors and their drafts."""
+    looking = Looking.load(folder)
     model = Decoder()
     draw = torch.Generator().manual_seed(seed)
-    encoders: list[nn.Module] = []
 
     def loss() -> Tensor:
-        if not encoders and (folder / FINISHED).is_file():
-            encoders.append(load_averaged("encoder", PictureEncoder(), folder))
-            say("decoder: the picture encoder is there")
         drawn = data.batch(batch)
-        if encoders:
-            with torch.no_grad():
-                vector = encoders[0](drawn.pictures)
-        else:
-            vector = torch.zeros_like(drawn.sentences)
-        return decoder_loss(model, drawn.pictures, vector, drawn.states, drawn.mask, draw)
+        with torch.no_grad():
+            vector = looking.encoder(drawn.pictures)
+        return decoder_loss(model, looking.draft, drawn.pictures, vector, drawn.states, drawn.mask, draw)
 
-    return train(Stage("decoder", minutes, 1.5e-3, average=0.995), model, loss, folder, say)
+    train(Stage("decoder", minutes, 1.5e-3), model, loss, folder, say)
 
 
 @torch.no_grad()
@@ -62,8 +73,8 @@ def picture_vectors(data: Data, encoder: nn.Module, count: int, file: Path) -> d
     """Rows of scenes and the vectors of pictures painted for them, from the file or made and kept there."""
     if not file.is_file():
         rows, vectors = [], []
-        for _ in range(count // 256):
-            drawn, pictures = data.pictures(256)
+        for _ in range(-(-count // 128)):
+            drawn, pictures = data.pictures(128)
             rows.append(drawn)
             vectors.append(encoder(pictures))
         torch.save({"rows": torch.cat(rows), "vectors": torch.cat(vectors)}, file)
@@ -72,37 +83,23 @@ def picture_vectors(data: Data, encoder: nn.Module, count: int, file: Path) -> d
 
 
 def train_prior(
-    data: Data, sentences: Tensor, minutes: float, folder: Path, say: Say, seed: int, batch: int = 256
-) -> nn.Module:
-    """The prior, from vectors of pictures that the encoder has seen."""
-    encoder = load_averaged("encoder", PictureEncoder(), folder)
-    kept = picture_vectors(data, encoder, 12_000, folder / "vectors.pt")
+    data: Data, texts: dict[str, Tensor], minutes: float, folder: Path, say: Say, seed: int, batch: int = 128
+) -> None:
+    """The prior, from the vectors of a picture of each scene."""
+    kept = picture_vectors(data, Looking.load(folder).encoder, len(texts["sentence"]), folder / "vectors.pt")
     model = Prior()
     draw = torch.Generator().manual_seed(seed)
 
     def loss() -> Tensor:
         chosen = torch.randint(len(kept["rows"]), (batch,), generator=draw)
-        return prior_loss(model, kept["vectors"][chosen], sentences[kept["rows"][chosen]], draw)
+        rows = kept["rows"][chosen]
+        states, mask = texts["states"][rows].float(), texts["mask"][rows].float()
+        return prior_loss(model, kept["vectors"][chosen], texts["sentence"][rows], states, mask, draw)
 
-    return train(Stage("prior", minutes, 1e-3), model, loss, folder, say)
-
-
-def train_draft(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 24) -> nn.Module:
-    """The draft, from the vectors of the pictures that it is to paint."""
-    encoder = load_averaged("encoder", PictureEncoder(), folder)
-    model = Draft()
-    draw = torch.Generator().manual_seed(seed)
-
-    def loss() -> Tensor:
-        _, pictures = data.pictures(batch)
-        with torch.no_grad():
-            vectors = encoder(pictures)
-        return draft_loss(model, pictures, vectors, draw)
-
-    return train(Stage("draft", minutes, 2e-3, average=0.995), model, loss, folder, say)
+    train(Stage("prior", minutes, 1e-3), model, loss, folder, say)
 
 
-def train_upsampler(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 12) -> nn.Module:
+def train_upsampler(data: Data, minutes: float, folder: Path, say: Say, seed: int, batch: int = 12) -> None:
     """The up-sampler, from pieces of large pictures."""
     model = Upsampler()
     draw = torch.Generator().manual_seed(seed)
@@ -112,4 +109,4 @@ def train_upsampler(data: Data, minutes: float, folder: Path, say: Say, seed: in
         top, left = (int(torch.randint(33, (), generator=draw)) * 4 for _ in range(2))
         return upsampler_loss(model, pictures[:, :, top : top + 128, left : left + 128], draw)
 
-    return train(Stage("upsampler", minutes, 2e-3), model, loss, folder, say)
+    train(Stage("upsampler", minutes, 2e-3), model, loss, folder, say)

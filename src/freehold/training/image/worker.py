@@ -1,6 +1,6 @@
-"""One process of a painter's training: the decoder, or the networks beside it.
+"""One process of a painter's training: captions, picture encoder, decoder, or the networks beside it.
 
-Run as `python -m freehold.training.image.worker FOLDER (decoder|others) RECIPE`, the recipe as JSON. FOLDER has the
+Run as `python -m freehold.training.image.worker FOLDER (texts|encoder|decoder|others) RECIPE`, the recipe as JSON. FOLDER has the
 text encoder in `minilm`; checkpoints and curves go there. Each line of standard output tells how far it is.
 """
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Train, resuming where checkpoints lie."""
     parser = argparse.ArgumentParser(prog="worker")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("part", choices=("texts", "decoder", "others"))
+    parser.add_argument("part", choices=("texts", "encoder", "decoder", "others"))
     parser.add_argument("recipe", type=json.loads)
     arguments = parser.parse_args()
     recipe, folder = Recipe(**arguments.recipe), arguments.folder
@@ -37,12 +37,13 @@ def main() -> None:
     def data(side: int, offset: int) -> Data:
         return Data(scenes, texts, side, recipe.seed + offset)
 
-    if arguments.part == "decoder":
+    if arguments.part == "encoder":
+        torch.set_num_threads(2 * recipe.threads)
+        stages.train_encoder(data(64, 1), recipe.encoder_minutes, folder, _say, recipe.seed + 9)
+    elif arguments.part == "decoder":
         stages.train_decoder(data(64, 6), recipe.minutes, folder, _say, recipe.seed + 7)
     elif arguments.part == "others":
-        stages.train_encoder(data(64, 1), recipe.encoder_minutes, folder, _say)
-        stages.train_prior(data(64, 2), texts["sentence"], recipe.prior_minutes, folder, _say, recipe.seed + 3)
-        stages.train_draft(data(64, 8), recipe.draft_minutes, folder, _say, recipe.seed + 9)
+        stages.train_prior(data(64, 2), texts, recipe.prior_minutes, folder, _say, recipe.seed + 3)
         stages.train_upsampler(data(256, 4), recipe.upsampler_minutes, folder, _say, recipe.seed + 5)
 
 
