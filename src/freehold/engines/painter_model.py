@@ -3,10 +3,11 @@
 A folder holds six networks, written by `freehold.training.image.export`, and what is common to them:
 
     text       token identifiers and mask → token states and the sentence's unit vector
-    prior      a noisy picture vector, time and sentence → the clean picture vector, times the square root of its length
+    prior      a noisy picture vector, time, sentence's vector, token states and mask → the clean picture vector, times
+               the square root of its length
     picture    a picture of 64 x 64 → its unit vector
-    draft      a picture's vector → what it looks like on average
-    decoder    a noisy picture, time, picture vector, token states and mask → the clean picture
+    draft      a picture's vector → what it looks like, roughly
+    decoder    a noisy picture, time, draft, picture vector, token states and mask → the clean picture
     upsampler  a picture to the same, four times as large
 
 Pictures are float32, 3 x height x width, from -1 to 1. A flow goes from noise at time 0 to the picture at time 1; its
@@ -57,7 +58,7 @@ class Sampling:
 
     steps: int = 8
     guidance: float = 1.3
-    start: float = 0.85
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +117,9 @@ class PainterModel:
         shape = np.asarray([mask], np.float32)
         states, sentence = self._run("text", np.asarray([tokens], np.int64), shape)
         x: Array = np.random.default_rng([seed, 1]).standard_normal((1, WIDTH), np.float32)
-        sentences = np.concatenate([sentence, np.zeros_like(sentence)])
+        told = [_or_nothing(part) for part in (sentence, states, shape)]
         for now, then in _times(PRIOR_STEPS):
-            found, bare = self._run("prior", np.repeat(x, 2, axis=0), np.full(2, now, np.float32), sentences)[0]
+            found, bare = self._run("prior", np.repeat(x, 2, axis=0), np.full(2, now, np.float32), *told)[0]
             clean = bare + np.float32(PRIOR_GUIDANCE) * (found - bare)
             x = _step(x, clean[None], now, then)
         return Condition(_unit(x), states, shape, sum(mask))
@@ -134,14 +135,12 @@ class PainterModel:
         """The picture as it is foreseen at each step; the last one is the picture."""
         draw = np.random.default_rng([seed, 2])
         noise = draw.standard_normal((1, 3, SIDE, SIDE), np.float32)
-        vectors, states, masks = (
-            np.concatenate([part, np.zeros_like(part)]) for part in (condition.vector, condition.states, condition.mask)
-        )
         (draft,) = self._run("draft", condition.vector)
+        told = [_or_nothing(part) for part in (draft, condition.vector, condition.states, condition.mask)]
         x: Array = np.asarray(sampling.start * draft + (1 - sampling.start) * noise, np.float32)
         for now, then in _times(sampling.steps, sampling.start):
             times = np.full(2, now, np.float32)
-            found, bare = self._run("decoder", np.repeat(x, 2, axis=0), times, vectors, states, masks)[0]
+            found, bare = self._run("decoder", np.repeat(x, 2, axis=0), times, *told)[0]
             guided = bare + np.float32(sampling.guidance) * (found - bare)
             clean: Array = np.asarray(np.clip(guided, -1, 1)[None], np.float32)
             x = _step(x, clean, now, then)
@@ -173,6 +172,11 @@ def _step(x: Array, clean: Array, now: np.float32, then: np.float32) -> Array:
     if now >= LATEST or then >= 1:
         return clean
     return np.asarray(x + (then - now) * (clean - x) / (1 - now), np.float32)
+
+
+def _or_nothing(part: Array) -> Array:
+    """A condition, and beside it none."""
+    return np.concatenate([part, np.zeros_like(part)])
 
 
 def _unit(x: Array) -> Array:

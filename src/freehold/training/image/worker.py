@@ -1,7 +1,8 @@
 """One process of a painter's training: captions, picture encoder, decoder, or the networks beside it.
 
-Run as `python -m freehold.training.image.worker FOLDER (texts|encoder|decoder|others) RECIPE`, the recipe as JSON. FOLDER has the
-text encoder in `minilm`; checkpoints and curves go there. Each line of standard output tells how far it is.
+Run as `python -m freehold.training.image.worker FOLDER (texts|encoder|decoder|others) RECIPE`, the recipe as JSON.
+FOLDER has the text encoder in `minilm`; checkpoints and curves go there. Each line of standard output tells how far
+it is.
 """
 
 import argparse
