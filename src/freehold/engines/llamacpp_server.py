@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,8 @@ import xllamacpp
 
 from freehold.engines.llamacpp_gguf import read_metadata
 from freehold.engines.llamacpp_model import chat_template, default_context
+from freehold.engines.parent import follow_parent
 
-PARENT_CHECK_S = 0.5
 LOG_FLUSH_S = 0.25
 SOCKET_SUFFIX = ".sock"
 """By which llama.cpp tells a Unix socket from a host name."""
@@ -33,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", required=True, help="what to serve, as JSON")
     spec = json.loads(parser.parse_args().spec)
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    follow_parent()
     socket = Path(spec["socket"])
     bound = socket if socket.suffix == SOCKET_SUFFIX else socket.with_name(socket.name + SOCKET_SUFFIX)
     try:
@@ -49,13 +48,6 @@ def main() -> None:
         os._exit(1)  # native threads may be left, and would keep the process
     while server is not None:
         time.sleep(3600)
-
-
-def _follow(parent: int) -> None:
-    """End this process when the one that started it has ended, however it did."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_S)
-    os._exit(0)
 
 
 def parameters(spec: Mapping[str, Any]) -> xllamacpp.CommonParams:

@@ -9,10 +9,7 @@ when the process that started it is gone. Exits with status 1 and one line on st
 import argparse
 import asyncio
 import json
-import os
 import sys
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,7 +29,6 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_PICTURES = 10
 MAX_PARTIALS = 3
 MAX_SEED = 2**53
-PARENT_CHECK_S = 0.5
 FEATURES = ("images", "image_edits", "image_variations", "seed")
 
 T = TypeVar("T")
@@ -239,13 +235,6 @@ def _remove_old(socket: Path) -> None:
         socket.unlink()
 
 
-def _follow(parent: int) -> None:
-    """End this process when the one that started it has ended, however it did."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_S)
-    os._exit(0)
-
-
 def main() -> None:
     """Load the networks and serve until the process is ended."""
     parser = argparse.ArgumentParser(prog="painter_server")
@@ -253,7 +242,7 @@ def main() -> None:
         "--spec", required=True, type=json.loads, help="socket, folder and the engine's options, as JSON"
     )
     spec = parser.parse_args().spec
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    follow_parent()
     usual = Sampling()
     sampling = Sampling(*(spec.get(name, getattr(usual, name)) for name in ("steps", "guidance", "start")))
     try:

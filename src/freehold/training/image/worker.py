@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from freehold.engines.parent import follow_parent
 from freehold.training.image import stages
 from freehold.training.image.data import Data, prepare_texts, scenes_of
 from freehold.training.image.recipe import Recipe
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("recipe", type=json.loads)
     arguments = parser.parse_args()
     recipe, folder = Recipe(**arguments.recipe), arguments.folder
+    follow_parent()
     os.nice(POLITE)
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
