@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from aiohttp import web
 
 from freehold.engines import painter_pictures as pictures
 from freehold.engines.painter_model import SIDE, Condition, Kept, PainterModel, Sampling
+from freehold.engines.parent import follow_parent
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A request: two pictures of 1024 x 1024 that do not compress, in base64, take a sixth of it."""
