@@ -168,7 +168,10 @@ class DeploymentRegistry:
                 continue
             taken = {other.name, *other.settings.aliases} & {settings.name, *settings.aliases}
             if taken:
-                raise Conflict(f"The name '{min(taken)}' is already used by the deployment '{other.name}'.")
+                raise Conflict(
+                    f"The name '{min(taken)}' is already used by the deployment '{other.name}'; "
+                    "choose another name, or change or delete that deployment first."
+                )
 
     def _index(self) -> None:
         self._by_alias = {alias: d.name for d in self._by_name.values() for alias in d.settings.aliases}
