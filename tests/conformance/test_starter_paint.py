@@ -89,9 +89,9 @@ def test_every_quality_is_taken(client: OpenAI) -> None:
     assert usual not in (made["low"], made["high"])
     edit: dict[str, Any] = {"model": "paint", "prompt": CAPTION, "image": named(file(photo(256, 256)))}
     for quality in ("auto", "standard", "medium", "low", "high"):
-        assert files(client.images.edit(**edit, quality=quality, **BASE64))
+        assert files(client.images.edit(**edit, **BASE64, extra_body={"quality": quality}))
     with pytest.raises(openai.BadRequestError) as refused:
-        client.images.edit(**edit, quality="hd", **BASE64)
+        client.images.edit(**edit, **BASE64, extra_body={"quality": "hd"})
     assert refused.value.param == "quality"
 
 

@@ -122,7 +122,6 @@ def _facts(
 ) -> PictureFacts:
     deployment, lease = account.deployment, account.lease
     assert deployment is not None, "what is painted was admitted"
-    finished = isinstance(event, Picture)
     return PictureFacts(
         request_id=account.request_id,
         operation=request.operation,
@@ -130,10 +129,10 @@ def _facts(
         model=deployment.settings.model,
         weights_sha256=lease.weights_sha256 if lease else "",
         prompt_digest=account.prompt_digest,
-        seed=event.seed if finished else None,
+        seed=event.seed if isinstance(event, Picture) else None,
         created=int(time.time()),
         parents=parents,
-        unfinished=None if finished else event.partial_index,
+        unfinished=event.partial_index if isinstance(event, PartialPicture) else None,
     )
 
 
