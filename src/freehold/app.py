@@ -42,6 +42,7 @@ from freehold.store.home import Home, write_private
 from freehold.store.usage_database import UsageDatabase
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
+from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
 from freehold.types.model import Progress
 from freehold.web.pages import page_routes
 
@@ -53,9 +54,19 @@ STARTER_DEPLOYMENTS = (
         defaults=SamplingDefaults(temperature=0.2, top_p=0.9, frequency_penalty=0.2, max_tokens=1024),
     ),
     DeploymentSettings(name="embed", model="all-minilm-l6-v2", task="embeddings"),
+    DeploymentSettings(
+        name="paint",
+        model="starter-painter",
+        engine="painter",
+        task="images",
+        aliases=[DEFAULT_PICTURE_MODEL],
+        start="on_demand",
+    ),
 )
 """What a new home serves. Temperature and top_p are what the chat model's authors recommend; the penalty and the
-limit are there because a model of this size otherwise repeats itself now and then without an end."""
+limit are there because a model of this size otherwise repeats itself now and then without an end. The painter starts
+with the first picture: beside the server's start it would take the processor from the chat model, and memory from
+whoever never paints."""
 
 
 @dataclass(frozen=True, slots=True)

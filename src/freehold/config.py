@@ -35,7 +35,7 @@ class ServerSettings(SettingsModel):
     request_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     """How long one request may take in all."""
     starter: bool = True
-    """Whether a new home begins with the deployments `chat` and `embed` on the starter models."""
+    """Whether a new home begins with the deployments `chat`, `embed` and `paint` on the starter models."""
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
 

@@ -9,9 +9,10 @@ from packaging.utils import canonicalize_name
 
 from tests.architecture.tree import ROOT
 
-LOCKS = ("default", "build", "dev")
+LOCKS = ("default", "build", "dev", "train")
 TOO_HEAVY = {"torch", "triton", "tensorflow", "jax", "transformers", "sentencepiece", "vllm", "diffusers", "ray"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TRAIN = PROJECT["project"]["optional-dependencies"]["train"]
 
 
 def _entries(lock: str) -> list[str]:
@@ -51,6 +52,7 @@ def test_the_default_install_is_light() -> None:
         ("default", PROJECT["project"]["dependencies"]),
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
         ("build", PROJECT["build-system"]["requires"]),
+        ("train", PROJECT["project"]["dependencies"] + [each for each in TRAIN if not each.startswith("torch")]),
     ],
 )
 def test_a_lock_satisfies_what_is_declared(lock: str, declared: list[str]) -> None:
@@ -75,3 +77,24 @@ def test_the_locks_agree_with_each_other() -> None:
         if name in dev and dev[name] != versions
     ]
     assert not different
+
+
+def test_the_training_lock_goes_with_the_others() -> None:
+    """It installs beside what builds the package, and of the default set it has no version that users do not get."""
+    train = _pins("train")
+    different = [
+        f"{name}: {lock} {sorted(versions)}, train {sorted(train[name])}"
+        for lock in ("default", "build")
+        for name, versions in _pins(lock).items()
+        if name in train and not train[name] <= versions
+    ]
+    assert not different
+    assert _pins("default").keys() <= train.keys()
+
+
+def test_the_training_lock_tells_how_to_get_torch() -> None:
+    """Torch has other hashes on other indexes: it is not in the lock, which names the version that is declared."""
+    (torch,) = (each for each in TRAIN if each.startswith("torch"))
+    text = (ROOT / "requirements" / "train.txt").read_text(encoding="utf-8")
+    assert f"#   python -m pip install {torch}\n" in text
+    assert not [name for name in _pins("train") if name.startswith(("torch", "triton", "nvidia-", "cuda-"))]

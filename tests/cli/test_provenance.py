@@ -23,6 +23,7 @@ def program(tmp_path: Path) -> Program:
             (tmp_path / "own.png").write_bytes(first)
             edit = await here.paint("jpeg", operation=PictureOperation.EDIT, request_id="req_edit", parents=(first,))
             (tmp_path / "edit.jpg").write_bytes(edit)
+            (tmp_path / "state.png").write_bytes(await here.paint("png", unfinished=1))
             (tmp_path / "other.webp").write_bytes(await other.paint("webp"))
 
     asyncio.run(paint())
@@ -44,6 +45,12 @@ def test_a_picture_of_the_home_is_told_in_words(program: Program, tmp_path: Path
         "IPTC mark: made from something else, changed by a trained model",
     ):
         assert expected in told
+
+
+def test_an_unfinished_state_is_told_as_one(program: Program, tmp_path: Path) -> None:
+    """A state on the way to a picture is not told as the picture itself."""
+    told = [program.fine("provenance", str(tmp_path / name)) for name in ("state.png", "own.png")]
+    assert ["UNFINISHED: state 1" in each for each in told] == [True, False]
 
 
 def test_it_is_told_as_json_too(program: Program, tmp_path: Path) -> None:

@@ -142,8 +142,8 @@ def test_variations(client: OpenAI) -> None:
     assert len({*made, photo(256, 256).tobytes()}) == 3
 
 
-def test_a_stream_of_a_generation(client: OpenAI) -> None:
-    """Unfinished states come before each picture, in order, and the last event has the usage."""
+def test_a_stream_of_a_generation(client: OpenAI, service: Service) -> None:
+    """Unfinished states come before each picture, in order, all are marked, and the last event has the usage."""
     stream = client.images.generate(
         model="painter", prompt="two words", stream=True, partial_images=2, n=2, size="1024x1024"
     )
@@ -155,6 +155,10 @@ def test_a_stream_of_a_generation(client: OpenAI) -> None:
     completed = [event for event in events if event.type == "image_generation.completed"]
     assert [event.usage.input_tokens for event in completed] == [0, 2]
     assert opened(base64.b64decode(completed[0].b64_json)).size == (1024, 1024)
+    for event in events:
+        found = service.request("POST", "/v1/provenance", base64.b64decode(event.b64_json), key=service.key).json()
+        assert (found["state"], found["convincing"]) == ("intact", True)
+        assert found["origin"]["picture"].get("unfinished") == getattr(event, "partial_image_index", None)
 
 
 def test_a_stream_of_an_edit(client: OpenAI) -> None:

@@ -49,7 +49,7 @@ def service(starter_models: StarterModels, tmp_path_factory: pytest.TempPathFact
     """A server as a new home has it, on models that are already there."""
     home = starter_models.lay(tmp_path_factory.mktemp("starter") / "home")
     with Service(home, "") as service:
-        eventually(lambda: set(states(service).values()) == {"ready"}, "both deployments are ready")
+        eventually(lambda: set(states(service).values()) == {"ready", "unloaded"}, "what starts at once is ready")
         yield service
 
 
@@ -66,9 +66,9 @@ def client(service: Service, dialect: Dialect, judge: Judge) -> Iterator[OpenAI]
         yield client
 
 
-def test_a_new_home_serves_chat_and_embed(service: Service) -> None:
-    """With no configuration there are the deployments `chat` and `embed`, and the key is in the home."""
-    assert states(service) == {"chat": "ready", "embed": "ready"}
+def test_a_new_home_serves_chat_embed_and_paint(service: Service) -> None:
+    """With no configuration there are `chat` and `embed`, `paint` starts when it is asked, and the home has the key."""
+    assert states(service) == {"chat": "ready", "embed": "ready", "paint": "unloaded"}
     assert service.key.startswith("fh-")
     assert "Admin key" in service.log()
 

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import socket as sockets
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,7 @@ def test_an_edit_keeps_every_byte_outside_the_mask(painter: Subject) -> None:
         ({"n": 11}, "n"),
         ({"seed": -1}, "seed"),
         ({"partial_images": 4}, "partial_images"),
+        ({"extras": {"quality": "best"}}, "quality"),
     ],
 )
 def test_what_cannot_be_used_is_refused(painter: Subject, changes: dict[str, Any], param: str) -> None:
@@ -120,6 +123,28 @@ def test_the_usage_is_counted(painter: Subject) -> None:
         assert after.prompt_tokens > before.prompt_tokens
 
     painter.try_out(trial)
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps"), [(None, 4), ("auto", 4), ("standard", 4), ("medium", 4), ("low", 2), ("high", 8), ("hd", 8)]
+)
+def test_a_quality_chooses_the_steps(painter: Subject, quality: str | None, steps: int) -> None:
+    """A picture takes half of the usual steps for `low`, and twice as many for `high` and `hd`."""
+    asked = {"prompt": "a cat", "size": "256x256", "quality": quality}
+    *_, usage = _events(painter, {name: value for name, value in asked.items() if value is not None})
+    assert (usage["type"], usage["steps"]) == ("usage", steps)
+
+
+def _events(painter: Subject, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the process answers, without a connection of ours between."""
+    client = HTTPConnection("engine")
+    with sockets.socket(sockets.AF_UNIX) as client.sock:
+        client.sock.settimeout(PATIENCE_S)
+        client.sock.connect(str(painter.socket))
+        client.request("POST", "/v1/images/generations", json.dumps(body))
+        *lines, end = client.getresponse().read().decode().split("\n\n")[:-1]
+    assert end == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
 
 
 def test_a_painter_that_dies_fails_its_request() -> None:

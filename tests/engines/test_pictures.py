@@ -138,6 +138,23 @@ def test_unfinished_states_come_before_their_picture(painter: Subject) -> None:
     painter.try_out(trial, Feature.IMAGES)
 
 
+def test_qualities_are_painted(painter: Subject) -> None:
+    """Each of OpenAI's qualities is painted: `standard` as without one, `low` and `high` otherwise, `hd` as `high`."""
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        async def at(**extras: str) -> bytes:
+            (data,) = files(await painted(connection.paint(asked(extras=extras))))
+            return data
+
+        plain = await at()
+        assert [await at(quality=name) for name in ("standard", "medium", "auto")] == [plain] * 3
+        low, high, hd = [await at(quality=name) for name in ("low", "high", "hd")]
+        assert len({plain, low, high}) == 3
+        assert high == hd
+
+    painter.try_out(trial, Feature.IMAGE_QUALITY)
+
+
 def test_an_edit_keeps_what_the_mask_keeps(painter: Subject) -> None:
     """Where the mask is 0 a picture stays as it was, within 2 of 255 on average, and elsewhere it does not."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,10 @@ from freehold.gateway.account import Account, Admission
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.picture_studio import Studio
-from freehold.gateway.pictures import NO_UPLOADS, Pictures, PlainFinisher, Uploads, in_order
+from freehold.gateway.pictures import NO_UPLOADS, Pictures, Uploads, in_order
 from freehold.governance.digests import Digests
 from freehold.governance.limits import UNLIMITED
+from freehold.provenance.marks import TRAINED
 from freehold.types.deployment import DeploymentSettings, Origin
 from freehold.types.engine import Feature, Traits, features_for
 from freehold.types.generation import Usage
@@ -31,7 +34,8 @@ from freehold.types.images import (
 )
 from freehold.types.limits import Claim
 from freehold.types.price import FREE
-from tests.gateway.pictures import Bytes, file, opened, photo
+from tests.gateway.pictures import Bytes, file, photo
+from tests.provenance.installation import installation
 
 DEPLOYMENT = Deployment(DeploymentSettings(name="p", model="m", engine="echo", task="images"), Origin.CONFIG, 0)
 TRAITS = Traits(features_for("images"), sizes=("512x512", "256x256"))
@@ -71,7 +75,7 @@ class Remembering:
 
 
 def test_a_finisher_is_told_where_a_picture_comes_from() -> None:
-    """A finished picture, and no unfinished state, goes through the finisher with its facts, and that file is sent."""
+    """A finished picture and an unfinished state go through the finisher with their facts, and its files are sent."""
     request = ImageEditRequest.model_validate(
         {"model": "p", "prompt": "x", "output_format": "jpeg", "output_compression": 70}
     )
@@ -89,11 +93,10 @@ def test_a_finisher_is_told_where_a_picture_comes_from() -> None:
     mine = account()
     partial, first, second, usage = asyncio.run(main())
     assert isinstance(partial, PartialPicture)
-    assert opened(partial.data).format == "JPEG"
     assert isinstance(first, Picture)
     assert isinstance(second, Picture)
-    assert (first.data, second.data, usage) == (PNG + b"1", PNG + b"2", Usage(3))
-    output, compression, facts = finisher.told[0]
+    assert (partial.data, first.data, second.data, usage) == (PNG + b"1", PNG + b"2", PNG + b"3", Usage(3))
+    output, compression, facts = finisher.told[1]
     assert (output, compression) == ("jpeg", 70)
     assert facts == PictureFacts(
         request_id="req_1",
@@ -106,27 +109,32 @@ def test_a_finisher_is_told_where_a_picture_comes_from() -> None:
         created=facts.created,
         parents=(b"as it was uploaded",),
     )
-    assert [told[2].seed for told in finisher.told] == [7, 8]
+    assert [told[2].seed for told in finisher.told] == [None, 7, 8]
+    assert finisher.told[0] == (output, compression, replace(facts, seed=None, unfinished=0))
     assert len(mine.prompt_digest) == 64
 
 
-def test_a_plain_png_is_passed_on_as_it_is() -> None:
-    """A PNG of nothing but pixels is the file itself, and one with a text in it is made anew."""
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["png", "jpeg", "webp"])
+def test_nothing_leaves_unmarked(tmp_path: Path, output: OutputFormat) -> None:
+    """Pictures and their unfinished states come with a manifest that tells which is which, and with the IPTC mark."""
+    request = generation(output_format=output, output_compression=None if output == "png" else 80)
 
-    async def main() -> None:
+    async def main() -> list[dict[str, Any]]:
         studio = Studio()
-        try:
-            facts = PictureFacts("r", PictureOperation.GENERATION, "p", "m", "", "", 1, 0)
-            finish = PlainFinisher(studio).finish
-            assert await finish(PNG, format="png", compression=100, facts=facts) is PNG
-            wordy = file(photo(8, 8), exif=b"Exif\0\0secret")
-            made = await finish(wordy, format="png", compression=100, facts=facts)
-            assert b"secret" not in made
-            assert opened(made).tobytes() == opened(PNG).tobytes()
-        finally:
-            await studio.close()
+        async with installation(tmp_path) as here:
+            engine = stream(PartialPicture(0, 0, PNG), PartialPicture(0, 1, PNG), Picture(0, PNG, 7), Usage(3))
+            events = Pictures(studio, here.finisher).finished(engine, request, NO_UPLOADS, account())
+            return [await here.read(event.data) async for event in events if not isinstance(event, Usage)]
 
-    asyncio.run(main())
+    reports = asyncio.run(main())
+    assert [report["origin"]["picture"].get("unfinished") for report in reports] == [0, 1, None]
+    for report in reports:
+        assert (report["format"], report["state"], report["convincing"]) == (output, "intact", True)
+        assert report["iptc_digital_source_type"] == TRAINED
+        assert report["origin"]["picture"]["request_id"] == "req_1"
+    titles = [report["origin"]["title"] for report in reports]
+    assert titles == ["Unfinished picture of req_1"] * 2 + ["Picture of req_1"]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,29 @@ def test_a_finished_picture_says_who_made_it(tmp_path: Path, format_name: Output
     assert origin["made_from"] == []
 
 
+def test_an_unfinished_state_says_that_it_is_one(tmp_path: Path) -> None:
+    """The manifest of an unfinished state says so in its title, its action and Freehold's facts; an edit's as well."""
+
+    async def scenario() -> list[tuple[bytes, dict[str, Any]]]:
+        async with installation(tmp_path) as here:
+            parent = await here.paint()
+            made = [
+                await here.paint(unfinished=2, seed=None),
+                await here.paint(unfinished=0, operation=PictureOperation.EDIT, parents=(parent,)),
+            ]
+            return [(data, await here.read(data)) for data in made]
+
+    for (data, report), number in zip(asyncio.run(scenario()), (2, 0), strict=True):
+        assert (report["state"], report["convincing"]) == ("intact", True)
+        assert report["origin"]["picture"]["unfinished"] == number
+        with Reader("image/png", io.BytesIO(data)) as reader:
+            manifest = json.loads(reader.json())
+        active = manifest["manifests"][manifest["active_manifest"]]
+        assert active["title"] == "Unfinished picture of req_lighthouse"
+        (actions,) = (each["data"]["actions"] for each in active["assertions"] if each["label"] == "c2pa.actions.v2")
+        assert actions[-1]["description"] == f"Unfinished work: state {number} on the way to a picture"
+
+
 def test_a_png_keeps_every_pixel(tmp_path: Path) -> None:
     """The pixels of a PNG are those that the engine made."""
     painted = noise()

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from freehold import __version__
 from freehold.api.admin.application import AdminServices
 from freehold.errors import AuditUnavailable
-from freehold.gateway.control import DeploymentControl
+from freehold.gateway.control import DeploymentControl, DeploymentView
 from freehold.gateway.flights import Flights
 from freehold.gateway.metrics import Metrics
 from freehold.types.deployment import ReplicaState
@@ -27,7 +27,10 @@ def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> l
         return JSONResponse({"status": "live"})
 
     async def ready(_request: Request) -> Response:
-        """Requests will be served: nothing is still starting, and the server is not shutting down."""
+        """Requests will be served: nothing is still starting, and the server is not shutting down.
+
+        What starts on demand is not waited for here: a request waits for it, and the others are served meanwhile.
+        """
         states = _states(control)
         try:
             admin.journal.check()
@@ -35,7 +38,7 @@ def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> l
             return JSONResponse({"status": "journal_unavailable", "deployments": states}, 503, {"retry-after": "5"})
         if flights.draining:
             return JSONResponse({"status": "draining", "deployments": states}, 503, {"retry-after": "5"})
-        if any(state in _UNDER_WAY for state in states.values()):
+        if any(states[view.deployment.name] in _UNDER_WAY for view in control.all() if not _on_demand(view)):
             return JSONResponse({"status": "starting", "deployments": states}, 503, {"retry-after": "1"})
         return JSONResponse({"status": "ready", "deployments": states})
 
@@ -60,6 +63,10 @@ def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> l
 
 def _states(control: DeploymentControl) -> dict[str, str]:
     return {view.deployment.name: view.status.state if view.status else "unknown" for view in control.all()}
+
+
+def _on_demand(view: DeploymentView) -> bool:
+    return view.deployment.settings.start == "on_demand"
 
 
 def _measure(control: DeploymentControl, flights: Flights, metrics: Metrics) -> None:

@@ -19,6 +19,9 @@ from freehold.store.deployments import (
 from freehold.types.deployment import DeploymentSettings, Origin
 
 _LAID = "starter_deployments_laid"
+"""The fact that holds the names of those starter deployments which this home was once given."""
+_FIRST = frozenset({"chat", "embed"})
+"""What a home was given for which that fact is only true: there were no others then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,17 @@ class DeploymentRegistry:
         self._by_alias: dict[str, str] = {}
 
     async def load(self, starter: Iterable[DeploymentSettings], configured: Iterable[DeploymentSettings]) -> None:
-        """Read the database, lay down `starter` in a home that never had it, and add the configuration file's.
+        """Read the database, lay down of `starter` what the home never had, and add the configuration file's.
+
+        A starter deployment that nobody changed gives up an alias that the file has for another.
 
         Raises:
             Conflict: an alias of the file is another deployment's name or alias.
         """
         configured = tuple(configured)
         await self._lay(tuple(starter), {alias for settings in configured for alias in settings.aliases})
-        self._by_name = {
-            row.name: Deployment(DeploymentSettings.model_validate(row.settings), Origin(row.origin), row.created_at)
-            for row in await all_deployments(self._database)
-        }
+        named = {name for settings in configured for name in (settings.name, *settings.aliases)}
+        self._by_name = {row.name: _stored(row, named) for row in await all_deployments(self._database)}
         now = int(time.time())
         for settings in configured:
             self._by_name[settings.name] = Deployment(settings, Origin.CONFIG, now)
@@ -73,15 +76,29 @@ class DeploymentRegistry:
         self._index()
 
     async def _lay(self, starter: tuple[DeploymentSettings, ...], aliases: set[str]) -> None:
-        """Store the starter set, once in a home's life; a name that is taken, also as an alias, stays as it is."""
-        if not starter or await get_fact(self._database, _LAID):
+        """Store of the starter set what this home was never given; whatever name or alias is taken stays as it is.
+
+        What a later version adds to the set comes only into a home where some of the set still stands: whoever
+        deleted all of it has deployments of their own.
+        """
+        laid = await self._laid()
+        new = [settings for settings in starter if settings.name not in laid]
+        if not new:
             return
         stored = [DeploymentSettings.model_validate(row.settings) for row in await all_deployments(self._database)]
-        taken = aliases | {name for settings in stored for name in (settings.name, *settings.aliases)}
-        for settings in starter:
-            if settings.name not in taken:
-                await put_deployment(self._database, DeploymentRow(settings.name, Origin.STARTER, settings.wire()))
-        await put_fact(self._database, _LAID, value=True)
+        taken = {name for settings in stored for name in (settings.name, *settings.aliases)}
+        if not laid or laid & {settings.name for settings in stored}:
+            for settings in new:
+                if settings.name not in taken | aliases:
+                    free = [alias for alias in settings.aliases if alias not in taken]
+                    wire = settings.model_copy(update={"aliases": free}).wire()
+                    await put_deployment(self._database, DeploymentRow(settings.name, Origin.STARTER, wire))
+        await put_fact(self._database, _LAID, sorted(laid | {settings.name for settings in new}))
+
+    async def _laid(self) -> frozenset[str]:
+        """The starter deployments that this home was once given."""
+        fact = await get_fact(self._database, _LAID)
+        return _FIRST if fact is True else frozenset(fact or ())
 
     def all(self) -> list[Deployment]:
         """Every deployment, in the order in which they came."""
@@ -151,7 +168,18 @@ class DeploymentRegistry:
                 continue
             taken = {other.name, *other.settings.aliases} & {settings.name, *settings.aliases}
             if taken:
-                raise Conflict(f"The name '{min(taken)}' is already used by the deployment '{other.name}'.")
+                raise Conflict(
+                    f"The name '{min(taken)}' is already used by the deployment '{other.name}'; "
+                    "choose another name, or change or delete that deployment first."
+                )
 
     def _index(self) -> None:
         self._by_alias = {alias: d.name for d in self._by_name.values() for alias in d.settings.aliases}
+
+
+def _stored(row: DeploymentRow, named: set[str]) -> Deployment:
+    """A stored deployment, beside those names and aliases of the configuration file."""
+    settings = DeploymentSettings.model_validate(row.settings)
+    if row.origin == Origin.STARTER:
+        settings = settings.model_copy(update={"aliases": [a for a in settings.aliases if a not in named]})
+    return Deployment(settings, Origin(row.origin), row.created_at)

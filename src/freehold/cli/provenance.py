@@ -128,6 +128,8 @@ def _origin(origin: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {label} {picture[key]}"
     if isinstance(picture.get("created"), int):
         yield f"  painted {_moment(picture['created'])}"
+    if isinstance(picture.get("unfinished"), int):
+        yield f"  UNFINISHED: state {picture['unfinished']} on the way to the picture"
     for parent in origin["made_from"]:
         own = {
             None: "without a manifest of its own",

@@ -26,9 +26,17 @@ def train_image(
     threads: Annotated[int, typer.Option("--threads", min=1, help="That each of two processes computes on.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
 ) -> None:
-    """Train the starter painter. Needs the extra 'train', the font Noto Color Emoji and Unicode's CLDR."""
+    """Train the starter painter. Needs the extra 'train', the font Noto Color Emoji and Unicode's CLDR.
+
+    requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
+    """
     recipe = Recipe(minutes=minutes, seed=seed, threads=threads)
     out.mkdir(parents=True, exist_ok=True)
-    weights = asyncio.run(build(recipe, out.resolve(), print, resume=resume))
-    print(f"the weights are in {weights}")
-    print(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
+    weights = asyncio.run(build(recipe, out.resolve(), say, resume=resume))
+    say(f"the weights are in {weights}")
+    say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
+    print(line, flush=True)

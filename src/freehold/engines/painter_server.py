@@ -9,11 +9,12 @@ when the process that started it is gone. Exits with status 1 and one line on st
 import argparse
 import asyncio
 import json
+import math
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +32,9 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_PICTURES = 10
 MAX_PARTIALS = 3
 MAX_SEED = 2**53
-FEATURES = ("images", "image_edits", "image_variations", "seed")
+FEATURES = ("images", "image_edits", "image_variations", "image_quality", "seed")
+STEPS = {"low": 0.5, "auto": 1.0, "standard": 1.0, "medium": 1.0, "high": 2.0, "hd": 2.0}
+"""How many steps a quality takes, in multiples of those that the sampling has."""
 
 T = TypeVar("T")
 
@@ -56,6 +59,7 @@ class Order:
     Args:
         side: of the finished pictures, in pixels.
         partials: how many unfinished states of each picture are shown.
+        quality: one of `STEPS`.
         prompt: None for a variation.
         image: what is edited or varied.
         mask: of an edit.
@@ -65,6 +69,7 @@ class Order:
     side: int
     seed: int
     partials: int
+    quality: str
     prompt: str | None
     image: pictures.Picture | None
     mask: pictures.Picture | None
@@ -83,6 +88,9 @@ def read_order(operation: str, written: bytes) -> Order:
     if not isinstance(body, dict):
         raise RefusedError("the body must be an object")
     side = pictures.size_of(body.get("size"))
+    quality = body.get("quality", "auto")
+    if not isinstance(quality, str) or quality not in STEPS:
+        raise RefusedError(f"quality: must be one of: {', '.join(STEPS)}", "quality")
     prompt = body.get("prompt")
     image = mask = None
     if operation == "variations":
@@ -98,6 +106,7 @@ def read_order(operation: str, written: bytes) -> Order:
         side=side,
         seed=_whole(body, "seed", 0, 0, MAX_SEED),
         partials=_whole(body, "partial_images", 0, 0, MAX_PARTIALS),
+        quality=quality,
         prompt=prompt,
         image=image,
         mask=mask,
@@ -116,7 +125,7 @@ class PainterService:
 
     Args:
         model: what paints.
-        sampling: how.
+        sampling: how, at a standard quality.
     """
 
     def __init__(self, model: PainterModel, sampling: Sampling) -> None:
@@ -172,16 +181,17 @@ class PainterService:
 
     async def _events(self, order: Order) -> AsyncIterator[dict[str, Any]]:
         """The pictures of an order, one after the other, and what they took."""
+        sampling = replace(self._sampling, steps=math.ceil(self._sampling.steps * STEPS[order.quality]))
         tokens = 0
         for index in range(order.n):
             seed = order.seed + index
             condition = await self._work(partial(self._condition, order, seed))
             tokens = condition.tokens
-            async for event in self._picture(order, condition, seed):
+            async for event in self._picture(order, condition, seed, sampling):
                 yield {**event, "index": index}
         self._counters["requests"] += order.n
         self._counters["prompt_tokens"] += tokens
-        yield {"type": "usage", "input_tokens": tokens, "steps": order.n * self._sampling.steps}
+        yield {"type": "usage", "input_tokens": tokens, "steps": order.n * sampling.steps}
 
     def _condition(self, order: Order, seed: int) -> Condition:
         if order.prompt is not None:
@@ -189,13 +199,15 @@ class PainterService:
         assert order.image is not None
         return self._model.look(pictures.shrunk(order.image, SIDE), seed)
 
-    async def _picture(self, order: Order, condition: Condition, seed: int) -> AsyncIterator[dict[str, Any]]:
+    async def _picture(
+        self, order: Order, condition: Condition, seed: int, sampling: Sampling
+    ) -> AsyncIterator[dict[str, Any]]:
         """One picture's events."""
         kept = None
         if order.image is not None and order.mask is not None:
             kept = Kept(pictures.shrunk(order.image, SIDE), pictures.shrunk_mask(order.mask, SIDE))
-        painting = self._model.paint(condition, seed, self._sampling, kept)
-        steps = self._sampling.steps
+        painting = self._model.paint(condition, seed, sampling, kept)
+        steps = sampling.steps
         shown = [max(1, steps * (k + 1) // (order.partials + 1)) for k in range(order.partials)]
         for step in range(1, steps + 1):
             foreseen = await self._work(partial(next, painting))

@@ -72,14 +72,6 @@ def read_header(data: bytes) -> Header:
     return header
 
 
-def is_plain_png(data: bytes) -> bool:
-    """Whether a PNG holds pixels and nothing besides."""
-    try:
-        return _png(data).clean == data and b"eXIf" not in data[:4096]
-    except RefusedPictureError:
-        return False
-
-
 def _check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise RefusedPictureError("has no pixels.")

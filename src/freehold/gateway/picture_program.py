@@ -1,4 +1,4 @@
-"""The process that decodes uploaded pictures and encodes finished ones, so that no decoder runs within the gateway.
+"""The process that decodes uploaded pictures, so that no decoder runs within the gateway.
 
 Run as `python -m freehold.gateway.picture_program MEMORY_BYTES`. It binds its own address space before it loads a
 decoder, writes no files, and answers one job after the other until its input ends: on stdin and stdout alike four
@@ -69,22 +69,6 @@ def sources(job: Mapping[str, Any], upload: bytes, mask: bytes | None) -> tuple[
         repainted = _fitted(_repainted(shape), size, smooth=False)
         parts += [_png(repainted), _png(_cleared(repainted))]
     return {"size": size}, parts
-
-
-def encode(job: Mapping[str, Any], png: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """A finished picture as a file of the format that was asked for, with nothing in it but the pixels."""
-    from PIL import Image  # noqa: PLC0415  # loaded after the memory is bound
-
-    picture = _bare(Image.open(io.BytesIO(png), formats=("PNG",)))
-    buffer = io.BytesIO()
-    match job["format"]:
-        case "jpeg":
-            _opaque(picture).save(buffer, "JPEG", quality=max(1, job["compression"]), optimize=True)
-        case "webp":
-            picture.save(buffer, "WEBP", quality=job["compression"], method=4, exact=True)
-        case _:
-            picture.save(buffer, "PNG")
-    return {}, [buffer.getvalue()]
 
 
 def _decoded(name: str, data: bytes) -> "Image":
@@ -173,8 +157,6 @@ def _png(picture: "Image") -> bytes:
 def answered(job: Mapping[str, Any], parts: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
     """The result of a job; a file that is refused is told as `refused`. Any other error ends the process."""
     try:
-        if job["job"] == "encode":
-            return encode(job, parts[0])
         return sources(job, parts[0], parts[1] if len(parts) > 1 else None)
     except RefusedPictureError as exc:
         return {"refused": str(exc)}, []

@@ -1,7 +1,7 @@
-"""The way to the processes that decode and encode pictures: one for uploads, one for what engines painted.
+"""The way to the process that decodes uploaded pictures.
 
-Each is started with its first job, works on one at a time within a bound of memory and of time, and is started anew
-when it dies, hangs or is left in the middle of a job.
+It is started with its first job, works on one at a time within a bound of memory and of time, and is started anew when
+it dies, hangs or is left in the middle of a job.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ import orjson
 import structlog
 
 from freehold.config import engine_environment
-from freehold.errors import InternalError, InvalidRequest
+from freehold.errors import InvalidRequest
 from freehold.gateway.picture_program import LENGTH, packed
 from freehold.serving.guard import guard_argv
-from freehold.types.images import OutputFormat, Upload, size_text
+from freehold.types.images import Upload, size_text
 
 log = structlog.get_logger(__name__)
 
@@ -58,16 +58,15 @@ class Held:
 
 
 class Studio:
-    """Decodes and encodes pictures.
+    """Decodes pictures.
 
     Args:
-        memory_bytes: the address space of each process.
+        memory_bytes: the address space of the process.
         deadline_s: for one job.
     """
 
     def __init__(self, *, memory_bytes: int = MEMORY_BYTES, deadline_s: float = DEADLINE_S) -> None:
         self._uploads = _Worker(memory_bytes, deadline_s)
-        self._painted = _Worker(memory_bytes, deadline_s)
 
     async def sources(
         self, image: Upload, mask: Upload | None, sizes: Sequence[tuple[int, int]], *, edit: bool
@@ -84,7 +83,7 @@ class Studio:
             InvalidRequest: a file is no picture, is broken or is over a limit; says which and what.
         """
         uploads = [image] if mask is None else [image, mask]
-        answer = await self._uploads.do({"job": "sources", "edit": edit, "sizes": sizes}, uploads)
+        answer = await self._uploads.do({"edit": edit, "sizes": sizes}, uploads)
         if answer is None:
             raise InvalidRequest(
                 "Invalid value: 'image' takes more time or memory to decode than a picture may.", param="image"
@@ -97,27 +96,9 @@ class Studio:
         assert image_png is not None, "the first part is the picture"
         return Sources(size_text(*result["size"]), image_png, mask_png, alpha_png)
 
-    async def encode(self, png: bytes, output_format: OutputFormat, compression: int) -> bytes:
-        """A finished picture in a format.
-
-        Args:
-            png: the picture.
-            output_format: what to make of it.
-            compression: for JPEG and WebP: 0 is the smallest file, 100 the best picture.
-
-        Raises:
-            InternalError: it cannot be encoded.
-        """
-        job = {"job": "encode", "format": output_format, "compression": compression}
-        answer = await self._painted.do(job, [Held(png)])
-        if answer is None or "refused" in answer[0]:
-            raise InternalError("The picture could not be encoded.")
-        return answer[1][0]
-
     async def close(self) -> None:
-        """End the processes."""
+        """End the process."""
         await self._uploads.close()
-        await self._painted.close()
 
 
 class _Worker:
@@ -142,7 +123,7 @@ class _Worker:
                 done = True
                 return answer
             except (TimeoutError, OSError, asyncio.IncompleteReadError) as exc:
-                log.warning("picture_process_died", job=job["job"], reason=type(exc).__name__)
+                log.warning("picture_process_died", reason=type(exc).__name__)
                 return None
             finally:
                 if not done:  # also where the task was cancelled: what is under way would be the next job's answer

@@ -1,7 +1,7 @@
 """Pictures on their way through the gateway: what they are made from, and what finished ones become.
 
-An engine gives PNGs without loss. A `Finisher` makes the files that callers get of them: it is the one place where the
-output format is made and where a picture is marked with where it comes from.
+An engine gives PNGs without loss. A `Finisher` makes the files that callers get of them, of unfinished states too: it
+is the one place where the output format is made and where a picture is marked with where it comes from.
 """
 
 import time
@@ -12,7 +12,6 @@ from typing import Protocol
 
 from freehold.errors import InvalidRequest
 from freehold.gateway.account import Account
-from freehold.gateway.picture_headers import is_plain_png
 from freehold.gateway.picture_studio import Sources, Studio
 from freehold.types.generation import Usage
 from freehold.types.images import (
@@ -28,7 +27,7 @@ from freehold.types.images import (
 
 
 class Finisher(Protocol):
-    """Makes a file of a finished picture."""
+    """Makes a file of what an engine painted."""
 
     async def finish(
         self,
@@ -51,30 +50,6 @@ class Finisher(Protocol):
         """
 
 
-class PlainFinisher:
-    """Makes files that hold the pixels and nothing else.
-
-    Args:
-        studio: encodes.
-    """
-
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-
-    async def finish(
-        self,
-        png: bytes,
-        *,
-        format: OutputFormat,  # noqa: A002  # see `Finisher`
-        compression: int,
-        facts: PictureFacts,  # noqa: ARG002  # there is no place for them
-    ) -> bytes:
-        """See `Finisher.finish`."""
-        if format == "png" and is_plain_png(png):
-            return png
-        return await self._studio.encode(png, format, compression)
-
-
 @dataclass(frozen=True, slots=True)
 class Uploads:
     """The files that came with a request."""
@@ -90,7 +65,7 @@ class Pictures:
     """What the pipeline needs beyond an engine, to paint.
 
     Args:
-        studio: decodes uploads and encodes unfinished states.
+        studio: decodes uploads.
         finisher: makes the files.
     """
 
@@ -129,26 +104,22 @@ class Pictures:
         compression = 100 if request.output_compression is None else request.output_compression
         async with aclosing(events):
             async for event in events:
-                match event:
-                    case Usage():
-                        yield event
-                    case PartialPicture():
-                        data = event.data
-                        if request.format != "png" or not is_plain_png(data):
-                            data = await self._studio.encode(data, request.format, compression)
-                        yield replace(event, data=data)
-                    case Picture():
-                        parents = () if uploads.image is None else (await uploads.image.read(),)
-                        file = await self._finisher.finish(
-                            event.data,
-                            format=request.format,
-                            compression=compression,
-                            facts=_facts(event, request, account, parents),
-                        )
-                        yield replace(event, data=file)
+                if isinstance(event, Usage):
+                    yield event
+                    continue
+                parents = () if uploads.image is None else (await uploads.image.read(),)
+                file = await self._finisher.finish(
+                    event.data,
+                    format=request.format,
+                    compression=compression,
+                    facts=_facts(event, request, account, parents),
+                )
+                yield replace(event, data=file)
 
 
-def _facts(picture: Picture, request: ImageRequest, account: Account, parents: tuple[bytes, ...]) -> PictureFacts:
+def _facts(
+    event: PartialPicture | Picture, request: ImageRequest, account: Account, parents: tuple[bytes, ...]
+) -> PictureFacts:
     deployment, lease = account.deployment, account.lease
     assert deployment is not None, "what is painted was admitted"
     return PictureFacts(
@@ -158,9 +129,10 @@ def _facts(picture: Picture, request: ImageRequest, account: Account, parents: t
         model=deployment.settings.model,
         weights_sha256=lease.weights_sha256 if lease else "",
         prompt_digest=account.prompt_digest,
-        seed=picture.seed,
+        seed=event.seed if isinstance(event, Picture) else None,
         created=int(time.time()),
         parents=parents,
+        unfinished=event.partial_index if isinstance(event, PartialPicture) else None,
     )
 
 

@@ -3,6 +3,9 @@
 See the C2PA specification 2.2, chapters 18 (actions, ingredients): https://spec.c2pa.org/specifications/. The agent
 of an action is the model with its version. A picture that was edited or varied *opened* its parent; further pictures
 that a request gave were input. Our own assertion, `freehold.picture`, holds what the specification has no word for.
+
+It has none for unfinished work either: no action and no source type says so. A state on the way to a picture was
+created like the picture; its title and the action's description, which are texts, and `unfinished` say what it is.
 """
 
 from collections.abc import Sequence
@@ -58,10 +61,12 @@ def definition(facts: PictureFacts, format_name: str, parents: Sequence[Parent])
         "created": facts.created,
         "parents": [{"sha256": parent.sha256, "history": parent.history} for parent in parents],
     }
+    if facts.unfinished is not None:
+        picture["unfinished"] = facts.unfinished
     return {
         "claim_version": 2,
         "claim_generator_info": [{"name": GENERATOR, "version": __version__}],
-        "title": f"Picture of {facts.request_id}",
+        "title": f"{'Picture' if facts.unfinished is None else 'Unfinished picture'} of {facts.request_id}",
         "format": f"image/{format_name}",
         "ingredients": bare,
         "assertions": [
@@ -73,11 +78,13 @@ def definition(facts: PictureFacts, format_name: str, parents: Sequence[Parent])
 
 def _actions(facts: PictureFacts, parents: int) -> list[dict[str, Any]]:
     when = datetime.fromtimestamp(facts.created, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    made = {
+    made: dict[str, Any] = {
         "when": when,
         "digitalSourceType": source_type(facts),
         "softwareAgent": {"name": facts.model, "version": facts.weights_sha256},
     }
+    if facts.unfinished is not None:
+        made["description"] = f"Unfinished work: state {facts.unfinished} on the way to a picture"
     if parents == 0:
         return [{"action": "c2pa.created", **made}]
     opened = {"action": "c2pa.opened", "when": when, "parameters": {"ingredientIds": [_label(0)]}}

@@ -11,6 +11,8 @@ MAX_PIXELS = 64 << 20
 PNG_XMP = "XML:com.adobe.xmp"
 DEFAULT_QUALITY = 95
 """Of JPEG and WebP, where no compression is asked for; more than this only makes files larger."""
+PNG_COMPRESSION = 4
+"""Of PNG, which loses nothing at any level: half the time of zlib's usual 6, for a tenth more bytes."""
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -55,7 +57,7 @@ def encode(png: bytes, format_name: str, compression: int | None, xmp: bytes) ->
         case "png":
             info = PngInfo()
             info.add_itxt(PNG_XMP, xmp.decode())
-            picture.save(out, "PNG", pnginfo=info)
+            picture.save(out, "PNG", pnginfo=info, compress_level=PNG_COMPRESSION)
         case "jpeg":
             _opaque(picture).save(out, "JPEG", quality=quality, xmp=xmp)
         case _:

@@ -22,6 +22,7 @@ MAX_PARTIALS = 3
 MAX_SEED = 2**31 - 1
 
 Quality: TypeAlias = Literal["standard", "hd", "low", "medium", "high", "auto"]
+EditQuality: TypeAlias = Literal["standard", "low", "medium", "high", "auto"]
 Background: TypeAlias = Literal["transparent", "opaque", "auto"]
 OutputFormat: TypeAlias = Literal["png", "jpeg", "webp"]
 
@@ -114,6 +115,7 @@ class ImageEditRequest(PromptedImageRequest):
 
     operation: ClassVar[PictureOperation] = PictureOperation.EDIT
 
+    quality: EditQuality | None = None
     images: Annotated[list[ImageRef], Field(min_length=1, max_length=16)] | None = None
     """Only in the JSON form (`EditImageBodyJsonParam`), as is a `mask` here."""
     mask: ImageRef | None = None
@@ -188,7 +190,7 @@ PaintEvent: TypeAlias = PartialPicture | Picture | Usage
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """What is known of a finished picture, for whoever marks where it comes from.
+    """What is known of a picture, for whoever marks where it comes from.
 
     Args:
         request_id: of the request; also names its receipt.
@@ -197,9 +199,10 @@ class PictureFacts:
         model: the deployment's.
         weights_sha256: digest of the model's file; empty where there is none.
         prompt_digest: the keyed digest that the receipt has.
-        seed: of this picture.
+        seed: of this picture; None where the engine told none, as of an unfinished state.
         created: seconds since the epoch.
         parents: the files that it was made from, as they were uploaded.
+        unfinished: of a state on the way to the picture which one, from 0; None for the picture itself.
     """
 
     request_id: str
@@ -211,6 +214,7 @@ class PictureFacts:
     seed: int | None
     created: int
     parents: tuple[bytes, ...] = field(default=(), repr=False)
+    unfinished: int | None = None
 
 
 def size_text(width: int, height: int) -> str:
