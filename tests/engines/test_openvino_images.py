@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from freehold.engines.openvino_images import OpenVinoImagesEngine
 from freehold.errors import ConfigError, EngineFailed, InvalidRequest
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
-from freehold.types.images import PartialPicture, PictureOperation
+from freehold.types.images import PaintRequest, PartialPicture, PictureOperation
 from tests.engines.openvino_pipelines import build
 from tests.engines.openvino_subject import STEPS, openvino_images, settings
+from tests.engines.subject import Subject
 from tests.engines.test_pictures import PHOTO, SIZE, asked, files, opened, painted, png
 
 MASK = Image.new("L", (SIZE, SIZE), 0)
@@ -35,6 +36,13 @@ def pipeline(folder: Path, kind: str) -> Path:
     """The folder of a pipeline of that kind."""
     place = folder / kind
     return place if place.is_dir() else build(kind, place)
+
+
+@pytest.fixture(scope="module")
+def plain(pipelines: Path) -> Iterator[Subject]:
+    """The engine on a Stable Diffusion, started once."""
+    with openvino_images(pipeline(pipelines, "stable-diffusion")) as subject:
+        yield subject
 
 
 @pytest.mark.slow
@@ -111,23 +119,22 @@ def test_the_last_state_of_many_steps_is_nearly_the_picture(pipelines: Path, kin
 
 
 @pytest.mark.slow
-def test_options_change_the_picture(pipelines: Path) -> None:
+def test_options_change_the_picture(pipelines: Path, plain: Subject) -> None:
     """Steps, scheduler, guidance, a negative prompt and an adapter each paint another picture from the same seed."""
-    folder = pipeline(pipelines, "stable-diffusion")
-    lora = pipeline(pipelines, "lora") / "pytorch_lora_weights.safetensors"
+    folder, adapters = pipeline(pipelines, "stable-diffusion"), pipeline(pipelines, "lora")
     made: list[bytes] = []
 
     async def trial(connection: Connection, _: Traits) -> None:
         made.extend(files(await painted(connection.paint(asked()))))
 
+    plain.try_out(trial)
     for options in (
-        {},
         {"steps": STEPS + 1},
         {"scheduler": "EulerAncestralDiscreteScheduler"},
         {"guidance_scale": 1.5},
         {"negative_prompt": "green"},
-        {"lora": [{"path": str(lora), "scale": 1.0}]},
-        {"lora": [{"path": str(lora), "scale": 0.25}]},
+        {"lora": [{"path": str(adapters / "pytorch_lora_weights.safetensors")}]},
+        {"lora": [{"path": str(adapters / "peft.safetensors"), "scale": 0.25}]},
     ):
         with openvino_images(folder, **options) as subject:
             subject.try_out(trial)
@@ -151,7 +158,7 @@ def test_an_adapter_is_known_by_every_name(pipelines: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_long_seed_counts_whole(pipelines: Path) -> None:
+def test_a_long_seed_counts_whole(plain: Subject) -> None:
     """Seeds that differ only above their lowest 32 bits paint different pictures."""
 
     async def trial(connection: Connection, _: Traits) -> None:
@@ -159,8 +166,7 @@ def test_a_long_seed_counts_whole(pipelines: Path) -> None:
         made = [files(await painted(connection.paint(asked(seed=seed))))[0] for seed in seeds]
         assert len(set(made)) == 3
 
-    with openvino_images(pipeline(pipelines, "stable-diffusion")) as subject:
-        subject.try_out(trial)
+    plain.try_out(trial)
 
 
 @pytest.mark.slow
@@ -179,21 +185,35 @@ def test_who_leaves_is_not_painted_for(pipelines: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", ["size", "image", "operation"])
-def test_a_wrong_request_is_refused(pipelines: Path, wrong: str) -> None:
-    """A size that is not painted, a picture of another size and an operation that there is not are refused."""
-    kind = "without-encoder" if wrong == "operation" else "stable-diffusion"
-    request = {
-        "size": asked(size="72x72"),
-        "image": asked(PictureOperation.VARIATION, image=png(Image.new("RGB", (8, 8)))),
-        "operation": asked(PictureOperation.VARIATION, image=PHOTO),
-    }[wrong]
+@pytest.mark.parametrize(
+    "request_",
+    [
+        asked(size="72x72"),
+        asked(PictureOperation.VARIATION, image=png(Image.new("RGB", (8, 8)))),
+        asked(PictureOperation.EDIT, image=PHOTO, mask=png(Image.new("L", (8, 8)))),
+        asked(PictureOperation.EDIT, image=PHOTO, mask=b"no picture"),
+    ],
+    ids=["size", "image", "mask", "no picture"],
+)
+def test_a_wrong_request_is_refused(plain: Subject, request_: PaintRequest) -> None:
+    """A size that is not painted, and pictures of another size or none at all, are refused."""
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        with pytest.raises(InvalidRequest):
+            await painted(connection.paint(request_))
+
+    plain.try_out(trial)
+
+
+@pytest.mark.slow
+def test_an_operation_that_there_is_not_is_refused(pipelines: Path) -> None:
+    """A variation is refused where the network that reads pictures was not exported."""
 
     async def trial(connection: Connection, _: Traits) -> None:
         with pytest.raises((InvalidRequest, EngineFailed)):
-            await painted(connection.paint(request))
+            await painted(connection.paint(asked(PictureOperation.VARIATION, image=PHOTO)))
 
-    with openvino_images(pipeline(pipelines, kind)) as subject:
+    with openvino_images(pipeline(pipelines, "without-encoder")) as subject:
         subject.try_out(trial)
 
 
@@ -230,7 +250,7 @@ def _changed(folder: Path, target: Path, changes: Mapping[str, Any]) -> Path:
         ({"model_index.json": {"_class_name": "MyPipeline"}}, "MyPipeline"),
         ({"model_index.json": {}}, "model_index.json is damaged"),
         ({"tokenizer/openvino_tokenizer.xml": None}, "tokenizer/openvino_tokenizer.xml is missing"),
-        ({"vae_encoder/openvino_model.bin": None}, "vae_encoder"),
+        ({"vae_encoder/openvino_model.bin": None}, "vae_encoder/openvino_model.bin is missing"),
         ({"unet/config.json": None}, "unet/config.json"),
         ({"scheduler/scheduler_config.json": {"_class_name": "OddScheduler"}}, "OddScheduler"),
     ],

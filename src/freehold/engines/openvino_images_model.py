@@ -135,7 +135,10 @@ def _checked(folder: Path) -> PipelineIndex:
             "the folder has no networks in OpenVINO's format; export the model with 'optimum-cli export openvino', or "
             "serve it as it is with the engine 'diffusers'"
         )
-    for place in folder.glob("tokenizer*"):
+    for graph in sorted(folder.glob("*/openvino_*.xml")):
+        if not graph.with_suffix(".bin").is_file():
+            raise UnusableModel(f"{graph.parent.name}/{graph.stem}.bin is missing, the weights of {graph.name}")
+    for place in sorted(folder.glob("tokenizer*")):
         if not (place / TOKENIZER).is_file():
             raise UnusableModel(f"{place.name}/{TOKENIZER} is missing; export with openvino-tokenizers installed")
     return index

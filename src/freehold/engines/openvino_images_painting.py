@@ -143,8 +143,8 @@ class _Noise(openvino_genai.Generator):  # type: ignore[misc]  # the library has
 class _Watch:
     """Is told of each step, in a thread of the library: hands on the states to show, and says whether to stop.
 
-    The library does not wait for it, so it only copies. States are spread evenly over the steps. Nothing is raised
-    here: that would end the process.
+    The library does not wait for it, and leaves out calls that are still due when it has finished; so it only copies.
+    States are spread evenly over the steps. Nothing is raised here: that would end the process.
     """
 
     def __init__(self, wanted: int, stop: threading.Event, show: Callable[[int, Latents], "Future[None]"]) -> None:
