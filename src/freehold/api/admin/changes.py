@@ -1,0 +1,43 @@
+"""How many administrative changes there were, and how many are under way: what a backup must not come between."""
+
+from types import TracebackType
+from typing import Self
+
+
+class Changes:
+    """Counts changes from their beginning until they are recorded in the journal."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        """Since the service started."""
+        self.running = 0
+        """Of those, how many are not recorded yet."""
+
+    def begin(self) -> "Change":
+        """A change that begins with its block."""
+        return Change(self)
+
+
+class Change:
+    """One change; it ends with `end`, at the latest with its block."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._running = False
+
+    def __enter__(self) -> Self:
+        self._running = True
+        self._changes.begun += 1
+        self._changes.running += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """It is done and recorded, though its answer may go on; a second call does nothing."""
+        if self._running:
+            self._running = False
+            self._changes.running -= 1
