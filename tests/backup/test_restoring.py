@@ -15,13 +15,14 @@ from freehold.backup.restoring import Restored, restore
 from freehold.backup.staging import staging
 from freehold.errors import BackupDamaged, Conflict, HomeError
 from freehold.governance.keys import KeyRing
+from freehold.journal.records import Kind
 from freehold.journal.verify import verify
 from freehold.store.database import Database
 from freehold.store.home import Home
 from tests.backup.homes import KEY, archive_of, backed_up, change_keys, make_home
 from tests.backup.test_archive import members_of, named, packed
 from tests.disk import small_disk
-from tests.journal.journals import kinds_of, opened, records_of
+from tests.journal.journals import admitted, kinds_of, opened, receipt, records_of
 
 SLOW_RESTORE = """
 import sys, time
@@ -110,18 +111,30 @@ def test_the_chain_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_was_kept_later_tells_what_is_missing(tmp_path: Path) -> None:
-    """Against one from before the backup the restored journal verifies; against a later one it is truncated."""
+    """Against one from before the backup the restored journal verifies, against later ones it does not."""
     made = make_home(tmp_path / "home", running=3)
     target = tmp_path / "new"
     manifest = restored(backed_up(made.order()), target).manifest
-    earlier, later = tmp_path / "earlier.json", tmp_path / "later.json"
+    earlier = tmp_path / "earlier.json"
     earlier.write_text(json.dumps(manifest.journal.checkpoint))
-    newest = [record["body"] for record in records_of(made.home.root) if record["kind"] == "checkpoint"][-1]
-    later.write_text(json.dumps(newest))
     assert [report.damage for report in verify(target / "journal", earlier)] == [None]
-    damage = verify(target / "journal", later)[0].damage
-    assert damage is not None
-    assert damage.kind in {"truncated", "rewritten"}
+
+    async def go_on() -> None:
+        async with opened(made.home.root) as journal:
+            for number in range(100, 120):
+                journal.submit(Kind.ADMITTED, admitted(number), durable=False)
+                await journal.submit(Kind.RECEIPT, receipt(number), durable=True)
+
+    def damage_by_newest() -> str:
+        newest = [record["body"] for record in records_of(made.home.root) if record["kind"] == "checkpoint"][-1]
+        later = tmp_path / "later.json"
+        later.write_text(json.dumps(newest))
+        damage = verify(target / "journal", later)[0].damage
+        return damage.kind if damage else "none"
+
+    assert damage_by_newest() == "rewritten"  # other records stand where those stood
+    asyncio.run(go_on())
+    assert damage_by_newest() == "truncated"  # there are fewer
 
 
 def test_a_home_that_is_not_empty_stays(tmp_path: Path) -> None:

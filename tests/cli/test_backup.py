@@ -174,7 +174,7 @@ def test_keys_that_come_back_to_life_are_named(used: Program, key: Path, tmp_pat
     program.fine("keys", "create", "leaver")
     program.fine("backup", str(tmp_path / "a.backup"), "--key-file", str(key))
     key_id = next(each["id"] for each in program.json("keys", "list")["data"] if each["name"] == "leaver")
-    program.fine("keys", "revoke", key_id, "--yes")
+    program.fine("keys", "revoke", key_id)
     told = program.fine("restore", str(tmp_path / "a.backup"), "--key-file", str(key), "--replace")
     assert "VALID AGAIN" in told
     assert f"{key_id}  leaver (user)" in told
