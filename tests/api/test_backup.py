@@ -28,13 +28,15 @@ def records(home: Path) -> list[dict[str, object]]:
 def test_changes_are_counted() -> None:
     """A change counts from its beginning, runs until it is recorded, and ends once whatever happens to it."""
     changes = Changes()
+    start = changes.begun
     with changes.begin() as first:
-        assert (changes.begun, changes.running) == (1, 1)
+        assert (changes.begun - start, changes.running) == (1, 1)
         with pytest.raises(ZeroDivisionError), changes.begin():
             _ = 1 // (changes.running - 2)
         first.end()
-        assert (changes.begun, changes.running) == (2, 0)
-    assert (changes.begun, changes.running) == (2, 0)
+        assert (changes.begun - start, changes.running) == (2, 0)
+    assert (changes.begun - start, changes.running) == (2, 0)
+    assert Changes().begun != Changes().begun
 
 
 def test_making_a_backup_is_recorded(service: Service) -> None:

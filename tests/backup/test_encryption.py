@@ -52,6 +52,7 @@ def test_a_text_comes_back(size: int, pieces: int) -> None:
     assert unsealed(sealed(TEXT[:size], pieces=pieces)) == TEXT[:size]
 
 
+@pytest.mark.slow
 def test_a_passphrase_opens_what_it_closed() -> None:
     """A passphrase works in either Unicode form; another one, a key file, or a changed cost does not."""
     data = sealed(SMALL, Secret.from_passphrase("correct horse b\u00e9ttery"))

@@ -35,7 +35,7 @@ class Point:
     """Where a home stands.
 
     Args:
-        changes: how many administrative changes have begun since the service started.
+        changes: how many administrative changes have begun, on top of a number of the service's own.
         running: how many of them are not recorded yet.
         writer: whose journal it is.
         segment: the newest segment; `offset` is what is on the disk of it, in bytes.

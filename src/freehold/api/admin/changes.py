@@ -1,5 +1,6 @@
 """How many administrative changes there were, and how many are under way: what a backup must not come between."""
 
+import secrets
 from types import TracebackType
 from typing import Self
 
@@ -8,10 +9,10 @@ class Changes:
     """Counts changes from their beginning until they are recorded in the journal."""
 
     def __init__(self) -> None:
-        self.begun = 0
-        """Since the service started."""
+        self.begun = secrets.randbits(48)
+        """How many have begun, on top of a random number: the counts of two services are not taken for each other's."""
         self.running = 0
-        """Of those, how many are not recorded yet."""
+        """How many of them are not recorded yet."""
 
     def begin(self) -> "Change":
         """A change that begins with its block."""
