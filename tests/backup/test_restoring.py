@@ -74,7 +74,7 @@ def test_a_home_comes_back(tmp_path: Path) -> None:
     folders = [target, *(path for path in target.rglob("*") if path.is_dir())]
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
     assert [path.name for path in target.parent.iterdir()] == ["home"]
-    assert ([key.name for key in found.keys], found.missing, found.aside) == (["admin", "app"], (), None)
+    assert ({key.name for key in found.keys}, found.missing, found.aside) == ({"admin", "app"}, (), None)
 
     async def authenticate() -> str:
         database = await Database.open(target / "freehold.db")
