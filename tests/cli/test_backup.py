@@ -151,7 +151,7 @@ def test_what_is_wrong_is_told(used: Program, backup: Path, key: Path, tmp_path:
     assert not (tmp_path / "n").exists()
 
 
-@pytest.mark.parametrize("place", [3, 30, 60, 90, 5000, -1])
+@pytest.mark.parametrize("place", [3, 90, -1])
 def test_a_damaged_backup_is_told(used: Program, backup: Path, key: Path, tmp_path: Path, place: int) -> None:
     """A changed byte anywhere and a cut-off end fail to verify and to restore, and leave nothing."""
     data = bytearray(backup.read_bytes())
