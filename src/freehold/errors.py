@@ -34,6 +34,7 @@ FreeholdError
 │   ├── SourceUnavailable        the source cannot be reached or lacks the file
 │   └── UnknownModel             no such model in the catalog
 ├── JournalDamaged               a journal is not what was written; names the first bad record
+├── BackupDamaged                a backup is not what was written, not whole, or no backup
 ├── ConfigError                  the configuration is wrong; names the offending key
 └── HomeError                    the home folder cannot be used (locked, unwritable, newer)
 
@@ -338,6 +339,12 @@ class JournalDamaged(FreeholdError):
     """A journal is not what was written; the message names the file and the first bad record."""
 
     default_code = "journal_damaged"
+
+
+class BackupDamaged(FreeholdError):
+    """A backup is not what was written, not whole, or no backup; the message says what is wrong with it."""
+
+    default_code = "backup_damaged"
 
 
 class ConfigError(FreeholdError):

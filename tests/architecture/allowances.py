@@ -44,10 +44,12 @@ HEAVY_HOMES = {
     "diffusers": ("freehold.engines.diffusers_model",),
     "transformers": ("freehold.engines.diffusers_model",),
     "PIL": (
+        "freehold.engines.picture_orders",
         "freehold.cli.paint_pictures",
         "freehold.engines.echo_pictures",
         "freehold.engines.painter_pictures",
         "freehold.engines.diffusers_painting",
+        "freehold.engines.openvino_images_painting",
         "freehold.gateway.picture_program",
         "freehold.provenance.pillow_encoding",
         "freehold.training.image",
@@ -57,6 +59,8 @@ HEAVY_HOMES = {
     "gguf": ("freehold.catalog.convert",),
     "numpy": (
         "freehold.catalog.convert",
+        "freehold.engines.openvino_images_lora",
+        "freehold.engines.openvino_images_painting",
         "freehold.engines.painter_model",
         "freehold.engines.painter_pictures",
         "freehold.training.image",

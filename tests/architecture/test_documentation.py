@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from freehold import errors
 from freehold.api.dialect import Dialect, error_body
 from freehold.config import Settings, load_settings
-from freehold.engines.registry import ENGINES
+from freehold.engines.registry import ENGINES, get_engine
 from tests.architecture.tree import ROOT, SOURCE, dotted, modules
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -108,6 +108,24 @@ def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     settings = load_settings(file)
     assert set(tomllib.loads(example)) == set(Settings.model_fields)
     assert [deployment.name for deployment in settings.deployment] == ["assistant", "partner", "echo"]
+
+
+def _examples() -> Iterator[Any]:
+    """Every configuration that a how-to page shows."""
+    for page in sorted((ROOT / "docs" / "how-to").glob("*.md")):
+        found = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        yield from (pytest.param(text, id=f"{page.stem}-{number}") for number, text in enumerate(found, start=1))
+
+
+@pytest.mark.parametrize("example", list(_examples()))
+def test_an_example_of_a_how_to_page_is_valid(example: str, tmp_path: Path) -> None:
+    """A configuration that a how-to page shows is read without an error, and its engines take its options."""
+    file = tmp_path / "freehold.toml"
+    file.write_text(example, encoding="utf-8")
+    settings = load_settings(file)
+    assert set(tomllib.loads(example)) <= set(Settings.model_fields)
+    for deployment in settings.deployment:
+        get_engine(deployment.engine).validate(deployment)
 
 
 def _error_classes(base: type[errors.FreeholdError] = errors.FreeholdError) -> Iterator[type[errors.FreeholdError]]:

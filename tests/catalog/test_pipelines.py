@@ -220,3 +220,85 @@ def test_the_doctor_knows_folders(tmp_path: Path) -> None:
             return [finding.verdict for finding in (*before, *after)]
 
     assert asyncio.run(scenario()) == ["ok", "fail"]
+
+
+GRAPH = b'<?xml version="1.0"?>\n<net name="Model0" version="11"><layers></layers></net>'
+EXPORTED = {
+    "scheduler/scheduler_config.json": b"{}",
+    "tokenizer/openvino_tokenizer.bin": b"\x80\x02 bare numbers",
+    "tokenizer/openvino_tokenizer.xml": GRAPH,
+    "unet/config.json": b"{}",
+    "unet/openvino_model.bin": bytes(64),
+    "unet/openvino_model.xml": GRAPH,
+    "vae_decoder/config.json": b"{}",
+    "vae_decoder/openvino_model.bin": bytes(64),
+    "vae_decoder/openvino_model.xml": GRAPH,
+}
+"""What is taken of an exported pipeline besides its index."""
+
+
+def exported_files(**changes: bytes) -> dict[str, bytes]:
+    """A small pipeline in OpenVINO's format, among files that do not belong to it."""
+    index = {**INDEX, "vae": ["diffusers", "AutoencoderKL"]}
+    others = {
+        "unet/pytorch_model.bin": b"\x80\x02pickle",
+        "unet/openvino_other.xml": GRAPH,
+        "other/openvino_model.xml": GRAPH,
+        "other/openvino_model.bin": bytes(64),
+        "vae_encoder/config.json": b"{}",
+    }
+    return {"model_index.json": json.dumps(index).encode(), **EXPORTED, **others, **changes}
+
+
+@pytest.mark.parametrize("place", ["hub", "folder"])
+def test_an_exported_pipeline_is_kept_with_its_networks(tmp_path: Path, place: str) -> None:
+    """Of an export graphs are taken that have weights, with those, and both halves of the VAE; a lone pickle is not."""
+    files = exported_files()
+    lay(tmp_path / "pipe", files)
+
+    async def scenario() -> None:
+        async with hub_of(files).running() as hub, open_catalog(tmp_path / "home", hf_endpoint=hub.url) as catalog:
+            entry = await catalog.pull("hf://org/tiny" if place == "hub" else f"file://{tmp_path / 'pipe'}")
+            kept = catalog.path(entry)
+            taken = {str(path.relative_to(kept)): path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+            assert taken == {"model_index.json": files["model_index.json"], **EXPORTED}
+            assert entry.format == "openvino"
+            assert entry.details["task"] == "images"
+            await catalog.verify(entry.name)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        b"\x80\x02" + bytes(100),
+        b"<html><net></net></html>",
+        b'<?xml version="1.0"?><!DOCTYPE net SYSTEM "file:///etc/passwd"><net></net>',
+        b"",
+    ],
+)
+def test_a_graph_that_is_none_is_refused(tmp_path: Path, graph: bytes) -> None:
+    """A file that only bears the name of a network, and one with a document type, end the pull."""
+    lay(tmp_path / "pipe", exported_files(**{"unet/openvino_model.xml": graph}))
+
+    async def scenario() -> None:
+        async with open_catalog(tmp_path / "home") as catalog:
+            with pytest.raises(UnsupportedModelFormat, match=r"unet/openvino_model\.xml"):
+                await catalog.pull(f"file://{tmp_path / 'pipe'}")
+            assert await catalog.list() == []
+
+    asyncio.run(scenario())
+
+
+def test_safetensors_go_before_networks(tmp_path: Path) -> None:
+    """Of a component that has both the safetensors are taken, so that what was pulled before stays the same."""
+    files = pipeline_files(**{"unet/openvino_model.xml": GRAPH, "unet/openvino_model.bin": bytes(64)})
+    lay(tmp_path / "pipe", files)
+
+    async def scenario() -> None:
+        async with open_catalog(tmp_path / "home") as catalog:
+            entry = await catalog.pull(f"file://{tmp_path / 'pipe'}")
+            assert (entry.sha256, entry.format) == (digest_of(files), "safetensors")
+
+    asyncio.run(scenario())

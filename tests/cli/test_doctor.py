@@ -21,6 +21,7 @@ def test_it_changes_nothing(program: Program, tmp_path: Path) -> None:
     assert verdicts["home"] == "ok"
     assert verdicts["engine echo"] == "ok"
     assert verdicts["engine diffusers"] == "ok"
+    assert verdicts["engine openvino_images"] == "ok"
     assert "fail" not in verdicts.values()
     assert not program.home.exists()
 

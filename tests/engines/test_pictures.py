@@ -20,6 +20,7 @@ from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
 from freehold.types.images import PaintEvent, PaintRequest, PartialPicture, Picture, PictureOperation
 from tests.engines.diffusers_subject import tiny_stable_diffusion
+from tests.engines.openvino_subject import tiny_exported_pipeline
 from tests.engines.painter_subject import starter_painter
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
@@ -41,8 +42,9 @@ PAINTERS: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
     "echo": echo,
     "painter": starter_painter,
     "diffusers": tiny_stable_diffusion,
+    "openvino_images": tiny_exported_pipeline,
 }
-SLOW = frozenset({"diffusers"})
+SLOW = frozenset({"diffusers", "openvino_images"})
 
 
 @pytest.fixture(

@@ -11,7 +11,7 @@ from freehold.catalog.background import in_thread
 from freehold.catalog.blobs import hash_file, hash_model, size_of
 from freehold.catalog.conversion import COMPANIONS, check_architecture, convert_model
 from freehold.catalog.formats import Format, identify
-from freehold.catalog.pipelines import fetch_pipeline
+from freehold.catalog.pipelines import fetch_pipeline, was_exported
 from freehold.catalog.references import checked_path
 from freehold.catalog.sources import PIPELINE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, Report, Source
 from freehold.errors import DigestMismatch, SourceUnavailable, UnsupportedModelFormat
@@ -91,7 +91,7 @@ async def _pipeline(source: Source, order: Order, folder: Path, report: Report) 
     digest = await fetch_pipeline(source, folder, report)
     if order.sha256 not in {None, digest}:
         raise DigestMismatch(f"The pipeline's SHA-256 is {digest}, not the pinned {order.sha256}; it was discarded.")
-    return Fetched(folder, "safetensors", digest)
+    return Fetched(folder, "openvino" if was_exported(folder) else "safetensors", digest)
 
 
 async def _companions(source: Source, pinned: tuple[tuple[str, str], ...] | None, folder: Path, report: Report) -> None:

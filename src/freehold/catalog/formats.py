@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeAlias
 from freehold.catalog.gguf_header import MAGIC, read_gguf_header
 from freehold.errors import UnsupportedModelFormat
 
-Format: TypeAlias = Literal["gguf", "safetensors"]
+Format: TypeAlias = Literal["gguf", "safetensors", "openvino"]
+"""The last one is that of whole pipelines only: no single file is identified as it."""
 
 _MAX_HEADER = 32 << 20
 """Less than the format's 100 MB, which would take a gigabyte to parse; headers of large models have a few."""
@@ -16,7 +17,7 @@ _PICKLE_PROTOCOLS = range(6)
 
 
 def identify(path: Path) -> Format:
-    """Which of the two formats a file has.
+    """Which of the two formats a file has: GGUF or safetensors.
 
     Raises:
         UnsupportedModelFormat: neither, or it is damaged.

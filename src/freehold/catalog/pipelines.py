@@ -6,8 +6,14 @@
     tokenizer/vocab.json, merges.txt, …
     unet/config.json, diffusion_pytorch_model.safetensors
 
-Of the folders that `model_index.json` names, configurations, vocabularies and safetensors are taken; code and pickles
-never are. The pipeline is kept as a folder under the digest of its lines `<digest>  <path>`, sorted by path.
+or, where it was exported to OpenVINO, with networks in that format instead of safetensors and the VAE in two folders:
+
+    text_encoder/config.json, openvino_model.xml, openvino_model.bin      a graph, and its weights as bare numbers
+    tokenizer/openvino_tokenizer.xml, openvino_tokenizer.bin, …
+    vae_decoder/…, vae_encoder/…
+
+Of the folders that `model_index.json` names, configurations, vocabularies and safetensors or networks are taken; code
+and pickles never are. A pipeline is kept as a folder under the digest of its lines `<digest>  <path>`, sorted by path.
 """
 
 import asyncio
@@ -28,10 +34,18 @@ PLAIN_SUFFIXES = (".json", ".txt", ".model")
 """Configurations and vocabularies; `.model` is SentencePiece's, a protocol buffer."""
 PICKLED_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 MAX_PLAIN_BYTES = 64 << 20
+MAX_GRAPH_BYTES = 256 << 20
 MAX_INDEX_BYTES = 1 << 20
 MAX_FILES = 1000
 VARIANTS = ("fp16", "bf16")
 """Smaller editions of the weights, in the order in which they are taken where there is no full one."""
+
+NETWORK = "openvino_model.xml"
+"""A component's graph, where the pipeline was exported to OpenVINO."""
+_GRAPH = re.compile(r"openvino_[a-z0-9_]{1,60}\.xml")
+_HALVES = {"vae": ("vae_encoder", "vae_decoder")}
+"""Component → the folders that an export makes of it."""
+_BEGINNING_BYTES = 4096
 
 _CLASS = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
 _LIBRARY = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -107,20 +121,23 @@ def _components(value: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def choose_files(names: Iterable[str], index: PipelineIndex) -> list[str]:
-    """The files to take, sorted: of each component its configurations, and its weights in one edition.
+    """The files to take, sorted: of each component its configurations, and its weights in one edition or its networks.
 
     Raises:
-        UnsupportedModelFormat: a component has weights, but none in safetensors.
+        UnsupportedModelFormat: a component has weights, but none in safetensors, and no network.
     """
-    by_folder: dict[str, list[str]] = {name: [] for name in index.components}
-    for name in names:
+    there = set(names)
+    halves = [half for name in index.components for half in _HALVES.get(name, ()) if f"{half}/{NETWORK}" in there]
+    by_folder: dict[str, list[str]] = {name: [] for name in [*index.components, *halves]}
+    for name in there:
         path = PurePosixPath(name)
         if len(path.parts) == 2 and path.parts[0] in by_folder:
             by_folder[path.parts[0]].append(checked_path(name))
     chosen: list[str] = []
     for component, files in by_folder.items():
         weights = [name for name in files if name.endswith(".safetensors")]
-        if not weights and any(name.endswith(PICKLED_SUFFIXES) for name in files):
+        networks = [] if weights else _networks(files)
+        if not weights and not networks and any(name.endswith(PICKLED_SUFFIXES) for name in files):
             raise UnsupportedModelFormat(
                 f"The weights of '{component}' are pickles, which can run code when they are loaded; use an edition "
                 "with safetensors.",
@@ -128,8 +145,21 @@ def choose_files(names: Iterable[str], index: PipelineIndex) -> list[str]:
             )
         edition = _edition(weights)
         chosen += [name for name in weights if _variant(name) == edition]
+        chosen += networks
         chosen += [name for name in files if name.endswith(PLAIN_SUFFIXES) and _variant(name) in {"", edition}]
     return sorted(chosen)
+
+
+def was_exported(folder: Path) -> bool:
+    """Whether a pipeline's folder has networks in OpenVINO's format."""
+    return any(folder.glob(f"*/{NETWORK}"))
+
+
+def _networks(files: Iterable[str]) -> list[str]:
+    """OpenVINO's graphs among a component's files, each with its weights."""
+    there = set(files)
+    pairs = [(name, f"{name.removesuffix('.xml')}.bin") for name in there if _GRAPH.fullmatch(PurePosixPath(name).name)]
+    return [name for pair in pairs if pair[1] in there for name in pair]
 
 
 def _edition(weights: Iterable[str]) -> str:
@@ -152,5 +182,16 @@ async def _fetch(source: Source, name: str, folder: Path, report: Report) -> Non
     if name.endswith(".safetensors"):
         if await asyncio.to_thread(identify, target) != "safetensors":
             raise UnsupportedModelFormat(f"The file '{name}' is not safetensors.", param="source")
-    elif target.stat().st_size > MAX_PLAIN_BYTES:
+    elif name.endswith(".xml"):
+        await asyncio.to_thread(_check_graph, target, name)
+    elif not name.endswith(".bin") and target.stat().st_size > MAX_PLAIN_BYTES:
         raise UnsupportedModelFormat(f"The file '{name}' is too large to be a configuration.", param="source")
+
+
+def _check_graph(path: Path, name: str) -> None:
+    """Refuse what is no graph of OpenVINO's: XML without a document type, whose root is `net`."""
+    with path.open("rb") as file:
+        start = file.read(_BEGINNING_BYTES)
+    root = re.match(rb"\s*(?:<\?xml[^>]*\?>)?\s*<net[\s>]", start)
+    if root is None or path.stat().st_size > MAX_GRAPH_BYTES:
+        raise UnsupportedModelFormat(f"The file '{name}' is not a network in OpenVINO's format.", param="source")

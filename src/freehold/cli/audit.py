@@ -184,7 +184,18 @@ def _print_line(record: Line, *, as_json: bool) -> None:
     if as_json:
         print(record.raw.decode(), flush=True)
         return
-    told = ("request_id", "outcome", "status", "error_code", "principal", "deployment", "method", "path", "cost_micro")
+    told = (
+        "request_id",
+        "outcome",
+        "status",
+        "error_code",
+        "principal",
+        "deployment",
+        "method",
+        "path",
+        "action",
+        "cost_micro",
+    )
     facts = " ".join(f"{name}={record.body[name]}" for name in told if name in record.body)
     print(visible(f"{record.seq:>8} {record.at} {record.kind:<10} {facts}"), flush=True)
 

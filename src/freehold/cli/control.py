@@ -17,7 +17,7 @@ import aiohttp
 from freehold.cli.lazy import load
 from freehold.cli.output import ErrorAnswer, ServiceUnreachable
 from freehold.config import Settings, key_from_environment, url_from_environment
-from freehold.errors import EngineFailed, HomeError, Unauthenticated
+from freehold.errors import EngineFailed, HomeError, InvalidRequest, NotFound, Unauthenticated
 from freehold.store.home import Home
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -185,6 +185,23 @@ async def open_control(home: Path, settings: Settings | None = None) -> AsyncIte
         serve_here(home, settings or Settings()) as (socket, key),
         _connect(Target("http://localhost", key_from_environment() or key, socket)) as control,
     ):
+        yield control
+
+
+@asynccontextmanager
+async def open_control_of_home(home: Path, settings: Settings) -> AsyncIterator[Control]:
+    """As `open_control`, for commands that read the files of the home too.
+
+    Raises:
+        InvalidRequest: the environment names another server.
+        NotFound: there is no home.
+        Unauthenticated, HomeError: as `open_control`.
+    """
+    if url_from_environment() is not None:
+        raise InvalidRequest("this reads the files of a home on this machine; unset FREEHOLD_URL, and give --home")
+    if not Home(home).database.exists():
+        raise NotFound(f"there is no home in {home}; give another --home")
+    async with open_control(home, settings) as control:
         yield control
 
 

@@ -29,6 +29,8 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("usage", "Show what was used and what it cost.", "freehold.cli.usage:app"),
     LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
     LazyCommand("audit", "Read, export and verify the journal.", "freehold.cli.audit:app"),
+    LazyCommand("backup", "Make a backup of the home, also while it serves.", "freehold.cli.backup:app"),
+    LazyCommand("restore", "Make a home of a backup.", "freehold.cli.restore:app"),
     LazyCommand("provenance", "Tell where a picture came from.", "freehold.cli.provenance:app"),
     LazyCommand("train", "Train a model of Freehold's own.", "freehold.cli.train:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
 from freehold.engines.picture_http import PictureConnection
+from freehold.engines.picture_options import check_painting, check_use, option_error
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
 
@@ -32,15 +33,6 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
 }
 DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 DTYPES: Final = ("auto", "float32", "float16", "bfloat16")
-SCHEDULER: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,60}Scheduler")
-SIZE: Final = re.compile(r"([1-9]\d{1,3})x([1-9]\d{1,3})")
-RANGES: Final = {
-    "threads": (1, 1024),
-    "steps": (1, 1000),
-    "guidance_scale": (0, 100),
-    "edit_strength": (0.01, 1),
-    "variation_strength": (0.01, 1),
-}
 ENVIRONMENT: Final = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "DIFFUSERS_VERBOSITY": "error",
@@ -60,24 +52,12 @@ class DiffusersEngine(Engine):
     def validate(self, settings: DeploymentSettings) -> None:
         """See `Engine.validate`."""
         options = check_options(settings, OPTIONS)
-        if settings.base_url is not None:
-            raise ConfigError("base_url: the engine 'diffusers' runs here and has none", param="base_url")
-        if settings.task != "images":
-            raise ConfigError("task: the engine 'diffusers' paints; set task = \"images\"", param="task")
-        for name, (least, most) in RANGES.items():
-            if name in options and not least <= options[name] <= most:
-                raise _option_error(name, f"must be from {least} to {most}")
+        check_use(settings)
         if not DEVICE.fullmatch(options.get("device", "auto")):
-            raise _option_error("device", "must be auto, cpu, cuda, cuda:0 or the like, or mps")
+            raise option_error("device", "must be auto, cpu, cuda, cuda:0 or the like, or mps")
         if options.get("dtype", "auto") not in DTYPES:
-            raise _option_error("dtype", f"must be one of: {', '.join(DTYPES)}")
-        if not SCHEDULER.fullmatch(options.get("scheduler", "DDIMScheduler")):
-            raise _option_error("scheduler", "must be the name of a scheduler's class, such as DDIMScheduler")
-        for size in options.get("sizes", []):
-            found = SIZE.fullmatch(size) if isinstance(size, str) else None
-            if found is None or any(int(side) % 8 for side in found.groups()):
-                raise _option_error("sizes", 'must be a list such as ["512x512"], sides being multiples of 8')
-        _check_lora(options.get("lora", []))
+            raise option_error("dtype", f"must be one of: {', '.join(DTYPES)}")
+        check_painting(options)
 
     def launch(self, spec: EngineSpec, socket: Path) -> Launch:
         """See `Engine.launch`."""
@@ -95,15 +75,3 @@ class DiffusersEngine(Engine):
     def connect(self, spec: EngineSpec, socket: Path) -> Connection:
         """See `Engine.connect`. A pipeline works on one picture at a time."""
         return PictureConnection(model=spec.settings.model, socket=socket, parallel=spec.settings.parallel or 1)
-
-
-def _check_lora(entries: list[object]) -> None:
-    for entry in entries:
-        scale = entry.get("scale", 1.0) if isinstance(entry, dict) else None
-        known = isinstance(entry, dict) and entry.keys() <= {"path", "scale"} and isinstance(entry.get("path"), str)
-        if not known or isinstance(scale, bool) or not isinstance(scale, int | float):
-            raise _option_error("lora", "must be a list of tables with 'path' and, if need be, 'scale'")
-
-
-def _option_error(name: str, problem: str) -> ConfigError:
-    return ConfigError(f"options.{name}: {problem}", param=f"options.{name}")

@@ -30,24 +30,16 @@ from diffusers.pipelines.auto_pipeline import (
 )
 
 from freehold.catalog.formats import identify
-from freehold.catalog.pipelines import PICKLED_SUFFIXES, PipelineIndex, read_index
+from freehold.catalog.pipelines import PICKLED_SUFFIXES, PipelineIndex, read_index, was_exported
 from freehold.catalog.sources import PIPELINE_INDEX
+from freehold.engines.picture_orders import EDITS, GENERATIONS, VARIATIONS, Abilities, UnusableModel, shapes_of
 from freehold.errors import UnsupportedModelFormat
-
-GENERATIONS, EDITS, VARIATIONS = "generations", "edits", "variations"
-FEATURES = {GENERATIONS: "images", EDITS: "image_edits", VARIATIONS: "image_variations"}
-"""Operation → the feature that stands for it."""
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _DENOISERS = ("unet", "transformer", "prior", "decoder", "super_res_first", "super_res_last")
 _MOVED = {"UnCLIPTextProjModel": "diffusers.pipelines.deprecated.unclip"}
 """Components that published pipelines name by a module in which diffusers no longer looks for them."""
 _FALLBACK_SIZE = 512
-_SIDES = ((1, 1), (3, 2), (2, 3))
-
-
-class UnusableModel(ValueError):
-    """The pipeline cannot be served, with the reason for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +49,14 @@ class LoadedModel:
     Args:
         pipelines: by operation.
         denoisers: the modules of which one run is a step.
-        sizes: "WxH", the one that it does best first.
-        fingerprint: names the weights.
+        abilities: what they can do.
         options: the deployment's.
     """
 
     pipelines: Mapping[str, Any]
     denoisers: frozenset[Any]
-    sizes: tuple[str, ...]
-    fingerprint: str
+    abilities: Abilities
     options: Mapping[str, Any]
-
-    @property
-    def features(self) -> list[str]:
-        """What it can do, as the contract of engines names it."""
-        return sorted([*(FEATURES[operation] for operation in self.pipelines), "seed"])
 
 
 def load(folder: Path, fingerprint: str, options: Mapping[str, Any]) -> LoadedModel:
@@ -110,7 +95,7 @@ def load(folder: Path, fingerprint: str, options: Mapping[str, Any]) -> LoadedMo
     sizes = tuple(options.get("sizes") or _sizes(pipeline))
     modules = (getattr(pipeline, name, None) for name in _DENOISERS)
     denoisers = frozenset(module for module in modules if isinstance(module, torch.nn.Module))
-    return LoadedModel(pipelines, denoisers, sizes, fingerprint, options)
+    return LoadedModel(pipelines, denoisers, Abilities(frozenset(pipelines), sizes, fingerprint), options)
 
 
 def parameters(pipeline: Any) -> Mapping[str, inspect.Parameter]:
@@ -122,6 +107,8 @@ def _checked(folder: Path) -> PipelineIndex:
     """What the pipeline consists of, after a look at every file; not all folders come from the catalog."""
     try:
         index = read_index(folder / PIPELINE_INDEX)
+        if was_exported(folder):
+            raise UnusableModel("the pipeline was exported to OpenVINO; serve it with the engine 'openvino_images'")
         for path in folder.rglob("*"):
             if path.suffix in {*PICKLED_SUFFIXES, ".py"}:
                 raise UnusableModel(f"the file {path.name} is a pickle or code, which is never loaded")
@@ -238,14 +225,7 @@ def _sizes(pipeline: Any) -> list[str]:
     side = _native_side(pipeline)
     if not {"height", "width"} <= parameters(pipeline).keys():
         return [f"{side}x{side}"]
-    shapes = []
-    for across, down in _SIDES:
-        unit = (side * side / (across * down)) ** 0.5
-        width, height = (max(8, round(unit * part / 8) * 8) for part in (across, down))
-        shapes.append(f"{width}x{height}")
-    if side >= 1024:
-        shapes += ["1536x1024", "1024x1536"]
-    return list(dict.fromkeys(shapes))
+    return list(shapes_of(side, 8))
 
 
 def _native_side(pipeline: Any) -> int:

@@ -1,83 +1,30 @@
 """One picture of a pipeline: what it is called with, its unfinished states, the model's own safety, what is kept."""
 
-import base64
-import io
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from PIL import Image
 
-from freehold.engines.diffusers_model import EDITS, GENERATIONS, VARIATIONS, LoadedModel, parameters
-
-MAX_SIDE = 8192
-EDIT_STRENGTH = 0.8
-"""How much is changed where a mask is put over image-to-image; a pipeline that takes the mask has its own default."""
-VARIATION_STRENGTH = 0.6
-"""How far a variation by image-to-image goes away from its picture."""
-
-Emit: TypeAlias = Callable[[Mapping[str, Any]], None]
-
-
-class WrongRequest(ValueError):
-    """The request is answered with status 400."""
-
-
-class Unsafe(Exception):
-    """The model's own safety checker has refused the picture."""
+from freehold.engines.diffusers_model import LoadedModel, parameters
+from freehold.engines.picture_orders import (
+    EDIT_STRENGTH,
+    VARIATION_STRENGTH,
+    VARIATIONS,
+    Abandoned,
+    Emit,
+    Order,
+    Painter,
+    Unsafe,
+    completed_event,
+    finished,
+    partial_event,
+)
 
 
-class Abandoned(Exception):
-    """Nobody waits for the picture any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is asked for: see `freehold.engines.picture_http`."""
-
-    operation: str
-    prompt: str
-    n: int
-    size: tuple[int, int]
-    seed: int
-    partial_images: int
-    image: Image.Image | None
-    mask: Image.Image | None
-
-
-def read_order(operation: str, body: Mapping[str, Any], sizes: tuple[str, ...]) -> Order:
-    """The order in a request's body.
-
-    Raises:
-        WrongRequest: it is not as the contract has it.
-    """
-    try:
-        if body["size"] not in sizes:
-            raise WrongRequest(f"size: there are {', '.join(sizes)}")
-        width, height = (int(side) for side in body["size"].split("x"))
-        image = None if operation == GENERATIONS else _decoded(body["image"], "RGB", (width, height))
-        mask = _decoded(body["mask"], "L", (width, height)) if operation == EDITS else None
-        prompt = "" if operation == VARIATIONS else str(body["prompt"])
-        count, partials = int(body["n"]), int(body.get("partial_images") or 0)
-        return Order(operation, prompt, count, (width, height), int(body["seed"]), partials, image, mask)
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise WrongRequest(f"the request lacks or garbles {exc}") from exc
-
-
-def _decoded(text: str, mode: str, size: tuple[int, int]) -> Image.Image:
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as picture:
-            if picture.size != size:
-                raise WrongRequest("a picture has not the size that is asked for")
-            return picture.convert(mode)
-    except (ValueError, OSError, SyntaxError) as exc:
-        raise exc if isinstance(exc, WrongRequest) else WrongRequest("a picture is no PNG") from exc
-
-
-class Painter:
+class DiffusersPainter(Painter):
     """Paints one picture after the other.
 
     Args:
@@ -86,32 +33,17 @@ class Painter:
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
+        self.abilities = model.abilities
         self._steps = 0
         self._stop = threading.Event()
         torch.nn.modules.module.register_module_forward_pre_hook(self._entered)
 
     def paint(self, order: Order, emit: Emit, stop: threading.Event) -> None:
-        """Paint all that an order asks for; picture `i` is that of the seed `order.seed + i`, whatever the others are.
-
-        Args:
-            order: what is asked for.
-            emit: is told each event.
-            stop: when it is set the work ends within a layer of the model.
-
-        Raises:
-            Unsafe, Abandoned: as their names say.
-        """
+        """See `Painter.paint`; when `stop` is set the work ends within a layer of the model."""
         self._stop, self._steps = stop, 0
         for index in range(order.n):
             picture = self._picture(order, index, emit)
-            emit(
-                {
-                    "type": "image.completed",
-                    "index": index,
-                    "b64_json": _encoded(picture),
-                    "seed": order.seed + index,
-                }
-            )
+            emit(completed_event(order, index, picture))
         emit({"type": "usage", "input_tokens": self._tokens(order), "steps": self._steps})
 
     def _entered(self, module: Any, _inputs: Any) -> None:
@@ -130,12 +62,7 @@ class Painter:
             result = pipeline(**arguments)
         if any(getattr(result, "nsfw_content_detected", None) or ()):
             raise Unsafe
-        picture: Image.Image = result.images[0].convert("RGB")
-        if picture.size != order.size:
-            picture = picture.resize(order.size, Image.Resampling.LANCZOS)
-        if order.mask is not None and order.image is not None:
-            picture = Image.composite(picture, order.image, order.mask)
-        return picture
+        return finished(order, result.images[0].convert("RGB"))
 
     def _quietly(self, work: Callable[[], Any]) -> Any:
         """Run layers that are no steps."""
@@ -204,8 +131,7 @@ class _Partials:
         if self._shown < self._order.partial_images and due <= step + 1 < total:
             picture = self._quietly(lambda: self._visible(pipeline, values.get("latents")))
             if picture is not None:
-                event = {"type": "image.partial", "index": self._index, "partial_image_index": self._shown}
-                self._emit({**event, "b64_json": _encoded(picture)})
+                self._emit(partial_event(self._index, self._shown, picture))
             self._shown += 1
         return {}
 
@@ -224,14 +150,4 @@ class _Partials:
             decoded, refused = pipeline.run_safety_checker(decoded, decoded.device, decoded.dtype)
             if any(refused or ()):
                 return None
-        picture: Image.Image = processor.postprocess(decoded, output_type="pil")[0].convert("RGB")
-        picture = picture.resize(self._order.size)
-        if self._order.mask is not None and self._order.image is not None:
-            picture = Image.composite(picture, self._order.image, self._order.mask)
-        return picture
-
-
-def _encoded(picture: Image.Image) -> str:
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return base64.b64encode(out.getvalue()).decode("ascii")
+        return finished(self._order, processor.postprocess(decoded, output_type="pil")[0].convert("RGB"))

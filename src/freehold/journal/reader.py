@@ -178,8 +178,13 @@ def read_line(folder: Path, segment: int, offset: int) -> Line:
         return parse_line(path, segment, offset, file.readline())
 
 
-def read_last_line(folder: Path, number: int) -> Line:
-    """The last record of a segment that is closed.
+def read_last_line(folder: Path, number: int, end: int | None = None) -> Line:
+    """The last record of a segment that is closed, or the last one before a place in it.
+
+    Args:
+        folder: the writer's folder.
+        number: of the segment.
+        end: the place, behind a record; without it, the segment's end.
 
     Raises:
         JournalDamaged: the segment does not end with a record.
@@ -187,7 +192,7 @@ def read_last_line(folder: Path, number: int) -> Line:
     """
     path = segment_path(folder, number)
     with path.open("rb") as file:
-        begin = file.seek(0, SEEK_END)
+        begin = file.seek(0, SEEK_END) if end is None else end
         block = b""
         while begin and block.count(b"\n", 0, -1) == 0:
             size = min(begin, max(_BLOCK_BYTES, len(block)))

@@ -18,6 +18,7 @@ class ModelEntry:
             digest of the lines of all its files.
         size_bytes: the size of what is served.
         format: what was fetched; safetensors are converted to GGUF, except for pipelines, which are served as they are.
+            Only a pipeline has the format "openvino".
         details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
             chat_template (whether there is one) and task ("chat", "embeddings" or "images"), as far as known.
         created_at: seconds since the epoch.
@@ -28,7 +29,7 @@ class ModelEntry:
     source_sha256: str
     sha256: str
     size_bytes: int
-    format: Literal["gguf", "safetensors"]
+    format: Literal["gguf", "safetensors", "openvino"]
     details: Mapping[str, Any] = field(default_factory=dict)
     created_at: int = 0
 

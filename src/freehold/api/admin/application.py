@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freehold import __version__
+from freehold.api.admin.backup import backup_routes
+from freehold.api.admin.changes import Change, Changes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
@@ -68,12 +70,19 @@ class OwnersDoor:
 
     Every action that may change something is in the journal before its answer is sent, and none is done when the
     journal cannot be written.
+
+    Args:
+        app: what is behind the door.
+        keys: who may pass.
+        journal: where actions are recorded.
+        changes: is told of each that begins, and when it is recorded.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, journal: Journal, changes: Changes) -> None:
         self._app = app
         self._keys = keys
         self._journal = journal
+        self._changes = changes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on.
@@ -96,17 +105,19 @@ class OwnersDoor:
             await self._app(scope, receive, send)
             return
         self._journal.check()
-        await self._app(scope, receive, _Recorded(self._journal, scope, principal, send).send)
+        with self._changes.begin() as change:
+            await self._app(scope, receive, _Recorded(self._journal, scope, principal, send, change).send)
 
 
 class _Recorded:
     """The way back of an administrative action: what it came to is recorded before the answer begins."""
 
-    def __init__(self, journal: Journal, scope: Scope, principal: Principal, send: Send) -> None:
+    def __init__(self, journal: Journal, scope: Scope, principal: Principal, send: Send, change: Change) -> None:
         self._journal = journal
         self._scope = scope
         self._principal = principal
         self._send = send
+        self._change = change
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -122,15 +133,18 @@ class _Recorded:
                 "auth_method": self._principal.auth_method,
             }
             await self._journal.submit(Kind.ADMIN, body, durable=True)
+            self._change.end()
         await self._send(message)
 
 
 def admin_application(services: AdminServices, max_body_bytes: int) -> ASGIApp:
     """The application behind its door, to be mounted under `/admin`; `owners_application` within a body limit."""
-    return OwnersDoor(JsonBody(owners_application(services), max_body_bytes), services.keys, services.journal)
+    changes = Changes()
+    app = JsonBody(owners_application(services, changes), max_body_bytes)
+    return OwnersDoor(app, services.keys, services.journal, changes)
 
 
-def owners_application(services: AdminServices) -> FastAPI:
+def owners_application(services: AdminServices, changes: Changes) -> FastAPI:
     """The routes, without their door."""
     app = FastAPI(
         title="Freehold administration",
@@ -145,6 +159,7 @@ def owners_application(services: AdminServices) -> FastAPI:
     app.include_router(model_routes(services.catalog, services.control))
     app.include_router(limit_routes(services.limits, services.ledger))
     app.include_router(usage_routes(services.reports, services.digests.end_user))
+    app.include_router(backup_routes(services.journal, changes))
     app.include_router(status_routes(services.journal, services.reports.projection))
     handlers: dict[type[Exception], Callable[[Request, Any], Coroutine[Any, Any, JSONResponse]]] = {
         FreeholdError: _problem,

@@ -21,7 +21,10 @@ _START_TIMEOUT_S = 60.0
 _POLL_S = 0.05
 _NATIVE = {"llamacpp": "xllamacpp"}
 """Engine → the native library that its process loads; a CPU that lacks what it was built for kills that process."""
-_OPTIONAL = {"diffusers": ("gpu", ("torch", "diffusers", "transformers"))}
+_OPTIONAL = {
+    "diffusers": ("gpu", ("torch", "diffusers", "transformers")),
+    "openvino_images": ("openvino", ("openvino_genai",)),
+}
 """Engines that an extra of the package brings: the extra, and what is in it."""
 
 

@@ -73,7 +73,7 @@ def _database(home: Home) -> Finding:
     path = home.database
     if not path.exists():
         return ok("database", "none yet; 'freehold serve' makes it")
-    restore = "stop the server and restore the newest backup of the home"
+    restore = "stop the server and restore the newest backup of the home: freehold restore FILE --replace"
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)
         try:

@@ -1,0 +1,43 @@
+"""`/admin/backup`: what `freehold backup` needs of the service; the files of the home it reads itself.
+
+No secret of the home leaves by the API: whoever makes a backup must be able to read the home's files.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from freehold import __version__
+from freehold.api.admin.changes import Changes
+from freehold.journal.journal import Journal
+
+
+def backup_routes(journal: Journal, changes: Changes) -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["backup"])
+
+    @router.post("/backup")
+    async def begin_backup() -> dict[str, Any]:
+        """Record that a backup is made, and have all that was recorded before covered by a checkpoint."""
+        await journal.checkpoint()
+        return {"object": "backup", "version": __version__}
+
+    @router.get("/backup")
+    async def backup_point() -> dict[str, Any]:
+        """How many administrative changes there were, how many are not recorded yet, and what the journal holds.
+
+        A copy of the database whose moment is between two such answers fits to the journal of the second if `changes`
+        is the same in both and `running` is 0.
+        """
+        durable = journal.durable
+        return {
+            "object": "backup.point",
+            "changes": changes.begun,
+            "running": changes.running,
+            "writer": journal.folder.name,
+            "segment": durable.segment,
+            "offset": durable.offset,
+            "seq": durable.seq,
+        }
+
+    return router
