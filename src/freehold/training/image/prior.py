@@ -17,7 +17,7 @@ SCALE = WIDTH**0.5
 """Unit vectors times this have elements of variance one, as the flow wants them."""
 TEXT = 192
 """Width of the token states within."""
-DRAWS = 6
+DRAWS = 2
 """Noises and times that one caption is trained with at once, its tokens read once."""
 
 
