@@ -25,8 +25,9 @@ from tests.disk import small_disk
 from tests.journal.journals import admitted, kinds_of, opened, receipt, records_of
 
 SLOW_RESTORE = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run with it ignored
 from freehold.backup.checking import opened
 from freehold.backup.restoring import restore
 from freehold.backup.encryption import Secret
