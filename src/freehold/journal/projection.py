@@ -1,7 +1,9 @@
-"""The projection: carries receipts from the journal into the usage database, behind the requests' backs.
+"""The projection: carries receipts and administrative actions from the journal into the usage database.
+
+It works behind the requests' backs.
 
 One task. Reads what is durable in batches, in a thread; writes each batch in one transaction together with how far it
-has read, so that a crash at any moment neither loses nor doubles a receipt. Whatever fails, the journal goes on: the
+has read, so that a crash at any moment neither loses nor doubles a record. Whatever fails, the journal goes on: the
 task backs off, and goes on with a new connection where it stopped. It never holds more than one batch.
 """
 
@@ -18,7 +20,7 @@ import structlog
 
 from freehold.errors import FreeholdError, HomeError, Unavailable
 from freehold.journal.journal import Journal
-from freehold.journal.projection_rows import row_of
+from freehold.journal.projection_rows import action_of, row_of
 from freehold.journal.reader import Block, Cursor, Line, kind_and_seq, parse_line, read_block, read_line, segment_path
 from freehold.journal.records import Kind
 from freehold.store.usage_database import UsageDatabase
@@ -34,6 +36,7 @@ _LINGER_S: Final = 1.0
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 _STOP_S: Final = 10.0
 _BEHIND_RECORDS: Final = 10_000
+_PROJECTED: Final = frozenset({Kind.RECEIPT.value, Kind.ADMIN.value})
 
 StateName = Literal["ok", "behind", "failing"]
 
@@ -59,15 +62,16 @@ class WrongJournal(HomeError):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What was read at once: the receipts as rows, and how far it goes."""
+    """What was read at once: receipts and administrative actions as rows, and how far it goes."""
 
     rows: list[Row]
+    actions: list[Row]
     records: int
     after: Progress
 
 
 class Projection:
-    """Carries receipts from a journal into a usage database.
+    """Carries receipts and administrative actions from a journal into a usage database.
 
     Args:
         journal: where they stand.
@@ -201,7 +205,7 @@ class Projection:
         batch = await asyncio.to_thread(_read, self._journal.folder, self._writer, self._progress, until)
         if not batch.records:
             return False
-        if not await write_batch(self._database, self._writer, self._progress, batch.after, batch.rows):
+        if not await write_batch(self._database, self._writer, self._progress, batch.after, batch.rows, batch.actions):
             # Another connection of ours came first, such as one that the server before a crash had left.
             self._known = False
             return True
@@ -279,29 +283,34 @@ def _read(folder: Path, writer: str, progress: Progress, until: Cursor) -> _Batc
         JournalDamaged: a line is no record.
     """
     rows: list[Row] = []
+    actions: list[Row] = []
     after = progress
     records = 0
     while records < BATCH_RECORDS:
         block = read_block(folder, Cursor(after.segment, after.offset, after.seq), until)
         if block is None:
             break
-        after = _read_block(segment_path(folder, block.segment), block, after, writer, rows)
+        after = _read_block(segment_path(folder, block.segment), block, after, writer, rows, actions)
         records += len(block.lines)
-    return _Batch(rows, records, after)
+    return _Batch(rows, actions, records, after)
 
 
-def _read_block(path: Path, block: Block, after: Progress, writer: str, rows: list[Row]) -> Progress:
-    """Add the receipts of a block to the rows; how far that goes."""
+def _read_block(
+    path: Path, block: Block, after: Progress, writer: str, rows: list[Row], actions: list[Row]
+) -> Progress:
+    """Add the receipts and the administrative actions of a block to their rows; how far that goes."""
     _follows(parse_line(path, block.segment, block.offset, block.lines[0] + b"\n"), after)
     offset, seq = block.offset, after.seq
     last_offset = offset
     for number, raw in enumerate(block.lines, 1):
         last_offset = offset
         tail = kind_and_seq(raw)
-        if tail is None or tail[0] == Kind.RECEIPT:
+        if tail is None or tail[0] in _PROJECTED:
             line = parse_line(path, block.segment, offset, raw + b"\n")
             if line.kind == Kind.RECEIPT:
                 rows.append(row_of(line, writer))
+            elif line.kind == Kind.ADMIN:
+                actions.append(action_of(line, writer))
             seq = line.seq
         else:
             seq = tail[1]

@@ -1,10 +1,11 @@
-"""Usage as it is asked for: the sums, what they are read from, and whether they agree with the journal."""
+"""Usage and administrative actions as they are asked for, and what they are read from."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, TypeAlias
 
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection, unavailable
+from freehold.store.audit_queries import ActionRow, AuditQuery, find_action, find_actions
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_queries import UsageQuery, UsageSum, sum_usage
 from freehold.types.engine import EngineCounters
@@ -58,8 +59,29 @@ class UsageReports:
         Raises:
             Unavailable, HomeError: the database cannot be used, or was not made from this journal.
         """
+        await self._catch_up()
+        return await sum_usage(self.database, query)
+
+    async def actions(self, query: AuditQuery) -> tuple[list[ActionRow], bool]:
+        """Administrative actions, newest first, and whether there are more; as up to date as the sums.
+
+        Raises:
+            Unavailable, HomeError: as `sums`.
+        """
+        await self._catch_up()
+        return await find_actions(self.database, query)
+
+    async def action(self, organizations: Sequence[str], writer: str, seq: int) -> ActionRow | None:
+        """One action by the writer and the number of its record; None if it is none of these organizations'.
+
+        Raises:
+            Unavailable, HomeError: as `sums`.
+        """
+        await self._catch_up()
+        return await find_action(self.database, organizations, writer, seq)
+
+    async def _catch_up(self) -> None:
         caught_up = await self.projection.caught_up(PATIENCE_S)
         state = self.projection.state
         if not caught_up and state.name == "failing":
             raise unavailable(state)
-        return await sum_usage(self.database, query)

@@ -1,8 +1,10 @@
-"""From a receipt in the journal to a row of the usage database."""
+"""From a receipt or an administrative action in the journal to a row of the usage database."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
+
+import orjson
 
 from freehold.errors import JournalDamaged
 from freehold.journal.reader import Line
@@ -87,6 +89,22 @@ def _row(line: Line, writer: str, body: Plain) -> Row:
         get("excess_micro", 0),
         get("replay_of"),
     )
+
+
+def action_of(line: Line, writer: str) -> Row:
+    """The row of an administrative action, values in the order of `ACTION`.
+
+    Raises:
+        JournalDamaged: the record has no time.
+    """
+    body = _storable(line.body) if b"\\u0000" in line.raw else line.body
+    names = ("organization_id", "resource_project_id", "event", "principal", "key_id", "resource_id")
+    try:
+        recorded_at = micro_of(line.at)
+    except (ValueError, TypeError) as exc:
+        raise JournalDamaged(f"record {line.seq} of the journal has no time: {exc}") from exc
+    texts = [_key(value) if isinstance(value := body.get(name, ""), str) else "" for name in names]
+    return (writer, line.seq, line.segment, line.offset, recorded_at, *texts, orjson.dumps(body).decode())
 
 
 def micro_of(at: str) -> int:

@@ -108,6 +108,27 @@ def _rollup(name: str) -> Table:
 usage_hourly = _rollup("usage_hourly")
 usage_daily = _rollup("usage_daily")
 
+admin_actions = Table(
+    "admin_actions",
+    usage_metadata,
+    Column("writer", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("segment", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("organization_id", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("writer", "seq", name="pk_admin_actions"),
+    Index("ix_admin_actions_organization_id", "organization_id", "recorded_at"),
+)
+"""A row for each administrative record. `project_id` is the project of what was changed, `event` is empty where nothing
+was, and `body` is the record's body, as JSON."""
+
 projection = Table(
     "projection",
     usage_metadata,

@@ -1,4 +1,7 @@
-"""Writing the usage database: rows of receipts, their sums, and how far the journal is read, all in one transaction."""
+"""Writing the usage database: receipts, their sums, administrative actions and how far the journal is read.
+
+All of it in one transaction.
+"""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
@@ -16,6 +19,7 @@ from freehold.store.usage_tables import (
     HOUR_US,
     KEYS,
     SUMS,
+    admin_actions,
     projection,
     requests,
     usage_daily,
@@ -24,6 +28,8 @@ from freehold.store.usage_tables import (
 
 ROW: Final = tuple(str(name) for name in requests.c.keys())  # noqa: SIM118  # a collection of columns is no mapping
 """The order of a row's values."""
+ACTION: Final = tuple(str(name) for name in admin_actions.c.keys())  # noqa: SIM118
+"""The order of the values of an administrative action's row."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -72,9 +78,14 @@ async def load_progress(database: UsageDatabase, writer: str) -> Progress:
 
 
 async def write_batch(
-    database: UsageDatabase, writer: str, before: Progress, after: Progress, rows: Sequence[Row]
+    database: UsageDatabase,
+    writer: str,
+    before: Progress,
+    after: Progress,
+    rows: Sequence[Row],
+    actions: Sequence[Row] = (),
 ) -> bool:
-    """Add the receipts between two places of a journal: each once, however often this is called.
+    """Add what stands between two places of a journal: each record once, however often this is called.
 
     Args:
         database: where to.
@@ -82,6 +93,7 @@ async def write_batch(
         before: how far it was read.
         after: how far it is read with these rows.
         rows: the receipts, values in the order of `ROW`.
+        actions: the administrative records, values in the order of `ACTION`.
 
     Returns:
         False if the database is not at `before`; then nothing was changed.
@@ -100,6 +112,8 @@ async def write_batch(
             return False
         if rows:
             await _add(connection, database, writer, before.seq + 1, after.seq, rows)
+        if actions:
+            await _insert_rows(connection, database.dialect, admin_actions, actions)
         return True
 
 
@@ -109,12 +123,12 @@ async def _add(
     """Insert those rows that are new, and add exactly those to the rollups."""
     place = {"of_writer": writer, "first": first, "last": last}
     there = (await connection.execute(_PRESENT, place)).scalars().all()
-    await _insert_rows(connection, database.dialect, rows)
+    await _insert_rows(connection, database.dialect, requests, rows)
     for statement in _new_rolled_up(database.dialect):
         await connection.execute(statement, {**place, "there": there or [0]})
 
 
-async def _insert_rows(connection: AsyncConnection, dialect: str, rows: Sequence[Row]) -> None:
+async def _insert_rows(connection: AsyncConnection, dialect: str, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows that are not there yet, in the transaction of the connection.
 
     They go to the driver as they are, past SQLAlchemy: no value needs a conversion. SQLite gets many in a statement,
@@ -123,13 +137,13 @@ async def _insert_rows(connection: AsyncConnection, dialect: str, rows: Sequence
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None, "the connection is open"
     if dialect == "postgresql":
-        await driver.executemany(_row_statement(dialect), rows)
+        await driver.executemany(_row_statement(dialect, table), rows)
         return
     begin = 0
     for size in _ROWS_PER_STATEMENT:
         while len(rows) - begin >= size:
             chunk = rows[begin : begin + size]
-            await driver.execute(_row_statement(dialect, size), tuple(chain.from_iterable(chunk)))
+            await driver.execute(_row_statement(dialect, table, size), tuple(chain.from_iterable(chunk)))
             begin += size
 
 
@@ -147,7 +161,9 @@ async def clear(database: UsageDatabase, writer: str, first: int) -> None:
         Unavailable, HomeError: as `UsageDatabase.write`.
     """
     stays = or_(requests.c.writer != writer, requests.c.seq < first)
+    goes = and_(admin_actions.c.writer == writer, admin_actions.c.seq >= first)
     async with database.write() as connection:
+        await connection.execute(delete(admin_actions) if first == 0 else delete(admin_actions).where(goes))
         await connection.execute(delete(projection) if first == 0 else _forget(writer))
         if first == 0 or (await connection.execute(select(requests.c.seq).where(stays).limit(1))).first() is None:
             for table in (requests, usage_hourly, usage_daily):
@@ -195,13 +211,14 @@ def _insert(dialect: str, table: Table) -> Any:
 
 
 @lru_cache
-def _row_statement(dialect: str, rows: int = 1) -> str:
+def _row_statement(dialect: str, table: Table, rows: int = 1) -> str:
     """The statement that inserts rows unless they are there, as the driver takes it."""
-    marks = ", ".join(f"${n}" if dialect == "postgresql" else "?" for n in range(1, len(ROW) + 1))
-    names = ", ".join(f'"{name}"' for name in ROW)
+    columns = [str(name) for name in table.c.keys()]  # noqa: SIM118  # a collection of columns is no mapping
+    marks = ", ".join(f"${n}" if dialect == "postgresql" else "?" for n in range(1, len(columns) + 1))
+    names = ", ".join(f'"{name}"' for name in columns)
     # The names are constants of this program.
     values = ", ".join([f"({marks})"] * rows)
-    return f"INSERT INTO requests ({names}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
+    return f"INSERT INTO {table.name} ({names}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def _values(writer: str, progress: Progress) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 
 from freehold import __version__
 from freehold.api.admin.admin_keys import admin_key_routes
+from freehold.api.admin.audit import audit_routes
+from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.deployments import deployment_routes
@@ -93,6 +95,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
         usage_routes(services.reports, services.digests.end_user),
+        audit_routes(services.directory, services.reports),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
     ]
@@ -110,6 +113,7 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         user_routes(directory, keys),
         invite_routes(directory, services.invites),
         admin_key_routes(directory, keys),
+        audit_log_routes(directory, services.reports),
     ]
 
 

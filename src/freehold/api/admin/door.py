@@ -20,10 +20,13 @@ from freehold.governance.directory import ORGANIZATION, WHOLE
 from freehold.journal.journal import Journal
 from freehold.journal.records import Kind, canonical, plain
 from freehold.types.identity import Action, Principal
+from freehold.types.limits import LIMITED
 
 log = structlog.get_logger("freehold.admin")
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_TOLD = ("role", "roles", "scope", *LIMITED)
+"""What of a changed object stands in the journal as it is: what it allows."""
 
 
 class AdminDoor:
@@ -122,8 +125,9 @@ class Recorded:
     resource_project_id: str | None
     before_sha256: str | None
     after_sha256: str | None
+    details: Mapping[str, Any] | None = None
 
-    def body(self) -> dict[str, str | None]:
+    def body(self) -> dict[str, Any]:
         """What stands in the journal."""
         return {name: getattr(self, name) for name in Recorded.__slots__}
 
@@ -137,6 +141,7 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     project_id: str | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> None:
     """Tell what a call has changed; once a call, when it is done.
 
@@ -148,10 +153,15 @@ def record(
         before: the object as it was; None if there was none. Its digest is recorded, never the object.
         after: the object as it is; None if it is no more.
         project_id: in which project, if in one.
+        details: what an auditor must be able to read rather than compare, besides what is always told of the object
+            as it is (`_TOLD`). They stay in the journal, so nothing personal and nothing secret may be among them.
     """
     state = request.scope["state"]
     assert "recorded" not in state, "a call is recorded once"
-    state["recorded"] = Recorded(event, resource_type, resource_id, project_id, digest_of(before), digest_of(after))
+    digests = digest_of(before), digest_of(after)
+    told = {name: after[name] for name in _TOLD if after.get(name) is not None} if after else {}
+    all_details = {**told, **(details or {})} or None
+    state["recorded"] = Recorded(event, resource_type, resource_id, project_id, *digests, all_details)
 
 
 def digest_of(value: Mapping[str, Any] | None) -> str | None:

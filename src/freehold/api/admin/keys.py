@@ -27,6 +27,8 @@ class CreateKeyBody(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=256)]
     role: Annotated[str, Field(min_length=1, max_length=64)] = Role.USER
     project_id: str = PROJECT
+    everywhere: bool = False
+    """Whether the role is held in the whole organization; that of an owner always is."""
     scope: ScopeBody = ScopeBody()
     expires_in_seconds: Annotated[int, Field(ge=60, le=10 * 365 * 86_400)] | None = None
 
@@ -69,11 +71,11 @@ def key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
     async def create_key(request: Request, body: CreateKeyBody) -> dict[str, Any]:
         """Make a service account with a role, and a key for it. The answer is the only place where the key stands.
 
-        The role `owner` is held in the whole organization, every other one in the project.
+        The role `owner` is held in the whole organization, every other one in the project unless told otherwise.
         """
         organization_id = caller(request).organization_id
         directory.active_project(organization_id, body.project_id)
-        whole = body.role == Role.OWNER
+        whole = body.everywhere or body.role == Role.OWNER
         roles = given_roles(request, directory, [body.role], WHOLE if whole else body.project_id)
         place = None if whole else body.project_id
         scope = body.scope.scope()

@@ -148,7 +148,8 @@ def service_account_routes(directory: Directory, keys: KeyRing) -> APIRouter:
         check_rank(request, directory, row.id, project_id)
         made = await keys.create(body.name or "Secret Key", row, project_id, body.scope())
         told = {name: value for name, value in _key(*made).items() if name != "value"}
-        record(request, "api_key.created", "api_key", made[0].id, after=told, project_id=project_id)
+        scoped = {"scope": dict(made[0].scope)}
+        record(request, "api_key.created", "api_key", made[0].id, after=told, project_id=project_id, details=scoped)
         return _key(*made)
 
     return router
