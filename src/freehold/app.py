@@ -136,7 +136,8 @@ async def open_app(
         for changing in (directory, keys):
             changing.on_change(partial(flights.review, door.objection))
         kept = KeptAnswers(database, place.content_key())
-        books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
+        backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
+        books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
         gateway = Gateway(registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)

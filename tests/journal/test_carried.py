@@ -47,6 +47,11 @@ def _names(body: dict[str, Any]) -> list[str]:
     return [f"{scope}:{body[name]}" for scope, name in {**scopes, "deployment": "deployment"}.items() if name in body]
 
 
+def _pair(body: dict[str, Any]) -> list[str]:
+    both = "project_id" in body and "deployment" in body
+    return [f"project_deployment:{body['project_id']}/{body['deployment']}"] if both else []
+
+
 @given(_receipts())
 def test_the_fold_equals_a_sum_over_all_receipts(receipts: list[dict[str, Any]]) -> None:
     """What was spent today, yesterday, this month and last month, and what ended in the last minute, is exact."""
@@ -66,7 +71,7 @@ def test_the_fold_equals_a_sum_over_all_receipts(receipts: list[dict[str, Any]])
     expected: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for body in counted:
         if _second(body) > latest - 60:
-            for name in _names(body):
+            for name in _names(body) + _pair(body):
                 expected[name][0] += 1
                 expected[name][1] += body["prompt_tokens"] + body["completion_tokens"]
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])

@@ -68,11 +68,15 @@ class Books:
         journal: where everything is recorded.
         ledger: what is used of the limits.
         digests: names for what must not be told.
+        pair: what counts what a project uses of a deployment, if that is limited.
     """
 
-    def __init__(self, journal: Recorder, ledger: Ledger, digests: Digests) -> None:
+    def __init__(
+        self, journal: Recorder, ledger: Ledger, digests: Digests, pair: Callable[[str, str], Subject | None]
+    ) -> None:
         self._journal = journal
         self._ledger = ledger
+        self._pair = pair
         self._running: set[str] = set()
         self.digests = digests
 
@@ -175,6 +179,9 @@ class Books:
             Subject(Scope.PROJECT, principal.project_id),
             Subject(Scope.DEPLOYMENT, deployment.name),
         ]
+        pair = self._pair(principal.project_id, deployment.name)
+        if pair is not None:
+            subjects.append(pair)
         if principal.key_id:
             subjects.append(Subject(Scope.KEY, principal.key_id))
         if account.end_user is not None:

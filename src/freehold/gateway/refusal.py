@@ -101,6 +101,9 @@ def _whose(subject: Subject) -> str:
     """A subject by its name; an end user's is not known here, and its digest is nobody's business."""
     if subject.scope is Scope.END_USER:
         return "this end user"
+    if subject.scope is Scope.PROJECT_DEPLOYMENT:
+        project, _, deployment = subject.id.partition("/")
+        return f"deployment `{deployment}` in project `{project}`"
     return f"{subject.scope} `{subject.id}`"
 
 

@@ -1,14 +1,14 @@
 """Which limits are set: those of the configuration file and the stored ones, and what they come to for a subject."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from freehold.errors import Conflict, NotFound
 from freehold.store.database import Database
 from freehold.store.limits import LimitRow, all_limits, delete_limit, put_limit
 from freehold.types.deployment import Origin
-from freehold.types.limits import EVERY, LIMITED, LimitSettings, Scope, Subject
+from freehold.types.limits import EVERY, LIMITED, MOST, LimitSettings, Scope, Subject, pair_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class LimitRegistry:
         self._digest_end_user = digest_end_user
         self._set: dict[tuple[Scope, str], tuple[LimitSettings, Origin]] = {}
         self._limits: dict[Subject, Limits] = {}
+        self._pairs = False
+        """Whether any limit is set on what a project uses of a deployment."""
         self._listeners: list[Callable[[Scope, str], None]] = []
         self._changing = asyncio.Lock()
 
@@ -50,6 +52,7 @@ class LimitRegistry:
         self._set = {(settings.scope, settings.id): (settings, Origin.API) for settings in stored}
         self._set |= {(settings.scope, settings.id): (settings, Origin.CONFIG) for settings in configured}
         self._limits = {self.subject(*name): _limits(settings) for name, (settings, _) in self._set.items()}
+        self._look_for_pairs()
 
     def on_change(self, listener: Callable[[Scope, str], None]) -> None:
         """Call `listener` with the scope and the id of a subject whose limits have changed; the id `*` means all."""
@@ -84,24 +87,37 @@ class LimitRegistry:
         values = [(getattr(own, name), getattr(every, name)) for name in LIMITED]
         return Limits(*(first if first is not None else second for first, second in values))
 
+    def pair(self, project_id: str, deployment: str) -> Subject | None:
+        """A project's part of a deployment, if that is limited; where nothing is, this costs nothing."""
+        if not self._pairs:
+            return None
+        subject = Subject(Scope.PROJECT_DEPLOYMENT, pair_id(project_id, deployment))
+        return None if self.effective(subject) == UNLIMITED else subject
+
     async def put(self, settings: LimitSettings) -> bool:
         """Set a subject's limits, or replace them; false if nothing was to be changed.
 
         Raises:
             Conflict: they stand in the configuration file.
         """
-        name = (settings.scope, settings.id)
         async with self._changing:
-            before, origin = self._set.get(name, (None, Origin.API))
-            if before == settings:
-                return False
-            _check_changeable(*name, origin)
-            await put_limit(self._database, LimitRow(settings.scope.value, settings.id, settings.wire()))
-            self._set[name] = (settings, Origin.API)
-            subject = self.subject(*name)
-            self._limits[subject] = _limits(settings)
-            self._tell(subject)
-        return True
+            return await self._put(settings)
+
+    async def merge(self, scope: Scope, limit_id: str, values: Mapping[str, int]) -> None:
+        """Set some of a subject's limits and leave the others; `MOST` takes one away.
+
+        Raises:
+            Conflict: they stand in the configuration file.
+        """
+        async with self._changing:
+            known, origin = self._set.get((scope, limit_id), (None, Origin.API))
+            _check_changeable(scope, limit_id, origin)
+            wire = {} if known is None else known.wire()
+            merged = {name: value for name, value in {**wire, **values}.items() if value != MOST}
+            if any(name in merged for name in LIMITED):
+                await self._put(LimitSettings.model_validate({**merged, "scope": scope, "id": limit_id}))
+            elif known is not None:
+                await self._delete(scope, limit_id)
 
     async def delete(self, scope: Scope, limit_id: str) -> None:
         """Remove a subject's limits.
@@ -111,13 +127,34 @@ class LimitRegistry:
             Conflict: they stand in the configuration file.
         """
         async with self._changing:
-            _, origin = self.get(scope, limit_id)
-            _check_changeable(scope, limit_id, origin)
-            await delete_limit(self._database, scope.value, limit_id)
-            del self._set[scope, limit_id]
-            subject = self.subject(scope, limit_id)
-            del self._limits[subject]
-            self._tell(subject)
+            await self._delete(scope, limit_id)
+
+    async def _put(self, settings: LimitSettings) -> bool:
+        name = (settings.scope, settings.id)
+        before, origin = self._set.get(name, (None, Origin.API))
+        if before == settings:
+            return False
+        _check_changeable(*name, origin)
+        await put_limit(self._database, LimitRow(settings.scope.value, settings.id, settings.wire()))
+        self._set[name] = (settings, Origin.API)
+        subject = self.subject(*name)
+        self._limits[subject] = _limits(settings)
+        self._look_for_pairs()
+        self._tell(subject)
+        return True
+
+    async def _delete(self, scope: Scope, limit_id: str) -> None:
+        _, origin = self.get(scope, limit_id)
+        _check_changeable(scope, limit_id, origin)
+        await delete_limit(self._database, scope.value, limit_id)
+        del self._set[scope, limit_id]
+        subject = self.subject(scope, limit_id)
+        del self._limits[subject]
+        self._look_for_pairs()
+        self._tell(subject)
+
+    def _look_for_pairs(self) -> None:
+        self._pairs = any(scope is Scope.PROJECT_DEPLOYMENT for scope, _ in self._set)
 
     def _tell(self, subject: Subject) -> None:
         for listener in self._listeners:

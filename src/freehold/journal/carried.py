@@ -16,6 +16,8 @@ SCOPES: Final = (
     ("deployment", "deployment"),
 )
 """What a limit can be set on, and the field of a receipt that names it."""
+PAIR: Final = "project_deployment"
+"""What a project uses of a deployment; only its requests and tokens can be limited, so no money is counted."""
 
 _ADMITTED, _RECEIPT, _REFUSED = Kind.ADMITTED.value, Kind.RECEIPT.value, Outcome.REFUSED.value
 
@@ -51,6 +53,8 @@ class Carried:
             names = [f"{scope}:{body[name]}" for scope, name in SCOPES if name in body]
             self._spend(body, names)
             if body.get("outcome") != _REFUSED:
+                if "project_id" in body and "deployment" in body:
+                    names.append(f"{PAIR}:{body['project_id']}/{body['deployment']}")
                 self._count(body, names)
 
     def wire(self) -> Plain:

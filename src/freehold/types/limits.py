@@ -11,6 +11,8 @@ from freehold.types.money import decimal_from_micro, micro_from_decimal
 
 EVERY = "*"
 """The id that stands for each one of a scope by itself."""
+MOST = 2**53 - 1
+"""The largest limit: the largest integer that every JSON parser reads exactly."""
 
 
 class Scope(StrEnum):
@@ -21,6 +23,8 @@ class Scope(StrEnum):
     KEY = "key"
     END_USER = "end_user"
     DEPLOYMENT = "deployment"
+    PROJECT_DEPLOYMENT = "project_deployment"
+    """What one project uses of one deployment; its id is `<project>/<deployment>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,9 @@ class LimitSettings(SettingsModel):
 
     scope: Scope
     id: Annotated[str, Field(min_length=1, max_length=256)]
-    requests_per_minute: Annotated[int, Field(ge=0)] | None = None
-    tokens_per_minute: Annotated[int, Field(ge=0)] | None = None
-    concurrent_requests: Annotated[int, Field(ge=0)] | None = None
+    requests_per_minute: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    concurrent_requests: Annotated[int, Field(ge=0, le=MOST)] | None = None
     budget_per_day: int | None = None
     budget_per_month: int | None = None
 
@@ -59,6 +63,18 @@ class LimitSettings(SettingsModel):
     def _limits_something(self) -> Self:
         if all(getattr(self, name) is None for name in LIMITED):
             raise ValueError(f"give at least one of {', '.join(LIMITED)}")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_a_pair_by_rates(self) -> Self:
+        if self.scope is not Scope.PROJECT_DEPLOYMENT:
+            return self
+        project, _, deployment = self.id.partition("/")
+        if self.id != EVERY and not (project and deployment):
+            raise ValueError("the id of a project_deployment is '<project>/<deployment>', or '*' for each pair")
+        others = [name for name in LIMITED if name not in RATES and getattr(self, name) is not None]
+        if others:
+            raise ValueError(f"a project_deployment has {' and '.join(RATES)} only, not {others[0]}")
         return self
 
     def wire(self) -> dict[str, Any]:
@@ -78,6 +94,13 @@ LIMITED = (
     "budget_per_month",
 )
 """What can be limited."""
+RATES = ("requests_per_minute", "tokens_per_minute")
+"""What can be limited of what one project uses of one deployment."""
+
+
+def pair_id(project_id: str, deployment: str) -> str:
+    """The id of a `PROJECT_DEPLOYMENT`."""
+    return f"{project_id}/{deployment}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +108,8 @@ class Claim:
     """What one request asks for before it runs.
 
     Args:
-        subjects: all that it counts on: organization, project, key, end user where there is one, deployment.
+        subjects: all that it counts on: organization, project, key, end user where there is one, deployment, and the
+            project's part of the deployment where that is limited.
         tokens: an estimate of prompt and completion, for the limit per minute.
         cost_micro: an upper bound of its cost in micro-units, for the budgets.
         at: when the request began, seconds since the epoch, UTC: it counts in that day and that month.

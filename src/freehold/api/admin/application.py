@@ -25,6 +25,7 @@ from freehold.api.admin.models import model_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
 from freehold.api.admin.projects import project_routes
+from freehold.api.admin.rate_limits import rate_limit_routes
 from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.usage import usage_routes
@@ -114,6 +115,7 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         invite_routes(directory, services.invites),
         admin_key_routes(directory, keys),
         audit_log_routes(directory, services.reports),
+        rate_limit_routes(directory, services.control, services.limits),
     ]
 
 
