@@ -10,7 +10,7 @@ from freehold.errors import Forbidden, FreeholdError, Unauthenticated
 from freehold.governance.credentials import credential_from
 from freehold.governance.directory import WHOLE, Directory, absent
 from freehold.governance.keys import KeyRing
-from freehold.types.identity import DATA_PLANE, Action, Principal
+from freehold.types.identity import DATA_PLANE, Action, MemberKind, Principal
 
 
 class Door:
@@ -76,6 +76,11 @@ class Door:
         places = [principal.project_id, *self._directory.memberships(principal.id)]
         return any(self.actions_in(principal, project_id) - DATA_PLANE for project_id in places)
 
+    def keeps_own_keys(self, principal: Principal) -> bool:
+        """Whether there is a project in which the principal may keep API keys of its own."""
+        places = [principal.project_id, *self._directory.memberships(principal.id)]
+        return any(may_keep_own_keys(principal, self.actions_in(principal, project_id)) for project_id in places)
+
     def _again(self, principal: Principal) -> Principal:
         """The principal as it would be let in now."""
         if principal.key_id:
@@ -87,6 +92,15 @@ class Door:
             session_id=principal.session_id,
             expires_at=principal.expires_at,
         )
+
+
+def may_keep_own_keys(principal: Principal, actions: frozenset[Action]) -> bool:
+    """Whether the principal may make, see, rotate and revoke keys of its own where it may do these actions.
+
+    Users may who can call deployments there, once they have signed in. A key makes no keys by this rule: who found one
+    could go on with others after it was revoked, and beyond its scope.
+    """
+    return principal.kind is MemberKind.USER and not principal.key_id and Action.INFER in actions
 
 
 def address_of(scope: Scope) -> str | None:

@@ -84,7 +84,7 @@ def admin_application(services: AdminServices, changes: Changes, max_body_bytes:
 
 def organization_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers an organization, behind its door; to be mounted under `/v1/organization`."""
-    app = _application("Freehold organization", [*organization_routers(services)])
+    app = control_plane("Freehold organization", [*organization_routers(services)])
     return AdminDoor(JsonBody(app, max_body_bytes), services.door, services.journal, changes, everybody=True)
 
 
@@ -100,7 +100,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
     ]
-    return _application("Freehold administration", routers)
+    return control_plane("Freehold administration", routers)
 
 
 def organization_routers(services: AdminServices) -> list[APIRouter]:
@@ -119,7 +119,8 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
     ]
 
 
-def _application(title: str, routers: list[APIRouter]) -> FastAPI:
+def control_plane(title: str, routers: list[APIRouter]) -> FastAPI:
+    """An application of these routes, without a door, whose errors have the API's envelope."""
     app = FastAPI(
         title=title,
         version=__version__,

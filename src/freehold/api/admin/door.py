@@ -14,7 +14,7 @@ from fastapi.params import Depends as Dependency
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freehold.api.admin.changes import Change, Changes
-from freehold.api.door import Door
+from freehold.api.door import Door, may_keep_own_keys
 from freehold.errors import Forbidden, NotFound
 from freehold.governance.directory import ORGANIZATION, WHOLE
 from freehold.journal.journal import Journal
@@ -62,7 +62,7 @@ class AdminDoor:
         principal = await self._door.authenticate(scope)
         if not self._everybody and principal.organization_id != ORGANIZATION:
             raise NotFound("There is nothing here for you.", code="unknown_url")
-        if not self._door.administers(principal):
+        if not self._door.administers(principal) and not (self._everybody and self._door.keeps_own_keys(principal)):
             held = ", ".join(f"'{role}'" for role in sorted(principal.roles)) or "none"
             raise Forbidden(f"You are not allowed to do this: no role of yours allows administration; held: {held}.")
         scope["state"] |= {"principal": principal, "door": self._door}
@@ -183,11 +183,13 @@ class Allow:
 
     On a path with a `project_id` that is who may do it in that project; whoever may do nothing there is told that there
     is no such project. On other paths it is who may do it in the organization or, where `own_project` says that the
-    route keeps to the caller's project by itself, there.
+    route keeps to the caller's project by itself, there. Where `own_keys` says that the route keeps to the caller's own
+    keys by itself, those come too who may keep such in the project.
     """
 
     action: Action
     own_project: bool = False
+    own_keys: bool = False
 
     def __call__(self, request: Request) -> None:
         """Raise Forbidden or NotFound if the caller may not."""
@@ -200,18 +202,20 @@ class Allow:
             actions = principal.actions | principal.organization_actions
         else:
             actions = principal.organization_actions
-        if self.action not in actions:
+        own = self.own_keys and may_keep_own_keys(principal, actions)
+        if self.action not in actions and not own:
             raise Forbidden(
                 f"You are not allowed to do this: '{self.action}' needs a role that gives it"
                 f"{' in the organization' if project_id is None and not self.own_project else ''}; "
                 f"the roles held: {', '.join(sorted(principal.roles)) or 'none'}."
             )
-        state["authorization"] = f"'{self.action}' is allowed by the roles {', '.join(sorted(principal.roles))}"
+        what = f"'{self.action}'" if self.action in actions else f"'{self.action}' of one's own keys"
+        state["authorization"] = f"{what} is allowed by the roles {', '.join(sorted(principal.roles))}"
 
 
-def allow(action: Action, *, own_project: bool = False) -> Dependency:
+def allow(action: Action, *, own_project: bool = False, own_keys: bool = False) -> Dependency:
     """What a route must depend on: who may do the action. See `Allow`."""
-    dependency: Dependency = Depends(Allow(action, own_project))
+    dependency: Dependency = Depends(Allow(action, own_project, own_keys))
     return dependency
 
 

@@ -1,6 +1,8 @@
 """`/v1/organization/projects/{project_id}/api_keys`, as in OpenAI's administration API.
 
-Making and rotating keys by these paths is Freehold's own: OpenAI has it only for service accounts.
+Making and rotating keys by these paths is Freehold's own: OpenAI has it only for service accounts. Users who can call
+deployments in a project make, see, rotate and revoke their own keys in it without any further role; of others' keys
+they learn nothing.
 """
 
 from typing import Annotated, Any, Literal
@@ -8,17 +10,21 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from freehold.api.admin.door import allow, caller, record
+from freehold.api.admin.door import actions_at, allow, caller, record
 from freehold.api.admin.pages import After, Limit, page
 from freehold.api.admin.roles import check_rank
-from freehold.errors import Forbidden
+from freehold.errors import Conflict, Forbidden
 from freehold.governance.directory import WHOLE, Directory, absent
 from freehold.governance.keys import PREFIX, KeyRing
 from freehold.store.keys import KeyRow
-from freehold.types.identity import Action, KeyScope, MemberKind, Principal
+from freehold.types.identity import Action, KeyScope, MemberKind
 
 DAY_S = 86_400
 MOST_OVERLAP_S = 90 * DAY_S
+MOST_OWN_KEYS = 100
+"""So many valid keys a user may keep in a project without being an administrator there."""
+READ = allow(Action.READ_KEYS, own_keys=True)
+WRITE = allow(Action.WRITE_KEYS, own_keys=True)
 
 
 class ScopeBody(BaseModel):
@@ -63,21 +69,9 @@ def project_key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
     router = APIRouter(tags=["api keys"])
     path = "/projects/{project_id}/api_keys"
     one = path + "/{api_key_id}"
+    reach = _Reach(directory, keys)
 
-    def check_owner(request: Request, owner_id: str, project_id: str) -> None:
-        """Whoever gets a key in hand can do what its owner may: raise Forbidden if that is more than the caller may."""
-        if owner_id != caller(request).id:
-            check_rank(request, directory, owner_id, project_id)
-            check_rank(request, directory, owner_id, WHOLE)
-
-    def find(principal: Principal, project_id: str, key_id: str) -> KeyRow:
-        rows = keys.rows(principal.organization_id)
-        row = next((row for row in rows if (row.id, row.project_id) == (key_id, project_id)), None)
-        if row is None or row.revoked_at is not None:
-            raise absent("API key", key_id)
-        return row
-
-    @router.get(path, dependencies=[allow(Action.READ_KEYS)])
+    @router.get(path, dependencies=[READ])
     async def list_keys(
         request: Request,
         project_id: str,
@@ -85,55 +79,100 @@ def project_key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
         after: After = None,
         owner_project_access: Literal["active", "inactive", "any"] = "any",
     ) -> dict[str, Any]:
-        """The project's keys that are not revoked."""
-        rows = [row for row in keys.rows(caller(request).organization_id) if row.project_id == project_id]
-        shown = [
-            row for row in rows if row.revoked_at is None and owner_project_access in {"any", _access(directory, row)}
-        ]
+        """The project's keys that are not revoked; without a role that reads keys, one's own."""
+        rows = reach.rows(request, Action.READ_KEYS, project_id)
+        shown = [row for row in rows if owner_project_access in {"any", _access(directory, row)}]
         return page(shown, lambda row: key_object(directory, row), limit=limit, after=after)
 
-    @router.post(path, dependencies=[allow(Action.WRITE_KEYS)])
+    @router.post(path, dependencies=[WRITE])
     async def create_key(request: Request, project_id: str, body: NewKey) -> dict[str, Any]:
         """Make a key. The answer is the only place where it stands."""
         principal = caller(request)
         directory.active_project(principal.organization_id, project_id)
+        reach.check_may_make(request, body.owner_id or principal.id, project_id)
         owner = directory.member(body.owner_id or principal.id)
         if owner is None or owner.organization_id != principal.organization_id:
             raise absent("member", body.owner_id or principal.id)
         if owner.project_id not in {None, project_id}:
             raise Forbidden("A service account has keys in its own project only.")
-        check_owner(request, owner.id, project_id)
         row, value = await keys.create(
             body.name, owner, project_id, body.scope.scope(), lifetime_s=body.expires_in_seconds
         )
         record(request, "api_key.created", "api_key", row.id, after=own_object(directory, row), project_id=project_id)
         return {**own_object(directory, row), "value": value}
 
-    @router.get(one, dependencies=[allow(Action.READ_KEYS)])
+    @router.get(one, dependencies=[READ])
     async def retrieve_key(request: Request, project_id: str, api_key_id: str) -> dict[str, Any]:
         """One key."""
-        return key_object(directory, find(caller(request), project_id, api_key_id))
+        return key_object(directory, reach.find(request, Action.READ_KEYS, project_id, api_key_id))
 
-    @router.post(one + "/rotate", dependencies=[allow(Action.WRITE_KEYS)])
+    @router.post(one + "/rotate", dependencies=[WRITE])
     async def rotate_key(request: Request, project_id: str, api_key_id: str, body: Rotation) -> dict[str, Any]:
         """Make a successor with the same owner and scope; the old key ends after the overlap."""
-        old = find(caller(request), project_id, api_key_id)
-        check_owner(request, old.owner_id, project_id)
+        old = reach.find(request, Action.WRITE_KEYS, project_id, api_key_id)
+        reach.check_may_make(request, old.owner_id, project_id)
         before = own_object(directory, old)
         row, value = await keys.rotate(api_key_id, body.overlap_seconds)
         after = {"old": own_object(directory, keys.row(api_key_id)), "new": own_object(directory, row)}
         record(request, "api_key.updated", "api_key", api_key_id, before=before, after=after, project_id=project_id)
         return {**own_object(directory, row), "value": value, "replaces": own_object(directory, keys.row(api_key_id))}
 
-    @router.delete(one, dependencies=[allow(Action.WRITE_KEYS)])
+    @router.delete(one, dependencies=[WRITE])
     async def delete_key(request: Request, project_id: str, api_key_id: str) -> dict[str, Any]:
         """Revoke a key; its running requests end at once."""
-        before = own_object(directory, find(caller(request), project_id, api_key_id))
+        before = own_object(directory, reach.find(request, Action.WRITE_KEYS, project_id, api_key_id))
         await keys.revoke(api_key_id)
         record(request, "api_key.deleted", "api_key", api_key_id, before=before, project_id=project_id)
         return {"object": "organization.project.api_key.deleted", "id": api_key_id, "deleted": True}
 
     return router
+
+
+class _Reach:
+    """With which keys of a project a caller may do what: all of them, or its own."""
+
+    def __init__(self, directory: Directory, keys: KeyRing) -> None:
+        self._directory = directory
+        self._keys = keys
+
+    def rows(self, request: Request, action: Action, project_id: str) -> list[KeyRow]:
+        """The project's valid keys with which the caller may do this."""
+        principal = caller(request)
+        every = action in actions_at(request, project_id)
+        return [
+            row
+            for row in self._keys.rows(principal.organization_id)
+            if row.project_id == project_id and row.revoked_at is None and (every or row.owner_id == principal.id)
+        ]
+
+    def find(self, request: Request, action: Action, project_id: str, key_id: str) -> KeyRow:
+        """One of those. Raises NotFound, or Forbidden if the caller may see the key but not do this."""
+        for allowed in (action, Action.READ_KEYS):
+            row = next((row for row in self.rows(request, allowed, project_id) if row.id == key_id), None)
+            if row is not None and allowed is action:
+                return row
+            if row is not None:
+                raise Forbidden(f"You are not allowed to do this: '{action}' of others' keys needs another role.")
+        raise absent("API key", key_id)
+
+    def check_may_make(self, request: Request, owner_id: str, project_id: str) -> None:
+        """Return if the caller may make another key of this owner's.
+
+        Whoever gets a key in hand can do what its owner may, so that must not be more than the caller may.
+
+        Raises:
+            Forbidden: it may not.
+            Conflict: it has as many as it may.
+        """
+        own = owner_id == caller(request).id
+        if Action.WRITE_KEYS in actions_at(request, project_id):
+            if not own:
+                check_rank(request, self._directory, owner_id, project_id)
+                check_rank(request, self._directory, owner_id, WHOLE)
+        elif not own:
+            raise Forbidden("You may only make keys of your own here.")
+        elif len(self.rows(request, Action.WRITE_KEYS, project_id)) >= MOST_OWN_KEYS:
+            raise Conflict(f"You have {MOST_OWN_KEYS} keys in this project; revoke one first.")
 
 
 def _access(directory: Directory, row: KeyRow) -> str:

@@ -1,0 +1,80 @@
+"""The organization's administration as people reach it who have signed in, without the sign-in."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from fastapi import APIRouter
+from starlette.types import Scope
+
+from freehold.api.admin.application import control_plane
+from freehold.api.admin.changes import Changes
+from freehold.api.admin.door import AdminDoor
+from freehold.api.admin.project_keys import project_key_routes
+from freehold.api.admin.projects import project_routes
+from freehold.api.door import Door
+from freehold.api.edge import Edge
+from freehold.errors import Unauthenticated
+from freehold.governance.authorization import Roles
+from freehold.governance.directory import Directory
+from freehold.governance.keys import KeyRing
+from freehold.store.database import Database
+from freehold.types.identity import Principal
+from tests.usage import open_journal
+
+
+class NamedDoor(Door):
+    """A door that believes who calls: the header `x-member` is the id of a user who has signed in."""
+
+    def __init__(self, keys: KeyRing, directory: Directory) -> None:
+        super().__init__(keys, directory)
+        self._members = directory
+
+    async def authenticate(self, scope: Scope) -> Principal:
+        """See `Door.authenticate`."""
+        named = dict(scope["headers"]).get(b"x-member")
+        if named is None:
+            return await super().authenticate(scope)
+        if not named:
+            raise Unauthenticated("Nobody is signed in.")
+        return self._members.principal(named.decode(), auth_method="session", session_id="s")
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """What there is, and a way to call it."""
+
+    directory: Directory
+    keys: KeyRing
+    client: httpx2.AsyncClient
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, member: str | None = None, key: str | None = None
+    ) -> tuple[int, Any]:
+        """Call a route as a signed-in member, or with a key: the status and the answer."""
+        headers = {"x-member": member} if member is not None else {"authorization": f"Bearer {key}"}
+        response = await self.client.request(method, path, json=body, headers=headers)
+        return response.status_code, response.json()
+
+
+@asynccontextmanager
+async def open_organization(home: Path) -> AsyncIterator[Organization]:
+    """A directory, keys and a journal in a home folder, behind the routes of projects and their keys."""
+    database = await Database.open(home / "freehold.db")
+    journal = await open_journal(home)
+    directory = Directory(database, Roles())
+    await directory.load()
+    keys = KeyRing(database, b"pepper", directory)
+    await keys.load()
+    door = NamedDoor(keys, directory)
+    routers: list[APIRouter] = [project_key_routes(directory, keys), project_routes(directory, keys, door)]
+    app = Edge(AdminDoor(control_plane("test", routers), door, journal, Changes(), everybody=True))
+    try:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
+            yield Organization(directory, keys, client)
+    finally:
+        await journal.close()
+        await database.close()
