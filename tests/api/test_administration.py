@@ -143,7 +143,7 @@ def test_each_change_leaves_one_record_with_digests(service: Service) -> None:
         assert record["resource_id"]
         assert ("before_sha256" in record, "after_sha256" in record) == (had_before, has_after), event
         assert record.get("before_sha256") != record.get("after_sha256") or event == "invite.link_made"
-        assert "is allowed by the roles" in record["authorization"]
+        assert record["authorization"].startswith("allow: ")
 
 
 def test_a_refused_change_is_recorded_too(service: Service) -> None:
@@ -280,7 +280,9 @@ def test_a_scoped_key_reaches_its_models_only(service: Service) -> None:
     assert refused.status == 403
     assert "may only be used for 'ec*'" in refused.json()["error"]["message"]
     receipt = service.get(f"/v1/receipts/{reply.headers['x-request-id']}", key=key).json()["receipt"]
-    assert receipt["authorization"] == "'deployments:infer' is allowed by the roles 'user'"
+    assert receipt["authorization"] == "allow: 'deployments:infer' is allowed by the roles 'user'"
+    denied = service.get(f"/v1/receipts/{refused.headers['x-request-id']}", key=key).json()["receipt"]
+    assert denied["authorization"] == "deny: this key may only be used for 'ec*', not for 'slow'"
 
 
 def test_a_role_of_ones_own_holds(service: Service) -> None:
