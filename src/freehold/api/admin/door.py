@@ -202,15 +202,15 @@ class Allow:
             actions = principal.actions | principal.organization_actions
         else:
             actions = principal.organization_actions
+        held = ", ".join(f"'{role}'" for role in sorted(principal.roles)) or "none"
         own = self.own_keys and may_keep_own_keys(principal, actions)
         if self.action not in actions and not own:
-            raise Forbidden(
-                f"You are not allowed to do this: '{self.action}' needs a role that gives it"
-                f"{' in the organization' if project_id is None and not self.own_project else ''}; "
-                f"the roles held: {', '.join(sorted(principal.roles)) or 'none'}."
-            )
+            where = "" if project_id is not None or self.own_project else " in the organization"
+            reason = f"'{self.action}' needs a role that gives it{where}; the roles held: {held}"
+            state["authorization"] = f"deny: {reason}"
+            raise Forbidden(f"You are not allowed to do this: {reason}.")
         what = f"'{self.action}'" if self.action in actions else f"'{self.action}' of one's own keys"
-        state["authorization"] = f"{what} is allowed by the roles {', '.join(sorted(principal.roles))}"
+        state["authorization"] = f"allow: {what} is allowed by the roles {held}"
 
 
 def allow(action: Action, *, own_project: bool = False, own_keys: bool = False) -> Dependency:
