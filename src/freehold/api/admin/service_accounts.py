@@ -155,8 +155,15 @@ def service_account_routes(directory: Directory, keys: KeyRing) -> APIRouter:
             body.name or "Secret Key", row, project_id, body.scope(), lifetime_s=body.expires_in_seconds
         )
         told = {name: value for name, value in _key(*made).items() if name != "value"}
-        scoped = {"scope": dict(made[0].scope)}
-        record(request, "api_key.created", "api_key", made[0].id, after=told, project_id=project_id, details=scoped)
+        record(
+            request,
+            "api_key.created",
+            "api_key",
+            made[0].id,
+            after=told,
+            project_id=project_id,
+            details={"scope": dict(made[0].scope)},
+        )
         return _key(*made)
 
     return router
