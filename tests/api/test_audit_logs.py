@@ -154,6 +154,35 @@ def test_the_whole_record_is_read_at_admin_audit(service: Service) -> None:
     assert service.get("/admin/audit?since=2000&until=1000", key=service.key).json()["data"] == []
 
 
+def test_another_organizations_records_are_not_there(service: Service, logs: Logs) -> None:
+    """An organization reads its own records only: not by a filter, and not by another's record as a cursor."""
+    made = service.post("/admin/organizations", {"name": "Example Ltd"}).json()
+    key = made["api_key"]["value"]
+    mine = project(service, "Ours")
+    own = logs(("resource_ids[]", mine))[0]["id"]
+    assert logs(key=key) == []
+    assert logs(("resource_ids[]", mine), key=key) == []
+    reply = service.get(f"/v1/organization/audit_logs?after={own}", key=key)
+    absent = service.get("/v1/organization/audit_logs?after=audit_log-main-999999", key=key)
+    assert (reply.status, reply.body) == (absent.status, absent.body)
+    theirs = service.post("/v1/organization/projects", {"name": "Theirs"}, key=key).json()["id"]
+    assert [log["project.created"]["id"] for log in logs(key=key)] == [theirs]
+    assert logs(("resource_ids[]", theirs)) == []
+    assert service.get("/admin/audit", key=key).status == 404
+
+
+def test_roles_are_told_as_openai_tells_them(service: Service, spec: OpenAISpec | None) -> None:
+    """The list of roles is as the specification says, and comes in pages."""
+    first = service.get("/v1/organization/roles?limit=2", key=service.key).json()
+    assert ([role["id"] for role in first["data"]], first["next"]) == (["owner", "deployer"], "deployer")
+    rest = service.get("/v1/organization/roles?after=deployer", key=service.key).json()
+    assert (rest["data"][0]["id"], rest["has_more"], rest["next"]) == ("user", False, None)
+    assert service.get("/v1/organization/roles?after=king", key=service.key).status == 400
+    if spec is not None:
+        validator = spec.response_validator("GET", "/organization/roles", 200, closed=True)
+        assert validator.problems(first) == []
+
+
 def test_an_audit_log_survives_a_restart(tmp_path: Path) -> None:
     """What was recorded before a restart is read after it."""
     with Service(tmp_path) as first:

@@ -45,6 +45,7 @@ def test_a_users_key_may_not_administer(program: Program) -> None:
     program.with_env(FREEHOLD_API_KEY="fh-unknown").refused(4, "keys", "list")
 
 
+@pytest.mark.slow
 def test_an_unknown_role_is_wrong_usage(program: Program) -> None:
     """A role that there is not ends with 2."""
     assert "user" in program.refused(2, "keys", "create", "app", "--role", "king")

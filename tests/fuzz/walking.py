@@ -178,6 +178,7 @@ async def tenant(app: App, name: str) -> Tenant:
         "api_key_id": key.id,
         "key_id": admin_key.id,
         "invite_id": invite.id,
+        "rate_limit_id": f"rl-{deployment}",
         "deployment": deployment,
         "model": deployment,
         "name": deployment,

@@ -1,4 +1,7 @@
-"""`freehold audit`: reading, exporting and verifying the journal of a home. Reads files only; needs no server."""
+"""`freehold audit`: reading, exporting and verifying the journal of a home.
+
+All but `log`, which asks the service, read files only and need no server.
+"""
 
 import asyncio
 import csv
@@ -14,6 +17,7 @@ from typing import IO, Annotated, Any
 import orjson
 import typer
 
+from freehold.cli.audit_log import show_log
 from freehold.cli.lazy import command_group
 from freehold.cli.moments import moment
 from freehold.cli.options import HomeOption, JsonOption, home_of
@@ -26,6 +30,8 @@ from freehold.journal.verify import Report, Unusable, describe, verify
 from freehold.store.home import Home, write_private
 
 app = command_group("Read, export and verify the journal.", "Example: freehold audit verify")
+
+app.command("log", epilog="Example: freehold audit log --event 'project.*' --since 2026-01-31")(show_log)
 
 FOLLOW_S = 0.5
 CSV_FIELDS = (

@@ -22,10 +22,12 @@ from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.models import model_routes
+from freehold.api.admin.organizations import organization_admin_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
 from freehold.api.admin.projects import project_routes
 from freehold.api.admin.rate_limits import rate_limit_routes
+from freehold.api.admin.role_list import role_routes
 from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.usage import usage_routes
@@ -97,6 +99,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         limit_routes(services.limits, services.ledger),
         usage_routes(services.reports, services.digests.end_user),
         audit_routes(services.directory, services.reports),
+        organization_admin_routes(services.directory, services.keys, services.invites),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
     ]
@@ -115,6 +118,7 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         invite_routes(directory, services.invites),
         admin_key_routes(directory, keys),
         audit_log_routes(directory, services.reports),
+        role_routes(directory.roles),
         rate_limit_routes(directory, services.control, services.limits),
     ]
 
