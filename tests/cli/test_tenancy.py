@@ -24,7 +24,7 @@ def test_a_project_lives_and_is_archived(echo_server: Served) -> None:
 
 
 def test_a_key_is_cut_down_and_rotated(echo_server: Served) -> None:
-    """A key has the scope and the end that were asked for, and so has its successor; the old one ends after the overlap."""
+    """A key has the scope and the end that were asked for, as has its successor; the old one ends after the overlap."""
     program, _ = echo_server
     scope = ("--model", "echo", "--operation", "deployments:infer", "--from", "127.0.0.0/8")
     made = program.json("keys", "create", "narrow", *scope, "--expires", "90d")
