@@ -15,8 +15,8 @@ from freehold.governance.directory import WHOLE
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Role
 
-PUBLIC = {"/", "/health/live", "/health/ready", "/metrics", "/version"}
-"""What answers without a credential; a route that is added here needs a reason."""
+PUBLIC = {"/", "/docs", "/health/live", "/health/ready", "/metrics", "/version"}
+"""What answers without a credential; a route that is added here needs a reason. `/docs` asks for a key, no more."""
 REPORTS = {
     f"/v1/organization/{name}"
     for name in ("costs", *(f"usage/{kind}" for kind in ("completions", "embeddings", "images", "moderations")))

@@ -1,6 +1,7 @@
 """The ASGI application: every route in one list, outermost layer first."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 from starlette.applications import Starlette
@@ -10,11 +11,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
-from freehold.api.admin.application import AdminServices, admin_application, organization_application
+from freehold.api.admin.application import (
+    AdminServices,
+    admin_application,
+    organization_application,
+    service_application,
+    tenant_application,
+)
 from freehold.api.admin.changes import Changes
 from freehold.api.azure import azure_routes
 from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect, error_body, error_headers
+from freehold.api.docs import docs_routes
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.openai import openai_routes
@@ -94,6 +102,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         *openai_routes(operation),
         *azure_routes(operation),
         Mount("/admin", admin_application(admin, changes, bounds.max_body_bytes)),
+        *docs_routes(admin.door, partial(tenant_application, admin), partial(service_application, admin, changes)),
         *pages,
     ]
     application = Starlette(

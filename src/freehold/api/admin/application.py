@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -17,7 +18,7 @@ from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.deployments import deployment_routes
-from freehold.api.admin.door import AdminDoor
+from freehold.api.admin.door import AdminDoor, Allow
 from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
@@ -33,6 +34,7 @@ from freehold.api.admin.status import status_routes
 from freehold.api.admin.usage import usage_routes
 from freehold.api.admin.users import user_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
+from freehold.api.docs_page import ACTION
 from freehold.api.door import Door
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
@@ -46,6 +48,27 @@ from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
+
+_TEXT: Final = {"type": ["string", "null"]}
+_ERROR: Final[dict[str, Any]] = {
+    "description": "An error.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["message", "type", "param", "code"],
+                        "properties": {"message": {"type": "string"}, "type": _TEXT, "param": _TEXT, "code": _TEXT},
+                    }
+                },
+            }
+        }
+    },
+}
+"""What every route answers where it fails, as OpenAPI describes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +109,13 @@ def admin_application(services: AdminServices, changes: Changes, max_body_bytes:
 
 def organization_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers an organization, behind its door; to be mounted under `/v1/organization`."""
-    app = control_plane("Freehold organization", [*organization_routers(services)])
-    return AdminDoor(JsonBody(app, max_body_bytes), services.door, services.journal, changes, everybody=True)
+    app = JsonBody(tenant_application(services), max_body_bytes)
+    return AdminDoor(app, services.door, services.journal, changes, everybody=True)
+
+
+def tenant_application(services: AdminServices) -> FastAPI:
+    """The routes under `/v1/organization`, without their door."""
+    return control_plane("An organization", organization_routers(services))
 
 
 def service_application(services: AdminServices, changes: Changes) -> FastAPI:
@@ -103,7 +131,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
     ]
-    return control_plane("Freehold administration", routers)
+    return control_plane("The service", routers)
 
 
 def organization_routers(services: AdminServices) -> list[APIRouter]:
@@ -130,10 +158,11 @@ def control_plane(title: str, routers: list[APIRouter]) -> FastAPI:
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
+        openapi_url="/openapi.json",
         redirect_slashes=False,
     )
     for router in routers:
+        _describe(router)
         app.include_router(router)
     handlers: dict[type[Exception], Callable[[Request, Any], Coroutine[Any, Any, JSONResponse]]] = {
         FreeholdError: _problem,
@@ -144,6 +173,16 @@ def control_plane(title: str, routers: list[APIRouter]) -> FastAPI:
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)
     return app
+
+
+def _describe(router: APIRouter) -> None:
+    """Have the OpenAPI document say which action each route is."""
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            for each in route.dependencies:
+                if isinstance(each.dependency, Allow):
+                    route.responses["default"] = _ERROR
+                    route.openapi_extra = {ACTION: each.dependency.action.value}
 
 
 async def _problem(_request: Request, exc: FreeholdError) -> JSONResponse:
