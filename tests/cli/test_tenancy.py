@@ -1,7 +1,12 @@
 """Projects, members, keys, invitations, organizations and the audit log from the command line."""
 
+import asyncio
+
 import pytest
 
+from freehold.governance.authorization import Roles
+from freehold.governance.directory import ORGANIZATION, Directory
+from freehold.store.database import Database
 from tests.cli.program import Program, Server
 
 pytestmark = pytest.mark.slow
@@ -38,6 +43,10 @@ def test_a_key_is_cut_down_and_rotated(echo_server: Served) -> None:
     assert rotated["scope"] == made["scope"]
     assert rotated["replaces"]["id"] == made["id"]
     assert rotated["replaces"]["expires_at"] <= rotated["created_at"] + 3600
+    assert made["id"] in program.refused(2, "keys", "rotate", "narrow"), "two of the name are valid"
+    program.fine("keys", "rotate", made["id"], "--overlap", "0")
+    program.fine("keys", "revoke", rotated["id"])
+    program.fine("keys", "revoke", "narrow")
     listed = program.fine("keys", "list")
     assert "models: echo" in listed
     assert "network" in program.refused(2, "keys", "create", "x", "--from", "nowhere")
@@ -72,6 +81,28 @@ def test_programs_and_people_join_a_project(echo_server: Served) -> None:
     assert [each["status"] for each in program.json("invites")["data"]] == ["pending"]
     program.fine("invites", "delete", "ann@example.org")
     assert "can be accepted" in program.refused(2, "invites", "link", "ann@example.org")
+
+
+def test_a_user_joins_and_leaves_a_project(program: Program) -> None:
+    """A user is given a role in a project by address, then another one, and is taken out; all without a server."""
+
+    async def make_user() -> None:
+        database = await Database.open(program.home / "freehold.db")
+        directory = Directory(database, Roles())
+        await directory.load()
+        await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [])
+        await database.close()
+
+    program.fine("projects", "create", "Team")
+    asyncio.run(make_user())
+    for role in ("user", "owner"):
+        program.fine("members", "add", "Ann@example.org", "--project", "Team", "--role", role)
+        (member,) = program.json("members", "list", "--project", "Team")["data"]
+        assert (member["email"], member["role"]) == ("ann@example.org", "member" if role == "user" else role)
+    assert "king" in program.refused(2, "members", "add", "ann@example.org", "--project", "Team", "--role", "king")
+    program.fine("members", "remove", "ann@example.org", "--project", "Team")
+    assert program.json("members", "list", "--project", "Team")["data"] == []
+    assert "members list" in program.refused(2, "members", "remove", "ann@example.org", "--project", "Team")
 
 
 def test_organizations_are_the_operators(echo_server: Served) -> None:

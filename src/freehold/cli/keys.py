@@ -1,6 +1,7 @@
 """`freehold keys`: who may call."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -168,11 +169,16 @@ async def _revoke(home: Path, wanted: str, *, as_json: bool) -> None:
         print(f"revoked {key['id']} ('{key['name']}')")
 
 
+def is_valid(key: dict[str, Any]) -> bool:
+    """Whether a key can still be used: neither revoked nor at its end."""
+    return key["revoked_at"] is None and (key["expires_at"] is None or key["expires_at"] > time.time())
+
+
 async def find_key(control: Control, wanted: str) -> dict[str, Any]:
     """The key of that id or, if there is just one, the valid key of that name."""
     keys: list[dict[str, Any]] = (await control.request("GET", "/admin/keys"))["data"]
     by_id = [key for key in keys if key["id"] == wanted]
-    found = by_id or [key for key in keys if key["name"] == wanted and key["revoked_at"] is None]
+    found = by_id or [key for key in keys if key["name"] == wanted and is_valid(key)]
     if not found:
         raise NotFound(f"there is no valid key '{wanted}'; 'freehold keys list' shows them")
     if len(found) > 1:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import typer
 
 from freehold.cli.control import Control, open_control
+from freehold.cli.keys import is_valid
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, home_of, pass_on
 from freehold.cli.output import print_json, print_note
@@ -128,7 +129,7 @@ async def _id_of(control: Control, scope: Scope, wanted: str) -> str:
     keys = (await control.request("GET", "/admin/keys"))["data"]
     if any(key["id"] == wanted for key in keys):
         return wanted
-    named = [key["id"] for key in keys if key["name"] == wanted and key["revoked_at"] is None]
+    named = [key["id"] for key in keys if key["name"] == wanted and is_valid(key)]
     if len(named) > 1:
         raise Conflict(f"{len(named)} keys are called '{wanted}'; name one by its id: {', '.join(named)}")
     return named[0] if named else wanted
