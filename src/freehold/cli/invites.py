@@ -95,14 +95,14 @@ async def _create(home: Path, email: str, role: InvitedRole, projects: list[str]
         body = {"email": email, "role": role.value, "projects": into}
         invite = await control.request("POST", INVITES, body)
         link = await control.request("POST", f"{INVITES}/{quote(invite['id'], safe='')}/link")
-        _print_link(control, {**invite, "link": link}, link, as_json=as_json)
+        _print_link({**invite, "link": link}, link, as_json=as_json)
 
 
 async def _link(home: Path, wanted: str, *, as_json: bool) -> None:
     async with open_control(home) as control:
         found = await _find(control, wanted)
         link = await control.request("POST", f"{INVITES}/{quote(found['id'], safe='')}/link")
-        _print_link(control, link, link, as_json=as_json)
+        _print_link(link, link, as_json=as_json)
 
 
 async def _delete(home: Path, wanted: str, *, as_json: bool) -> None:
@@ -127,10 +127,9 @@ async def _find(control: Control, wanted: str) -> dict[str, Any]:
     return found[0]
 
 
-def _print_link(control: Control, told: dict[str, Any], link: dict[str, Any], *, as_json: bool) -> None:
+def _print_link(told: dict[str, Any], link: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    path = link.get("path")
-    print(f"{control.url.rstrip('/')}{path}" if path else link["token"])
+    print(link.get("url") or link["token"])
     print_note(f"For {link['id']}, until {at_time(link['expires_at'])} UTC. Keep it now: it is not shown again.")

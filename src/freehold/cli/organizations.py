@@ -59,18 +59,17 @@ async def _create(home: Path, name: str, owner: str | None, *, as_json: bool) ->
     body = {"name": name} if owner is None else {"name": name, "owner_email": owner}
     async with open_control(home) as control:
         answer = await control.request("POST", "/admin/organizations", body)
-        url = control.url.rstrip("/")
     if as_json:
         print_json(answer)
         return
-    print(_secret(answer, url))
+    print(_secret(answer))
     what = "The key" if owner is None else f"The invitation of {owner}"
     print_note(f"Organization {answer['id']} ('{name}'). {what} is not shown again: keep it now.")
 
 
-def _secret(answer: dict[str, Any], url: str) -> str:
+def _secret(answer: dict[str, Any]) -> str:
     """What only this answer has: the key, or the invitation's link."""
     if answer["api_key"] is not None:
         return str(answer["api_key"]["value"])
     link = answer["invite"]["link"]
-    return url + link["path"] if link.get("path") else str(link["token"])
+    return str(link.get("url") or link["token"])
