@@ -6,6 +6,7 @@ every one stands there.
 """
 
 import difflib
+import glob
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.limits import LimitSettings
+from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
 
 
 class ServerSettings(SettingsModel):
@@ -108,7 +110,20 @@ class Settings(SettingsModel):
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     limit: list[LimitSettings] = Field(default_factory=list)
+    policies: list[str] = Field(default_factory=list)
+    """Files with more policies, cases and limits: paths from the configuration file's folder on, or patterns."""
+    policy: list[PolicySettings] = Field(default_factory=list)
+    case: list[CaseSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _unique_policies(self) -> Self:
+        seen: set[str] = set()
+        for index, policy in enumerate(self.policy):
+            if policy.name in seen:
+                raise ValueError(f"policy[{index}]: there is already a policy '{policy.name}'")
+            seen.add(policy.name)
+        return self
 
     @model_validator(mode="after")
     def _unique_limits(self) -> Self:
@@ -131,20 +146,48 @@ class Settings(SettingsModel):
 
 
 def load_settings(path: Path | None) -> Settings:
-    """Read the settings from a TOML file; without a file, the defaults.
+    """Read the settings from a TOML file, and from the policy files that it names; without a file, the defaults.
 
     Raises:
-        ConfigError: the file cannot be read, is not TOML, or has a wrong key or value.
+        ConfigError: a file cannot be read, is not TOML, or has a wrong key or value.
     """
     if path is None:
         return Settings()
+    settings = parse_settings(_decoded(path), Settings)
+    return _with_policy_files(settings, path.parent) if settings.policies else settings
+
+
+def _decoded(path: Path) -> dict[str, Any]:
+    """A TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: is not valid TOML: {exc}") from exc
-    return parse_settings(raw, Settings)
+
+
+def _with_policy_files(settings: Settings, folder: Path) -> Settings:
+    """The settings with what the policy files have."""
+    found: dict[str, list[Any]] = {name: list(getattr(settings, name)) for name in PolicyFile.model_fields}
+    for index, pattern in enumerate(settings.policies):
+        names = sorted(glob.glob(str(folder / pattern), recursive=True))  # noqa: PTH207  # the pattern may be absolute
+        if not names:
+            raise ConfigError(f"policies[{index}]: there is no file '{pattern}'", param=f"policies[{index}]")
+        for name in names:
+            try:
+                file = parse_settings(_decoded(Path(name)), PolicyFile)
+            except ConfigError as exc:
+                message = exc.message if exc.message.startswith(name) else f"{name}: {exc.message}"
+                raise ConfigError(message, param=exc.param) from exc
+            for key, values in found.items():
+                values.extend(getattr(file, key))
+    given = {key: getattr(settings, key) for key in settings.model_fields_set}
+    return parse_settings({**given, **found}, Settings)
 
 
 SettingsT = TypeVar("SettingsT", bound=SettingsModel)

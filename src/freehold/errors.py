@@ -9,6 +9,7 @@ FreeholdError
 │   │   └── ContextLengthExceeded 400 context_length_exceeded
 │   ├── Unauthenticated          401 invalid_api_key
 │   ├── Forbidden                403
+│   │   └── PolicyDenied         403 policy_denied
 │   ├── NotFound                 404
 │   │   └── DeploymentNotFound   404 model_not_found
 │   ├── MethodNotAllowed         405
@@ -139,6 +140,12 @@ class Forbidden(RequestError):
 
     status = 403
     default_code = "insufficient_permissions"
+
+
+class PolicyDenied(Forbidden):
+    """A policy does not allow the request; the message names the policy and its rule."""
+
+    default_code = "policy_denied"
 
 
 class NotFound(RequestError):

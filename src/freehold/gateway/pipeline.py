@@ -1,6 +1,6 @@
 """The way of one request, from a credential to a stream of events.
 
-    authenticate → authorize → resolve → validate → admit → route → generate → settle
+    authenticate → authorize → resolve → validate → permit → admit → route → generate → settle
 
 `chat`, `complete`, `embed` and `paint` each show it whole, but for the first step and the last, which the edge takes
 with `authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
@@ -32,6 +32,7 @@ from freehold.gateway.parameters import (
     embedding_parameters,
     image_parameters,
 )
+from freehold.gateway.permits import Permits, allowed_sizes, bounded_images, bounded_text
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
@@ -61,6 +62,7 @@ class Gateway:
         supervisor: Supervisor,
         flights: Flights,
         books: Books,
+        permits: Permits,
         pictures: Pictures,
         files: PictureFiles,
     ) -> None:
@@ -68,6 +70,7 @@ class Gateway:
         self._deployments = deployments
         self._supervisor = supervisor
         self._router = Router(supervisor)
+        self._permits = permits
         self._pictures = pictures
         self.files = files
         self.flights = flights
@@ -94,6 +97,8 @@ class Gateway:
         needs = check_chat(request, deployment, traits)
         account.tier = tier_of(request)
         account.parameters = chat_parameters(request)
+        permit = self._permits.grant(principal, self._candidates(deployment, account), account)
+        request = bounded_text(request, permit, deployment, account)
         copies = 1 if Feature.N in traits.features else request.n or 1
         tries = [Tries() for _ in range(copies)]
 
@@ -116,7 +121,7 @@ class Gateway:
             return merge([start(copy) for copy in range(copies)], per_prompt=copies)
 
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, deployment, account, bounds, begin, tries)
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
         return await begin_text("chatcmpl", deployment, traits, account.metered(events))
 
     async def complete(self, principal: Principal, request: CompletionRequest, account: Account) -> Answer:
@@ -129,6 +134,8 @@ class Gateway:
         deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_completion(request, deployment, traits)
         account.parameters = completion_parameters(request)
+        permit = self._permits.grant(principal, self._candidates(deployment, account), account)
+        request = bounded_text(request, permit, deployment, account)
         wanted, keep = max(request.n or 1, request.best_of or 1), request.n or 1
         copies = 1 if Feature.N in traits.features else wanted
         limit = DEFAULT_COMPLETION_TOKENS if request.max_tokens is None else request.max_tokens
@@ -161,7 +168,7 @@ class Gateway:
             return merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
 
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, deployment, account, bounds, begin, tries)
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
         if wanted > keep:
             chosen_from = best(account.counted(events), best_of=wanted, keep=keep)
             return await begin_text("cmpl", deployment, traits, account.metered(chosen_from, counted=True))
@@ -177,6 +184,7 @@ class Gateway:
         deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_embedding(request, deployment, traits)
         account.parameters = embedding_parameters(request)
+        permit = self._permits.grant(principal, self._candidates(deployment, account), account)
         found: list[Embeddings] = []
         tries = Tries()
 
@@ -190,7 +198,7 @@ class Gateway:
             )
 
         bounds = partial(embedding_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, deployment, account, bounds, begin, [tries])
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
         async for _usage in account.metered(events):
             pass
         return EmbeddingAnswer(deployment.name, found[-1])
@@ -208,8 +216,12 @@ class Gateway:
         """
         deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_image(request, deployment, traits)
+        traits = self._permits.narrowed(principal, deployment, traits)
         order = order_of(request, traits)
         account.parameters = image_parameters(request, order)
+        permit = self._permits.grant(principal, self._candidates(deployment, account), account)
+        request = bounded_images(request, permit, account)
+        order = replace(order, n=request.count)
         tries = Tries()
 
         def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
@@ -221,13 +233,14 @@ class Gateway:
             )
 
         bounds = partial(image_bounds, request)
-        events = await self._admitted(principal, deployment, account, bounds, begin, [tries])
-        sources = await self._pictures.sources(request.operation, uploads, sizes_for(request, traits))
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
+        sizes = allowed_sizes(sizes_for(request, traits), permit)
+        sources = await self._pictures.sources(request.operation, uploads, sizes)
         if sources is not None:
             order = replace(
                 order, size=sources.size, image=sources.image, mask=sources.mask, alpha_mask=sources.alpha_mask
             )
-            account.parameters = image_parameters(request, order)
+            account.parameters = {**account.parameters, "size": order.size}
         finished = self._pictures.finished(events, request, uploads, account)
         return PaintAnswer(int(time.time()), deployment.name, order.size, await begun(account.metered(finished)))
 
@@ -240,22 +253,25 @@ class Gateway:
         return await self.files.keep(principal.project_id, account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:
-        """The deployments that the principal may see.
+        """The deployments that the principal may see: those that no policy closes to it.
 
         Raises:
             Forbidden: none of them.
         """
         require(principal, Action.READ_MODELS, "models")
-        return self._deployments.all()
+        return [found for found in self._deployments.all() if self._permits.admits(principal, found)]
 
     def model(self, principal: Principal, name: str) -> Deployment:
         """The deployment of that name or alias.
 
         Raises:
-            DeploymentNotFound: there is none.
+            DeploymentNotFound: there is none, or a policy closes it to the principal.
         """
         require(principal, Action.READ_MODELS, f"models/{name}")
-        return self._deployments.resolve(name)
+        found = self._deployments.resolve(name)
+        if not self._permits.admits(principal, found):
+            raise DeploymentNotFound(name)
+        return found
 
     async def _resolve(self, principal: Principal, name: str, account: Account) -> tuple[Deployment, Traits]:
         """The deployment that the caller names and may use, and what it can do."""
@@ -272,14 +288,14 @@ class Gateway:
     async def _admitted(
         self,
         principal: Principal,
-        deployment: Deployment,
+        candidates: Sequence[Deployment],
         account: Account,
         bounds: Callable[[Deployment], Bounds],
         begin: Begin[EventT],
         tries: Sequence[Tries],
     ) -> AsyncGenerator[EventT]:
         """Reserve what the request may use, then begin it where it can be served; nothing runs until it is iterated."""
-        candidates = await self.books.admit(account, principal, self._candidates(deployment, account), bounds)
+        candidates = await self.books.admit(account, principal, candidates, bounds)
 
         async def move(fallback: Deployment) -> None:
             await self.books.move(account, principal, fallback, bounds)

@@ -18,6 +18,7 @@ from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.models import model_routes
+from freehold.api.admin.policies import policy_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.usage import usage_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
@@ -31,6 +32,7 @@ from freehold.governance.credentials import credential_from
 from freehold.governance.digests import Digests
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
+from freehold.governance.policies import PolicyRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
 from freehold.journal.records import Kind
@@ -50,6 +52,7 @@ class AdminServices:
         control: what is deployed.
         catalog: which models there are.
         limits: what callers may use; `ledger` is what they have used of it.
+        policies: which requests are allowed.
         journal: where every action is recorded.
         reports: usage and costs.
         digests: the names of end users.
@@ -60,6 +63,7 @@ class AdminServices:
     catalog: Catalog
     limits: LimitRegistry
     ledger: Ledger
+    policies: PolicyRegistry
     journal: Journal
     reports: UsageReports
     digests: Digests
@@ -158,6 +162,7 @@ def owners_application(services: AdminServices, changes: Changes) -> FastAPI:
     app.include_router(key_routes(services.keys))
     app.include_router(model_routes(services.catalog, services.control))
     app.include_router(limit_routes(services.limits, services.ledger))
+    app.include_router(policy_routes(services.policies))
     app.include_router(usage_routes(services.reports, services.digests.end_user))
     app.include_router(backup_routes(services.journal, changes))
     app.include_router(status_routes(services.journal, services.reports.projection))
