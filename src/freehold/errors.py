@@ -206,6 +206,7 @@ class RateLimited(RequestError):
         retry_after_s: seconds after which there is room again.
         scope: what the limit is set on, such as `project` or `deployment`; a limit of the deployment is one that
             another deployment may not have.
+        limit: which limit it is, and whose, without numbers.
         headers: `x-ratelimit-*` as they stand.
     """
 
@@ -220,10 +221,12 @@ class RateLimited(RequestError):
         code: str | None = None,
         retry_after_s: float | None = None,
         scope: str | None = None,
+        limit: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, code=code, retry_after_s=retry_after_s)
         self.scope = scope
+        self.limit = limit
         self.headers: Mapping[str, str] = headers or {}
 
 

@@ -269,7 +269,6 @@ class Account:
             engine=lease.engine if lease else None,
             replica=lease.replica_id if lease else None,
             service_tier=self.tier.value if self.admission else None,
-            parameters=self.parameters,
             template_sha256=lease.traits.template_sha256 if lease else None,
             config_sha256=deployment.config_sha256 if deployment else None,
             prompt_digest=self._prompt_digest,
@@ -292,11 +291,12 @@ class Account:
         )
 
     def _judged(self) -> dict[str, Any]:
-        """What the policies decided, and the facts that they decide by."""
+        """What was asked for, what the policies decided, and the facts that they decide by."""
         principal, settings = self.principal, self.deployment.settings if self.deployment else None
         return {
             "member_id": getattr(principal, "id", None),
             "roles": sorted(principal.roles) if principal else None,
+            "parameters": self.parameters,
             "policy_sha256": self.policy_sha256,
             "decision": self.decision.record(self.clamped) if self.decision else None,
             "zone": settings.zone if settings else None,

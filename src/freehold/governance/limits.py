@@ -1,7 +1,7 @@
 """Which limits are set: those of the configuration file and the stored ones, and what they come to for a subject."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from freehold.errors import Conflict, NotFound
@@ -49,7 +49,7 @@ class LimitRegistry:
         stored = [LimitSettings.model_validate(row.settings) for row in await all_limits(self._database)]
         self._set = {(settings.scope, settings.id): (settings, Origin.API) for settings in stored}
         self._set |= {(settings.scope, settings.id): (settings, Origin.CONFIG) for settings in configured}
-        self._limits = {self.subject(*name): _limits(settings) for name, (settings, _) in self._set.items()}
+        self._limits = {self.subject(*name): limits_of(settings) for name, (settings, _) in self._set.items()}
 
     def on_change(self, listener: Callable[[Scope, str], None]) -> None:
         """Call `listener` with the scope and the id of a subject whose limits have changed; the id `*` means all."""
@@ -77,12 +77,7 @@ class LimitRegistry:
 
     def effective(self, subject: Subject) -> Limits:
         """What a subject may use: each value of its own goes before that of `*`."""
-        own = self._limits.get(subject)
-        every = self._limits.get(Subject(subject.scope, EVERY))
-        if own is None or every is None:
-            return own or every or UNLIMITED
-        values = [(getattr(own, name), getattr(every, name)) for name in LIMITED]
-        return Limits(*(first if first is not None else second for first, second in values))
+        return effective(self._limits, subject)
 
     async def put(self, settings: LimitSettings) -> bool:
         """Set a subject's limits, or replace them; false if nothing was to be changed.
@@ -99,7 +94,7 @@ class LimitRegistry:
             await put_limit(self._database, LimitRow(settings.scope.value, settings.id, settings.wire()))
             self._set[name] = (settings, Origin.API)
             subject = self.subject(*name)
-            self._limits[subject] = _limits(settings)
+            self._limits[subject] = limits_of(settings)
             self._tell(subject)
         return True
 
@@ -129,5 +124,16 @@ def _check_changeable(scope: Scope, limit_id: str, origin: Origin) -> None:
         raise Conflict(f"The limits of {scope} '{limit_id}' are defined in the configuration file; change them there.")
 
 
-def _limits(settings: LimitSettings) -> Limits:
+def limits_of(settings: LimitSettings) -> Limits:
+    """What settings allow."""
     return Limits(*(getattr(settings, name) for name in LIMITED))
+
+
+def effective(limits: Mapping[Subject, Limits], subject: Subject) -> Limits:
+    """What a subject may use: each value of its own goes before that of `*`."""
+    own = limits.get(subject)
+    every = limits.get(Subject(subject.scope, EVERY))
+    if own is None or every is None:
+        return own or every or UNLIMITED
+    values = [(getattr(own, name), getattr(every, name)) for name in LIMITED]
+    return Limits(*(first if first is not None else second for first, second in values))
