@@ -26,6 +26,8 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("apply", "Make the deployments what a file says.", "freehold.cli.apply:app"),
     LazyCommand("keys", "Create, list and revoke API keys.", "freehold.cli.keys:app"),
     LazyCommand("limits", "Set budgets and rate limits.", "freehold.cli.limits:app"),
+    LazyCommand("policies", "Say which requests are allowed.", "freehold.cli.policies:app"),
+    LazyCommand("policy", "Try policies before they hold.", "freehold.cli.policy:app"),
     LazyCommand("usage", "Show what was used and what it cost.", "freehold.cli.usage:app"),
     LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
     LazyCommand("audit", "Read, export and verify the journal.", "freehold.cli.audit:app"),

@@ -1,8 +1,12 @@
 """Days and moments as people type them."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import typer
+
+_AGO = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def moment(text: str, option: str, *, last: bool = False) -> datetime:
@@ -27,3 +31,23 @@ def moment(text: str, option: str, *, last: bool = False) -> datetime:
         raise typer.BadParameter(
             f"'{text}' must be a day such as 2026-01-31 or a moment such as 2026-01-31T09:30", param_hint=option
         ) from exc
+
+
+def moment_or_ago(text: str, option: str, now: datetime) -> datetime:
+    """A moment as `moment` takes it, or how long ago it was.
+
+    Args:
+        text: such as `24h`, `90m` or `7d`, or what `moment` takes.
+        option: where it was typed.
+        now: when that is.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    found = _AGO.fullmatch(text)
+    if found is None:
+        return moment(text, option)
+    try:
+        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError as exc:
+        raise typer.BadParameter(f"'{text}' is too long ago", param_hint=option) from exc
