@@ -158,7 +158,7 @@ def _request(principal: Principal, deployment: DeploymentSettings) -> PolicyRequ
         organization=principal.organization_id,
         project=principal.project_id,
         roles=principal.roles,
-        member=getattr(principal, "id", ""),
+        member=principal.id,
         key=principal.key_id,
         deployment=deployment.name,
         model=deployment.model,

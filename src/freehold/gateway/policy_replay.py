@@ -237,15 +237,16 @@ def reason(decision: PolicyDecision) -> str:
 def facts(body: Plain) -> PolicyRequest:
     """Who asked for what, as far as a receipt tells.
 
-    A receipt with roles is one that would also tell zone and content filter, if there were any.
+    A receipt with roles is one that would also tell key, zone and content filter, if there were any, and whose
+    `principal` is the member; in older ones it is the name of the key.
     """
     tells = "roles" in body
     return PolicyRequest(
         organization=body.get("organization_id"),
         project=body.get("project_id"),
         roles=frozenset(body["roles"]) if tells else None,
-        member=body.get("member_id"),
-        key=body.get("key_id"),
+        member=body.get("principal") if tells else None,
+        key=body.get("key_id", "" if tells else None),
         deployment=body.get("deployment") or body.get("requested") or "",
         model=body.get("model"),
         zone=body.get("zone", "" if tells and "model" in body else None),
