@@ -85,6 +85,9 @@ class App:
     home: Home
     settings: Settings
     catalog: Catalog
+    directory: Directory
+    keys: KeyRing
+    invites: Invites
     control: DeploymentControl
     supervisor: Supervisor
     flights: Flights
@@ -154,7 +157,20 @@ async def open_app(
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
-        yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+        yield App(
+            place,
+            settings,
+            catalog,
+            directory,
+            keys,
+            invites,
+            control,
+            supervisor,
+            flights,
+            asgi,
+            admin_key,
+            new_admin_key,
+        )
 
 
 async def _limits(
