@@ -25,6 +25,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("deployments", "List, create, scale and delete deployments.", "freehold.cli.deployments:app"),
     LazyCommand("apply", "Make the deployments what a file says.", "freehold.cli.apply:app"),
     LazyCommand("keys", "Create, list and revoke API keys.", "freehold.cli.keys:app"),
+    LazyCommand("can", "Tell whether somebody may do something, and why.", "freehold.cli.can:app"),
     LazyCommand("limits", "Set budgets and rate limits.", "freehold.cli.limits:app"),
     LazyCommand("policies", "Say which requests are allowed.", "freehold.cli.policies:app"),
     LazyCommand("policy", "Try policies before they hold.", "freehold.cli.policy:app"),

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from freehold.catalog.deployments import Deployment
 from freehold.errors import PolicyDenied
 from freehold.gateway.account import Account
-from freehold.governance.policies import PolicyRegistry
+from freehold.governance.policies import PolicyRegistry, policy_request
 from freehold.types.base import RequestModel
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest
@@ -154,16 +154,13 @@ def _cut(request: ServedT, clamped: dict[str, Number], update: Mapping[str, Any]
 
 def _request(principal: Principal, deployment: DeploymentSettings) -> PolicyRequest:
     """The words of policies for who asks for what."""
-    return PolicyRequest(
-        organization=principal.organization_id,
-        project=principal.project_id,
+    return policy_request(
+        organization_id=principal.organization_id,
+        project_id=principal.project_id,
         roles=principal.roles,
-        member=principal.id,
-        key=principal.key_id,
-        deployment=deployment.name,
-        model=deployment.model,
-        zone=deployment.zone or "",
-        content_filter=deployment.content_filter or "",
+        member_id=principal.id,
+        key_id=principal.key_id,
+        deployment=deployment,
     )
 
 

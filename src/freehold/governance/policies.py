@@ -9,7 +9,7 @@ from freehold.governance.policy_cases import CaseResult, require_cases, run_case
 from freehold.store.database import Database
 from freehold.store.policies import PolicyRow, all_policies, delete_policy, put_policies
 from freehold.types.deployment import DeploymentSettings, Origin
-from freehold.types.policy import CaseSettings, PolicySettings
+from freehold.types.policy import CaseSettings, PolicyRequest, PolicySettings
 
 
 class PolicyRegistry:
@@ -108,3 +108,26 @@ class PolicyRegistry:
 
     def _compile(self) -> None:
         self.current = PolicySet(policy for policy, _ in self._by_name.values())
+
+
+def policy_request(
+    *,
+    organization_id: str,
+    project_id: str,
+    roles: frozenset[str],
+    member_id: str,
+    key_id: str,
+    deployment: DeploymentSettings,
+) -> PolicyRequest:
+    """The words of policies for who asks for what."""
+    return PolicyRequest(
+        organization=organization_id,
+        project=project_id,
+        roles=roles,
+        member=member_id,
+        key=key_id,
+        deployment=deployment.name,
+        model=deployment.model,
+        zone=deployment.zone or "",
+        content_filter=deployment.content_filter or "",
+    )

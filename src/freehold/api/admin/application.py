@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from freehold import __version__
 from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.backup import backup_routes
+from freehold.api.admin.can import can_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor
@@ -37,6 +38,7 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
+from freehold.governance.explanation import Explainer
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
@@ -97,6 +99,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
         policy_routes(services.policies),
+        can_routes(Explainer(services.directory, services.keys, services.policies, services.control.settings_of)),
         usage_routes(services.reports, services.digests.end_user),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
