@@ -281,3 +281,17 @@ def test_a_server_does_not_start_on_policies_that_fail_their_own_cases(tmp_path:
     assert service.process.wait(60) == 2
     assert "case[0]: the case 'chat is open' expects 'allow'; the decision is 'deny'" in service.log()
     service.stop()
+
+
+def test_a_denied_request_loads_no_model(tmp_path: Path) -> None:
+    """A deployment that starts on demand stays as it is when a policy closes it to the caller, nor as a fallback."""
+    config = (
+        '[server]\nstarter = false\n[[policy]]\nname = "p"\ndeployments = { deny = ["lazy"] }\n'
+        '[[deployment]]\nname = "lazy"\nengine = "echo"\nmodel = "m"\nstart = "on_demand"\n'
+        '[[deployment]]\nname = "first"\nengine = "echo"\nmodel = "m"\nreplicas = 0\nfallbacks = ["lazy"]\n'
+    )
+    with Service(tmp_path / "home", config) as service:
+        assert chat(service, "lazy").status == 403
+        assert chat(service, "first").status == 503
+        state = service.get("/admin/deployments/lazy", key=service.key).json()
+        assert (state["state"], state["replicas"]) == ("unloaded", [])

@@ -47,6 +47,17 @@ class Permits:
     def __init__(self, policies: PolicyRegistry) -> None:
         self._policies = policies
 
+    def enter(self, principal: Principal, deployment: Deployment, account: Account) -> None:
+        """Let a request pass that names a deployment, before anything is done for it, such as loading a model.
+
+        Raises:
+            PolicyDenied: a policy closes the deployment to the principal, whatever is asked of it.
+        """
+        policies = self._policies.current
+        if policies:
+            account.policy_sha256 = policies.sha256
+            _require(policies.decide(_request(principal, deployment.settings), {}), account)
+
     def grant(self, principal: Principal, candidates: list[Deployment], account: Account) -> Permit:
         """Let a request pass whose parameters are known, and note the decision for its receipt.
 
@@ -70,11 +81,7 @@ class Permits:
             if decision.allowed:
                 allowed.append((deployment, decision))
             elif position < named:
-                account.decision = decision
-                raise PolicyDenied(
-                    f"Denied by the policy '{decision.policies[0]}', rule '{decision.rule}': {decision.reason}.",
-                    param=decision.param,
-                )
+                _require(decision, account)
         decisions = [decision for _, decision in allowed]
         account.decision = decisions[0]
         ceilings = _least([decision.ceilings for decision in decisions])
@@ -94,6 +101,20 @@ class Permits:
         """Whether a deployment is open to the principal at all, whatever is asked of it."""
         policies = self._policies.current
         return not policies or policies.admits(_request(principal, deployment.settings))
+
+
+def _require(decision: PolicyDecision, account: Account) -> None:
+    """Return if a request is allowed; else note the decision for its receipt.
+
+    Raises:
+        PolicyDenied: it is not.
+    """
+    if not decision.allowed:
+        account.decision = decision
+        raise PolicyDenied(
+            f"Denied by the policy '{decision.policies[0]}', rule '{decision.rule}': {decision.reason}.",
+            param=decision.param,
+        )
 
 
 def bounded_text(request: TextRequest, permit: Permit, deployment: Deployment, account: Account) -> TextRequest:

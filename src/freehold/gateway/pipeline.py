@@ -273,6 +273,7 @@ class Gateway:
             raise DeploymentNotFound(name)
         account.requested = deployment.name
         account.decided(decide_deployment(principal, Action.INFER, deployment.name, name))
+        self._permits.enter(principal, deployment, account)
         for candidate in self._candidates(principal, deployment, account):
             try:
                 return deployment, await self._supervisor.traits(candidate.name)
@@ -299,19 +300,20 @@ class Gateway:
 
     def _candidates(self, principal: Principal, deployment: Deployment, account: Account) -> list[Deployment]:
         """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""
-        named = [] if account.spill_to is None else [self._spillover(principal, account.spill_to, deployment)]
+        named = [] if account.spill_to is None else [self._spillover(principal, account, deployment)]
         fallbacks = [self._deployments.resolve(name) for name in deployment.settings.fallbacks]
-        usable = [fallback for fallback in fallbacks if _sees(principal, fallback)]
+        usable = [fallback for fallback in fallbacks if self._is_open(principal, fallback)]
         return [deployment, *named, *(fallback for fallback in usable if fallback not in named)]
 
-    def _spillover(self, principal: Principal, name: str, deployment: Deployment) -> Deployment:
+    def _spillover(self, principal: Principal, account: Account, deployment: Deployment) -> Deployment:
         """The deployment that the caller names for a spillover.
 
         Raises:
             InvalidRequest: there is none that it may use, or it is the same.
+            PolicyDenied: a policy closes it to the caller.
         """
         try:
-            named = self._deployments.resolve(name)
+            named = self._deployments.resolve(account.spill_to or "")
         except DeploymentNotFound:
             named = deployment
         if named.name == deployment.name or not _sees(principal, named):
@@ -319,6 +321,7 @@ class Gateway:
                 "The header 'x-ms-spillover-deployment' must name another deployment that exists.",
                 param="x-ms-spillover-deployment",
             )
+        self._permits.enter(principal, named, account)
         return named
 
 

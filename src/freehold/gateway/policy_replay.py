@@ -190,7 +190,7 @@ def _judge(body: Plain, policies: PolicySet, found: Replay) -> bool:
     if body["outcome"] == _REFUSED:
         code = body.get("error_code", "")
         found.refused_then[code] += 1
-        if code == _DENIED and policies.decide(facts(body), parameters(body) or {}).allowed:
+        if code == _DENIED and _decided(body, policies).allowed:
             found.allowed.add(body, "allowed by the policies")
         return False
     found.served.add(body, "served")
