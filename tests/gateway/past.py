@@ -25,6 +25,7 @@ class Past:
 
     home: Path
     events: list[tuple[float, Kind, dict[str, Any]]] = field(default_factory=list)
+    segment_bytes: int = 64 * 1024
 
     def request(
         self,
@@ -85,7 +86,7 @@ class Past:
 
         async def run() -> None:
             clock = Clock(NOON_S)
-            settings = JournalSettings(segment_bytes=64 * 1024)
+            settings = JournalSettings(segment_bytes=self.segment_bytes)
             async with opened(self.home, settings, clock=clock) as journal:
                 for at_s, kind, body in sorted(self.events, key=lambda event: event[0]):
                     clock.now_s = NOON_S + at_s
