@@ -245,7 +245,8 @@ def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, s
             continue  # the name of a union's member, which no file contains
         here = _step(here, step)
     if problem["type"] == "extra_forbidden":
-        known = difflib.get_close_matches(str(problem["loc"][-1]), _setting_names(Settings), n=1)
+        wrong = str(problem["loc"][-1])  # elsewhere it may be a key
+        known = difflib.get_close_matches(wrong, _setting_names(Settings) - {wrong}, n=1)
         return path, "unknown key" + (f"; did you mean '{known[0]}'?" if known else "")
     if problem["type"] == "missing":
         return path, "is required"

@@ -214,3 +214,10 @@ def test_what_is_not_known_is_not_guessed(
     guess, fact = policy_set.decide(partial, asked), policy_set.decide(request, asked)
     assert guess.allowed == fact.allowed or not guess.known
     assert guess.known or not guess.allowed
+
+
+@settings(max_examples=50, deadline=None)
+@given(policy_lists())
+def test_a_policy_is_read_back_as_it_was_written(policies: list[PolicySettings]) -> None:
+    """What is stored and sent of a policy is all of it."""
+    assert [PolicySettings.model_validate(policy.wire()) for policy in policies] == policies
