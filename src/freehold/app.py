@@ -130,7 +130,7 @@ async def open_app(
         limits, ledger = await _limits(database, settings, digests, journal)
         directory, keys, invites = await _identity(database, place, settings)
         door = Door(keys, directory)
-        admin_key, new_admin_key = await _owner_key(place, keys)
+        owner_key = await _owner_key(place, keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = Supervisor(
@@ -157,20 +157,7 @@ async def open_app(
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
-        yield App(
-            place,
-            settings,
-            catalog,
-            directory,
-            keys,
-            invites,
-            control,
-            supervisor,
-            flights,
-            asgi,
-            admin_key,
-            new_admin_key,
-        )
+        yield App(place, settings, catalog, directory, keys, invites, control, supervisor, flights, asgi, *owner_key)
 
 
 async def _limits(
