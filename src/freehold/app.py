@@ -22,6 +22,7 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.permits import Permits
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
@@ -35,6 +36,9 @@ from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
+from freehold.governance.policies import PolicyRegistry
+from freehold.governance.policy import PolicySet
+from freehold.governance.policy_cases import require_cases, run_cases
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
@@ -135,6 +139,7 @@ async def open_app(
         stack.push_async_callback(supervisor.stop)
         control = DeploymentControl(registry, supervisor, running=engines)
         _check_configured(control, settings)
+        policies = await _policies(database, settings, registry)
         flights = Flights(settings.server.request_timeout_s)
         for changing in (directory, keys):
             changing.on_change(partial(flights.review, door.objection))
@@ -142,10 +147,10 @@ async def open_app(
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
-        gateway = Gateway(registry, supervisor, flights, books, pictures, files)
+        gateway = Gateway(registry, supervisor, flights, books, Permits(policies), pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(
-            door, directory, keys, invites, control, catalog, limits, ledger, journal, reports, digests
+            door, directory, keys, invites, control, catalog, limits, ledger, policies, journal, reports, digests
         )
         services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
@@ -223,6 +228,13 @@ async def _registry(database: Database, settings: Settings) -> DeploymentRegistr
     return registry
 
 
+async def _policies(database: Database, settings: Settings, deployments: DeploymentRegistry) -> PolicyRegistry:
+    """The policies: stored ones and those of the file."""
+    policies = PolicyRegistry(database, lambda: [deployment.settings for deployment in deployments.all()])
+    await policies.load(settings.policy)
+    return policies
+
+
 def _usage_url(settings: Settings) -> str | None:
     """The URL of the usage database; None where it is SQLite in the home.
 
@@ -233,16 +245,17 @@ def _usage_url(settings: Settings) -> str | None:
 
 
 def _check_configured(control: DeploymentControl, settings: Settings) -> None:
-    """Have every deployment of the file checked by its engine.
+    """Have every deployment of the file checked by its engine, and its policies by their cases.
 
     Raises:
-        ConfigError: names the deployment and the key.
+        ConfigError: names the deployment and the key, or the case that does not come out as expected.
     """
     for index, deployment in enumerate(settings.deployment):
         try:
             control.check(deployment)
         except ConfigError as exc:
             raise ConfigError(f"deployment[{index}].{exc.message}", param=exc.param) from exc
+    require_cases(run_cases(PolicySet(settings.policy), settings.case, settings.deployment))
 
 
 async def _owner_key(home: Home, keys: KeyRing) -> tuple[str, bool]:

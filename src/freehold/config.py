@@ -6,6 +6,7 @@ every one stands there.
 """
 
 import difflib
+import glob
 import os
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from freehold.types.base import SettingsModel
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.identity import Action, Role
 from freehold.types.limits import LimitSettings
+from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
 
 
 class ServerSettings(SettingsModel):
@@ -123,7 +125,20 @@ class Settings(SettingsModel):
     provenance: ProvenanceSettings = ProvenanceSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
+    policies: list[str] = Field(default_factory=list)
+    """Files with more policies, cases and limits: paths from the configuration file's folder on, or patterns."""
+    policy: list[PolicySettings] = Field(default_factory=list)
+    case: list[CaseSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _unique_policies(self) -> Self:
+        seen: set[str] = set()
+        for index, policy in enumerate(self.policy):
+            if policy.name in seen:
+                raise ValueError(f"policy[{index}]: there is already a policy '{policy.name}'")
+            seen.add(policy.name)
+        return self
 
     @model_validator(mode="after")
     def _unique_limits(self) -> Self:
@@ -154,20 +169,48 @@ class Settings(SettingsModel):
 
 
 def load_settings(path: Path | None) -> Settings:
-    """Read the settings from a TOML file; without a file, the defaults.
+    """Read the settings from a TOML file, and from the policy files that it names; without a file, the defaults.
 
     Raises:
-        ConfigError: the file cannot be read, is not TOML, or has a wrong key or value.
+        ConfigError: a file cannot be read, is not TOML, or has a wrong key or value.
     """
     if path is None:
         return Settings()
+    settings = parse_settings(_decoded(path), Settings)
+    return _with_policy_files(settings, path.parent) if settings.policies else settings
+
+
+def _decoded(path: Path) -> dict[str, Any]:
+    """A TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: is not valid TOML: {exc}") from exc
-    return parse_settings(raw, Settings)
+
+
+def _with_policy_files(settings: Settings, folder: Path) -> Settings:
+    """The settings with what the policy files have."""
+    found: dict[str, list[Any]] = {name: list(getattr(settings, name)) for name in PolicyFile.model_fields}
+    for index, pattern in enumerate(settings.policies):
+        names = sorted(glob.glob(str(folder / pattern), recursive=True))  # noqa: PTH207  # the pattern may be absolute
+        if not names:
+            raise ConfigError(f"policies[{index}]: there is no file '{pattern}'", param=f"policies[{index}]")
+        for name in names:
+            try:
+                file = parse_settings(_decoded(Path(name)), PolicyFile)
+            except ConfigError as exc:
+                message = exc.message if exc.message.startswith(name) else f"{name}: {exc.message}"
+                raise ConfigError(message, param=exc.param) from exc
+            for key, values in found.items():
+                values.extend(getattr(file, key))
+    given = {key: getattr(settings, key) for key in settings.model_fields_set}
+    return parse_settings({**given, **found}, Settings)
 
 
 SettingsT = TypeVar("SettingsT", bound=SettingsModel)
@@ -202,7 +245,8 @@ def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, s
             continue  # the name of a union's member, which no file contains
         here = _step(here, step)
     if problem["type"] == "extra_forbidden":
-        known = difflib.get_close_matches(str(problem["loc"][-1]), _setting_names(Settings), n=1)
+        wrong = str(problem["loc"][-1])  # elsewhere it may be a key
+        known = difflib.get_close_matches(wrong, _setting_names(Settings) - {wrong}, n=1)
         return path, "unknown key" + (f"; did you mean '{known[0]}'?" if known else "")
     if problem["type"] == "missing":
         return path, "is required"

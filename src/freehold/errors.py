@@ -9,6 +9,7 @@ FreeholdError
 │   │   └── ContextLengthExceeded 400 context_length_exceeded
 │   ├── Unauthenticated          401 invalid_api_key
 │   ├── Forbidden                403
+│   │   └── PolicyDenied         403 policy_denied
 │   ├── NotFound                 404
 │   │   └── DeploymentNotFound   404 model_not_found
 │   ├── MethodNotAllowed         405
@@ -141,6 +142,12 @@ class Forbidden(RequestError):
     default_code = "insufficient_permissions"
 
 
+class PolicyDenied(Forbidden):
+    """A policy does not allow the request; the message names the policy and its rule."""
+
+    default_code = "policy_denied"
+
+
 class NotFound(RequestError):
     """No such object, or it is another tenant's."""
 
@@ -199,6 +206,7 @@ class RateLimited(RequestError):
         retry_after_s: seconds after which there is room again.
         scope: what the limit is set on, such as `project` or `deployment`; a limit of the deployment is one that
             another deployment may not have.
+        limit: which limit it is, and whose, without numbers.
         headers: `x-ratelimit-*` as they stand.
     """
 
@@ -213,10 +221,12 @@ class RateLimited(RequestError):
         code: str | None = None,
         retry_after_s: float | None = None,
         scope: str | None = None,
+        limit: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, code=code, retry_after_s=retry_after_s)
         self.scope = scope
+        self.limit = limit
         self.headers: Mapping[str, str] = headers or {}
 
 

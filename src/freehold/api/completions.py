@@ -8,6 +8,7 @@ from freehold.api.body import parse
 from freehold.api.operation import Call, Reply
 from freehold.api.rendering import collect, completion_logprobs, head, obfuscation, usage_object, wants_usage
 from freehold.gateway.answers import Answer
+from freehold.gateway.permits import as_served
 from freehold.types.completions import CompletionRequest
 from freehold.types.generation import Delta, Usage
 
@@ -17,6 +18,7 @@ async def create_completion(call: Call) -> Reply:
     request = parse(CompletionRequest, call.body)
     call.account.called_by(request.user)
     answer = await call.gateway.complete(call.principal, request, call.account)
+    request = as_served(request, call.account)
     if request.stream:
         return _stream(request, answer)
     return await _whole(request, answer)

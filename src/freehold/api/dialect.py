@@ -6,6 +6,7 @@ from typing import Any
 
 from freehold.errors import DeploymentNotFound, FreeholdError, RateLimited, Unauthenticated
 from freehold.gateway.account import Account
+from freehold.types.policy import scalar
 
 
 class Dialect(StrEnum):
@@ -56,7 +57,7 @@ def error_headers(error: FreeholdError) -> dict[str, str]:
 def answer_headers(
     account: Account, dialect: Dialect, limits: dict[str, str], error: FreeholdError | None = None
 ) -> dict[str, str]:
-    """Headers of an answer: how long it took, how the limits stand, and whether it spilled over.
+    """Headers of an answer: how long it took, how the limits stand, what was cut, and whether it spilled over.
 
     Args:
         account: of the request.
@@ -65,6 +66,8 @@ def answer_headers(
         error: what the request ended with, if it failed.
     """
     headers = {"openai-processing-ms": str(round(account.elapsed_s * 1000)), **limits}
+    if account.clamped and error is None:
+        headers["x-freehold-clamped"] = ", ".join(f"{name}={scalar(cut)}" for name, cut in account.clamped.items())
     if account.spilled_from is not None:
         served = account.deployment.name if account.deployment else account.spilled_from
         if dialect is Dialect.OPENAI:

@@ -10,6 +10,7 @@ from freehold.api.body import parse
 from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from freehold.gateway.answers import PaintAnswer
+from freehold.gateway.permits import as_served
 from freehold.gateway.picture_studio import Held
 from freehold.gateway.pictures import NO_UPLOADS, Uploads, in_order
 from freehold.types.generation import Usage
@@ -66,6 +67,7 @@ WITH_FILES: frozenset[Handler] = frozenset({edit_image, vary_image})
 async def _painted(call: Call, request: ImageRequest, uploads: Uploads) -> Reply:
     call.account.called_by(request.user)
     answer = await call.gateway.paint(call.principal, request, uploads, call.account)
+    request = as_served(request, call.account)
     if isinstance(request, PromptedImageRequest) and request.stream:
         return _stream(request, answer)
     return await _whole(call, request, answer)

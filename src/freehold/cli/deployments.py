@@ -63,6 +63,12 @@ IdleOption: TypeAlias = Annotated[
 FallbackOption: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="A deployment that takes over when this one cannot. Repeatable.")
 ]
+ZoneOption: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Where the model runs, for policies that require a zone.")
+]
+FilterOption: TypeAlias = Annotated[
+    str | None, typer.Option("--content-filter", metavar="NAME", help="The content-filter policy before the model.")
+]
 PriceInputOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="AMOUNT", help='Price of a million input tokens, such as "0.15".')
 ]
@@ -128,6 +134,8 @@ def create_deployment(
     start: StartOption = None,
     idle_unload_s: IdleOption = None,
     fallback: FallbackOption = None,
+    zone: ZoneOption = None,
+    content_filter: FilterOption = None,
     price_input: PriceInputOption = None,
     price_cached_input: PriceCachedOption = None,
     price_output: PriceOutputOption = None,
@@ -152,6 +160,8 @@ def create_deployment(
         "start": start and start.value,
         "idle_unload_s": idle_unload_s,
         "fallbacks": fallback,
+        "zone": zone,
+        "content_filter": content_filter,
         "price": _given(
             {
                 "input": price_input,

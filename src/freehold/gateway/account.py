@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from hmac import HMAC
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
 from freehold.errors import Draining, FreeholdError, RequestError, Unauthenticated
@@ -23,6 +23,7 @@ from freehold.types.engine import Tier
 from freehold.types.generation import Delta, Event, Usage
 from freehold.types.identity import Principal
 from freehold.types.images import PaintEvent, PartialPicture, Picture
+from freehold.types.policy import Number, PolicyDecision
 from freehold.types.price import FREE, Price
 from freehold.types.receipt import Outcome, Receipt, Scalar
 
@@ -77,6 +78,10 @@ class Account:
         self.calls = 0
         self.tier = Tier.DEFAULT
         self.parameters: Mapping[str, Scalar] | None = None
+        self.policy_sha256: str | None = None
+        self.decision: PolicyDecision | None = None
+        self.clamped: dict[str, Number] = {}
+        """What the policies have cut, and to what."""
         self.prompt_bytes = 0
         self.replay_of: str | None = None
         self.usage: Usage | None = None
@@ -277,7 +282,6 @@ class Account:
             engine=lease.engine if lease else None,
             replica=lease.replica_id if lease else None,
             service_tier=self.tier.value if self.admission else None,
-            parameters=self.parameters,
             template_sha256=lease.traits.template_sha256 if lease else None,
             config_sha256=deployment.config_sha256 if deployment else None,
             prompt_digest=self._prompt_digest,
@@ -296,7 +300,20 @@ class Account:
             cost_micro=cost_micro,
             excess_micro=excess_micro,
             replay_of=self.replay_of,
+            **self._judged(),
         )
+
+    def _judged(self) -> dict[str, Any]:
+        """What was asked for, what the policies decided, and the facts that they decide by."""
+        principal, settings = self.principal, self.deployment.settings if self.deployment else None
+        return {
+            "roles": sorted(principal.roles) if principal else None,
+            "parameters": self.parameters,
+            "policy_sha256": self.policy_sha256,
+            "decision": self.decision.record(self.clamped) if self.decision else None,
+            "zone": settings.zone if settings else None,
+            "content_filter": settings.content_filter if settings else None,
+        }
 
     def _completion_digest(self) -> str | None:
         """The digest of the one completion; of several, that of their digests in the order of the choices."""

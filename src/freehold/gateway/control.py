@@ -47,6 +47,14 @@ class DeploymentControl:
         """
         return self._view(self._registry.get(name))
 
+    def settings_of(self, name: str) -> DeploymentSettings:
+        """The settings of the deployment of that name or alias.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        return self._registry.resolve(name).settings
+
     async def create(self, settings: DeploymentSettings) -> DeploymentView:
         """Make a new deployment.
 

@@ -1,6 +1,6 @@
 """The way of one request, from a credential to a stream of events.
 
-    authenticate → authorize → resolve → validate → admit → route → generate → settle
+    authenticate → authorize → resolve → validate → permit → admit → route → generate → settle
 
 `chat`, `complete`, `embed` and `paint` each show it whole, but for the first step and the last, which the edge takes
 with `authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
@@ -32,6 +32,7 @@ from freehold.gateway.parameters import (
     embedding_parameters,
     image_parameters,
 )
+from freehold.gateway.permits import Permits, allowed_sizes, bounded_images, bounded_text
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
@@ -59,12 +60,14 @@ class Gateway:
         supervisor: Supervisor,
         flights: Flights,
         books: Books,
+        permits: Permits,
         pictures: Pictures,
         files: PictureFiles,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
         self._router = Router(supervisor)
+        self._permits = permits
         self._pictures = pictures
         self.files = files
         self.flights = flights
@@ -82,6 +85,8 @@ class Gateway:
         needs = check_chat(request, deployment, traits)
         account.tier = tier_of(request)
         account.parameters = chat_parameters(request)
+        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        request = bounded_text(request, permit, deployment, account)
         copies = 1 if Feature.N in traits.features else request.n or 1
         tries = [Tries() for _ in range(copies)]
 
@@ -104,7 +109,7 @@ class Gateway:
             return merge([start(copy) for copy in range(copies)], per_prompt=copies)
 
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, deployment, account, bounds, begin, tries)
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
         return await begin_text("chatcmpl", deployment, traits, account.metered(events))
 
     async def complete(self, principal: Principal, request: CompletionRequest, account: Account) -> Answer:
@@ -117,6 +122,8 @@ class Gateway:
         deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_completion(request, deployment, traits)
         account.parameters = completion_parameters(request)
+        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        request = bounded_text(request, permit, deployment, account)
         wanted, keep = max(request.n or 1, request.best_of or 1), request.n or 1
         copies = 1 if Feature.N in traits.features else wanted
         limit = DEFAULT_COMPLETION_TOKENS if request.max_tokens is None else request.max_tokens
@@ -149,7 +156,7 @@ class Gateway:
             return merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
 
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, deployment, account, bounds, begin, tries)
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
         if wanted > keep:
             chosen_from = best(account.counted(events), best_of=wanted, keep=keep)
             return await begin_text("cmpl", deployment, traits, account.metered(chosen_from, counted=True))
@@ -165,6 +172,7 @@ class Gateway:
         deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_embedding(request, deployment, traits)
         account.parameters = embedding_parameters(request)
+        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
         found: list[Embeddings] = []
         tries = Tries()
 
@@ -178,7 +186,7 @@ class Gateway:
             )
 
         bounds = partial(embedding_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, deployment, account, bounds, begin, [tries])
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
         async for _usage in account.metered(events):
             pass
         return EmbeddingAnswer(deployment.name, found[-1])
@@ -196,8 +204,12 @@ class Gateway:
         """
         deployment, traits = await self._resolve(principal, request.model, account)
         needs = check_image(request, deployment, traits)
+        traits = self._permits.narrowed(principal, deployment, traits)
         order = order_of(request, traits)
         account.parameters = image_parameters(request, order)
+        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        request = bounded_images(request, permit, account)
+        order = replace(order, n=request.count)
         tries = Tries()
 
         def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
@@ -209,13 +221,14 @@ class Gateway:
             )
 
         bounds = partial(image_bounds, request)
-        events = await self._admitted(principal, deployment, account, bounds, begin, [tries])
-        sources = await self._pictures.sources(request.operation, uploads, sizes_for(request, traits))
+        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
+        sizes = allowed_sizes(sizes_for(request, traits), permit)
+        sources = await self._pictures.sources(request.operation, uploads, sizes)
         if sources is not None:
             order = replace(
                 order, size=sources.size, image=sources.image, mask=sources.mask, alpha_mask=sources.alpha_mask
             )
-            account.parameters = image_parameters(request, order)
+            account.parameters = {**account.parameters, "size": order.size}
         finished = self._pictures.finished(events, request, uploads, account)
         return PaintAnswer(int(time.time()), deployment.name, order.size, await begun(account.metered(finished)))
 
@@ -228,25 +241,29 @@ class Gateway:
         return await self.files.keep(principal.project_id, account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:
-        """The deployments that the principal may see.
+        """The deployments that the principal may see: those that no policy closes to it.
 
         Raises:
             Forbidden: none of them.
         """
         require(principal, Action.READ_MODELS, "models")
-        return [deployment for deployment in self._deployments.all() if _sees(principal, deployment)]
+        return [found for found in self._deployments.all() if self._is_open(principal, found)]
 
     def model(self, principal: Principal, name: str) -> Deployment:
         """The deployment of that name or alias.
 
         Raises:
-            DeploymentNotFound: there is none.
+            DeploymentNotFound: there is none, or a policy closes it to the principal.
         """
         require(principal, Action.READ_MODELS, f"models/{name}")
         deployment = self._deployments.resolve(name)
-        if not _sees(principal, deployment):
+        if not self._is_open(principal, deployment):
             raise DeploymentNotFound(name)
         return deployment
+
+    def _is_open(self, principal: Principal, deployment: Deployment) -> bool:
+        """Whether the deployment exists for the principal, and no policy closes it to it."""
+        return _sees(principal, deployment) and self._permits.admits(principal, deployment)
 
     async def _resolve(self, principal: Principal, name: str, account: Account) -> tuple[Deployment, Traits]:
         """The deployment that the caller names and may use, and what it can do."""
@@ -256,6 +273,7 @@ class Gateway:
             raise DeploymentNotFound(name)
         account.requested = deployment.name
         account.decided(decide_deployment(principal, Action.INFER, deployment.name, name))
+        self._permits.enter(principal, deployment, account)
         for candidate in self._candidates(principal, deployment, account):
             try:
                 return deployment, await self._supervisor.traits(candidate.name)
@@ -266,16 +284,14 @@ class Gateway:
     async def _admitted(
         self,
         principal: Principal,
-        deployment: Deployment,
+        candidates: Sequence[Deployment],
         account: Account,
         bounds: Callable[[Deployment], Bounds],
         begin: Begin[EventT],
         tries: Sequence[Tries],
     ) -> AsyncGenerator[EventT]:
         """Reserve what the request may use, then begin it where it can be served; nothing runs until it is iterated."""
-        candidates = await self.books.admit(
-            account, principal, self._candidates(principal, deployment, account), bounds
-        )
+        candidates = await self.books.admit(account, principal, candidates, bounds)
 
         async def move(fallback: Deployment) -> None:
             await self.books.move(account, principal, fallback, bounds)
@@ -284,19 +300,20 @@ class Gateway:
 
     def _candidates(self, principal: Principal, deployment: Deployment, account: Account) -> list[Deployment]:
         """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""
-        named = [] if account.spill_to is None else [self._spillover(principal, account.spill_to, deployment)]
+        named = [] if account.spill_to is None else [self._spillover(principal, account, deployment)]
         fallbacks = [self._deployments.resolve(name) for name in deployment.settings.fallbacks]
-        usable = [fallback for fallback in fallbacks if _sees(principal, fallback)]
+        usable = [fallback for fallback in fallbacks if self._is_open(principal, fallback)]
         return [deployment, *named, *(fallback for fallback in usable if fallback not in named)]
 
-    def _spillover(self, principal: Principal, name: str, deployment: Deployment) -> Deployment:
+    def _spillover(self, principal: Principal, account: Account, deployment: Deployment) -> Deployment:
         """The deployment that the caller names for a spillover.
 
         Raises:
             InvalidRequest: there is none that it may use, or it is the same.
+            PolicyDenied: a policy closes it to the caller.
         """
         try:
-            named = self._deployments.resolve(name)
+            named = self._deployments.resolve(account.spill_to or "")
         except DeploymentNotFound:
             named = deployment
         if named.name == deployment.name or not _sees(principal, named):
@@ -304,6 +321,7 @@ class Gateway:
                 "The header 'x-ms-spillover-deployment' must name another deployment that exists.",
                 param="x-ms-spillover-deployment",
             )
+        self._permits.enter(principal, named, account)
         return named
 
 

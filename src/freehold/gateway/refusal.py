@@ -24,12 +24,14 @@ class Refusal:
 
     Args:
         subject: whose limit it is.
+        limit: which one, and whose.
         message: which limit, and the numbers.
         retry_after_s: when there is room again; None if there never is for this request.
         budget: whether it is a budget.
     """
 
     subject: Subject
+    limit: str
     message: str
     retry_after_s: float | None
     budget: bool = False
@@ -42,28 +44,34 @@ class Refusal:
     def error(self, headers: Mapping[str, str]) -> RateLimited:
         """As it is told to the caller."""
         kind = QuotaExceeded if self.budget else RateLimited
-        return kind(self.message, retry_after_s=self.retry_after_s, scope=self.subject.scope, headers=headers)
+        return kind(
+            self.message,
+            retry_after_s=self.retry_after_s,
+            scope=self.subject.scope,
+            limit=self.limit,
+            headers=headers,
+        )
 
 
 def over_rate(subject: Subject, what: str, bucket: Bucket, requested: int, wait_us: int | None) -> Refusal:
     """A limit per minute; `what` is its name, and `wait_us` None where the request is larger than the limit."""
-    numbers = f"{_whose(subject)} on {what}: Limit {bucket.limit}"
+    name = f"{_whose(subject)} on {what}"
+    numbers = f"{name}: Limit {bucket.limit}"
     if wait_us is not None:
         text = f"Rate limit reached for {numbers}, Used {bucket.lacking}, Requested {requested}. {_again(wait_us)}"
-        return Refusal(subject, text, wait_us / MICROSECONDS)
+        return Refusal(subject, name, text, wait_us / MICROSECONDS)
     if bucket.limit == 0:
-        return Refusal(subject, f"Rate limit reached for {numbers}, Requested {requested}. It allows none.", None)
-    return Refusal(subject, f"Request too large for {numbers}, Requested {requested}. {_MUST_BE_REDUCED}", None)
+        return Refusal(subject, name, f"Rate limit reached for {numbers}, Requested {requested}. It allows none.", None)
+    return Refusal(subject, name, f"Request too large for {numbers}, Requested {requested}. {_MUST_BE_REDUCED}", None)
 
 
 def over_concurrency(subject: Subject, limit: int, used: int) -> Refusal:
     """A limit of concurrent requests."""
-    numbers = (
-        f"Rate limit reached for {_whose(subject)} on concurrent requests: Limit {limit}, Used {used}, Requested 1."
-    )
+    name = f"{_whose(subject)} on concurrent requests"
+    numbers = f"Rate limit reached for {name}: Limit {limit}, Used {used}, Requested 1."
     if limit == 0:
-        return Refusal(subject, f"{numbers} It allows none.", None)
-    return Refusal(subject, f"{numbers} {_again(round(_CROWDED_S * MICROSECONDS))}", _CROWDED_S)
+        return Refusal(subject, name, f"{numbers} It allows none.", None)
+    return Refusal(subject, name, f"{numbers} {_again(round(_CROWDED_S * MICROSECONDS))}", _CROWDED_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +89,15 @@ def over_budget(subject: Subject, period: str, amounts: Amounts, *, ends_at: int
     limit, spent, reserved, requested = (
         decimal_from_micro(micro) for micro in (amounts.limit, amounts.spent, amounts.reserved, amounts.requested)
     )
+    name = f"the budget per {period} of {_whose(subject)}"
     if amounts.requested > amounts.limit > 0:
-        text = (
-            f"Request too large for the budget per {period} of {_whose(subject)}: Limit {limit}, "
-            f"Requested {requested}. {_MUST_BE_REDUCED}"
-        )
-        return Refusal(subject, text, None, budget=True)
-    numbers = (
-        f"You exceeded the budget per {period} of {_whose(subject)}: Limit {limit}, Used {spent}, "
-        f"Reserved {reserved}, Requested {requested}."
-    )
+        text = f"Request too large for {name}: Limit {limit}, Requested {requested}. {_MUST_BE_REDUCED}"
+        return Refusal(subject, name, text, None, budget=True)
+    numbers = f"You exceeded {name}: Limit {limit}, Used {spent}, Reserved {reserved}, Requested {requested}."
     if amounts.limit == 0:
-        return Refusal(subject, f"{numbers} It allows nothing that costs.", None, budget=True)
+        return Refusal(subject, name, f"{numbers} It allows nothing that costs.", None, budget=True)
     renewed = datetime.fromtimestamp(ends_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Refusal(subject, f"{numbers} It is renewed at {renewed}.", max(0.0, ends_at - now_s), budget=True)
+    return Refusal(subject, name, f"{numbers} It is renewed at {renewed}.", max(0.0, ends_at - now_s), budget=True)
 
 
 def _whose(subject: Subject) -> str:

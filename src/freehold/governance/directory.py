@@ -177,7 +177,7 @@ class Directory:
         if row is None or row.disabled_at is not None:
             raise Unauthenticated("The account of this credential was disabled or removed.")
         if project_id is None:
-            project_id = self._first_project(row)
+            project_id = self.first_project(row)
         if project_id != WHOLE:
             project = self._projects.get(project_id)
             if project is None or project.organization_id != row.organization_id:
@@ -354,7 +354,7 @@ class Directory:
         if Role.OWNER in {held.role for held in self.assignments(leaving.id, WHOLE)}:
             raise Conflict("An organization must keep an owner; make somebody else an owner first.")
 
-    def _first_project(self, row: MemberRow) -> str:
+    def first_project(self, row: MemberRow) -> str:
         """The project that a member acts in if none is named."""
         if row.project_id is not None:
             return row.project_id

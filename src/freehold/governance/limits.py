@@ -51,7 +51,7 @@ class LimitRegistry:
         stored = [LimitSettings.model_validate(row.settings) for row in await all_limits(self._database)]
         self._set = {(settings.scope, settings.id): (settings, Origin.API) for settings in stored}
         self._set |= {(settings.scope, settings.id): (settings, Origin.CONFIG) for settings in configured}
-        self._limits = {self.subject(*name): _limits(settings) for name, (settings, _) in self._set.items()}
+        self._limits = {self.subject(*name): limits_of(settings) for name, (settings, _) in self._set.items()}
         self._look_for_pairs()
 
     def on_change(self, listener: Callable[[Scope, str], None]) -> None:
@@ -80,12 +80,7 @@ class LimitRegistry:
 
     def effective(self, subject: Subject) -> Limits:
         """What a subject may use: each value of its own goes before that of `*`."""
-        own = self._limits.get(subject)
-        every = self._limits.get(Subject(subject.scope, EVERY))
-        if own is None or every is None:
-            return own or every or UNLIMITED
-        values = [(getattr(own, name), getattr(every, name)) for name in LIMITED]
-        return Limits(*(first if first is not None else second for first, second in values))
+        return effective(self._limits, subject)
 
     def pair(self, project_id: str, deployment: str) -> Subject | None:
         """A project's part of a deployment, if that is limited; where nothing is, this costs nothing."""
@@ -138,7 +133,7 @@ class LimitRegistry:
         await put_limit(self._database, LimitRow(settings.scope.value, settings.id, settings.wire()))
         self._set[name] = (settings, Origin.API)
         subject = self.subject(*name)
-        self._limits[subject] = _limits(settings)
+        self._limits[subject] = limits_of(settings)
         self._look_for_pairs()
         self._tell(subject)
         return True
@@ -166,5 +161,16 @@ def _check_changeable(scope: Scope, limit_id: str, origin: Origin) -> None:
         raise Conflict(f"The limits of {scope} '{limit_id}' are defined in the configuration file; change them there.")
 
 
-def _limits(settings: LimitSettings) -> Limits:
+def limits_of(settings: LimitSettings) -> Limits:
+    """What settings allow."""
     return Limits(*(getattr(settings, name) for name in LIMITED))
+
+
+def effective(limits: Mapping[Subject, Limits], subject: Subject) -> Limits:
+    """What a subject may use: each value of its own goes before that of `*`."""
+    own = limits.get(subject)
+    every = limits.get(Subject(subject.scope, EVERY))
+    if own is None or every is None:
+        return own or every or UNLIMITED
+    values = [(getattr(own, name), getattr(every, name)) for name in LIMITED]
+    return Limits(*(first if first is not None else second for first, second in values))

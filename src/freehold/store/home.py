@@ -125,6 +125,11 @@ class Home:
         """The secret under which API keys are hashed and digests are made; made on first use."""
         return self._secret("pepper")
 
+    @property
+    def has_pepper(self) -> bool:
+        """Whether that secret was made."""
+        return (self.root / "secrets" / "pepper").exists()
+
     def content_key(self) -> bytes:
         """The secret from which the keys of kept content are derived; made on first use."""
         return self._secret("content")

@@ -126,6 +126,16 @@ limits = Table(
 )
 """Limits that were set through the API; `settings` is what `LimitSettings.wire()` gives."""
 
+policies = Table(
+    "policies",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)
+"""Policies that were set through the API; `settings` is what `PolicySettings.wire()` gives."""
+
 kept_answers = Table(
     "kept_answers",
     metadata,

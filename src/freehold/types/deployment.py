@@ -60,6 +60,10 @@ class DeploymentSettings(SettingsModel):
     """Stop the replicas after this long without a request; the next request starts them again."""
     start: Literal["eager", "on_demand"] = "eager"
     fallbacks: list[DeploymentName] = Field(default_factory=list)
+    zone: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    """Where its model runs, as an organization calls it; policies can demand one."""
+    content_filter: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    """The name of the content-filter policy that stands before it; policies can demand one."""
     price: tuple[Price, ...] = ()
     """What use costs: one price, or a list of prices with the day from which each is in force."""
     defaults: SamplingDefaults = SamplingDefaults()

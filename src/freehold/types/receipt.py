@@ -4,7 +4,7 @@ Neither holds a prompt or a completion: lengths, counts and keyed digests. What 
 docs/reference/journal.md; a test holds that every one stands there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import attrgetter
@@ -78,6 +78,8 @@ class Receipt:
     organization_id: str | None = None
     project_id: str | None = None
     principal: str | None = None
+    roles: Sequence[str] | None = None
+    """Those that the principal held, where it asked."""
     key_id: str | None = None
     auth_method: str | None = None
     end_user: str | None = None
@@ -97,6 +99,11 @@ class Receipt:
     parameters: Mapping[str, Scalar] | None = None
     template_sha256: str | None = None
     policy_sha256: str | None = None
+    """Of all policies that were in force; `decision` is theirs."""
+    decision: Mapping[str, Any] | None = None
+    zone: str | None = None
+    """Of the deployment that served, as is `content_filter`, for policies."""
+    content_filter: str | None = None
     config_sha256: str | None = None
     prompt_digest: str | None = None
     prompt_bytes: int = 0

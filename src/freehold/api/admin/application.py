@@ -16,6 +16,7 @@ from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.audit import audit_routes
 from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
+from freehold.api.admin.can import can_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
@@ -24,6 +25,7 @@ from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.models import model_routes
 from freehold.api.admin.organizations import organization_admin_routes
+from freehold.api.admin.policies import policy_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
 from freehold.api.admin.projects import project_routes
@@ -43,9 +45,11 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
+from freehold.governance.explanation import Explainer
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
+from freehold.governance.policies import PolicyRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
 
@@ -83,6 +87,7 @@ class AdminServices:
         control: what is deployed.
         catalog: which models there are.
         limits: what callers may use; `ledger` is what they have used of it.
+        policies: which requests are allowed.
         journal: where every action is recorded.
         reports: usage and costs.
         digests: the names of end users.
@@ -96,6 +101,7 @@ class AdminServices:
     catalog: Catalog
     limits: LimitRegistry
     ledger: Ledger
+    policies: PolicyRegistry
     journal: Journal
     reports: UsageReports
     digests: Digests
@@ -125,6 +131,8 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         key_routes(services.directory, services.keys),
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
+        policy_routes(services.policies),
+        can_routes(Explainer(services.directory, services.keys, services.policies, services.control.settings_of)),
         usage_routes(services.reports, services.digests.end_user),
         audit_routes(services.directory, services.reports),
         organization_admin_routes(services.directory, services.keys, services.invites),

@@ -1,0 +1,20 @@
+"""Policies that were set through the API."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the table."""
+    op.create_table(
+        "policies",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("settings", sa.JSON, nullable=False),
+        sa.Column("created_at", sa.Integer, nullable=False),
+        sa.Column("updated_at", sa.Integer, nullable=False),
+    )
