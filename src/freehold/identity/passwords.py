@@ -24,6 +24,8 @@ AT_ONCE = 2
 MAX_WAITING = 32
 _FEW = 5
 """A password of fewer different characters is no password."""
+_REST = 8
+"""How much must be left of a password without what the person's address has of it."""
 
 
 class Passwords:
@@ -89,9 +91,11 @@ def check_password(password: str, email: str) -> None:
         raise _weak(f"it must have at most {MAX_LENGTH} characters")
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
         raise _weak("it contains a control character")
-    plain = text.casefold()
+    plain = rest = text.casefold()
     name, _, domain = email.casefold().partition("@")
-    if plain in {email.casefold(), name + domain} or plain.replace(name, "", 1).strip("@._-0123456789") in {"", domain}:
+    for part in (email.casefold(), domain, name, *domain.split(".")):
+        rest = rest.replace(part, "") if len(part) > 2 else rest
+    if rest != plain and len(rest) < _REST:
         raise _weak("it is made of your e-mail address")
     if len(set(plain)) < _FEW:
         raise _weak("it repeats the same few characters")
