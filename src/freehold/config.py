@@ -18,6 +18,7 @@ from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.limits import LimitSettings
+from freehold.types.signin import IdentitySettings
 
 
 class ServerSettings(SettingsModel):
@@ -107,6 +108,7 @@ class Settings(SettingsModel):
     journal: JournalSettings = JournalSettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
+    identity: IdentitySettings = IdentitySettings()
     limit: list[LimitSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
 
