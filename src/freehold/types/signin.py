@@ -14,6 +14,10 @@ SigningAlgorithm: TypeAlias = Literal["RS256", "RS384", "RS512", "PS256", "PS384
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+def _default_algorithms() -> list[SigningAlgorithm]:
+    return ["RS256", "ES256"]
+
+
 class RoleMapping(SettingsModel):
     """`[[identity.provider.map]]`: members of a group of the provider hold a role here."""
 
@@ -33,9 +37,7 @@ class ProviderSettings(SettingsModel):
     client_id: Annotated[str, Field(min_length=1, max_length=256)]
     client_secret: SecretRef | None = None
     scopes: list[str] = Field(default_factory=lambda: ["openid", "email", "profile"])
-    algorithms: Annotated[list[SigningAlgorithm], Field(min_length=1)] = Field(
-        default_factory=lambda: ["RS256", "ES256"]
-    )
+    algorithms: Annotated[list[SigningAlgorithm], Field(min_length=1)] = Field(default_factory=_default_algorithms)
     audiences: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(default_factory=list)
     """Which audiences of JWTs the API takes as bearer tokens; with none it takes no JWT of this provider."""
     organization: Annotated[str, Field(min_length=1, max_length=64)] = "org-default"
