@@ -133,8 +133,10 @@ def usable_keys(key_set: dict[str, Any], algorithms: Sequence[str]) -> list[Key]
         raise IdentityProviderUnavailable("The identity provider's key set is not one.")
     found: list[Key] = []
     for entry in entries[:MAX_KEYS]:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.get("kty") not in {"RSA", "EC"}:
             continue
+        if entry["kty"] == "RSA" and len(str(entry.get("n"))) * 6 < MIN_RSA_BITS:
+            continue  # a character of base64 has six bits
         try:
             key = jwk.import_key(entry)
         except (JoseError, ValueError, TypeError, KeyError):
@@ -148,6 +150,4 @@ def _fits(key: Key, algorithm: str) -> bool:
     """Whether a key is one for the algorithm."""
     if not isinstance(key, _KEY_TYPES[algorithm[:2]]) or key.get("alg", algorithm) != algorithm:
         return False
-    if isinstance(key, RSAKey):
-        return bool(key.public_key.key_size >= MIN_RSA_BITS)
-    return key.get("crv") == _CURVES[algorithm]
+    return isinstance(key, RSAKey) or key.get("crv") == _CURVES[algorithm]
