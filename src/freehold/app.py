@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
+from freehold.api.door import Door
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
@@ -27,7 +29,10 @@ from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.upkeep import Upkeep
+from freehold.governance.authorization import Roles
 from freehold.governance.digests import Digests
+from freehold.governance.directory import Directory
+from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
 from freehold.journal.journal import Journal
@@ -115,13 +120,9 @@ async def open_app(
         projection.start()
         stack.push_async_callback(projection.stop)
         digests = Digests(place.pepper())
-        limits = LimitRegistry(database, digests.end_user)
-        await limits.load(settings.limit)
-        ledger = Ledger(limits.effective)
-        limits.on_change(ledger.refresh)
-        ledger.restore(journal.carried.spent, journal.carried.recent)
-        keys = KeyRing(database, place.pepper())
-        await keys.load()
+        limits, ledger = await _limits(database, settings, digests, journal)
+        directory, keys, invites = await _identity(database, place, settings)
+        door = Door(keys, directory)
         admin_key, new_admin_key = await _owner_key(place, keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
@@ -132,19 +133,46 @@ async def open_app(
         control = DeploymentControl(registry, supervisor, running=engines)
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
+        for changing in (directory, keys):
+            changing.on_change(partial(flights.review, door.objection))
         kept = KeptAnswers(database, place.content_key())
         books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
         pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
-        gateway = Gateway(keys, registry, supervisor, flights, books, pictures, files)
+        gateway = Gateway(registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
-        admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
+        admin = AdminServices(
+            door, directory, keys, invites, control, catalog, limits, ledger, journal, reports, digests
+        )
         services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept, files)
+        upkeep = Upkeep(journal, projection, kept, files, keys)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
         yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+
+
+async def _limits(
+    database: Database, settings: Settings, digests: Digests, journal: Journal
+) -> tuple[LimitRegistry, Ledger]:
+    """What callers may use, and what the journal says they have used of it."""
+    limits = LimitRegistry(database, digests.end_user)
+    await limits.load(settings.limit)
+    ledger = Ledger(limits.effective)
+    limits.on_change(ledger.refresh)
+    ledger.restore(journal.carried.spent, journal.carried.recent)
+    return limits, ledger
+
+
+async def _identity(database: Database, home: Home, settings: Settings) -> tuple[Directory, KeyRing, Invites]:
+    """Who there is: members, their keys, and those who were asked to join."""
+    directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
+    await directory.load()
+    keys = KeyRing(database, home.pepper(), directory)
+    await keys.load()
+    invites = Invites(database, home.pepper(), directory)
+    await invites.load()
+    return directory, keys, invites
 
 
 @asynccontextmanager
@@ -220,6 +248,6 @@ async def _owner_key(home: Home, keys: KeyRing) -> tuple[str, bool]:
     """
     if home.admin_key.exists():
         return home.admin_key.read_text(encoding="utf-8").strip(), False
-    _, key = await keys.create("admin", Role.OWNER)
+    _, key = await keys.issue("admin", Role.OWNER)
     write_private(home.admin_key, f"{key}\n".encode())
     return key, True

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.deployment import DeploymentSettings, SecretRef
+from freehold.types.identity import Action, Role
 from freehold.types.limits import LimitSettings
 from freehold.types.signin import IdentitySettings
 
@@ -99,6 +100,19 @@ class ProvenanceSettings(SettingsModel):
         return self
 
 
+class RoleSettings(SettingsModel):
+    """`[[role]]`: a role of one's own, beside the built-in ones."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+    actions: Annotated[list[Action], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _own(self) -> Self:
+        if self.name in {*Role, "member", "none"}:
+            raise ValueError(f"'{self.name}' is a built-in role; choose another name")
+        return self
+
+
 class Settings(SettingsModel):
     """The whole configuration file."""
 
@@ -109,6 +123,7 @@ class Settings(SettingsModel):
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     identity: IdentitySettings = IdentitySettings()
+    role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
 
@@ -119,6 +134,14 @@ class Settings(SettingsModel):
             if (limit.scope, limit.id) in seen:
                 raise ValueError(f"limit[{index}]: there is already a limit of {limit.scope} '{limit.id}'")
             seen.add((limit.scope, limit.id))
+        return self
+
+    @model_validator(mode="after")
+    def _unique_roles(self) -> Self:
+        names = [role.name for role in self.role]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f"role[{index}]: there is already a role '{name}'")
         return self
 
     @model_validator(mode="after")

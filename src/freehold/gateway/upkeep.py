@@ -1,4 +1,7 @@
-"""What has to be done now and then: old segments of the journal, old kept answers and old pictures go."""
+"""What has to be done now and then.
+
+Old segments of the journal, old kept answers and old pictures go; when keys were last used is written down.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -8,6 +11,7 @@ import structlog
 from freehold.errors import FreeholdError
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.picture_files import PictureFiles
+from freehold.governance.keys import KeyRing
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 
@@ -24,13 +28,17 @@ class Upkeep:
         projection: brings them there.
         kept: whose expired answers are deleted.
         files: whose expired pictures are deleted.
+        keys: whose last use is written down.
     """
 
-    def __init__(self, journal: Journal, projection: Projection, kept: KeptAnswers, files: PictureFiles) -> None:
+    def __init__(
+        self, journal: Journal, projection: Projection, kept: KeptAnswers, files: PictureFiles, keys: KeyRing
+    ) -> None:
         self._journal = journal
         self._projection = projection
         self._kept = kept
         self._files = files
+        self._keys = keys
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -43,10 +51,13 @@ class Upkeep:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+            with suppress(FreeholdError):
+                await self._keys.write_last_used()
 
     async def once(self) -> None:
         """Tidy up; what cannot be done now is logged, and tried again the next time."""
         try:
+            await self._keys.write_last_used()
             answers = await self._kept.expire()
             pictures = await self._files.expire()
             segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
