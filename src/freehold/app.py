@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
-from freehold.api.door import Door
+from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
@@ -35,6 +35,7 @@ from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
+from freehold.identity.identity import open_identity
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
@@ -121,9 +122,8 @@ async def open_app(
         stack.push_async_callback(projection.stop)
         digests = Digests(place.pepper())
         limits, ledger = await _limits(database, settings, digests, journal)
-        directory, keys, invites = await _identity(database, place, settings)
-        door = Door(keys, directory)
-        admin_key, new_admin_key = await _owner_key(place, keys)
+        people = await stack.enter_async_context(_open_people(database, place, settings))
+        admin_key, new_admin_key = await _owner_key(place, people.keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = Supervisor(
@@ -133,19 +133,16 @@ async def open_app(
         control = DeploymentControl(registry, supervisor, running=engines)
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
-        for changing in (directory, keys):
-            changing.on_change(partial(flights.review, door.objection))
+        people.on_change(partial(flights.review, people.door.objection))
         kept = KeptAnswers(database, place.content_key())
         books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
         pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
         gateway = Gateway(registry, supervisor, flights, books, pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
-        admin = AdminServices(
-            door, directory, keys, invites, control, catalog, limits, ledger, journal, reports, digests
-        )
+        admin = AdminServices(people, control, catalog, limits, ledger, journal, reports, digests)
         services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept, files, keys)
+        upkeep = Upkeep(journal, projection, kept, files, people.keys)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
@@ -164,15 +161,18 @@ async def _limits(
     return limits, ledger
 
 
-async def _identity(database: Database, home: Home, settings: Settings) -> tuple[Directory, KeyRing, Invites]:
-    """Who there is: members, their keys, and those who were asked to join."""
+@asynccontextmanager
+async def _open_people(database: Database, home: Home, settings: Settings) -> AsyncIterator[People]:
+    """Who there is, and how they show it: members, their keys, those who were asked to join, and sign-in."""
     directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
     await directory.load()
     keys = KeyRing(database, home.pepper(), directory)
     await keys.load()
     invites = Invites(database, home.pepper(), directory)
     await invites.load()
-    return directory, keys, invites
+    async with open_identity(database, directory, invites, settings.identity) as identity:
+        door = Door(keys, directory, identity, settings.server.public_url)
+        yield People(door, directory, keys, invites, identity)
 
 
 @asynccontextmanager

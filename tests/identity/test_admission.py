@@ -116,10 +116,12 @@ def test_the_roles_of_now_replace_those_that_the_provider_gave_before(tmp_path: 
     async def scenario(parts: Parts) -> list[list[str]]:
         alice = await parts.user("alice@example.org", "reader")
         seen = []
-        for at, roles in enumerate(
-            [{"project": {"deployer", "user"}, "whole": {"auditor"}}, {"project": {"user"}}, {}]
+        for said in (
+            _said(at=1, project={"deployer", "user"}, whole={"auditor"}),
+            _said(at=2, project={"user"}),
+            _said(at=3),
         ):
-            await parts.admission.admit(_provider(), _said(at=at, **roles))
+            await parts.admission.admit(_provider(), said)
             seen.append(sorted(parts.directory.held(alice.id, PROJECT)))
         return seen
 

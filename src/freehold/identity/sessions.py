@@ -62,6 +62,11 @@ class Sessions:
         self._listeners: list[Callable[[], None]] = []
         self._sweeping: asyncio.Task[None] | None = None
 
+    @property
+    def max_s(self) -> int:
+        """How many seconds a session lasts at most."""
+        return int(self._settings.session_max_s)
+
     async def load(self) -> None:
         """Read the database."""
         self._rows = {row.digest: row for row in await all_sessions(self._database)}
@@ -104,7 +109,7 @@ class Sessions:
             user_agent=_plain(user_agent),
             created_at=now,
             seen_at=now,
-            expires_at=now + int(self._settings.session_max_s),
+            expires_at=now + self.max_s,
         )
         await insert_session(self._database, row)
         self._rows[row.digest] = row

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from freehold import __version__
+from freehold.api.admin.accounts import account_routes
 from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.changes import Changes
@@ -28,16 +29,13 @@ from freehold.api.admin.status import status_routes
 from freehold.api.admin.usage import usage_routes
 from freehold.api.admin.users import user_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
-from freehold.api.door import Door
+from freehold.api.door import People
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
-from freehold.governance.directory import Directory
-from freehold.governance.invites import Invites
-from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
@@ -48,10 +46,7 @@ class AdminServices:
     """What the control plane works on.
 
     Args:
-        door: knows who is asking.
-        directory: organizations, projects and their members.
-        keys: their API keys.
-        invites: who was asked to join.
+        people: who there is, and who is let in.
         control: what is deployed.
         catalog: which models there are.
         limits: what callers may use; `ledger` is what they have used of it.
@@ -60,10 +55,7 @@ class AdminServices:
         digests: the names of end users.
     """
 
-    door: Door
-    directory: Directory
-    keys: KeyRing
-    invites: Invites
+    people: People
     control: DeploymentControl
     catalog: Catalog
     limits: LimitRegistry
@@ -76,20 +68,20 @@ class AdminServices:
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers the service, behind its door; to be mounted under `/admin`."""
     app = JsonBody(service_application(services, changes), max_body_bytes)
-    return AdminDoor(app, services.door, services.journal, changes, everybody=False)
+    return AdminDoor(app, services.people.door, services.journal, changes, everybody=False)
 
 
 def organization_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers an organization, behind its door; to be mounted under `/v1/organization`."""
     app = _application("Freehold organization", [*organization_routers(services)])
-    return AdminDoor(JsonBody(app, max_body_bytes), services.door, services.journal, changes, everybody=True)
+    return AdminDoor(JsonBody(app, max_body_bytes), services.people.door, services.journal, changes, everybody=True)
 
 
 def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     """The routes under `/admin`, without their door."""
     routers = [
         deployment_routes(services.control),
-        key_routes(services.directory, services.keys),
+        key_routes(services.people.directory, services.people.keys),
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
         usage_routes(services.reports, services.digests.end_user),
@@ -101,14 +93,15 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
 
 def organization_routers(services: AdminServices) -> list[APIRouter]:
     """The routes under `/v1/organization`, without their door."""
-    directory, keys = services.directory, services.keys
+    directory, keys = services.people.directory, services.people.keys
     return [
-        project_routes(directory, keys, services.door),
+        project_routes(directory, keys, services.people.door),
         project_user_routes(directory),
         service_account_routes(directory, keys),
         project_key_routes(directory, keys),
         user_routes(directory, keys),
-        invite_routes(directory, services.invites),
+        account_routes(services.people),
+        invite_routes(directory, services.people.invites),
         admin_key_routes(directory, keys),
     ]
 

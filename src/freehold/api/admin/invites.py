@@ -86,9 +86,17 @@ def invite_routes(directory: Directory, invites: Invites) -> APIRouter:
     async def make_link(request: Request, invite_id: str) -> dict[str, Any]:
         """The secret of a link with which the invited person accepts; the link before holds no more."""
         organization_id = caller(request).organization_id
-        token = await invites.link(organization_id, invite_id)
         row = invites.get(organization_id, invite_id)
+        for place, role in ((WHOLE, row.role), *row.projects):
+            given_roles(request, directory, [role], place)  # whoever has the link can become what it makes
+        token = await invites.link(organization_id, invite_id)
         record(request, "invite.link_made", "invite", invite_id, before=shown(row), after=shown(row))
-        return {"object": "organization.invite.link", "id": invite_id, "token": token, "expires_at": row.expires_at}
+        return {
+            "object": "organization.invite.link",
+            "id": invite_id,
+            "token": token,
+            "path": f"/signin/link/{token}",
+            "expires_at": row.expires_at,
+        }
 
     return router

@@ -1,7 +1,7 @@
 """`/signin` and `/signout`: pages for browsers. What goes wrong is told on a page, with what to do about it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -40,14 +40,12 @@ class SignInServices:
         directory: what they are here.
         journal: where it is recorded that they came and went.
         public_url: where browsers reach the server, if that is set.
-        session_max_s: how long a session lasts at most.
     """
 
     identity: Identity
     directory: Directory
     journal: Journal
     public_url: str | None
-    session_max_s: float
 
     def origin(self, request: Request) -> str:
         """Where the browser reaches this server."""
@@ -60,16 +58,6 @@ class SignInServices:
             return None if cookie is None else self.identity.sessions.principal(cookie)
         except Unauthenticated:
             return None
-
-
-@dataclass(slots=True)
-class _Form:
-    """What somebody filled in, to be shown again when it was refused. Never the password."""
-
-    return_to: str = DEFAULT_RETURN
-    email: str = ""
-    name: str = ""
-    shown: dict[str, str] = field(default_factory=dict)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -215,7 +203,7 @@ class _Pages:
             instead_of=cookie_from(request.scope, SESSION),
         )
         response = RedirectResponse(return_to, 303, headers=page.HEADERS)
-        response.headers.append(*set_cookie(SESSION, cookie, int(self._services.session_max_s)))
+        response.headers.append(*set_cookie(SESSION, cookie, self._identity.sessions.max_s))
         response.headers.append(*set_cookie(SIGNIN, "", 0))
         return response
 
