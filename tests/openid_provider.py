@@ -59,10 +59,10 @@ def openid_program() -> Path:
     return CACHE
 
 
-@pytest.fixture
-def openid_provider(openid_program: Path, tmp_path: Path) -> Iterator[OpenIdProvider]:
-    """A provider of the test's own, without accounts."""
-    file = tmp_path / "openid-accounts.json"
+@pytest.fixture(scope="module")
+def openid_provider(openid_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenIdProvider]:
+    """A provider of the test module's own, without accounts."""
+    file = tmp_path_factory.mktemp("openid") / "accounts.json"
     file.write_text("{}", encoding="utf-8")
     process = subprocess.Popen(
         [str(NODE), "provider.mjs", str(file)],

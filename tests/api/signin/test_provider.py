@@ -6,7 +6,6 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -50,12 +49,15 @@ def _account(name: str, *groups: str) -> dict[str, Any]:
     return {"email": f"{name}@example.org", "email_verified": True, "name": name.title(), "groups": list(groups)}
 
 
-@pytest.fixture
-def service(openid_provider: OpenIdProvider, tmp_path: Path) -> Iterator[Service]:
-    openid_provider.accounts |= {"alice": _account("alice", "ml"), "stranger": _account("stranger")}
+@pytest.fixture(scope="module")
+def service(openid_provider: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    people = ("alice", "bob", "carol")
+    openid_provider.accounts |= {name: _account(name, "ml") for name in people} | {"stranger": _account("stranger")}
     openid_provider.write()
     environment = {"TEST_OIDC_SECRET": CLIENT_SECRET}
-    with Service(tmp_path / "home", _config(openid_provider.issuer), environment=environment) as running:
+    with Service(
+        tmp_path_factory.mktemp("served") / "home", _config(openid_provider.issuer), environment=environment
+    ) as running:
         yield running
 
 
@@ -97,8 +99,9 @@ def test_a_person_signs_in_calls_and_signs_out(service: Service, openid_provider
             assert status == 401
             assert (await browser.get("/signin")).form("/signin")
 
+    before = len(_admin_records(service))
     asyncio.run(scenario())
-    kinds = [line["body"].get("event") for line in _admin_records(service)]
+    kinds = [line["body"].get("event") for line in _admin_records(service)[before:]]
     assert kinds == ["login.succeeded", "logout.succeeded"]
     assert openid_provider.issuer not in json.dumps(_admin_records(service))
 
@@ -109,10 +112,10 @@ def test_the_roles_follow_the_groups_at_each_sign_in(service: Service, openid_pr
     async def scenario() -> list[Any]:
         seen = []
         for groups in (["ml"], ["ml", "admins"], []):
-            openid_provider.accounts["alice"]["groups"] = groups
+            openid_provider.accounts["carol"]["groups"] = groups
             openid_provider.write()
             async with open_browser(service.url) as browser:
-                await _sign_in(browser, "alice")
+                await _sign_in(browser, "carol")
                 _, who = await browser.call("GET", "/session")
                 seen.append(who["roles"])
         return seen
@@ -250,11 +253,11 @@ async def _access_token(issuer: str, login: str) -> str:
 
 def test_a_jwt_of_the_provider_opens_the_api(service: Service, openid_provider: OpenIdProvider) -> None:
     """An access token for our audience is a bearer token: its person and their roles count, in either header."""
-    token = asyncio.run(_access_token(openid_provider.issuer, "alice"))
+    token = asyncio.run(_access_token(openid_provider.issuer, "bob"))
     assert service.post("/v1/chat/completions", CHAT, key=token).status == 200
     assert service.request("POST", "/v1/chat/completions", CHAT, headers={"api-key": token}).status == 200
     who = service.get("/session", key=token).json()
-    assert (who["auth_method"], who["principal"]["email"], who["id"]) == ("jwt", "alice@example.org", None)
+    assert (who["auth_method"], who["principal"]["email"], who["id"]) == ("jwt", "bob@example.org", None)
     assert service.get("/admin/keys", key=token).status == 403
     assert service.get("/sessions", key=token).json()["error"]["code"] == "session_required"
     other = {"authorization": f"Bearer {token}", "openai-project": "proj-none"}
@@ -262,8 +265,7 @@ def test_a_jwt_of_the_provider_opens_the_api(service: Service, openid_provider: 
     head, claims, signature = token.split(".")
     refused = service.post("/v1/chat/completions", CHAT, key=f"{head}.{claims}.{signature[:-6]}AAAAAA")
     assert (refused.status, refused.json()["error"]["code"]) == (401, "invalid_token")
-    users = service.get("/v1/organization/users", key=service.key).json()["data"]
-    disabled = service.post(f"/v1/organization/users/{users[0]['id']}/disable", None)
+    disabled = service.post(f"/v1/organization/users/{who['principal']['id']}/disable", None)
     assert disabled.json()["user"]["enabled"] is False
     assert service.post("/v1/chat/completions", CHAT, key=token).status == 401
 
