@@ -25,6 +25,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("deployments", "List, create, scale and delete deployments.", "freehold.cli.deployments:app"),
     LazyCommand("apply", "Make the deployments what a file says.", "freehold.cli.apply:app"),
     LazyCommand("keys", "Create, list and revoke API keys.", "freehold.cli.keys:app"),
+    LazyCommand("users", "Make, list and disable users.", "freehold.cli.users:app"),
     LazyCommand("limits", "Set budgets and rate limits.", "freehold.cli.limits:app"),
     LazyCommand("usage", "Show what was used and what it cost.", "freehold.cli.usage:app"),
     LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
