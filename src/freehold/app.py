@@ -82,6 +82,7 @@ class App:
     home: Home
     settings: Settings
     catalog: Catalog
+    people: People
     control: DeploymentControl
     supervisor: Supervisor
     flights: Flights
@@ -89,6 +90,21 @@ class App:
     admin_key: str
     new_admin_key: bool
     """Whether the owner's key was made just now."""
+
+    @property
+    def directory(self) -> Directory:
+        """Organizations, projects and their members."""
+        return self.people.directory
+
+    @property
+    def keys(self) -> KeyRing:
+        """The members' API keys."""
+        return self.people.keys
+
+    @property
+    def invites(self) -> Invites:
+        """Who was asked to join."""
+        return self.people.invites
 
 
 @asynccontextmanager
@@ -146,7 +162,7 @@ async def open_app(
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
-        yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+        yield App(place, settings, catalog, people, control, supervisor, flights, asgi, admin_key, new_admin_key)
 
 
 async def _limits(

@@ -32,7 +32,11 @@ def test_a_token_is_remembered_but_what_it_may_do_is_not(tmp_path: Path) -> None
             alice = await parts.user("alice@example.org", "reader")
             token = issuer.token(issuer.claims(groups=["ml"]))
             principal = await bearers.principal(token)
-            assert (principal.id, principal.auth_method, principal.roles) == (alice.id, "jwt", frozenset({"reader", "user"}))
+            assert (principal.id, principal.auth_method, principal.roles) == (
+                alice.id,
+                "jwt",
+                frozenset({"reader", "user"}),
+            )
             assert principal.expires_at is not None
             assert 500 < principal.expires_at - clock.now <= 600
             asked = len(issuer.asked)

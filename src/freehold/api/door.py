@@ -55,8 +55,9 @@ class Door:
         if not carries_credential(scope["headers"]):
             cookie = cookie_from(scope, SESSION)
             if cookie is not None:
+                principal = self._identity.sessions.principal(cookie)
                 check_same_origin(scope, self._public_url)
-                return self._identity.sessions.principal(cookie)
+                return principal
         return self._keys.authenticate(credential, address_of(scope))
 
     def objection(self, principal: Principal) -> FreeholdError | None:

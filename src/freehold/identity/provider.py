@@ -185,7 +185,9 @@ class Provider:
 
     async def _completed(self, claims: dict[str, Any], access_token: Any, metadata: Metadata) -> Mapping[str, Any]:
         """The claims with those that the provider gives only at its userinfo endpoint; the ID token's go first."""
-        wanted = {self.settings.email_claim, self.settings.groups_claim.split(".")[0]}
+        wanted = {self.settings.email_claim}
+        if self.settings.map:
+            wanted.add(self.settings.groups_claim.split(".")[0])
         if wanted <= claims.keys() or metadata.userinfo_endpoint is None or not isinstance(access_token, str):
             return claims
         try:
