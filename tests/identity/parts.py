@@ -61,6 +61,5 @@ async def open_parts(folder: Path, settings: IdentitySettings | None = None) -> 
         accounts = LocalAccounts(database, directory, invites, sessions, allowed=settings.local_accounts, clock=clock)
         admission = Admission(database, directory, invites)
         yield Parts(database, directory, invites, sessions, accounts, admission, clock)
-        await sessions.stop()
     finally:
         await database.close()

@@ -51,6 +51,8 @@ def test_failures_are_forgotten_in_time() -> None:
     clock.now += 100.5
     for _ in range(3):
         throttle.begin("ann")
+    with pytest.raises(RateLimited):
+        throttle.begin("ann")
 
 
 def test_memory_is_bounded() -> None:

@@ -52,7 +52,7 @@ class Door:
         credential = credential_from(scope["headers"])
         if credential is not None and looks_like_jwt(credential):
             return await self._identity.bearers.principal(credential, _header(scope, b"openai-project"))
-        if not carries_credential(scope["headers"]):
+        if credential is None and not carries_credential(scope["headers"]):
             cookie = cookie_from(scope, SESSION)
             if cookie is not None:
                 principal = self._identity.sessions.principal(cookie)

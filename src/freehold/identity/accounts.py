@@ -15,9 +15,7 @@ from freehold.identity.throttle import ACCOUNT, ADDRESS, Throttle
 from freehold.store.database import Database
 from freehold.store.directory import MemberRow
 from freehold.store.signin import (
-    forget_member,
     member_of_link,
-    members_with_passwords,
     password_of,
     put_link,
     put_password,
@@ -158,15 +156,6 @@ class LocalAccounts:
         await put_password(self._database, member.id, hashed, int(self._clock()))
         await self._sessions.end_all(member.id)
         return member
-
-    async def with_passwords(self) -> set[str]:
-        """The ids of the users who have a password."""
-        return await members_with_passwords(self._database)
-
-    async def forget(self, member_id: str) -> None:
-        """Remove what is kept of a user who is gone."""
-        await forget_member(self._database, member_id)
-        await self._sessions.end_all(member_id)
 
     def _check_allowed(self) -> None:
         if not self.allowed:

@@ -14,6 +14,7 @@ from freehold.identity.bearer import Bearers
 from freehold.identity.provider import Provider
 from freehold.identity.sessions import Sessions
 from freehold.identity.signins import SignIns
+from freehold.identity.upkeep import IdentityUpkeep
 from freehold.store.database import Database
 from freehold.types.signin import IdentitySettings
 
@@ -75,11 +76,12 @@ async def open_identity(
         admission,
         Bearers(providers.values(), admission, directory),
     )
-    sessions.start()
+    upkeep = IdentityUpkeep(database, directory, sessions)
+    upkeep.start()
     try:
         yield identity
     finally:
-        await sessions.stop()
+        await upkeep.stop()
         for provider in providers.values():
             await provider.close()
 

@@ -3,17 +3,13 @@
 All of them are in memory; when they were last used is written to the database now and then.
 """
 
-import asyncio
 import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 
-import structlog
-
-from freehold.errors import HomeError, NotFound, Unauthenticated
+from freehold.errors import NotFound, Unauthenticated
 from freehold.governance.directory import Directory
 from freehold.store.database import Database
 from freehold.store.sessions import (
@@ -27,9 +23,6 @@ from freehold.store.sessions import (
 from freehold.types.identity import Principal
 from freehold.types.signin import IdentitySettings
 
-log = structlog.get_logger(__name__)
-
-SWEEP_S = 60.0
 MAX_OF_ONE = 50
 """How many sessions one person may have; the one that was not used for longest makes room."""
 
@@ -60,7 +53,6 @@ class Sessions:
         self._digests: dict[str, bytes] = {}
         self._seen: dict[bytes, int] = {}
         self._listeners: list[Callable[[], None]] = []
-        self._sweeping: asyncio.Task[None] | None = None
 
     @property
     def max_s(self) -> int:
@@ -71,18 +63,6 @@ class Sessions:
         """Read the database."""
         self._rows = {row.digest: row for row in await all_sessions(self._database)}
         self._digests = {row.id: row.digest for row in self._rows.values()}
-
-    def start(self) -> None:
-        """Begin to tidy up every minute."""
-        self._sweeping = asyncio.create_task(self._run(), name="sessions")
-
-    async def stop(self) -> None:
-        """End that, and note when sessions were last used."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeping
-        await self._write_seen()
 
     def on_end(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever sessions were ended."""
@@ -214,14 +194,6 @@ class Sessions:
     def _expired(self, row: SessionRow) -> bool:
         now = self._clock()
         return now >= row.expires_at or now >= self._last_seen(row) + self._settings.session_idle_s
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            try:
-                await self.sweep()
-            except HomeError as exc:
-                log.warning("sessions_not_tidied", reason=exc.message)
 
 
 def _ended() -> Unauthenticated:

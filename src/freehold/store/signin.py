@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from freehold.store.database import Database
-from freehold.store.tables import identities, password_links, passwords, signins
+from freehold.store.tables import identities, members, password_links, passwords, signins
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,6 @@ async def password_of(database: Database, member_id: str) -> str | None:
         return found
 
 
-async def members_with_passwords(database: Database) -> set[str]:
-    """The ids of the members who have a password."""
-    async with database.read() as connection:
-        return set((await connection.execute(select(passwords.c.member_id))).scalars())
-
-
 async def put_password(database: Database, member_id: str, hashed: str, at: int) -> None:
     """Set a member's password, or replace it; links to set one are void from now on."""
     statement = insert(passwords).values(member_id=member_id, hash=hashed, changed_at=at)
@@ -55,11 +49,11 @@ async def put_password(database: Database, member_id: str, hashed: str, at: int)
         await connection.execute(delete(password_links).where(password_links.c.member_id == member_id))
 
 
-async def forget_member(database: Database, member_id: str) -> None:
-    """Remove what is kept here of a member who is gone."""
+async def forget_strangers(database: Database) -> None:
+    """Remove what is kept here of members who are no more."""
     async with database.write() as connection:
         for table in (passwords, identities, password_links):
-            await connection.execute(delete(table).where(table.c.member_id == member_id))
+            await connection.execute(delete(table).where(table.c.member_id.not_in(select(members.c.id))))
 
 
 async def identity_of(database: Database, issuer: str, subject: str) -> IdentityRow | None:
