@@ -84,7 +84,7 @@ class LocalAccounts:
         self._addresses.begin(address)
         self._accounts.begin(email)
         member = self._directory.user_by_email(email)
-        kept = await password_of(self._database, member.id) if member is not None else None
+        kept = await password_of(self._database, "" if member is None else member.id)
         right = await self._passwords.matches(kept, password[:1024])
         if not right or member is None or kept is None or member.disabled_at is not None:
             raise Unauthenticated("The address or the password is wrong.", code="wrong_password")

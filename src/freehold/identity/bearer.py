@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from freehold.governance.directory import Directory
+from freehold.governance.directory import Directory, absent
 from freehold.identity.admission import Admission
 from freehold.identity.provider import Provider
 from freehold.identity.tokens import claimed_issuer, invalid
@@ -69,10 +69,16 @@ class Bearers:
         if known is None or known.until <= self._clock():
             known = await self._verify(token, digest)
         if project_id is not None:
-            member = self._directory.member(known.member_id)
-            if member is not None:
-                self._directory.project(member.organization_id, project_id)
+            self._check_project(known.member_id, project_id)
         return self._directory.principal(known.member_id, project_id, auth_method="jwt", expires_at=known.expires_at)
+
+    def _check_project(self, member_id: str, project_id: str) -> None:
+        """Return if a member knows of a project: it is one of the organization in which they hold a role."""
+        member = self._directory.member(member_id)
+        if member is not None:
+            self._directory.project(member.organization_id, project_id)
+            if not self._directory.held(member_id, project_id):
+                raise absent("project", project_id)
 
     async def _verify(self, token: str, digest: bytes) -> _Known:
         self._known.pop(digest, None)
@@ -81,7 +87,8 @@ class Bearers:
             raise invalid("its issuer is not accepted here")
         said = await provider.bearer(token)
         member = await self._admission.admit(provider.settings, said)
-        known = _Known(member.id, said.expires_at, min(said.expires_at, self._clock() + REMEMBERED_S))
+        ends_at = said.expires_at + provider.settings.clock_skew_s
+        known = _Known(member.id, ends_at, min(said.expires_at, self._clock() + REMEMBERED_S))
         self._known[digest] = known
         while len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)

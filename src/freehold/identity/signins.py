@@ -92,7 +92,10 @@ class SignIns:
         state = query.get("state", "")
         row = await take_signin(self._database, _digest(state))
         if row is None or row.expires_at <= self._clock():
-            raise SignInFailed("This sign-in is over: it took too long, or its address was used before. Begin again.")
+            raise SignInFailed(
+                "This sign-in is over: it took too long, or its address was used before. Begin again.",
+                code="signin_over",
+            )
         if browser is None or not hmac.compare_digest(_digest(browser), row.browser_digest):
             raise SignInFailed("This sign-in was begun in another browser, or cookies are off. Begin again here.")
         if row.provider != provider.settings.name:

@@ -222,8 +222,8 @@ class _Pages:
         """Record that somebody was turned away; whom the address belongs to, if it is one of ours."""
         member = self._services.directory.user_by_email(email) if email else None
         log.info("signin_refused", request_id=request.scope["state"]["request_id"], method=method, code=error.code)
-        if error.code == "too_many_signins":
-            return  # the failures before it are recorded; it must not fill the journal
+        if error.code in {"too_many_signins", "signin_over"}:
+            return  # what anybody can bring about without end must not fill the journal
         await record_signin(
             self._services.journal,
             request.scope,
