@@ -35,7 +35,7 @@ class Door:
         self._keys = keys
         self._directory = directory
         self._identity = identity
-        self._public_url = public_url
+        self.public_url = public_url
 
     async def authenticate(self, scope: Scope) -> Principal:
         """Who sent a request: by an API key, by the JWT of an identity provider or, if it has neither, by its cookie.
@@ -56,7 +56,7 @@ class Door:
             cookie = cookie_from(scope, SESSION)
             if cookie is not None:
                 principal = self._identity.sessions.principal(cookie)
-                check_same_origin(scope, self._public_url)
+                check_same_origin(scope, self.public_url)
                 return principal
         return self._keys.authenticate(credential, address_of(scope))
 

@@ -118,7 +118,7 @@ async def _invite(home: Path, email: str, role: str, *, as_json: bool) -> None:
     async with open_control(home) as control:
         invite = await control.request("POST", "/v1/organization/invites", {"email": email, "role": role})
         made = await control.request("POST", f"/v1/organization/invites/{invite['id']}/link")
-        link = _address(control, made["path"])
+        link = _address(control, made["url"])
     if as_json:
         print_json({**invite, "link": link})
     else:
@@ -179,12 +179,12 @@ async def _find(control: Control, wanted: str) -> dict[str, Any]:
 
 async def _link(control: Control, user_id: str) -> str:
     made = await control.request("POST", f"/v1/organization/users/{user_id}/password_link")
-    return _address(control, made["path"])
+    return _address(control, made["url"])
 
 
-def _address(control: Control, path: str) -> str:
-    """The link as somebody can follow it; only the path where no server runs here."""
-    return path if control.url == "http://localhost" else control.url.rstrip("/") + path
+def _address(control: Control, url: str) -> str:
+    """The link as somebody can follow it; where no server runs, nobody knows more than its path."""
+    return url.removeprefix(control.url) if control.url == "http://localhost" else url
 
 
 def _print_link(link: str | None, what: str) -> None:

@@ -1,6 +1,7 @@
 """Sign-in with a password, sessions, links and protection against other sites, against a real server."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -89,6 +90,27 @@ def test_a_wrong_password_and_an_unknown_address_read_alike(service: Service) ->
     assert known == unknown
     assert known[0] == 401
     assert "The address or the password is wrong." in known[1]
+
+
+def test_who_was_turned_away_stands_in_the_journal(service: Service) -> None:
+    """A refused sign-in is recorded with its reason, with the user if there is one, and never with what was typed."""
+    user = _user(service, "peggy")
+    file = service.home.journal / "main" / "00000001.jsonl"
+    before = len(file.read_bytes())
+
+    async def scenario(browser: Browser) -> None:
+        await _sign_in(browser, "peggy", "wrong password 123")
+        await _sign_in(browser, "unknown-person", "wrong password 123")
+
+    _browse(service, scenario)
+    written = file.read_bytes()[before:]
+    found = [json.loads(line)["body"] for line in written.split(b"\n") if b"login.failed" in line]
+    assert [(each.get("principal"), each["code"]) for each in found] == [
+        (user, "wrong_password"),
+        (None, "wrong_password"),
+    ]
+    assert b"unknown-person" not in written
+    assert b"wrong password" not in written
 
 
 def test_too_many_tries_have_to_wait(service: Service) -> None:
@@ -240,7 +262,7 @@ def test_a_session_dies_at_once_with_what_it_rests_on(service: Service, end: str
 def test_an_invited_person_follows_the_link_once(service: Service) -> None:
     """The link lets them choose a password that is good enough, makes them a user, signs them in, and is used up."""
     invite = service.post("/v1/organization/invites", {"email": "new@example.org", "role": "reader"}).json()
-    link = service.post(f"/v1/organization/invites/{invite['id']}/link", None).json()["path"]
+    link = service.post(f"/v1/organization/invites/{invite['id']}/link", None).json()["url"]
 
     async def scenario(browser: Browser) -> None:
         page = await browser.get(link)
@@ -261,13 +283,13 @@ def test_an_invited_person_follows_the_link_once(service: Service) -> None:
 
     _browse(service, scenario)
     assert service.get(f"/v1/organization/invites/{invite['id']}", key=service.key).json()["status"] == "accepted"
-    assert link.encode() not in (service.home.journal / "main" / "00000001.jsonl").read_bytes()
+    assert link.rpartition("/")[2].encode() not in (service.home.journal / "main" / "00000001.jsonl").read_bytes()
 
 
 def test_a_lost_password_is_replaced_by_a_link(service: Service) -> None:
     """An administrator's link sets a new password once; the old one no longer holds."""
     user = _user(service, "heidi")
-    link = service.post(f"/v1/organization/users/{user}/password_link", None).json()["path"]
+    link = service.post(f"/v1/organization/users/{user}/password_link", None).json()["url"]
 
     async def scenario(browser: Browser) -> list[int]:
         page = await browser.get(link)

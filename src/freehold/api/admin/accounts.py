@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from freehold.api.admin.door import allow, caller, record
 from freehold.api.admin.roles import check_rank, given_roles
 from freehold.api.admin.users import user_object
+from freehold.api.body import origin_of
 from freehold.api.door import People
 from freehold.governance.directory import WHOLE
 from freehold.identity.passwords import check_password
@@ -35,6 +36,12 @@ class NewPassword(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     password: Annotated[str, Field(max_length=1024)]
+
+
+def link_url(request: Request, token: str) -> str:
+    """Where somebody goes with the secret of a link; from where the caller sees the server, if nothing else is set."""
+    origin = request.scope["state"]["door"].public_url or origin_of(request.scope)
+    return f"{origin}/signin/link/{token}"
 
 
 def account_routes(people: People) -> APIRouter:
@@ -80,7 +87,7 @@ def account_routes(people: People) -> APIRouter:
         row = changed(request, user_id)
         token = await accounts.link(row)
         record(request, "user.password_link_made", "user", row.id, before=shown(row), after=shown(row))
-        return {"object": "organization.user.password_link", "id": row.id, "path": f"/signin/link/{token}"}
+        return {"object": "organization.user.password_link", "id": row.id, "url": link_url(request, token)}
 
     @router.post("/users/{user_id}/disable", dependencies=[allow(Action.WRITE_USERS)])
     async def disable(request: Request, user_id: str) -> dict[str, Any]:

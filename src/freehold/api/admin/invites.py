@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from freehold.api.admin.accounts import link_url
 from freehold.api.admin.door import allow, caller, record
 from freehold.api.admin.pages import After, Limit, page
 from freehold.api.admin.roles import MEMBER, given_roles
@@ -95,7 +96,7 @@ def invite_routes(directory: Directory, invites: Invites) -> APIRouter:
             "object": "organization.invite.link",
             "id": invite_id,
             "token": token,
-            "path": f"/signin/link/{token}",
+            "url": link_url(request, token),
             "expires_at": row.expires_at,
         }
 
