@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from openai import AzureOpenAI, OpenAI
 from yarl import URL
 
 from tests.browser import Browser, Page, open_browser
@@ -51,7 +52,7 @@ def _account(name: str, *groups: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def service(openid_provider: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    people = ("alice", "bob", "carol")
+    people = ("alice", "bob", "carol", "dave")
     openid_provider.accounts |= {name: _account(name, "ml") for name in people} | {"stranger": _account("stranger")}
     openid_provider.write()
     environment = {"TEST_OIDC_SECRET": CLIENT_SECRET}
@@ -268,6 +269,17 @@ def test_a_jwt_of_the_provider_opens_the_api(service: Service, openid_provider: 
     disabled = service.post(f"/v1/organization/users/{who['principal']['id']}/disable", None)
     assert disabled.json()["user"]["enabled"] is False
     assert service.post("/v1/chat/completions", CHAT, key=token).status == 401
+
+
+def test_the_official_clients_send_a_jwt(service: Service, openid_provider: OpenIdProvider) -> None:
+    """OpenAI's client takes the token for its key, and Azure's as the Entra ID token that it knows."""
+    token = asyncio.run(_access_token(openid_provider.issuer, "dave"))
+    plain = OpenAI(base_url=f"{service.url}/v1", api_key=token)
+    azure = AzureOpenAI(azure_endpoint=service.url, azure_ad_token=token, api_version="2024-10-21")
+    for client in (plain, azure):
+        with client:
+            answer = client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "hi"}])
+            assert answer.choices[0].message.content
 
 
 def test_a_jwt_of_somebody_without_a_role_is_a_403(service: Service, openid_provider: OpenIdProvider) -> None:
