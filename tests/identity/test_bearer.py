@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import IdentityProviderUnavailable, NotFound, Unauthenticated
-from freehold.governance.directory import ORGANIZATION, WHOLE
+from freehold.errors import Forbidden, IdentityProviderUnavailable, NotFound, Unauthenticated
+from freehold.governance.directory import ORGANIZATION, PROJECT, WHOLE
 from freehold.identity import bearer
 from freehold.identity.bearer import REMEMBERED_S, Bearers
 from freehold.identity.provider import Provider
@@ -141,6 +141,42 @@ def test_a_program_names_the_project_to_act_in(tmp_path: Path) -> None:
             for project_id in ("proj-none", unknown.id):
                 with pytest.raises(NotFound):
                     await bearers.principal(token, project_id)
+            await provider.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_program_acts_as_its_service_account(tmp_path: Path) -> None:
+    """A token without an address is a program's whose subject is configured, with the roles of its account alone."""
+
+    async def scenario() -> None:
+        async with open_parts(tmp_path) as parts, running_issuer() as issuer:
+            account = await parts.directory.create_service_account(ORGANIZATION, PROJECT, "ci", ["user"])
+            person = await parts.user("alice@example.org", "owner")
+            programs = [
+                {"subject": "ci-job", "service_account": account.id},
+                {"subject": "gone", "service_account": "svc_gone"},
+                {"subject": "impostor", "service_account": person.id},
+            ]
+            provider = Provider(issuer.settings(program=programs, map=MAPPING, users="create"), None)
+            bearers = Bearers([provider], parts.admission, parts.directory)
+
+            def token(subject: str) -> str:
+                return issuer.token(issuer.claims(sub=subject, email=None, groups=["ml", "admins"]))
+
+            principal = await bearers.principal(token("ci-job"))
+            assert (principal.id, principal.kind.value, principal.project_id) == (
+                account.id,
+                "service_account",
+                PROJECT,
+            )
+            assert principal.roles == {"user"}
+            for subject in ("gone", "impostor", "unknown"):
+                with pytest.raises(Forbidden):
+                    await bearers.principal(token(subject))
+            await parts.directory.update_member(account.id, disabled=True)
+            with pytest.raises(Unauthenticated):
+                await bearers.principal(token("ci-job"))
             await provider.close()
 
     asyncio.run(scenario())

@@ -33,6 +33,7 @@ def _parse(*providers: dict[str, Any]) -> IdentitySettings:
         ({"name": "a/b"}, "name"),
         ({"users": "all"}, "users"),
         ({"map": [{"group": "a"}]}, "role: is required"),
+        ({"program": [{"subject": "a", "service_account": "svc_1"}] * 2}, "two have the same subject"),
     ],
 )
 def test_an_unsafe_provider_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -10,11 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from freehold.errors import Forbidden
 from freehold.governance.directory import Directory, absent
 from freehold.identity.admission import Admission
 from freehold.identity.provider import Provider
 from freehold.identity.tokens import claimed_issuer, invalid
-from freehold.types.identity import Principal
+from freehold.types.identity import MemberKind, Principal
+from freehold.types.signin import ProviderSettings
 
 REMEMBERED_S = 300.0
 MAX_REMEMBERED = 10_000
@@ -72,6 +74,26 @@ class Bearers:
             self._check_project(known.member_id, project_id)
         return self._directory.principal(known.member_id, project_id, auth_method="jwt", expires_at=known.expires_at)
 
+    def _program(self, provider: ProviderSettings, subject: str) -> str | None:
+        """The service account as which a program acts; None where the token is a person's.
+
+        Raises:
+            Forbidden: there is no such account.
+        """
+        account_id = next((each.service_account for each in provider.program if each.subject == subject), None)
+        if account_id is None:
+            return None
+        member = self._directory.member(account_id)
+        if (
+            member is None
+            or member.kind != MemberKind.SERVICE_ACCOUNT
+            or member.organization_id != provider.organization
+        ):
+            raise Forbidden(
+                "The service account of this program does not exist; ask your administrator.", code="signin_not_allowed"
+            )
+        return account_id
+
     def _check_project(self, member_id: str, project_id: str) -> None:
         """Return if a member knows of a project: it is one of the organization in which they hold a role."""
         member = self._directory.member(member_id)
@@ -86,9 +108,11 @@ class Bearers:
         if provider is None:
             raise invalid("its issuer is not accepted here")
         said = await provider.bearer(token)
-        member = await self._admission.admit(provider.settings, said)
+        member_id = self._program(provider.settings, said.subject)
+        if member_id is None:
+            member_id = (await self._admission.admit(provider.settings, said)).id
         ends_at = said.expires_at + provider.settings.clock_skew_s
-        known = _Known(member.id, ends_at, min(said.expires_at, self._clock() + REMEMBERED_S))
+        known = _Known(member_id, ends_at, min(said.expires_at, self._clock() + REMEMBERED_S))
         self._known[digest] = known
         while len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)

@@ -27,6 +27,13 @@ class RoleMapping(SettingsModel):
     """The id of the project in which they hold it; without one they hold it in the whole organization."""
 
 
+class ProgramMapping(SettingsModel):
+    """`[[identity.provider.program]]`: a program that the provider knows acts as a service account here."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=255)]
+    service_account: Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class ProviderSettings(SettingsModel):
     """`[[identity.provider]]`: one OpenID provider."""
 
@@ -53,6 +60,7 @@ class ProviderSettings(SettingsModel):
     allow_http: bool = False
     """Whether the issuer may be an `http://` address of this machine; for trials."""
     map: list[RoleMapping] = Field(default_factory=list)
+    program: list[ProgramMapping] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
@@ -64,6 +72,9 @@ class ProviderSettings(SettingsModel):
             )
         if "openid" not in self.scopes:
             raise ValueError("scopes: must contain 'openid'")
+        subjects = [program.subject for program in self.program]
+        if len(set(subjects)) != len(subjects):
+            raise ValueError("program: two have the same subject")
         return self
 
     @property
