@@ -28,7 +28,7 @@ from freehold.store.database import Database
 from freehold.store.models import put_model
 from freehold.types.model import ModelEntry
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.openid_provider", "tests.postgres"]
 
 CACHE = Path(__file__).parent.parent / ".cache" / "starter-home"
 

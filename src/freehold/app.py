@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
-from freehold.api.door import Door
+from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
@@ -39,6 +39,7 @@ from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
+from freehold.identity.identity import open_identity
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
@@ -85,9 +86,7 @@ class App:
     home: Home
     settings: Settings
     catalog: Catalog
-    directory: Directory
-    keys: KeyRing
-    invites: Invites
+    people: People
     control: DeploymentControl
     supervisor: Supervisor
     flights: Flights
@@ -95,6 +94,21 @@ class App:
     admin_key: str
     new_admin_key: bool
     """Whether the owner's key was made just now."""
+
+    @property
+    def directory(self) -> Directory:
+        """Organizations, projects and their members."""
+        return self.people.directory
+
+    @property
+    def keys(self) -> KeyRing:
+        """The members' API keys."""
+        return self.people.keys
+
+    @property
+    def invites(self) -> Invites:
+        """Who was asked to join."""
+        return self.people.invites
 
 
 @asynccontextmanager
@@ -128,9 +142,8 @@ async def open_app(
         stack.push_async_callback(projection.stop)
         digests = Digests(place.pepper())
         limits, ledger = await _limits(database, settings, digests, journal)
-        directory, keys, invites = await _identity(database, place, settings)
-        door = Door(keys, directory)
-        owner_key = await _owner_key(place, keys)
+        people = await stack.enter_async_context(_open_people(database, place, settings))
+        owner_key = await _owner_key(place, people.keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = Supervisor(
@@ -141,24 +154,21 @@ async def open_app(
         _check_configured(control, settings)
         policies = await _policies(database, settings, registry)
         flights = Flights(settings.server.request_timeout_s)
-        for changing in (directory, keys):
-            changing.on_change(partial(flights.review, door.objection))
+        people.on_change(partial(flights.review, people.door.objection))
         kept = KeptAnswers(database, place.content_key())
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
         gateway = Gateway(registry, supervisor, flights, books, Permits(policies), pictures, files)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
-        admin = AdminServices(
-            door, directory, keys, invites, control, catalog, limits, ledger, policies, journal, reports, digests
-        )
+        admin = AdminServices(people, control, catalog, limits, ledger, policies, journal, reports, digests)
         services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept, files, keys)
+        upkeep = Upkeep(journal, projection, kept, files, people.keys)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
-        yield App(place, settings, catalog, directory, keys, invites, control, supervisor, flights, asgi, *owner_key)
+        yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
 
 
 async def _limits(
@@ -173,15 +183,18 @@ async def _limits(
     return limits, ledger
 
 
-async def _identity(database: Database, home: Home, settings: Settings) -> tuple[Directory, KeyRing, Invites]:
-    """Who there is: members, their keys, and those who were asked to join."""
+@asynccontextmanager
+async def _open_people(database: Database, home: Home, settings: Settings) -> AsyncIterator[People]:
+    """Who there is, and how they show it: members, their keys, those who were asked to join, and sign-in."""
     directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
     await directory.load()
     keys = KeyRing(database, home.pepper(), directory)
     await keys.load()
     invites = Invites(database, home.pepper(), directory)
     await invites.load()
-    return directory, keys, invites
+    async with open_identity(database, directory, invites, settings.identity) as identity:
+        door = Door(keys, directory, identity, settings.server.public_url)
+        yield People(door, directory, keys, invites, identity)
 
 
 @asynccontextmanager

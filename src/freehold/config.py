@@ -21,6 +21,7 @@ from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.identity import Action, Role
 from freehold.types.limits import LimitSettings
 from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
+from freehold.types.signin import IdentitySettings
 
 
 class ServerSettings(SettingsModel):
@@ -123,6 +124,7 @@ class Settings(SettingsModel):
     journal: JournalSettings = JournalSettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
+    identity: IdentitySettings = IdentitySettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
     policies: list[str] = Field(default_factory=list)

@@ -7,6 +7,7 @@ FreeholdError
 │   │   ├── UnknownParameter     400 unknown_parameter
 │   │   ├── UnsupportedParameter 400 unsupported_parameter: known, but this deployment cannot do it
 │   │   └── ContextLengthExceeded 400 context_length_exceeded
+│   ├── SignInFailed             400 signin_failed: a sign-in through a provider cannot be finished
 │   ├── Unauthenticated          401 invalid_api_key
 │   ├── Forbidden                403
 │   │   └── PolicyDenied         403 policy_denied
@@ -26,6 +27,7 @@ FreeholdError
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── AuditUnavailable     the journal cannot be written
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
+│   │   ├── IdentityProviderUnavailable an OpenID provider cannot be reached or answers nonsense
 │   │   └── Draining             the server is shutting down
 │   └── EngineTimeout            504
 ├── CatalogError                 a model cannot be fetched, verified or read
@@ -126,6 +128,12 @@ class ContextLengthExceeded(InvalidRequest):
         )
         self.limit = limit
         self.requested = requested
+
+
+class SignInFailed(RequestError):
+    """A sign-in through an identity provider cannot be finished: begin again."""
+
+    default_code = "signin_failed"
 
 
 class Unauthenticated(RequestError):
@@ -296,6 +304,12 @@ class ProvenanceUnavailable(Unavailable):
     """A picture's provenance cannot be written or read: no picture leaves without its manifest."""
 
     default_code = "provenance_unavailable"
+
+
+class IdentityProviderUnavailable(Unavailable):
+    """An OpenID provider cannot be reached, or does not answer as one: nothing is said about the credential."""
+
+    default_code = "identity_provider_unavailable"
 
 
 class Draining(Unavailable):

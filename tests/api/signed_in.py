@@ -1,4 +1,4 @@
-"""The organization's administration as people reach it who have signed in, without the sign-in."""
+"""The organization's administration as people reach it who have signed in."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx2
 from fastapi import APIRouter
-from starlette.types import Scope
 
 from freehold.api.admin.application import control_plane
 from freehold.api.admin.changes import Changes
@@ -17,30 +16,14 @@ from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.projects import project_routes
 from freehold.api.door import Door
 from freehold.api.edge import Edge
-from freehold.errors import Unauthenticated
 from freehold.governance.authorization import Roles
 from freehold.governance.directory import Directory
+from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
+from freehold.identity.identity import Identity, open_identity
 from freehold.store.database import Database
-from freehold.types.identity import Principal
+from freehold.types.signin import IdentitySettings
 from tests.usage import open_journal
-
-
-class NamedDoor(Door):
-    """A door that believes who calls: the header `x-member` is the id of a user who has signed in."""
-
-    def __init__(self, keys: KeyRing, directory: Directory) -> None:
-        super().__init__(keys, directory)
-        self._members = directory
-
-    async def authenticate(self, scope: Scope) -> Principal:
-        """See `Door.authenticate`."""
-        named = dict(scope["headers"]).get(b"x-member")
-        if named is None:
-            return await super().authenticate(scope)
-        if not named:
-            raise Unauthenticated("Nobody is signed in.")
-        return self._members.principal(named.decode(), auth_method="session", session_id="s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +32,17 @@ class Organization:
 
     directory: Directory
     keys: KeyRing
+    identity: Identity
     client: httpx2.AsyncClient
 
     async def call(
         self, method: str, path: str, body: Any = None, *, member: str | None = None, key: str | None = None
     ) -> tuple[int, Any]:
         """Call a route as a signed-in member, or with a key: the status and the answer."""
-        headers = {"x-member": member} if member is not None else {"authorization": f"Bearer {key}"}
+        headers = {"authorization": f"Bearer {key}"}
+        if member is not None:
+            cookie = await self.identity.sessions.open(member, "password", "Test/1.0", instead_of=None)
+            headers = {"cookie": f"__Host-freehold={cookie}", "origin": "http://test"}
         response = await self.client.request(method, path, json=body, headers=headers)
         return response.status_code, response.json()
 
@@ -69,12 +56,14 @@ async def open_organization(home: Path) -> AsyncIterator[Organization]:
     await directory.load()
     keys = KeyRing(database, b"pepper", directory)
     await keys.load()
-    door = NamedDoor(keys, directory)
-    routers: list[APIRouter] = [project_key_routes(directory, keys), project_routes(directory, keys, door)]
-    app = Edge(AdminDoor(control_plane("test", routers), door, journal, Changes(), everybody=True))
-    try:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
-            yield Organization(directory, keys, client)
-    finally:
-        await journal.close()
-        await database.close()
+    invites = Invites(database, b"pepper", directory)
+    async with open_identity(database, directory, invites, IdentitySettings()) as identity:
+        door = Door(keys, directory, identity, None)
+        routers: list[APIRouter] = [project_key_routes(directory, keys), project_routes(directory, keys, door)]
+        app = Edge(AdminDoor(control_plane("test", routers), door, journal, Changes(), everybody=True))
+        try:
+            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
+                yield Organization(directory, keys, identity, client)
+        finally:
+            await journal.close()
+            await database.close()

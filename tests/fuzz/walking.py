@@ -25,6 +25,16 @@ REPORTS = {
 SIGNED = {"/v1/images/files/echo"}
 """What answers to a signature in the address instead; without one, as if there were nothing."""
 SIGNED_TEMPLATES = {"/v1/images/files/{picture_id}"}
+SIGNING_IN = {
+    ("GET", "/signin"): 200,
+    ("GET", "/signin/callback/echo"): 404,
+    ("GET", "/signin/link/echo"): 404,
+    ("POST", "/signin"): 403,
+    ("POST", "/signin/link/echo"): 403,
+    ("POST", "/signin/with/echo"): 403,
+    ("POST", "/signout"): 403,
+}
+"""Pages for people who have no credential yet: no form is taken that does not come from our own page."""
 JSON = (b"content-type", b"application/json")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -31,6 +31,8 @@ from freehold.api.organization import organization_routes
 from freehold.api.picture_files import picture_routes
 from freehold.api.provenance import provenance_routes
 from freehold.api.receipts import receipt_routes
+from freehold.api.signin.routes import SignInServices, signin_routes
+from freehold.api.signin.sessions import session_routes
 from freehold.config import ServerSettings
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
 from freehold.gateway.idempotency import KeptAnswers
@@ -73,7 +75,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
     gateway, admin, metrics, changes = services.gateway, services.admin, Metrics(), Changes()
     plane = Plane(
         gateway,
-        admin.door,
+        admin.people.door,
         metrics,
         services.kept,
         bounds.max_body_bytes,
@@ -92,6 +94,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
     ) -> Operation:
         return Operation(route, handler, plane, dialect, has_body, forms, plain)
 
+    signin = SignInServices(admin.people.identity, admin.people.directory, admin.journal, bounds.public_url)
     routes: list[BaseRoute] = [
         *health_routes(admin, gateway.flights, metrics),
         *receipt_routes(operation, services.receipts),
@@ -102,7 +105,11 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         *openai_routes(operation),
         *azure_routes(operation),
         Mount("/admin", admin_application(admin, changes, bounds.max_body_bytes)),
-        *docs_routes(admin.door, partial(tenant_application, admin), partial(service_application, admin, changes)),
+        *docs_routes(
+            admin.people.door, partial(tenant_application, admin), partial(service_application, admin, changes)
+        ),
+        *signin_routes(signin),
+        *session_routes(signin, admin.people.door),
         *pages,
     ]
     application = Starlette(

@@ -4,12 +4,20 @@ Every route that is not public comes through here, whatever its path: nothing is
 error of the infrastructure on the way is raised as what it is; it never yields a principal, and never a 401.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from starlette.types import Scope
 
+from freehold.api.signin.cookies import SESSION, cookie_from
+from freehold.api.signin.origin import check_same_origin
 from freehold.errors import Forbidden, FreeholdError, Unauthenticated
-from freehold.governance.credentials import credential_from
+from freehold.governance.credentials import carries_credential, credential_from
 from freehold.governance.directory import WHOLE, Directory, absent
+from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
+from freehold.identity.identity import Identity
+from freehold.identity.tokens import looks_like_jwt
 from freehold.types.identity import DATA_PLANE, Action, MemberKind, Principal
 
 
@@ -19,19 +27,38 @@ class Door:
     Args:
         keys: the API keys.
         directory: whom they belong to.
+        identity: tokens of identity providers, and sessions of browsers.
+        public_url: where browsers reach the server, if that is set.
     """
 
-    def __init__(self, keys: KeyRing, directory: Directory) -> None:
+    def __init__(self, keys: KeyRing, directory: Directory, identity: Identity, public_url: str | None) -> None:
         self._keys = keys
         self._directory = directory
+        self._identity = identity
+        self.public_url = public_url
 
     async def authenticate(self, scope: Scope) -> Principal:
-        """Who sent a request.
+        """Who sent a request: by an API key, by the JWT of an identity provider or, if it has neither, by its cookie.
+
+        A cookie counts only where no header carries a credential, and where a change is asked for only if the request
+        comes from a page of this server.
 
         Raises:
             Unauthenticated: it carries no credential, or one that is not valid.
+            Forbidden: a cookie came with a request from elsewhere, or the provider's word is not enough.
+            NotFound: a JWT came with a project that there is not.
+            IdentityProviderUnavailable: the provider of a JWT cannot be asked for its keys.
         """
-        return self._keys.authenticate(credential_from(scope["headers"]), address_of(scope))
+        credential = credential_from(scope["headers"])
+        if credential is not None and looks_like_jwt(credential):
+            return await self._identity.bearers.principal(credential, _header(scope, b"openai-project"))
+        if credential is None and not carries_credential(scope["headers"]):
+            cookie = cookie_from(scope, SESSION)
+            if cookie is not None:
+                principal = self._identity.sessions.principal(cookie)
+                check_same_origin(scope, self.public_url)
+                return principal
+        return self._keys.authenticate(credential, address_of(scope))
 
     def objection(self, principal: Principal) -> FreeholdError | None:
         """Why a request that runs for this principal may not go on; None if it may.
@@ -85,6 +112,8 @@ class Door:
         """The principal as it would be let in now."""
         if principal.key_id:
             return self._keys.principal(principal.key_id)
+        if principal.session_id and not self._identity.sessions.alive(principal.session_id):
+            raise Unauthenticated("The session has ended.", code="session_ended")
         return self._directory.principal(
             principal.id,
             principal.project_id,
@@ -94,6 +123,31 @@ class Door:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who there is, and who is let in.
+
+    Args:
+        door: knows who is asking.
+        directory: organizations, projects and their members.
+        keys: their API keys.
+        invites: who was asked to join.
+        identity: sign-in.
+    """
+
+    door: Door
+    directory: Directory
+    keys: KeyRing
+    invites: Invites
+    identity: Identity
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever somebody may do less than before: a member, a role, a key or a session has gone."""
+        self.directory.on_change(listener)
+        self.keys.on_change(listener)
+        self.identity.sessions.on_end(listener)
+
+
 def may_keep_own_keys(principal: Principal, actions: frozenset[Action]) -> bool:
     """Whether the principal may make, see, rotate and revoke keys of its own where it may do these actions.
 
@@ -101,6 +155,11 @@ def may_keep_own_keys(principal: Principal, actions: frozenset[Action]) -> bool:
     could go on with others after it was revoked, and beyond its scope.
     """
     return principal.kind is MemberKind.USER and not principal.key_id and Action.INFER in actions
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    """The value of a header; None if it is not there, or empty."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted and value), None)
 
 
 def address_of(scope: Scope) -> str | None:

@@ -4,6 +4,13 @@ from collections.abc import Iterable
 
 from freehold.errors import Unauthenticated
 
+CARRIERS = frozenset({b"authorization", b"api-key"})
+
+
+def carries_credential(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request has a header for a credential, be it empty: then nothing else counts, such as a cookie."""
+    return any(name in CARRIERS for name, _ in headers)
+
 
 def credential_from(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The API key or token in `Authorization: Bearer …` or `api-key: …`; None if there is neither.

@@ -241,8 +241,6 @@ class Directory:
     ) -> MemberRow:
         """Make a user with roles in the organization. Raises Conflict if the address is taken."""
         email = normal_email(email)
-        if email in self._by_email:
-            raise Conflict(f"There is already a user with the address '{email}'.", param="email")
         row = MemberRow(
             f"user-{secrets.token_hex(12)}", organization_id, MemberKind.USER, None, name, email, self._now()
         )
@@ -326,8 +324,11 @@ class Directory:
     async def _create_member(self, row: MemberRow, project_id: str, roles: Iterable[str], source: str) -> MemberRow:
         names = [self.roles.check(name) for name in dict.fromkeys(roles)]
         assignments = [AssignmentRow(row.id, project_id, name, source, row.created_at) for name in names]
-        async with self._changing, self._database.write() as connection:
-            await insert_rows(connection, row, *assignments)
+        async with self._changing:
+            if row.email in self._by_email:
+                raise Conflict(f"There is already a user with the address '{row.email}'.", param="email")
+            async with self._database.write() as connection:
+                await insert_rows(connection, row, *assignments)
         self._members[row.id] = row
         self._held[row.id] = assignments
         if row.email is not None:

@@ -161,6 +161,61 @@ kept_pictures = Table(
 )
 """Pictures that were answered as an address; `picture` is encrypted under the project's key."""
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("member_id", String(64), nullable=False, index=True),
+    Column("project_id", String(64), nullable=True),
+    Column("method", String(64), nullable=False),
+    Column("user_agent", String(200), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("seen_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+)
+"""Browsers that are signed in; `digest` is SHA-256 of the cookie's 256 random bits. `project_id` is the one that the
+person chose; `method` is `password` or the name of the identity provider."""
+
+passwords = Table(
+    "passwords",
+    metadata,
+    Column("member_id", String(64), primary_key=True),
+    Column("hash", String(255), nullable=False),
+    Column("changed_at", Integer, nullable=False),
+)
+"""Argon2id hashes, with their salt and their parameters."""
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(512), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("member_id", String(64), nullable=False, index=True),
+    Column("stated_at", Integer, nullable=False),
+)
+"""Who is who at an identity provider; `stated_at` is when the newest token that was seen was issued."""
+
+signins = Table(
+    "signins",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("browser_digest", LargeBinary(32), nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("return_to", String(2048), nullable=False),
+    Column("expires_at", Integer, nullable=False, index=True),
+)
+"""Sign-ins begun at a provider; `digest` is SHA-256 of the state, `browser_digest` of the browser's cookie."""
+
+password_links = Table(
+    "password_links",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("member_id", String(64), nullable=False, index=True),
+    Column("expires_at", Integer, nullable=False),
+)
+"""Links with which a person may set a password once; `digest` is SHA-256 of the link's secret."""
+
 home = Table(
     "home",
     metadata,

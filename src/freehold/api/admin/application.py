@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from freehold import __version__
+from freehold.api.admin.accounts import account_routes
 from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.audit import audit_routes
 from freehold.api.admin.audit_logs import audit_log_routes
@@ -37,17 +38,14 @@ from freehold.api.admin.usage import usage_routes
 from freehold.api.admin.users import user_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.docs_page import ACTION
-from freehold.api.door import Door
+from freehold.api.door import People
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
-from freehold.governance.directory import Directory
 from freehold.governance.explanation import Explainer
-from freehold.governance.invites import Invites
-from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.journal.journal import Journal
@@ -80,10 +78,7 @@ class AdminServices:
     """What the control plane works on.
 
     Args:
-        door: knows who is asking.
-        directory: organizations, projects and their members.
-        keys: their API keys.
-        invites: who was asked to join.
+        people: who there is, and who is let in.
         control: what is deployed.
         catalog: which models there are.
         limits: what callers may use; `ledger` is what they have used of it.
@@ -93,10 +88,7 @@ class AdminServices:
         digests: the names of end users.
     """
 
-    door: Door
-    directory: Directory
-    keys: KeyRing
-    invites: Invites
+    people: People
     control: DeploymentControl
     catalog: Catalog
     limits: LimitRegistry
@@ -110,13 +102,13 @@ class AdminServices:
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers the service, behind its door; to be mounted under `/admin`."""
     app = JsonBody(service_application(services, changes), max_body_bytes)
-    return AdminDoor(app, services.door, services.journal, changes, everybody=False)
+    return AdminDoor(app, services.people.door, services.journal, changes, everybody=False)
 
 
 def organization_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers an organization, behind its door; to be mounted under `/v1/organization`."""
     app = JsonBody(tenant_application(services), max_body_bytes)
-    return AdminDoor(app, services.door, services.journal, changes, everybody=True)
+    return AdminDoor(app, services.people.door, services.journal, changes, everybody=True)
 
 
 def tenant_application(services: AdminServices) -> FastAPI:
@@ -126,16 +118,17 @@ def tenant_application(services: AdminServices) -> FastAPI:
 
 def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     """The routes under `/admin`, without their door."""
+    people = services.people
     routers = [
         deployment_routes(services.control),
-        key_routes(services.directory, services.keys),
+        key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
         policy_routes(services.policies),
-        can_routes(Explainer(services.directory, services.keys, services.policies, services.control.settings_of)),
+        can_routes(Explainer(people.directory, people.keys, services.policies, services.control.settings_of)),
         usage_routes(services.reports, services.digests.end_user),
-        audit_routes(services.directory, services.reports),
-        organization_admin_routes(services.directory, services.keys, services.invites),
+        audit_routes(people.directory, services.reports),
+        organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
     ]
@@ -144,14 +137,15 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
 
 def organization_routers(services: AdminServices) -> list[APIRouter]:
     """The routes under `/v1/organization`, without their door."""
-    directory, keys = services.directory, services.keys
+    directory, keys = services.people.directory, services.people.keys
     return [
-        project_routes(directory, keys, services.door),
+        project_routes(directory, keys, services.people.door),
         project_user_routes(directory),
         service_account_routes(directory, keys),
         project_key_routes(directory, keys),
         user_routes(directory, keys),
-        invite_routes(directory, services.invites),
+        account_routes(services.people),
+        invite_routes(directory, services.people.invites),
         admin_key_routes(directory, keys),
         audit_log_routes(directory, services.reports),
         role_routes(directory.roles),

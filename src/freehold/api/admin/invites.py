@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from freehold.api.admin.accounts import link_url
 from freehold.api.admin.door import allow, caller, record
 from freehold.api.admin.pages import After, Limit, page
 from freehold.api.admin.roles import MEMBER, given_roles
@@ -86,9 +87,17 @@ def invite_routes(directory: Directory, invites: Invites) -> APIRouter:
     async def make_link(request: Request, invite_id: str) -> dict[str, Any]:
         """The secret of a link with which the invited person accepts; the link before holds no more."""
         organization_id = caller(request).organization_id
-        token = await invites.link(organization_id, invite_id)
         row = invites.get(organization_id, invite_id)
+        for place, role in ((WHOLE, row.role), *row.projects):
+            given_roles(request, directory, [role], place)  # whoever has the link can become what it makes
+        token = await invites.link(organization_id, invite_id)
         record(request, "invite.link_made", "invite", invite_id, before=shown(row), after=shown(row))
-        return {"object": "organization.invite.link", "id": invite_id, "token": token, "expires_at": row.expires_at}
+        return {
+            "object": "organization.invite.link",
+            "id": invite_id,
+            "token": token,
+            "url": link_url(request, token),
+            "expires_at": row.expires_at,
+        }
 
     return router
