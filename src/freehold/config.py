@@ -11,11 +11,13 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
+from freehold.types.content import ANSWERS, DAY_S, PICTURES
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.limits import LimitSettings
 
@@ -98,6 +100,55 @@ class ProvenanceSettings(SettingsModel):
         return self
 
 
+class KeyServiceSettings(SettingsModel):
+    """`[encryption.key_service]`: an external service that has the master key; see docs/reference/encryption.md."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]
+    """Where the transit engine is mounted."""
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    """The name of the key there."""
+    token: SecretRef
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        host = urlsplit(self.url).hostname
+        if self.url.startswith("http://") and host not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("url: must begin with https:// unless the service is on this machine")
+        return self
+
+
+class EncryptionSettings(SettingsModel):
+    """`[encryption]`: where the master key of kept content is; without any of it, in the home."""
+
+    master_key: SecretRef | None = None
+    """32 bytes in Base64 or hexadecimal digits."""
+    key_service: KeyServiceSettings | None = None
+    previous_master_keys: list[SecretRef] = Field(default_factory=list)
+    """Those that keys may still be wrapped by until `freehold master-key rotate` has been run."""
+    cache_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
+    """How long an unwrapped content key stays in memory."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.master_key is not None and self.key_service is not None:
+            raise ValueError("give either 'master_key' or 'key_service'")
+        return self
+
+
+Kept = Annotated[int, Field(ge=60, le=10 * 366 * DAY_S)]
+"""How long something is kept, in seconds: a minute to ten years."""
+
+
+class RetentionSettings(SettingsModel):
+    """`[retention]`: how long kept content stays, unless a project has its own; each kind a key."""
+
+    zero: bool = False
+    """Whether nothing is kept for anyone."""
+    answers_s: Kept = ANSWERS.default_s
+    pictures_s: Kept = PICTURES.default_s
+
+
 class Settings(SettingsModel):
     """The whole configuration file."""
 
@@ -107,6 +158,8 @@ class Settings(SettingsModel):
     journal: JournalSettings = JournalSettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
+    retention: RetentionSettings = RetentionSettings()
     limit: list[LimitSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
 

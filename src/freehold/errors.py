@@ -6,9 +6,11 @@ FreeholdError
 │   │   ├── MalformedBody        400, the body is not acceptable JSON
 │   │   ├── UnknownParameter     400 unknown_parameter
 │   │   ├── UnsupportedParameter 400 unsupported_parameter: known, but this deployment cannot do it
-│   │   └── ContextLengthExceeded 400 context_length_exceeded
+│   │   ├── ContextLengthExceeded 400 context_length_exceeded
+│   │   └── ZeroRetention        400 zero_data_retention: the project keeps nothing
 │   ├── Unauthenticated          401 invalid_api_key
 │   ├── Forbidden                403
+│   │   └── ProjectKeyRevoked    403 project_key_revoked: nothing is done for the project
 │   ├── NotFound                 404
 │   │   └── DeploymentNotFound   404 model_not_found
 │   ├── MethodNotAllowed         405
@@ -24,9 +26,11 @@ FreeholdError
 │   ├── Unavailable              503, with retry-after
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── AuditUnavailable     the journal cannot be written
+│   │   ├── KeyServiceUnavailable the service that has the master key is not available
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
 │   │   └── Draining             the server is shutting down
 │   └── EngineTimeout            504
+├── ContentUnreadable            kept content cannot be decrypted, or no more
 ├── CatalogError                 a model cannot be fetched, verified or read
 │   ├── UnsupportedModelFormat   neither GGUF nor safetensors
 │   ├── DigestMismatch           the bytes are not those that were pinned
@@ -127,6 +131,12 @@ class ContextLengthExceeded(InvalidRequest):
         self.requested = requested
 
 
+class ZeroRetention(InvalidRequest):
+    """The request would have content kept, and its project or organization keeps none."""
+
+    default_code = "zero_data_retention"
+
+
 class Unauthenticated(RequestError):
     """No credential, or one that is not valid."""
 
@@ -139,6 +149,12 @@ class Forbidden(RequestError):
 
     status = 403
     default_code = "insufficient_permissions"
+
+
+class ProjectKeyRevoked(Forbidden):
+    """The content key of the project is revoked or destroyed: nothing is done for the project."""
+
+    default_code = "project_key_revoked"
 
 
 class NotFound(RequestError):
@@ -282,6 +298,12 @@ class AuditUnavailable(Unavailable):
     default_code = "audit_unavailable"
 
 
+class KeyServiceUnavailable(Unavailable):
+    """The external key service, which has the master key of kept content, cannot be reached or refuses."""
+
+    default_code = "key_service_unavailable"
+
+
 class ProvenanceUnavailable(Unavailable):
     """A picture's provenance cannot be written or read: no picture leaves without its manifest."""
 
@@ -292,6 +314,12 @@ class Draining(Unavailable):
     """The server is shutting down."""
 
     default_code = "server_shutting_down"
+
+
+class ContentUnreadable(FreeholdError):
+    """Kept content cannot be decrypted: it is damaged, its owner was erased, or its master key is not known."""
+
+    default_code = "content_unreadable"
 
 
 class CatalogError(FreeholdError):
