@@ -12,6 +12,9 @@ from freehold.api.application import ApplicationServices, build_application
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
+from freehold.encryption.cipher import ContentCipher
+from freehold.encryption.content_keys import ContentKeys
+from freehold.encryption.opening import open_master_keys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
@@ -26,10 +29,12 @@ from freehold.gateway.pictures import Pictures
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
+from freehold.gateway.retention import Sweep
 from freehold.gateway.upkeep import Upkeep
-from freehold.governance.digests import Digests
+from freehold.governance.digests import Digests, derived
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
+from freehold.governance.retention import RetentionRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
@@ -132,30 +137,55 @@ async def open_app(
         control = DeploymentControl(registry, supervisor, running=engines)
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
-        kept = KeptAnswers(database, place.content_key())
+        content = await stack.enter_async_context(_open_content(database, place, settings))
         books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
-        pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
-        gateway = Gateway(keys, registry, supervisor, flights, books, pictures, files)
+        pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
+        gateway = Gateway(keys, registry, supervisor, flights, books, pictures, content.pictures, content.retention)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
-        services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
+        services = ApplicationServices(
+            gateway, content.answers, Receipts(journal, projection, usage), reports, provenance, admin
+        )
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept, files)
+        upkeep = Upkeep(journal, projection, content.sweep)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
         yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What keeps content, and what it is kept under."""
+
+    keys: ContentKeys
+    retention: RetentionRegistry
+    answers: KeptAnswers
+    pictures: PictureFiles
+    sweep: Sweep
+
+
 @asynccontextmanager
-async def _open_pictures(
-    database: Database, home: Home, settings: Settings
-) -> AsyncIterator[tuple[Pictures, PictureFiles, Provenance]]:
-    """What makes files of pictures, keeps them and reads them back; its processes start with the first picture."""
+async def _open_content(database: Database, home: Home, settings: Settings) -> AsyncIterator[_Content]:
+    """The keys of kept content, how long it is kept, and what keeps it."""
+    async with open_master_keys(home.master_key, settings.encryption) as masters:
+        keys = ContentKeys(database, masters, cache_s=settings.encryption.cache_s)
+        await keys.load()
+        retention = RetentionRegistry(database, settings.retention)
+        await retention.load()
+        cipher, pepper = ContentCipher(keys), home.pepper()
+        answers = KeptAnswers(database, cipher, retention, derived(pepper, b"freehold kept answer digests"))
+        pictures = PictureFiles(database, cipher, retention, derived(pepper, b"freehold picture addresses"))
+        yield _Content(keys, retention, answers, pictures, Sweep(database, retention))
+
+
+@asynccontextmanager
+async def _open_pictures(home: Home, settings: Settings) -> AsyncIterator[tuple[Pictures, Provenance]]:
+    """What makes files of pictures and reads them back; its processes start with the first picture."""
     studio, finisher, reader = Studio(), Finisher(home, settings.provenance), ProvenanceReader()
     provenance = Provenance(reader, home.picture_issuer)
     try:
-        yield Pictures(studio, finisher), PictureFiles(database, home.content_key()), provenance
+        yield Pictures(studio, finisher), provenance
     finally:
         await studio.close()
         await finisher.close()

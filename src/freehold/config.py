@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
-from freehold.types.content import ANSWERS, DAY_S, PICTURES
+from freehold.types.content import ANSWERS, PICTURES, KeptS
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.limits import LimitSettings
 
@@ -136,17 +136,13 @@ class EncryptionSettings(SettingsModel):
         return self
 
 
-Kept = Annotated[int, Field(ge=60, le=10 * 366 * DAY_S)]
-"""How long something is kept, in seconds: a minute to ten years."""
-
-
 class RetentionSettings(SettingsModel):
     """`[retention]`: how long kept content stays, unless a project has its own; each kind a key."""
 
     zero: bool = False
     """Whether nothing is kept for anyone."""
-    answers_s: Kept = ANSWERS.default_s
-    pictures_s: Kept = PICTURES.default_s
+    answers_s: KeptS = ANSWERS.default_s
+    pictures_s: KeptS = PICTURES.default_s
 
 
 class Settings(SettingsModel):

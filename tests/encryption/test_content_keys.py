@@ -205,6 +205,7 @@ def test_a_key_is_in_memory_for_a_bounded_time(tmp_path: Path) -> None:
         with_place(tmp_path, trial, _service(service, tmp_path), clock)
 
 
+@pytest.mark.slow
 def test_the_master_key_is_exchanged_whatever_interrupts(tmp_path: Path) -> None:
     """Stopped after a step of a rotation and begun again, every key can be read at any time, and one master stays."""
     tenants = [Tenant("org", f"proj-{number}", "user") for number in range(BATCH + 50)]

@@ -1,4 +1,4 @@
-"""What has to be done now and then: old segments of the journal, old kept answers and old pictures go."""
+"""What has to be done now and then: old segments of the journal and old kept content go."""
 
 import asyncio
 from contextlib import suppress
@@ -6,8 +6,7 @@ from contextlib import suppress
 import structlog
 
 from freehold.errors import FreeholdError
-from freehold.gateway.idempotency import KeptAnswers
-from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.retention import Sweep
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 
@@ -22,15 +21,13 @@ class Upkeep:
     Args:
         journal: whose old segments are deleted once they are in the usage database.
         projection: brings them there.
-        kept: whose expired answers are deleted.
-        files: whose expired pictures are deleted.
+        sweep: deletes kept content that may not stay.
     """
 
-    def __init__(self, journal: Journal, projection: Projection, kept: KeptAnswers, files: PictureFiles) -> None:
+    def __init__(self, journal: Journal, projection: Projection, sweep: Sweep) -> None:
         self._journal = journal
         self._projection = projection
-        self._kept = kept
-        self._files = files
+        self._sweep = sweep
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -47,14 +44,13 @@ class Upkeep:
     async def once(self) -> None:
         """Tidy up; what cannot be done now is logged, and tried again the next time."""
         try:
-            answers = await self._kept.expire()
-            pictures = await self._files.expire()
+            content = await self._sweep.run()
             segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
         except FreeholdError as exc:
             log.warning("upkeep_failed", reason=exc.message)
             return
-        if answers or pictures or segments:
-            log.info("tidied", kept_answers=answers, pictures=pictures, segments=segments)
+        if any(content.values()) or segments:
+            log.info("tidied", **content, segments=segments)
 
     async def _run(self) -> None:
         while True:

@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import Field, field_validator
+
+from freehold.types.base import SettingsModel
+from freehold.types.identity import Principal
 
 DAY_S: Final = 86_400
 
@@ -20,6 +25,11 @@ class Tenant:
     organization_id: str
     project_id: str
     owner_id: str = ""
+
+
+def tenant_of(principal: Principal) -> Tenant:
+    """Whose content it is that a caller asks to keep."""
+    return Tenant(principal.organization_id, principal.project_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +50,45 @@ class ContentKind:
 ANSWERS: Final = ContentKind("answers", DAY_S, "answers to requests with an Idempotency-Key")
 PICTURES: Final = ContentKind("pictures", DAY_S, "pictures that were answered as an address")
 
+STORES_COMPLETIONS: Final = False
+"""Whether there is a place for stored completions, so that `store` can be true."""
+
 KINDS: Final = (ANSWERS, PICTURES)
 """Every kind there is. A new one is added here, as a setting in `[retention]`, and as a `KeptContent` in app.py."""
+
+
+RetentionType: TypeAlias = Literal["organization_default", "none", "modified_abuse_monitoring", "zero_data_retention"]
+"""How much is kept, in the words of OpenAI's administration API. `none` and `modified_abuse_monitoring` come to the
+same: content is kept for as long as each kind says, and nothing is ever kept for monitoring."""
+
+KeptS: TypeAlias = Annotated[int, Field(ge=60, le=10 * 366 * DAY_S)]
+"""How long something is kept, in seconds: a minute to ten years."""
+
+
+class RetentionOverride(SettingsModel):
+    """What is set for one project, or for an organization; what is left out is as above it."""
+
+    type: RetentionType = "organization_default"
+    store: bool | None = None
+    """Whether a completion is stored whose request does not say."""
+    keep_s: dict[str, KeptS] = Field(default_factory=dict)
+    """For kinds of content: how long they are kept."""
+
+    @field_validator("keep_s")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, int]) -> dict[str, int]:
+        known = {kind.name for kind in KINDS}
+        for name in value:
+            if name not in known:
+                raise ValueError(f"'{name}' is no kind of content; there are {', '.join(sorted(known))}")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _stored_by_something(cls, value: bool | None) -> bool | None:
+        if value and not STORES_COMPLETIONS:
+            raise ValueError("cannot be true: stored completions are not available")
+        return value
 
 
 class KeyState(StrEnum):
