@@ -3,38 +3,37 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
+from freehold.api.door import Door
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
-from freehold.encryption.cipher import ContentCipher
-from freehold.encryption.content_keys import ContentKeys
-from freehold.encryption.opening import open_master_keys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books, Recorder
+from freehold.gateway.content import open_content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
-from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
-from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
-from freehold.gateway.retention import Sweep
 from freehold.gateway.upkeep import Upkeep
-from freehold.governance.digests import Digests, derived
+from freehold.governance.authorization import Roles
+from freehold.governance.digests import Digests
+from freehold.governance.directory import Directory
+from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
-from freehold.governance.retention import RetentionRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
@@ -120,13 +119,9 @@ async def open_app(
         projection.start()
         stack.push_async_callback(projection.stop)
         digests = Digests(place.pepper())
-        limits = LimitRegistry(database, digests.end_user)
-        await limits.load(settings.limit)
-        ledger = Ledger(limits.effective)
-        limits.on_change(ledger.refresh)
-        ledger.restore(journal.carried.spent, journal.carried.recent)
-        keys = KeyRing(database, place.pepper())
-        await keys.load()
+        limits, ledger = await _limits(database, settings, digests, journal)
+        directory, keys, invites = await _identity(database, place, settings)
+        door = Door(keys, directory)
         admin_key, new_admin_key = await _owner_key(place, keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
@@ -137,46 +132,47 @@ async def open_app(
         control = DeploymentControl(registry, supervisor, running=engines)
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
-        content = await stack.enter_async_context(_open_content(database, place, settings))
+        for changing in (directory, keys):
+            changing.on_change(partial(flights.review, door.objection))
+        content = await stack.enter_async_context(open_content(database, place, settings))
         books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
-        gateway = Gateway(keys, registry, supervisor, flights, books, pictures, content.pictures, content.retention)
+        gateway = Gateway(registry, supervisor, flights, books, pictures, content.pictures, content.retention)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
-        admin = AdminServices(keys, control, catalog, limits, ledger, journal, reports, digests)
-        services = ApplicationServices(
-            gateway, content.answers, Receipts(journal, projection, usage), reports, provenance, admin
+        admin = AdminServices(
+            door, directory, keys, invites, control, catalog, limits, ledger, journal, reports, digests
         )
+        receipts = Receipts(journal, projection, usage)
+        services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, projection, content.sweep)
+        upkeep = Upkeep(journal, projection, content.sweep, keys)
         upkeep.start()
         stack.push_async_callback(upkeep.stop)
         await control.start()
         yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What keeps content, and what it is kept under."""
+async def _limits(
+    database: Database, settings: Settings, digests: Digests, journal: Journal
+) -> tuple[LimitRegistry, Ledger]:
+    """What callers may use, and what the journal says they have used of it."""
+    limits = LimitRegistry(database, digests.end_user)
+    await limits.load(settings.limit)
+    ledger = Ledger(limits.effective)
+    limits.on_change(ledger.refresh)
+    ledger.restore(journal.carried.spent, journal.carried.recent)
+    return limits, ledger
 
-    keys: ContentKeys
-    retention: RetentionRegistry
-    answers: KeptAnswers
-    pictures: PictureFiles
-    sweep: Sweep
 
-
-@asynccontextmanager
-async def _open_content(database: Database, home: Home, settings: Settings) -> AsyncIterator[_Content]:
-    """The keys of kept content, how long it is kept, and what keeps it."""
-    async with open_master_keys(home.master_key, settings.encryption) as masters:
-        keys = ContentKeys(database, masters, cache_s=settings.encryption.cache_s)
-        await keys.load()
-        retention = RetentionRegistry(database, settings.retention)
-        await retention.load()
-        cipher, pepper = ContentCipher(keys), home.pepper()
-        answers = KeptAnswers(database, cipher, retention, derived(pepper, b"freehold kept answer digests"))
-        pictures = PictureFiles(database, cipher, retention, derived(pepper, b"freehold picture addresses"))
-        yield _Content(keys, retention, answers, pictures, Sweep(database, retention))
+async def _identity(database: Database, home: Home, settings: Settings) -> tuple[Directory, KeyRing, Invites]:
+    """Who there is: members, their keys, and those who were asked to join."""
+    directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
+    await directory.load()
+    keys = KeyRing(database, home.pepper(), directory)
+    await keys.load()
+    invites = Invites(database, home.pepper(), directory)
+    await invites.load()
+    return directory, keys, invites
 
 
 @asynccontextmanager
@@ -250,6 +246,6 @@ async def _owner_key(home: Home, keys: KeyRing) -> tuple[str, bool]:
     """
     if home.admin_key.exists():
         return home.admin_key.read_text(encoding="utf-8").strip(), False
-    _, key = await keys.create("admin", Role.OWNER)
+    _, key = await keys.issue("admin", Role.OWNER)
     write_private(home.admin_key, f"{key}\n".encode())
     return key, True

@@ -19,6 +19,7 @@ from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.content import ANSWERS, PICTURES, KeptS
 from freehold.types.deployment import DeploymentSettings, SecretRef
+from freehold.types.identity import Action, Role
 from freehold.types.limits import LimitSettings
 
 
@@ -145,6 +146,19 @@ class RetentionSettings(SettingsModel):
     pictures_s: KeptS = PICTURES.default_s
 
 
+class RoleSettings(SettingsModel):
+    """`[[role]]`: a role of one's own, beside the built-in ones."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+    actions: Annotated[list[Action], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _own(self) -> Self:
+        if self.name in {*Role, "member", "none"}:
+            raise ValueError(f"'{self.name}' is a built-in role; choose another name")
+        return self
+
+
 class Settings(SettingsModel):
     """The whole configuration file."""
 
@@ -156,6 +170,7 @@ class Settings(SettingsModel):
     provenance: ProvenanceSettings = ProvenanceSettings()
     encryption: EncryptionSettings = EncryptionSettings()
     retention: RetentionSettings = RetentionSettings()
+    role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
 
@@ -166,6 +181,14 @@ class Settings(SettingsModel):
             if (limit.scope, limit.id) in seen:
                 raise ValueError(f"limit[{index}]: there is already a limit of {limit.scope} '{limit.id}'")
             seen.add((limit.scope, limit.id))
+        return self
+
+    @model_validator(mode="after")
+    def _unique_roles(self) -> Self:
+        names = [role.name for role in self.role]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f"role[{index}]: there is already a role '{name}'")
         return self
 
     @model_validator(mode="after")

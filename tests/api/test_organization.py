@@ -14,15 +14,16 @@ from freehold.api.operation import Call, Handler
 from freehold.api.organization import organization_routes
 from freehold.errors import Forbidden, InvalidRequest, UnknownParameter
 from freehold.journal.projection_reports import UsageReports
-from freehold.types.identity import Principal, Role
+from freehold.types.identity import DATA_PLANE, Action, Principal, Role
 from freehold.types.receipt import Outcome
 from tests.service import Service
 from tests.usage import NOON_S, open_usage, receipt
 
 DAY_S = 86_400
 TODAY_S = NOON_S - DAY_S // 2
-OWNER = Principal("org", "proj", "key", "admin", "abcd", frozenset({Role.OWNER}))
-USER = Principal("org", "proj", "key", "app", "abcd", frozenset({Role.USER}))
+ALL = frozenset(Action)
+OWNER = Principal("org", "proj", "svc_1", roles=frozenset({Role.OWNER}), actions=ALL, organization_actions=ALL)
+USER = Principal("org", "proj", "svc_2", roles=frozenset({Role.USER}), actions=DATA_PLANE)
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 RECEIPTS = [

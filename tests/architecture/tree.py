@@ -45,18 +45,19 @@ class Module:
 
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Every function with its dotted name inside the module, methods and nested ones included."""
-        yield from _functions(self.tree, "")
+        yield from functions_of(self.tree)
 
 
-def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
+def functions_of(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
+    """Every function in a piece of source, with its dotted name in it."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, Function | ast.ClassDef):
             name = f"{prefix}{child.name}"
             if isinstance(child, Function):
                 yield name, child
-            yield from _functions(child, f"{name}.")
+            yield from functions_of(child, f"{name}.")
         else:
-            yield from _functions(child, prefix)
+            yield from functions_of(child, prefix)
 
 
 @lru_cache

@@ -14,7 +14,6 @@ from freehold.backup.manifest import Manifest
 from freehold.backup.moment import Moment, Point, read_secrets
 from freehold.config import JournalSettings
 from freehold.encryption.master_key import KeyFile
-from freehold.governance.keys import KeyRing
 from freehold.journal.journal import Journal
 from freehold.journal.records import Kind
 from freehold.journal.signer import Signer
@@ -25,6 +24,7 @@ from freehold.store.snapshot import Snapshot
 from freehold.types.identity import Role
 from freehold.types.model import ModelEntry
 from tests.journal.journals import admitted, receipt
+from tests.keys import open_keys
 
 WEIGHTS = b"GGUF and so on" * 100
 KEY = Secret.from_key_file(b"k" * 32)
@@ -61,9 +61,9 @@ async def _make_home(home: Home, requests: int, running: int, segment_bytes: int
     with home.locked():
         database = await Database.open(home.database)
         KeyFile(home.master_key).key()
-        keys = KeyRing(database, home.pepper())
-        _, key = await keys.create("admin", Role.OWNER)
-        await keys.create("app", Role.USER)
+        keys = await open_keys(database, home.pepper())
+        _, key = await keys.issue("admin", Role.OWNER)
+        await keys.issue("app", Role.USER)
         write_private(home.admin_key, f"{key}\n".encode())
         await put_model(database, model_of(home, WEIGHTS))
         signer = Signer.load_or_create(home.journal_key, home.journal / "public.pem")
@@ -103,10 +103,10 @@ def change_keys(home: Home, *, revoke: str, create: str) -> None:
 
     async def change() -> None:
         database = await Database.open(home.database)
-        keys = KeyRing(database, home.pepper())
+        keys = await open_keys(database, home.pepper())
         await keys.load()
         await keys.revoke(next(row.id for row in keys.rows() if row.name == revoke))
-        await keys.create(create, Role.USER)
+        await keys.issue(create, Role.USER)
         await database.close()
 
     asyncio.run(change())

@@ -9,12 +9,12 @@ import pytest
 
 from freehold.backup.moment import Moment, Point, take_moment
 from freehold.errors import Unavailable
-from freehold.governance.keys import KeyRing
 from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.store.snapshot import read_keys
 from freehold.types.identity import Role
 from tests.backup.homes import make_home
+from tests.keys import open_keys
 
 
 class Answers:
@@ -73,7 +73,7 @@ def test_the_copy_is_of_the_moment_that_counts(tmp_path: Path) -> None:
     async def make_key(asked: int) -> None:
         if asked == 2:
             database = await Database.open(home.database)
-            await KeyRing(database, home.pepper()).create("in between", Role.USER)
+            await (await open_keys(database, home.pepper())).issue("in between", Role.USER)
             await database.close()
 
     found = moment(Answers([(4, 0), (5, 0), (5, 0), (5, 0)], make_key), home, tmp_path / "copy.db")

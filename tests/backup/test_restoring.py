@@ -14,7 +14,6 @@ import pytest
 from freehold.backup.restoring import Restored, restore
 from freehold.backup.staging import staging
 from freehold.errors import BackupDamaged, Conflict, HomeError
-from freehold.governance.keys import KeyRing
 from freehold.journal.records import Kind
 from freehold.journal.verify import verify
 from freehold.store.database import Database
@@ -23,6 +22,7 @@ from tests.backup.homes import KEY, archive_of, backed_up, change_keys, make_hom
 from tests.backup.test_archive import members_of, named, packed
 from tests.disk import small_disk
 from tests.journal.journals import admitted, kinds_of, opened, receipt, records_of
+from tests.keys import open_keys
 
 SLOW_RESTORE = """
 import signal, sys, time
@@ -79,7 +79,7 @@ def test_a_home_comes_back(tmp_path: Path) -> None:
 
     async def authenticate() -> str:
         database = await Database.open(target / "freehold.db")
-        keys = KeyRing(database, Home(target).pepper())
+        keys = await open_keys(database, Home(target).pepper())
         await keys.load()
         name = keys.authenticate((target / "admin.key").read_text().strip()).key_name
         await database.close()

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Scope
 
 from freehold.app import open_app
 from freehold.config import Settings, parse_settings
-from freehold.governance.keys import KeyRing
 from freehold.store.database import Database
 from freehold.types.identity import Role
+from tests.keys import open_keys
 
 PUBLIC = {"/", "/health/live", "/health/ready", "/metrics", "/version"}
 """What answers without a credential; a route that is added here needs a reason."""
@@ -105,7 +105,7 @@ def test_the_control_plane_is_the_owners(tmp_path: Path) -> None:
         database = await Database.open(tmp_path / "freehold.db")
         try:
             pepper = (tmp_path / "secrets" / "pepper").read_bytes()
-            return (await KeyRing(database, pepper).create("user", Role.USER))[1]
+            return (await (await open_keys(database, pepper)).issue("user", Role.USER))[1]
         finally:
             await database.close()
 

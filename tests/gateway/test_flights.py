@@ -8,8 +8,8 @@ from freehold.errors import Draining, EngineTimeout, FreeholdError, Unauthentica
 from freehold.gateway.flights import Flights
 from freehold.types.identity import Principal
 
-ANN = Principal("org", "proj", "key_ann", "ann", "aaaa")
-BOB = Principal("org", "proj", "key_bob", "bob", "bbbb")
+ANN = Principal("org", "proj", "user-ann", key_id="key_ann")
+BOB = Principal("org", "proj", "user-bob", key_id="key_bob")
 
 
 async def fly(flights: Flights, principal: Principal, *, seconds: float) -> FreeholdError | None:
@@ -31,7 +31,7 @@ def test_revoking_a_key_stops_its_requests_only() -> None:
         bob = asyncio.create_task(fly(flights, BOB, seconds=0.05))
         await asyncio.sleep(0)
         assert len(flights) == 2
-        flights.abort_key("key_ann")
+        flights.review(lambda who: Unauthenticated("revoked") if who.key_id == "key_ann" else None)
         assert isinstance(await ann, Unauthenticated)
         assert await bob is None
         assert len(flights) == 0

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import Forbidden, NotFound, Unauthenticated
-from freehold.governance.authorization import Action, decide, require
-from freehold.governance.keys import KeyRing, redact
+from freehold.governance.authorization import decide, require
+from freehold.governance.keys import redact
 from freehold.store.database import Database
-from freehold.types.identity import Role
+from freehold.types.identity import Action, Role
+from tests.keys import open_keys
 
 
 def test_a_key_works_until_it_is_revoked(tmp_path: Path) -> None:
@@ -17,19 +18,18 @@ def test_a_key_works_until_it_is_revoked(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         database = await Database.open(tmp_path / "freehold.db")
-        ring = KeyRing(database, b"p" * 32)
-        row, key = await ring.create("app", Role.USER)
+        ring = await open_keys(database, b"p" * 32)
+        row, key = await ring.issue("app", Role.USER)
         assert key.startswith("fh-")
         assert len(key) == 3 + 43
-        again = KeyRing(database, b"p" * 32)
-        await again.load()
+        again = await open_keys(database, b"p" * 32)
         assert again.authenticate(key).key_id == row.id
         told: list[str] = []
-        again.on_revoke(told.append)
+        again.on_change(lambda: told.append("changed"))
         await again.revoke(row.id)
         with pytest.raises(Unauthenticated):
             again.authenticate(key)
-        assert told == [row.id]
+        assert told == ["changed"]
         await database.close()
 
     asyncio.run(scenario())
@@ -40,10 +40,9 @@ def test_the_key_itself_is_nowhere_on_the_disk(tmp_path: Path) -> None:
 
     async def scenario() -> str:
         database = await Database.open(tmp_path / "freehold.db")
-        ring = KeyRing(database, b"p" * 32)
-        _, key = await ring.create("app", Role.USER)
-        other = KeyRing(database, b"q" * 32)
-        await other.load()
+        ring = await open_keys(database, b"p" * 32)
+        _, key = await ring.issue("app", Role.USER)
+        other = await open_keys(database, b"q" * 32)
         with pytest.raises(Unauthenticated):
             other.authenticate(key)
         await database.close()
@@ -60,7 +59,7 @@ def test_unknown_keys_are_refused_without_being_repeated(tmp_path: Path) -> None
 
     async def scenario() -> None:
         database = await Database.open(tmp_path / "freehold.db")
-        ring = KeyRing(database, b"p" * 32)
+        ring = await open_keys(database, b"p" * 32)
         with pytest.raises(Unauthenticated, match=r"^Incorrect API key provided: fh-\*\*\*\*wxyz\.$"):
             ring.authenticate("fh-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaawxyz")
         with pytest.raises(Unauthenticated, match="didn't provide an API key"):
@@ -85,10 +84,10 @@ def test_roles_decide_with_a_reason(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         database = await Database.open(tmp_path / "freehold.db")
-        ring = KeyRing(database, b"p" * 32)
-        _, key = await ring.create("app", Role.USER)
+        ring = await open_keys(database, b"p" * 32)
+        _, key = await ring.issue("app", Role.USER)
         user = ring.authenticate(key)
-        _, key = await ring.create("boss", Role.OWNER)
+        _, key = await ring.issue("boss", Role.OWNER)
         owner = ring.authenticate(key)
         assert decide(user, Action.INFER, "deployments/chat").allowed
         denied = decide(user, Action.MANAGE, "/admin/keys")

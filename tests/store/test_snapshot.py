@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import HomeError
-from freehold.governance.keys import KeyRing
 from freehold.store.database import Database
 from freehold.store.models import put_model
 from freehold.store.snapshot import Snapshot, StoredModel, check_database, read_keys, read_models
 from freehold.types.identity import Role
 from freehold.types.model import ModelEntry
+from tests.keys import open_keys
 
 PEPPER = b"p" * 32
 SHA = "ab" * 32
@@ -21,13 +21,13 @@ SHA = "ab" * 32
 async def _while_written(path: Path, target: Path) -> tuple[int, int]:
     """Copy a database of three keys while two more are made; how many were there before and after the copy."""
     database = await Database.open(path)
-    keys = KeyRing(database, PEPPER)
+    keys = await open_keys(database, PEPPER)
     for number in range(3):
-        await keys.create(f"key {number}", Role.USER)
+        await keys.issue(f"key {number}", Role.USER)
     with Snapshot(path) as snapshot:
-        await keys.create("late", Role.USER)
+        await keys.issue("late", Role.USER)
         await asyncio.to_thread(snapshot.copy_to, target)
-        await keys.create("later", Role.USER)
+        await keys.issue("later", Role.USER)
     before, after = len(read_keys(target)), len(read_keys(path))
     await database.close()
     return before, after
@@ -47,9 +47,9 @@ def test_models_and_keys_are_read(tmp_path: Path) -> None:
 
     async def fill() -> str:
         database = await Database.open(tmp_path / "freehold.db")
-        keys = KeyRing(database, PEPPER)
-        kept, _ = await keys.create("kept", Role.OWNER)
-        gone, _ = await keys.create("gone", Role.USER)
+        keys = await open_keys(database, PEPPER)
+        kept, _ = await keys.issue("kept", Role.OWNER)
+        gone, _ = await keys.issue("gone", Role.USER)
         await keys.revoke(gone.id)
         await put_model(database, ModelEntry("m", "file:///m", SHA, SHA, 5, "gguf", {}, 1))
         await database.close()

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
-from freehold.api.admin.application import AdminServices, admin_application
+from freehold.api.admin.application import AdminServices, admin_application, organization_application
+from freehold.api.admin.changes import Changes
 from freehold.api.azure import azure_routes
 from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect, error_body, error_headers
@@ -61,8 +62,16 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         bounds: the limits of requests' bodies, and where callers reach the server.
         pages: routes of the web product, tried last.
     """
-    gateway, admin, metrics = services.gateway, services.admin, Metrics()
-    plane = Plane(gateway, metrics, services.kept, bounds.max_body_bytes, bounds.max_upload_bytes, bounds.public_url)
+    gateway, admin, metrics, changes = services.gateway, services.admin, Metrics(), Changes()
+    plane = Plane(
+        gateway,
+        admin.door,
+        metrics,
+        services.kept,
+        bounds.max_body_bytes,
+        bounds.max_upload_bytes,
+        bounds.public_url,
+    )
 
     def operation(
         route: str,
@@ -80,10 +89,11 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         *receipt_routes(operation, services.receipts),
         *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
+        Mount("/v1/organization", organization_application(admin, changes, bounds.max_body_bytes)),
         *picture_routes(gateway.files),
         *openai_routes(operation),
         *azure_routes(operation),
-        Mount("/admin", admin_application(admin, bounds.max_body_bytes)),
+        Mount("/admin", admin_application(admin, changes, bounds.max_body_bytes)),
         *pages,
     ]
     application = Starlette(

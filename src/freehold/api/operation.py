@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from freehold.api.body import NO_BODY, Body, JsonText, origin_of, read_limited
 from freehold.api.dialect import Dialect, answer_headers
+from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
 from freehold.api.sse import DONE, EVENT_STREAM, JSON, event_bytes, send_error, send_error_event, start
@@ -35,7 +36,6 @@ from freehold.gateway.flights import ClientGone, Flight
 from freehold.gateway.idempotency import KeptAnswer, KeptAnswers, Slot
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
-from freehold.governance.credentials import credential_from
 from freehold.types.content import tenant_of
 from freehold.types.identity import Principal
 from freehold.types.images import Upload
@@ -87,6 +87,7 @@ class Plane:
 
     Args:
         gateway: serves requests.
+        door: knows who is asking.
         metrics: counts them.
         kept: answers that an `Idempotency-Key` brings back.
         max_body_bytes: the limit of a request's body.
@@ -95,6 +96,7 @@ class Plane:
     """
 
     gateway: Gateway
+    door: Door
     metrics: Metrics
     kept: KeptAnswers
     max_body_bytes: int
@@ -149,7 +151,7 @@ class Operation:
     async def _serve(self, scope: Scope, receive: Receive, wire: "_Wire", account: Account) -> None:
         """Let the caller in, and serve until the last byte."""
         gateway = self.plane.gateway
-        account.principal = principal = gateway.authenticate(credential_from(scope["headers"]))
+        account.principal = principal = await self.plane.door.authenticate(scope)
         with gateway.flights.open(principal) as flight:
             watcher: asyncio.Task[None] | None = None
             try:

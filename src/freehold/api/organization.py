@@ -19,9 +19,10 @@ from freehold.api.dialect import Dialect
 from freehold.api.openai import MakeOperation
 from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter
-from freehold.governance.authorization import Action, require
+from freehold.governance.authorization import require
 from freehold.journal.projection_reports import UsageReports
 from freehold.store.usage_queries import DAY_S, HOUR_S, MINUTE_S, UsageQuery, UsageSum
+from freehold.types.identity import Action, Principal
 from freehold.types.money import MICRO
 from freehold.types.receipt import Outcome
 
@@ -196,12 +197,22 @@ def _handler(report: Report, reports: UsageReports) -> Handler:
     async def handle(call: Call) -> Reply:
         require(call.principal, Action.READ_USAGE, report.path)
         question = _question(report, call.query_items)
-        return await _answer(report, question, reports, call.principal.organization_id)
+        return await _answer(report, question, reports, _place(call.principal))
 
     return handle
 
 
-async def _answer(report: Report, question: _Question, reports: UsageReports, organization: str) -> dict[str, Any]:
+def _place(principal: Principal) -> dict[str, tuple[str, ...]]:
+    """Whose figures the principal sees: the organization's, or its project's if its role is held there only."""
+    place: dict[str, tuple[str, ...]] = {"organization_id": (principal.organization_id,)}
+    if Action.READ_USAGE not in principal.organization_actions:
+        place["project_id"] = (principal.project_id,)
+    return place
+
+
+async def _answer(
+    report: Report, question: _Question, reports: UsageReports, place: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
     """One page of buckets."""
     width = question.width_s
     begin, end = question.start_s, question.end_s
@@ -210,7 +221,9 @@ async def _answer(report: Report, question: _Question, reports: UsageReports, or
     elif end is None:
         end = max(begin + 1, (int(time.time()) // width + 1) * width)
     page_end = min(end, (begin // width + question.limit) * width)
-    where = {"organization_id": (organization,), **question.where}
+    where = {**place, **question.where}
+    if "project_id" in place and "project_id" in question.where:
+        where["project_id"] = tuple(set(place["project_id"]) & set(question.where["project_id"]))
     if report.kind is not None:
         where["route_kind"] = (report.kind,)
     columns = tuple(report.groups[name] for name in question.groups if report.groups[name])

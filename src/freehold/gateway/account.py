@@ -66,6 +66,8 @@ class Account:
         self.end_user: str | None = None
         self.metadata: Mapping[str, str] | None = None
         self.requested: str | None = None
+        self.authorization: str | None = None
+        """Why the caller may do what it asks."""
         self.admission: Admission | None = None
         self.spilled_from: str | None = None
         self.spill_to: str | None = None
@@ -252,10 +254,11 @@ class Account:
             finish_reason=self._finish_reason,
             organization_id=principal.organization_id if principal else None,
             project_id=principal.project_id if principal else None,
-            principal=principal.key_name if principal else None,
-            key_id=principal.key_id if principal else None,
+            principal=principal.id if principal else None,
+            key_id=(principal.key_id or None) if principal else None,
             auth_method=principal.auth_method if principal else None,
             end_user=self.end_user,
+            authorization=self.authorization,
             requested=self.requested,
             deployment=deployment.name if deployment else None,
             spilled_from=self.spilled_from,

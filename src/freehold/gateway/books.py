@@ -173,9 +173,10 @@ class Books:
         subjects = [
             Subject(Scope.ORGANIZATION, principal.organization_id),
             Subject(Scope.PROJECT, principal.project_id),
-            Subject(Scope.KEY, principal.key_id),
             Subject(Scope.DEPLOYMENT, deployment.name),
         ]
+        if principal.key_id:
+            subjects.append(Subject(Scope.KEY, principal.key_id))
         if account.end_user is not None:
             subjects.append(Subject(Scope.END_USER, account.end_user))
         claim = Claim(
@@ -200,8 +201,8 @@ class Books:
             dialect=account.dialect,
             organization_id=principal.organization_id,
             project_id=principal.project_id,
-            key_id=principal.key_id,
-            principal=principal.key_name,
+            key_id=principal.key_id or None,
+            principal=principal.id,
             auth_method=principal.auth_method,
             deployment=admission.deployment.name,
             reserved_tokens=claim.tokens,

@@ -5,7 +5,8 @@ of a request. Whoever runs the flight turns the cancellation back into that reas
 """
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from freehold.errors import Draining, EngineTimeout, FreeholdError, RequestError, Unauthenticated
@@ -67,8 +68,14 @@ class Flights:
         flight = Flight(principal, task)
         self._flying.add(flight)
         self._empty.clear()
-        late = EngineTimeout(f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout")
-        timer = asyncio.get_running_loop().call_later(self._timeout_s, flight.abort, late)
+        late: FreeholdError = EngineTimeout(
+            f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout"
+        )
+        patience_s = self._timeout_s
+        if principal.expires_at is not None and principal.expires_at - time.time() < patience_s:
+            patience_s = max(0.0, principal.expires_at - time.time())
+            late = Unauthenticated("The credential expired while the request was running.")
+        timer = asyncio.get_running_loop().call_later(patience_s, flight.abort, late)
         try:
             yield flight
         finally:
@@ -77,11 +84,16 @@ class Flights:
             if not self._flying:
                 self._empty.set()
 
-    def abort_key(self, key_id: str) -> None:
-        """Stop every request of a key that was revoked."""
+    def review(self, objection: Callable[[Principal], FreeholdError | None]) -> None:
+        """Stop every request whose caller may go on no more.
+
+        Args:
+            objection: why a caller may not; None if it may.
+        """
         for flight in tuple(self._flying):
-            if flight.principal.key_id == key_id:
-                flight.abort(Unauthenticated("The API key was revoked while the request was running."))
+            reason = objection(flight.principal)
+            if reason is not None:
+                flight.abort(reason)
 
     async def drain(self, deadline_s: float) -> int:
         """Take no more requests, wait for the running ones, then stop the rest; how many had to be stopped."""

@@ -36,8 +36,7 @@ from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
-from freehold.governance.authorization import Action, require
-from freehold.governance.keys import KeyRing
+from freehold.governance.authorization import assure, decide, decide_deployment, require
 from freehold.governance.retention import RetentionRegistry
 from freehold.serving.supervisor import Supervisor
 from freehold.types.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
@@ -46,7 +45,7 @@ from freehold.types.content import tenant_of
 from freehold.types.embeddings import EmbeddingRequest
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Delta, Embeddings, Event, Usage
-from freehold.types.identity import Principal
+from freehold.types.identity import Action, Principal
 from freehold.types.images import ImageRequest, OutputFormat, PaintEvent
 
 DEFAULT_COMPLETION_TOKENS = 16
@@ -58,7 +57,6 @@ class Gateway:
 
     def __init__(
         self,
-        keys: KeyRing,
         deployments: DeploymentRegistry,
         supervisor: Supervisor,
         flights: Flights,
@@ -67,7 +65,6 @@ class Gateway:
         files: PictureFiles,
         retention: RetentionRegistry,
     ) -> None:
-        self._keys = keys
         self._deployments = deployments
         self._supervisor = supervisor
         self._router = Router(supervisor)
@@ -76,15 +73,6 @@ class Gateway:
         self.files = files
         self.flights = flights
         self.books = books
-        keys.on_revoke(flights.abort_key)
-
-    def authenticate(self, credential: str | None) -> Principal:
-        """The principal of a credential.
-
-        Raises:
-            Unauthenticated: it is missing or not valid.
-        """
-        return self._keys.authenticate(credential)
 
     async def chat(self, principal: Principal, request: ChatRequest, account: Account) -> Answer:
         """Answer a conversation.
@@ -254,7 +242,7 @@ class Gateway:
             Forbidden: none of them.
         """
         require(principal, Action.READ_MODELS, "models")
-        return self._deployments.all()
+        return [deployment for deployment in self._deployments.all() if _sees(principal, deployment)]
 
     def model(self, principal: Principal, name: str) -> Deployment:
         """The deployment of that name or alias.
@@ -263,14 +251,20 @@ class Gateway:
             DeploymentNotFound: there is none.
         """
         require(principal, Action.READ_MODELS, f"models/{name}")
-        return self._deployments.resolve(name)
+        deployment = self._deployments.resolve(name)
+        if not _sees(principal, deployment):
+            raise DeploymentNotFound(name)
+        return deployment
 
     async def _resolve(self, principal: Principal, name: str, account: Account) -> tuple[Deployment, Traits]:
         """The deployment that the caller names and may use, and what it can do."""
-        require(principal, Action.INFER, f"deployments/{name}")
+        account.authorization = assure(decide(principal, Action.INFER, f"deployments/{name}"))
         deployment = self._deployments.resolve(name)
+        if not _owns(principal, deployment):
+            raise DeploymentNotFound(name)
         account.requested = deployment.name
-        for candidate in self._candidates(deployment, account):
+        account.authorization = assure(decide_deployment(principal, Action.INFER, deployment.name, name))
+        for candidate in self._candidates(principal, deployment, account):
             try:
                 return deployment, await self._supervisor.traits(candidate.name)
             except FreeholdError as exc:
@@ -287,35 +281,48 @@ class Gateway:
         tries: Sequence[Tries],
     ) -> AsyncGenerator[EventT]:
         """Reserve what the request may use, then begin it where it can be served; nothing runs until it is iterated."""
-        candidates = await self.books.admit(account, principal, self._candidates(deployment, account), bounds)
+        candidates = await self.books.admit(
+            account, principal, self._candidates(principal, deployment, account), bounds
+        )
 
         async def move(fallback: Deployment) -> None:
             await self.books.move(account, principal, fallback, bounds)
 
         return self._router.spill(candidates, begin, move, tries)
 
-    def _candidates(self, deployment: Deployment, account: Account) -> list[Deployment]:
-        """The deployment, the one that the caller names for a spillover, and then its fallbacks."""
-        named = [] if account.spill_to is None else [self._spillover(account.spill_to, deployment)]
+    def _candidates(self, principal: Principal, deployment: Deployment, account: Account) -> list[Deployment]:
+        """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""
+        named = [] if account.spill_to is None else [self._spillover(principal, account.spill_to, deployment)]
         fallbacks = [self._deployments.resolve(name) for name in deployment.settings.fallbacks]
-        return [deployment, *named, *(fallback for fallback in fallbacks if fallback not in named)]
+        usable = [fallback for fallback in fallbacks if _sees(principal, fallback)]
+        return [deployment, *named, *(fallback for fallback in usable if fallback not in named)]
 
-    def _spillover(self, name: str, deployment: Deployment) -> Deployment:
+    def _spillover(self, principal: Principal, name: str, deployment: Deployment) -> Deployment:
         """The deployment that the caller names for a spillover.
 
         Raises:
-            InvalidRequest: there is none, or it is the same.
+            InvalidRequest: there is none that it may use, or it is the same.
         """
         try:
             named = self._deployments.resolve(name)
         except DeploymentNotFound:
             named = deployment
-        if named.name == deployment.name:
+        if named.name == deployment.name or not _sees(principal, named):
             raise InvalidRequest(
                 "The header 'x-ms-spillover-deployment' must name another deployment that exists.",
                 param="x-ms-spillover-deployment",
             )
         return named
+
+
+def _owns(principal: Principal, deployment: Deployment) -> bool:
+    """Whether the deployment is everybody's, or the principal's own project's."""
+    return deployment.settings.project in {None, principal.project_id}
+
+
+def _sees(principal: Principal, deployment: Deployment) -> bool:
+    """Whether the deployment exists for the principal."""
+    return _owns(principal, deployment) and principal.reaches(deployment.name, *deployment.settings.aliases)
 
 
 def _with_defaults(request: ChatRequest | CompletionRequest, deployment: Deployment) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from freehold.governance.authorization import Action, require
+from freehold.governance.authorization import require
 from freehold.provenance.reader import ProvenanceReader
-from freehold.types.identity import Principal
+from freehold.types.identity import Action, Principal
 
 
 class Provenance:

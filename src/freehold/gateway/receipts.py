@@ -1,18 +1,19 @@
 """Receipts for those who may read them, each with a proof that an auditor can check by itself."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from freehold.errors import NotFound, Unavailable
-from freehold.governance.authorization import Action, decide, require
+from freehold.governance.authorization import require
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.proofs import prove
 from freehold.journal.reader import Line, read_line
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_receipts import find_request
-from freehold.types.identity import Principal
+from freehold.types.identity import Action, Principal
 
 PATIENCE_S = 5.0
 """How long a question waits for the newest records to arrive in the usage database."""
@@ -41,7 +42,7 @@ class Receipts:
         self._usage = usage
 
     async def get(self, principal: Principal, request_id: str) -> ProvenReceipt:
-        """One receipt of the principal's project; of any for who may read everybody's usage.
+        """One receipt of the principal's project; of any of the organization for who may audit it or read its usage.
 
         Raises:
             Forbidden: the principal may read none.
@@ -50,8 +51,7 @@ class Receipts:
         """
         require(principal, Action.READ_RECEIPTS, f"receipts/{request_id}")
         line = await self._find(request_id)
-        everyone = decide(principal, Action.READ_USAGE, f"receipts/{request_id}").allowed
-        if line is None or not (everyone or line.body.get("project_id") == principal.project_id):
+        if line is None or not _may_read(principal, line.body):
             raise _not_found(request_id)
         await self._journal.checkpoint()
         try:
@@ -75,6 +75,14 @@ class Receipts:
             return await asyncio.to_thread(read_line, self._journal.folder, place.segment, place.offset)
         except FileNotFoundError:
             return None
+
+
+def _may_read(principal: Principal, body: Mapping[str, Any]) -> bool:
+    """Whether a receipt is one of the principal's project, or of its organization if it audits that."""
+    if body.get("organization_id") != principal.organization_id:
+        return False
+    own = bool(principal.project_id) and body.get("project_id") == principal.project_id
+    return own or not principal.organization_actions.isdisjoint({Action.READ_AUDIT, Action.READ_USAGE})
 
 
 def _not_found(request_id: str) -> NotFound:

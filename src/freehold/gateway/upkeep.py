@@ -1,4 +1,7 @@
-"""What has to be done now and then: old segments of the journal and old kept content go."""
+"""What has to be done now and then.
+
+Old segments of the journal and old kept content go; when keys were last used is written down.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -7,6 +10,7 @@ import structlog
 
 from freehold.errors import FreeholdError
 from freehold.gateway.retention import Sweep
+from freehold.governance.keys import KeyRing
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 
@@ -22,12 +26,14 @@ class Upkeep:
         journal: whose old segments are deleted once they are in the usage database.
         projection: brings them there.
         sweep: deletes kept content that may not stay.
+        keys: whose last use is written down.
     """
 
-    def __init__(self, journal: Journal, projection: Projection, sweep: Sweep) -> None:
+    def __init__(self, journal: Journal, projection: Projection, sweep: Sweep, keys: KeyRing) -> None:
         self._journal = journal
         self._projection = projection
         self._sweep = sweep
+        self._keys = keys
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -40,10 +46,13 @@ class Upkeep:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+            with suppress(FreeholdError):
+                await self._keys.write_last_used()
 
     async def once(self) -> None:
         """Tidy up; what cannot be done now is logged, and tried again the next time."""
         try:
+            await self._keys.write_last_used()
             content = await self._sweep.run()
             segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
         except FreeholdError as exc:

@@ -17,6 +17,15 @@ from freehold.store.migrate import known_revisions
 
 _PATIENCE_S: Final = 5.0
 
+_KEYS: Final = "SELECT id, name, roles, created_at, revoked_at FROM api_keys ORDER BY created_at, id"
+"""As it was before keys had owners, up to schema 0003: an older backup may be so."""
+_OWNED_KEYS: Final = """
+    SELECT id, name, (
+        SELECT json_group_array(DISTINCT role) FROM role_assignments AS held
+        WHERE held.member_id = key.owner_id AND held.project_id IN ('', key.project_id)
+    ), created_at, revoked_at FROM api_keys AS key ORDER BY created_at, id
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
@@ -113,7 +122,8 @@ def read_keys(path: Path) -> list[StoredKey]:
     Raises:
         HomeError: it cannot be read.
     """
-    rows = _rows(path, "SELECT id, name, roles, created_at, revoked_at FROM api_keys ORDER BY created_at, id")
+    owned = _rows(path, "SELECT 1 FROM pragma_table_info('api_keys') WHERE name = 'owner_id'")
+    rows = _rows(path, _OWNED_KEYS if owned else _KEYS)
     return [StoredKey(key, name, tuple(json.loads(roles)), made, gone) for key, name, roles, made, gone in rows]
 
 

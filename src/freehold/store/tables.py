@@ -22,10 +22,73 @@ api_keys = Table(
     Column("last4", String(4), nullable=False),
     Column("organization_id", String(64), nullable=False),
     Column("project_id", String(64), nullable=False),
-    Column("roles", JSON, nullable=False),
+    Column("owner_id", String(64), nullable=False, server_default=""),
+    Column("scope", JSON, nullable=False, server_default="{}"),
     Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=True),
+    Column("last_used_at", Integer, nullable=True),
     Column("revoked_at", Integer, nullable=True),
 )
+"""`owner_id` is the member whose key it is; an empty `project_id` makes it a key of the organization."""
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(256), nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("archived_at", Integer, nullable=True),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("project_id", String(64), nullable=True),
+    Column("name", String(256), nullable=False),
+    Column("email", String(320), nullable=True, unique=True),
+    Column("created_at", Integer, nullable=False),
+    Column("disabled_at", Integer, nullable=True),
+)
+"""Users, who have an e-mail address, and service accounts, most of which belong to a project."""
+
+role_assignments = Table(
+    "role_assignments",
+    metadata,
+    Column("member_id", String(64), primary_key=True),
+    Column("project_id", String(64), primary_key=True),
+    Column("role", String(64), primary_key=True),
+    Column("source", String(128), primary_key=True),
+    Column("created_at", Integer, nullable=False),
+)
+"""Who holds which role where; an empty `project_id` is the whole organization. `source` is `api`, or the identity
+provider whose groups gave it."""
+
+invites = Table(
+    "invites",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("role", String(64), nullable=False),
+    Column("projects", JSON, nullable=False),
+    Column("token_digest", LargeBinary(32), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+    Column("accepted_at", Integer, nullable=True),
+)
+"""`projects`: a list of objects with `id` and `role`; `token_digest` is the keyed digest of the link's secret."""
 
 deployments = Table(
     "deployments",

@@ -29,7 +29,7 @@ class Tenant:
 
 def tenant_of(principal: Principal) -> Tenant:
     """Whose content it is that a caller asks to keep."""
-    return Tenant(principal.organization_id, principal.project_id)
+    return Tenant(principal.organization_id, principal.project_id, principal.id)
 
 
 @dataclass(frozen=True, slots=True)

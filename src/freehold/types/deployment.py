@@ -63,6 +63,8 @@ class DeploymentSettings(SettingsModel):
     price: tuple[Price, ...] = ()
     """What use costs: one price, or a list of prices with the day from which each is in force."""
     defaults: SamplingDefaults = SamplingDefaults()
+    project: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """The id of the project whose own it is: nobody else sees it. Without one it is everybody's."""
     base_url: str | None = None
     """For `remote`: the endpoint up to and including `/v1`, or an Azure endpoint."""
     api_key: SecretRef | None = None

@@ -37,7 +37,7 @@ class Admitted:
     dialect: str
     organization_id: str
     project_id: str
-    key_id: str
+    key_id: str | None
     principal: str
     auth_method: str
     deployment: str
@@ -82,6 +82,8 @@ class Receipt:
     auth_method: str | None = None
     end_user: str | None = None
     """A keyed digest of the name that the caller gave its user."""
+    authorization: str | None = None
+    """Why the caller was allowed to ask for this."""
     requested: str | None = None
     """The deployment that the caller's name or alias stood for."""
     deployment: str | None = None

@@ -1,44 +1,46 @@
-"""The control plane under `/admin`: a FastAPI application behind the owner's credential."""
+"""The control plane: FastAPI applications under `/admin`, for the service, and `/v1/organization`, for tenants."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from freehold import __version__
+from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.backup import backup_routes
-from freehold.api.admin.changes import Change, Changes
+from freehold.api.admin.changes import Changes
 from freehold.api.admin.deployments import deployment_routes
+from freehold.api.admin.door import AdminDoor
+from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.models import model_routes
+from freehold.api.admin.project_keys import project_key_routes
+from freehold.api.admin.project_users import project_user_routes
+from freehold.api.admin.projects import project_routes
+from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.usage import usage_routes
+from freehold.api.admin.users import user_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
+from freehold.api.door import Door
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.ledger import Ledger
-from freehold.governance.authorization import Action, require
-from freehold.governance.credentials import credential_from
 from freehold.governance.digests import Digests
+from freehold.governance.directory import Directory
+from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.governance.limits import LimitRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
-from freehold.journal.records import Kind
-from freehold.types.identity import Principal
-
-log = structlog.get_logger("freehold.admin")
-
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class AdminServices:
     """What the control plane works on.
 
     Args:
-        keys: who may call.
+        door: knows who is asking.
+        directory: organizations, projects and their members.
+        keys: their API keys.
+        invites: who was asked to join.
         control: what is deployed.
         catalog: which models there are.
         limits: what callers may use; `ledger` is what they have used of it.
@@ -55,7 +60,10 @@ class AdminServices:
         digests: the names of end users.
     """
 
+    door: Door
+    directory: Directory
     keys: KeyRing
+    invites: Invites
     control: DeploymentControl
     catalog: Catalog
     limits: LimitRegistry
@@ -65,102 +73,57 @@ class AdminServices:
     digests: Digests
 
 
-class OwnersDoor:
-    """Lets the owner through, before a byte of the body is read and before any path is looked up.
-
-    Every action that may change something is in the journal before its answer is sent, and none is done when the
-    journal cannot be written.
-
-    Args:
-        app: what is behind the door.
-        keys: who may pass.
-        journal: where actions are recorded.
-        changes: is told of each that begins, and when it is recorded.
-    """
-
-    def __init__(self, app: ASGIApp, keys: KeyRing, journal: Journal, changes: Changes) -> None:
-        self._app = app
-        self._keys = keys
-        self._journal = journal
-        self._changes = changes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on.
-
-        Raises:
-            Unauthenticated, Forbidden: it is not the owner's.
-            AuditUnavailable: it would change something, and cannot be recorded.
-        """
-        assert scope["type"] == "http", "the server speaks nothing else"
-        principal = self._keys.authenticate(credential_from(scope["headers"]))
-        require(principal, Action.MANAGE, scope["path"])
-        log.info(
-            "admin_request",
-            request_id=scope["state"]["request_id"],
-            method=scope["method"],
-            path=scope["path"],
-            key_id=principal.key_id,
-        )
-        if scope["method"] in _READING:
-            await self._app(scope, receive, send)
-            return
-        self._journal.check()
-        with self._changes.begin() as change:
-            await self._app(scope, receive, _Recorded(self._journal, scope, principal, send, change).send)
+def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
+    """What administers the service, behind its door; to be mounted under `/admin`."""
+    app = JsonBody(service_application(services, changes), max_body_bytes)
+    return AdminDoor(app, services.door, services.journal, changes, everybody=False)
 
 
-class _Recorded:
-    """The way back of an administrative action: what it came to is recorded before the answer begins."""
-
-    def __init__(self, journal: Journal, scope: Scope, principal: Principal, send: Send, change: Change) -> None:
-        self._journal = journal
-        self._scope = scope
-        self._principal = principal
-        self._send = send
-        self._change = change
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            body = {
-                "request_id": self._scope["state"]["request_id"],
-                "method": self._scope["method"],
-                "path": self._scope["path"],
-                "status": message["status"],
-                "organization_id": self._principal.organization_id,
-                "project_id": self._principal.project_id,
-                "principal": self._principal.key_name,
-                "key_id": self._principal.key_id,
-                "auth_method": self._principal.auth_method,
-            }
-            await self._journal.submit(Kind.ADMIN, body, durable=True)
-            self._change.end()
-        await self._send(message)
+def organization_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
+    """What administers an organization, behind its door; to be mounted under `/v1/organization`."""
+    app = _application("Freehold organization", [*organization_routers(services)])
+    return AdminDoor(JsonBody(app, max_body_bytes), services.door, services.journal, changes, everybody=True)
 
 
-def admin_application(services: AdminServices, max_body_bytes: int) -> ASGIApp:
-    """The application behind its door, to be mounted under `/admin`; `owners_application` within a body limit."""
-    changes = Changes()
-    app = JsonBody(owners_application(services, changes), max_body_bytes)
-    return OwnersDoor(app, services.keys, services.journal, changes)
+def service_application(services: AdminServices, changes: Changes) -> FastAPI:
+    """The routes under `/admin`, without their door."""
+    routers = [
+        deployment_routes(services.control),
+        key_routes(services.directory, services.keys),
+        model_routes(services.catalog, services.control),
+        limit_routes(services.limits, services.ledger),
+        usage_routes(services.reports, services.digests.end_user),
+        backup_routes(services.journal, changes),
+        status_routes(services.journal, services.reports.projection),
+    ]
+    return _application("Freehold administration", routers)
 
 
-def owners_application(services: AdminServices, changes: Changes) -> FastAPI:
-    """The routes, without their door."""
+def organization_routers(services: AdminServices) -> list[APIRouter]:
+    """The routes under `/v1/organization`, without their door."""
+    directory, keys = services.directory, services.keys
+    return [
+        project_routes(directory, keys, services.door),
+        project_user_routes(directory),
+        service_account_routes(directory, keys),
+        project_key_routes(directory, keys),
+        user_routes(directory, keys),
+        invite_routes(directory, services.invites),
+        admin_key_routes(directory, keys),
+    ]
+
+
+def _application(title: str, routers: list[APIRouter]) -> FastAPI:
     app = FastAPI(
-        title="Freehold administration",
+        title=title,
         version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.include_router(deployment_routes(services.control))
-    app.include_router(key_routes(services.keys))
-    app.include_router(model_routes(services.catalog, services.control))
-    app.include_router(limit_routes(services.limits, services.ledger))
-    app.include_router(usage_routes(services.reports, services.digests.end_user))
-    app.include_router(backup_routes(services.journal, changes))
-    app.include_router(status_routes(services.journal, services.reports.projection))
+    for router in routers:
+        app.include_router(router)
     handlers: dict[type[Exception], Callable[[Request, Any], Coroutine[Any, Any, JSONResponse]]] = {
         FreeholdError: _problem,
         RequestValidationError: _invalid,

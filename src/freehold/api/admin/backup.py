@@ -5,24 +5,27 @@ No secret of the home leaves by the API: whoever makes a backup must be able to 
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from freehold import __version__
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.door import allow, record
 from freehold.journal.journal import Journal
+from freehold.types.identity import Action
 
 
 def backup_routes(journal: Journal, changes: Changes) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["backup"])
 
-    @router.post("/backup")
-    async def begin_backup() -> dict[str, Any]:
+    @router.post("/backup", dependencies=[allow(Action.MANAGE)])
+    async def begin_backup(request: Request) -> dict[str, Any]:
         """Record that a backup is made, and have all that was recorded before covered by a checkpoint."""
         await journal.checkpoint()
+        record(request, "backup.made", "home", "home")
         return {"object": "backup", "version": __version__}
 
-    @router.get("/backup")
+    @router.get("/backup", dependencies=[allow(Action.MANAGE)])
     async def backup_point() -> dict[str, Any]:
         """How many administrative changes there were, how many are not recorded yet, and what the journal holds.
 

@@ -2,13 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from freehold.errors import InvalidRequest
+from freehold.api.admin.door import actions_at, allow, caller, record
+from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
 from freehold.gateway.control import DeploymentControl, DeploymentView
 from freehold.serving.supervisor import ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.identity import Action
 
 
 class ScaleBody(BaseModel):
@@ -19,45 +21,102 @@ class ScaleBody(BaseModel):
     replicas: Annotated[int, Field(ge=0, le=64)]
 
 
+READ = allow(Action.READ_DEPLOYMENTS, own_project=True)
+WRITE = allow(Action.WRITE_DEPLOYMENTS, own_project=True)
+
+
 def deployment_routes(control: DeploymentControl) -> APIRouter:
-    """The routes."""
+    """The routes. Who may read or change deployments in a project only, sees and changes those of the project."""
     router = APIRouter(tags=["deployments"])
 
-    @router.get("/deployments")
-    async def list_deployments() -> dict[str, Any]:
-        """Every deployment and how it fares."""
-        return {"object": "list", "data": [view_object(view) for view in control.all()]}
+    @router.get("/deployments", dependencies=[READ])
+    async def list_deployments(request: Request) -> dict[str, Any]:
+        """The deployments and how they fare."""
+        views = [view for view in control.all() if _reaches(request, Action.READ_DEPLOYMENTS, view.deployment.settings)]
+        return {"object": "list", "data": [view_object(view) for view in views]}
 
-    @router.post("/deployments", status_code=201)
-    async def create_deployment(settings: DeploymentSettings) -> dict[str, Any]:
+    @router.post("/deployments", status_code=201, dependencies=[WRITE])
+    async def create_deployment(request: Request, settings: DeploymentSettings) -> dict[str, Any]:
         """Make a deployment; 409 if the name is taken."""
-        return view_object(await control.create(settings))
+        _check_own(request, settings)
+        view = await control.create(settings)
+        _record(request, "deployment.created", settings.name, None, settings)
+        return view_object(view)
 
-    @router.get("/deployments/{name}")
-    async def get_deployment(name: str) -> dict[str, Any]:
+    @router.get("/deployments/{name}", dependencies=[READ])
+    async def get_deployment(request: Request, name: str) -> dict[str, Any]:
         """One deployment."""
-        return view_object(control.get(name))
+        return view_object(_find(control, request, Action.READ_DEPLOYMENTS, name))
 
-    @router.put("/deployments/{name}")
-    async def put_deployment(name: str, settings: DeploymentSettings) -> dict[str, Any]:
+    @router.put("/deployments/{name}", dependencies=[WRITE])
+    async def put_deployment(request: Request, name: str, settings: DeploymentSettings) -> dict[str, Any]:
         """Create the deployment or change it to these settings; `changed` tells whether anything was done."""
         if settings.name != name:
             raise InvalidRequest(f"name: the body says '{settings.name}', the path '{name}'.", param="name")
+        _check_own(request, settings)
+        known = next((view for view in control.all() if view.deployment.name == name), None)
+        before = None if known is None else _find(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
         changed = await control.put(settings)
+        _record(request, "deployment.updated" if known else "deployment.created", name, before, settings)
         return {**view_object(control.get(name)), "changed": changed}
 
-    @router.patch("/deployments/{name}")
-    async def scale_deployment(name: str, body: ScaleBody) -> dict[str, Any]:
+    @router.patch("/deployments/{name}", dependencies=[WRITE])
+    async def scale_deployment(request: Request, name: str, body: ScaleBody) -> dict[str, Any]:
         """Change the number of replicas."""
-        return view_object(await control.scale(name, body.replicas))
+        before = _find(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
+        view = await control.scale(name, body.replicas)
+        _record(request, "deployment.updated", name, before, view.deployment.settings)
+        return view_object(view)
 
-    @router.delete("/deployments/{name}")
-    async def delete_deployment(name: str) -> dict[str, Any]:
+    @router.delete("/deployments/{name}", dependencies=[WRITE])
+    async def delete_deployment(request: Request, name: str) -> dict[str, Any]:
         """Remove a deployment; its running requests may finish."""
+        before = _find(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
         await control.delete(name)
+        _record(request, "deployment.deleted", name, before, None)
         return {"object": "deployment", "name": name, "deleted": True}
 
     return router
+
+
+def _reaches(request: Request, action: Action, settings: DeploymentSettings) -> bool:
+    """Whether the caller may do this to the deployment: in the organization, or in the project whose own it is."""
+    principal = caller(request)
+    return action in principal.organization_actions or (
+        settings.project is not None and action in actions_at(request, settings.project)
+    )
+
+
+def _find(control: DeploymentControl, request: Request, action: Action, name: str) -> DeploymentView:
+    """A deployment that exists for the caller. Raises DeploymentNotFound."""
+    view = control.get(name)
+    if not _reaches(request, action, view.deployment.settings):
+        raise DeploymentNotFound(name)
+    return view
+
+
+def _check_own(request: Request, settings: DeploymentSettings) -> None:
+    """Raise Forbidden if the deployment would be one that the caller may not have."""
+    if not _reaches(request, Action.WRITE_DEPLOYMENTS, settings):
+        raise Forbidden(
+            "You may only make deployments of your own project: set 'project' to its id, "
+            f"'{caller(request).project_id}'."
+        )
+
+
+def _record(
+    request: Request, event: str, name: str, before: DeploymentSettings | None, after: DeploymentSettings | None
+) -> None:
+    settings = after or before
+    record(
+        request,
+        event,
+        "deployment",
+        name,
+        before=None if before is None else before.wire(),
+        after=None if after is None else after.wire(),
+        project_id=None if settings is None else settings.project,
+    )
 
 
 def view_object(view: DeploymentView) -> dict[str, Any]:

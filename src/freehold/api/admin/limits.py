@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
+from freehold.api.admin.door import allow, record
 from freehold.gateway.ledger import Ledger
 from freehold.governance.limits import LimitRegistry
 from freehold.types.deployment import Origin
+from freehold.types.identity import Action
 from freehold.types.limits import EVERY, LimitSettings, Scope
 from freehold.types.money import decimal_from_micro
 
@@ -15,22 +17,33 @@ def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["limits"])
 
-    @router.get("/limits")
+    @router.get("/limits", dependencies=[allow(Action.READ_LIMITS)])
     async def list_limits() -> dict[str, Any]:
         """All limits, each with what is used of it now."""
         return {"object": "list", "data": [_limit(registry, ledger, *entry) for entry in registry.all()]}
 
-    @router.put("/limits")
-    async def put_limit(body: LimitSettings) -> dict[str, Any]:
+    @router.put("/limits", dependencies=[allow(Action.WRITE_LIMITS)])
+    async def put_limit(request: Request, body: LimitSettings) -> dict[str, Any]:
         """Set the limits of a subject, or replace them; they hold at once, and nothing that was used is forgotten."""
+        before = next((known for known, _ in registry.all() if (known.scope, known.id) == (body.scope, body.id)), None)
         changed = await registry.put(body)
+        record(
+            request,
+            "rate_limit.updated",
+            "limit",
+            f"{body.scope}:{body.id}",
+            before=None if before is None else before.wire(),
+            after=body.wire(),
+        )
         found = next(entry for entry in registry.all() if (entry[0].scope, entry[0].id) == (body.scope, body.id))
         return {**_limit(registry, ledger, *found), "changed": changed}
 
-    @router.delete("/limits/{scope}/{limit_id:path}")
-    async def delete_limit(scope: Scope, limit_id: str) -> dict[str, Any]:
+    @router.delete("/limits/{scope}/{limit_id:path}", dependencies=[allow(Action.WRITE_LIMITS)])
+    async def delete_limit(request: Request, scope: Scope, limit_id: str) -> dict[str, Any]:
         """Remove the limits of a subject."""
+        before, _ = registry.get(scope, limit_id)
         await registry.delete(scope, limit_id)
+        record(request, "rate_limit.deleted", "limit", f"{scope}:{limit_id}", before=before.wire())
         return {"object": "limit", "scope": scope.value, "id": limit_id, "deleted": True}
 
     return router

@@ -6,15 +6,17 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from freehold.api.admin.door import allow, record
 from freehold.api.dialect import Dialect, error_body
 from freehold.catalog.catalog import Catalog
 from freehold.errors import Conflict, FreeholdError
 from freehold.gateway.control import DeploymentControl
 from freehold.types.deployment import NAME_PATTERN
+from freehold.types.identity import Action
 from freehold.types.model import ModelEntry, Progress
 
 
@@ -32,18 +34,19 @@ def model_routes(catalog: Catalog, control: DeploymentControl) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["models"])
 
-    @router.get("/models")
+    @router.get("/models", dependencies=[allow(Action.READ_DEPLOYMENTS)])
     async def list_models() -> dict[str, Any]:
         """Every model on this machine."""
         return {"object": "list", "data": [entry.wire() for entry in await catalog.list()]}
 
-    @router.post("/models")
-    async def pull_model(body: PullBody) -> StreamingResponse:
+    @router.post("/models", dependencies=[allow(Action.WRITE_MODELS)])
+    async def pull_model(request: Request, body: PullBody) -> StreamingResponse:
         """Fetch a model. Lines of progress, then one with `model` or with `error`."""
+        record(request, "model.pulled", "model", body.name or body.source, after=body.model_dump())
         return StreamingResponse(_pull(catalog, body), media_type="application/x-ndjson")
 
-    @router.delete("/models/{name}")
-    async def delete_model(name: str) -> dict[str, Any]:
+    @router.delete("/models/{name}", dependencies=[allow(Action.WRITE_MODELS)])
+    async def delete_model(request: Request, name: str) -> dict[str, Any]:
         """Remove a model's files; 409 while a deployment uses it."""
         entry = await catalog.find(name)
         users = [
@@ -54,6 +57,7 @@ def model_routes(catalog: Catalog, control: DeploymentControl) -> APIRouter:
         if users:
             raise Conflict(f"The model '{name}' is used by the deployment {', '.join(users)}; delete that first.")
         await catalog.delete(entry.name)
+        record(request, "model.deleted", "model", entry.name, before=entry.wire())
         return {"object": "model", "name": entry.name, "deleted": True}
 
     return router

@@ -7,9 +7,11 @@ from typing import Any
 from fastapi import APIRouter
 
 from freehold import __version__
+from freehold.api.admin.door import allow
 from freehold.errors import AuditUnavailable
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
+from freehold.types.identity import Action
 
 
 def status_routes(journal: Journal, projection: Projection) -> APIRouter:
@@ -17,7 +19,7 @@ def status_routes(journal: Journal, projection: Projection) -> APIRouter:
     router = APIRouter(tags=["status"])
     started = time.monotonic()
 
-    @router.get("/status")
+    @router.get("/status", dependencies=[allow(Action.MANAGE)])
     async def status() -> dict[str, Any]:
         """Version, process and uptime in seconds."""
         return {

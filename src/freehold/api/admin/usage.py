@@ -7,14 +7,16 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from freehold.api.admin.door import allow, record
 from freehold.api.dialect import Dialect, error_body
 from freehold.errors import FreeholdError, InvalidRequest
 from freehold.journal.projection_reconcile import Reconciliation, reconcile
 from freehold.journal.projection_reports import UsageReports
 from freehold.store.usage_queries import DAY_S, HOUR_S, UsageQuery, UsageSum
+from freehold.types.identity import Action
 
 _MAX_TIME_S: Final = 253_402_300_800
 _FIGURES: Final = (
@@ -66,7 +68,7 @@ def usage_routes(reports: UsageReports, digest_end_user: Callable[[str], str]) -
     """
     router = APIRouter(tags=["usage"])
 
-    @router.get("/usage")
+    @router.get("/usage", dependencies=[allow(Action.READ_USAGE)])
     async def read_usage(
         by: By = By.DAY,
         since: Time = 0,
@@ -104,20 +106,22 @@ def usage_routes(reports: UsageReports, digest_end_user: Callable[[str], str]) -
             "projection": _projection(reports),
         }
 
-    @router.get("/usage/projection")
+    @router.get("/usage/projection", dependencies=[allow(Action.READ_USAGE)])
     async def read_projection() -> dict[str, Any]:
         """How far the usage database is behind the journal."""
         return _projection(reports)
 
-    @router.post("/usage/rebuild", status_code=202)
-    async def rebuild() -> dict[str, Any]:
+    @router.post("/usage/rebuild", status_code=202, dependencies=[allow(Action.MANAGE)])
+    async def rebuild(request: Request) -> dict[str, Any]:
         """Empty the usage database and make it anew from the journal; `/admin/usage/projection` tells how far it is."""
         await reports.projection.rebuild()
+        record(request, "usage.rebuilt", "usage", "usage")
         return _projection(reports)
 
-    @router.post("/reconcile")
-    async def reconcile_all() -> StreamingResponse:
+    @router.post("/reconcile", dependencies=[allow(Action.READ_USAGE)])
+    async def reconcile_all(request: Request) -> StreamingResponse:
         """Compare journal, database and engines. Lines of progress, then one with `reconciliation` or `error`."""
+        record(request, "usage.reconciled", "usage", "usage")
         return StreamingResponse(_reconcile(reports), media_type="application/x-ndjson")
 
     return router
