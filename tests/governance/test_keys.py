@@ -1,15 +1,17 @@
 """API keys on a real database file."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from freehold.errors import Forbidden, NotFound, Unauthenticated
-from freehold.governance.authorization import decide, require
-from freehold.governance.keys import redact
+from freehold.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
+from freehold.governance.authorization import Roles, decide, require
+from freehold.governance.directory import ORGANIZATION, PROJECT, WHOLE, Directory
+from freehold.governance.keys import KeyRing, redact
 from freehold.store.database import Database
-from freehold.types.identity import Action, Role
+from freehold.types.identity import Action, KeyScope, Role
 from tests.keys import open_keys
 
 
@@ -99,3 +101,136 @@ def test_roles_decide_with_a_reason(tmp_path: Path) -> None:
         await database.close()
 
     asyncio.run(scenario())
+
+
+def test_a_key_allows_what_its_owner_may_at_that_moment(tmp_path: Path) -> None:
+    """A role that the owner gets or loses holds for its keys at once; a scope cuts off, and never adds."""
+
+    async def scenario(ring: KeyRing, directory: Directory, _clock: list[float]) -> None:
+        await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [Role.OWNER])
+        bob = await directory.create_user(ORGANIZATION, "bob@example.org", "Bob", [])
+        await directory.set_roles(bob.id, PROJECT, [Role.USER])
+        scope = KeyScope(models=("chat*",), operations=(Action.INFER, Action.MANAGE))
+        _, key = await ring.create("app", bob, PROJECT, scope)
+        assert ring.authenticate(key).actions == {Action.INFER}
+        assert ring.authenticate(key).reaches("chat-small")
+        assert not ring.authenticate(key).reaches("paint")
+        await directory.set_roles(bob.id, PROJECT, [Role.READER])
+        assert ring.authenticate(key).actions == frozenset()
+        await directory.set_roles(bob.id, WHOLE, [Role.OWNER])
+        assert ring.authenticate(key).actions == {Action.INFER, Action.MANAGE}
+        await directory.delete_member(bob.id)
+        with pytest.raises(Unauthenticated, match="disabled or removed"):
+            ring.authenticate(key)
+
+    within(tmp_path, scenario)
+
+
+def test_an_organizations_key_runs_no_model(tmp_path: Path) -> None:
+    """A key without a project administers with its owner's roles, and may not call a deployment."""
+
+    async def scenario(ring: KeyRing, directory: Directory, _clock: list[float]) -> None:
+        ann = await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [Role.OWNER])
+        _, key = await ring.create("admin", ann, WHOLE)
+        actions = ring.authenticate(key).actions
+        assert Action.WRITE_USERS in actions
+        assert not actions & {Action.INFER, Action.READ_MODELS}
+
+    within(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("10.1.2.3", True),
+        ("11.1.2.3", False),
+        ("2001:db8::7", True),
+        ("::ffff:10.1.2.3", False),
+        (None, False),
+        ("x", False),
+    ],
+)
+def test_a_key_can_be_bound_to_networks(tmp_path: Path, address: str | None, allowed: bool) -> None:
+    """From another address, or from one that nobody knows, the key is refused."""
+
+    async def scenario(ring: KeyRing, directory: Directory, _clock: list[float]) -> None:
+        ann = await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [Role.OWNER])
+        _, key = await ring.create("app", ann, PROJECT, KeyScope(ip_ranges=("10.0.0.0/8", "2001:db8::/32")))
+        if allowed:
+            assert ring.authenticate(key, address).id == ann.id
+        else:
+            with pytest.raises(Unauthenticated, match="from this address"):
+                ring.authenticate(key, address)
+        with pytest.raises(InvalidRequest, match="CIDR"):
+            await ring.create("app", ann, PROJECT, KeyScope(ip_ranges=("10.0.0.1/8",)))
+
+    within(tmp_path, scenario)
+
+
+def test_a_key_ends(tmp_path: Path) -> None:
+    """From the second of its end on it is refused, also after a restart."""
+
+    async def scenario(ring: KeyRing, directory: Directory, clock: list[float]) -> None:
+        ann = await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [Role.OWNER])
+        _, key = await ring.create("app", ann, PROJECT, lifetime_s=60)
+        clock[0] += 59
+        assert ring.authenticate(key).expires_at == int(clock[0]) + 1
+        clock[0] += 1
+        await ring.load()
+        with pytest.raises(Unauthenticated, match="expired"):
+            ring.authenticate(key)
+
+    within(tmp_path, scenario)
+
+
+def test_a_rotated_key_has_a_successor_and_an_overlap(tmp_path: Path) -> None:
+    """Both keys open the same for the overlap; then only the new one, which has the old one's scope."""
+
+    async def scenario(ring: KeyRing, directory: Directory, clock: list[float]) -> None:
+        ann = await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [Role.OWNER])
+        row, old = await ring.create("app", ann, PROJECT, KeyScope(models=("chat",)))
+        made, new = await ring.rotate(row.id, 3600)
+        assert (made.name, made.owner_id, made.scope) == (row.name, row.owner_id, row.scope)
+        assert ring.authenticate(old).id == ring.authenticate(new).id
+        clock[0] += 3600
+        with pytest.raises(Unauthenticated, match="expired"):
+            ring.authenticate(old)
+        assert ring.authenticate(new).models == ("chat",)
+        with pytest.raises(InvalidRequest, match="no more"):
+            await ring.rotate(row.id, 60)
+
+    within(tmp_path, scenario)
+
+
+def test_a_keys_last_use_is_known(tmp_path: Path) -> None:
+    """It is told at once, and is still known after a restart once it was written down."""
+
+    async def scenario(ring: KeyRing, directory: Directory, clock: list[float]) -> None:
+        ann = await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [Role.OWNER])
+        row, key = await ring.create("app", ann, PROJECT)
+        assert ring.row(row.id).last_used_at is None
+        ring.authenticate(key)
+        assert ring.row(row.id).last_used_at == int(clock[0])
+        await ring.write_last_used()
+        await ring.load()
+        assert ring.row(row.id).last_used_at == int(clock[0])
+
+    within(tmp_path, scenario)
+
+
+def within(tmp_path: Path, scenario: Callable[[KeyRing, Directory, list[float]], Awaitable[None]]) -> None:
+    """Run a scenario on the keys of a home, with a clock that it can set."""
+
+    async def run() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        clock = [1_800_000_000.0]
+        try:
+            directory = Directory(database, Roles(), clock=lambda: clock[0])
+            await directory.load()
+            ring = KeyRing(database, b"p" * 32, directory, clock=lambda: clock[0])
+            await ring.load()
+            await scenario(ring, directory, clock)
+        finally:
+            await database.close()
+
+    asyncio.run(run())

@@ -1,16 +1,18 @@
 """The database file."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, MetaData, text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from freehold.errors import HomeError
 from freehold.store.database import Database
 from freehold.store.deployments import DeploymentRow, all_deployments, delete_deployment, put_deployment
-from freehold.store.migrate import HEAD, known_revisions
+from freehold.store.migrate import HEAD, HOME_SCHEMA, known_revisions, upgrade
 from freehold.store.tables import metadata
 
 
@@ -40,6 +42,36 @@ def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
 def _sqlite_type(column: Column[object]) -> str:
     """How SQLite shows the column's type."""
     return column.type.compile(sqlite.dialect())
+
+
+def test_keys_from_before_owners_get_service_accounts(tmp_path: Path) -> None:
+    """A home of schema 0003 keeps its keys, and each has an owner with the roles that the key had."""
+
+    async def scenario() -> list[tuple[str, str, str, str]]:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'freehold.db'}")
+        async with engine.begin() as connection:
+            await connection.run_sync(upgrade, replace(HOME_SCHEMA, head="0003"))
+            for number, role in enumerate(("owner", "user")):
+                values = (
+                    f"'key_{number}', '{role}', x'0{number}', 'abcd', 'org-default', 'proj-default', '[\"{role}\"]', 7"
+                )
+                columns = "id, name, digest, last4, organization_id, project_id, roles, created_at"
+                await connection.execute(text(f"INSERT INTO api_keys ({columns}) VALUES ({values})"))  # noqa: S608
+        await engine.dispose()
+        database = await Database.open(tmp_path / "freehold.db")
+        statement = """
+            SELECT api_keys.id, members.name, role_assignments.project_id, role_assignments.role FROM api_keys
+            JOIN members ON members.id = owner_id JOIN role_assignments ON member_id = owner_id ORDER BY 1
+        """
+        async with database.read() as connection:
+            rows = (await connection.execute(text(statement))).all()
+        await database.close()
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    assert asyncio.run(scenario()) == [
+        ("key_0", "owner", "", "owner"),
+        ("key_1", "user", "proj-default", "user"),
+    ]
 
 
 def test_every_commit_is_synced(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Directory:
 
     def organizations(self) -> list[OrganizationRow]:
         """Every organization, oldest first."""
-        return list(self._organizations.values())
+        return sorted(self._organizations.values(), key=_age)
 
     def organization(self, organization_id: str) -> OrganizationRow:
         """One organization. Raises NotFound."""
@@ -94,7 +94,7 @@ class Directory:
     def projects(self, organization_id: str, *, archived: bool = False) -> list[ProjectRow]:
         """The organization's projects, oldest first; with `archived` also those."""
         rows = (row for row in self._projects.values() if row.organization_id == organization_id)
-        return [row for row in rows if archived or row.archived_at is None]
+        return sorted((row for row in rows if archived or row.archived_at is None), key=_age)
 
     def project(self, organization_id: str, project_id: str) -> ProjectRow:
         """One project of the organization, archived or not. Raises NotFound."""
@@ -105,8 +105,8 @@ class Directory:
 
     def users(self, organization_id: str) -> list[MemberRow]:
         """The organization's users, oldest first."""
-        rows = self._members.values()
-        return [row for row in rows if row.organization_id == organization_id and row.kind == MemberKind.USER]
+        rows = (row for row in self._members.values() if row.organization_id == organization_id)
+        return sorted((row for row in rows if row.kind == MemberKind.USER), key=_age)
 
     def user(self, organization_id: str, user_id: str) -> MemberRow:
         """One user of the organization. Raises NotFound."""
@@ -124,7 +124,7 @@ class Directory:
     def service_accounts(self, organization_id: str, project_id: str) -> list[MemberRow]:
         """The service accounts of a project, oldest first."""
         self.project(organization_id, project_id)
-        return [row for row in self._members.values() if row.project_id == project_id]
+        return sorted((row for row in self._members.values() if row.project_id == project_id), key=_age)
 
     def service_account(self, organization_id: str, project_id: str, account_id: str) -> MemberRow:
         """One service account of a project. Raises NotFound."""
@@ -380,6 +380,11 @@ class Directory:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def _age(row: OrganizationRow | ProjectRow | MemberRow) -> tuple[int, str]:
+    """What lists are in the order of: the same before and after a restart."""
+    return row.created_at, row.id
 
 
 def normal_email(email: str) -> str:
