@@ -19,7 +19,9 @@ from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books, Recorder
 from freehold.gateway.content import open_content
+from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.picture_studio import Studio
@@ -121,35 +123,39 @@ async def open_app(
         digests = Digests(place.pepper())
         limits, ledger = await _limits(database, settings, digests, journal)
         directory, keys, invites = await _identity(database, place, settings)
-        door = Door(keys, directory)
+        content = await stack.enter_async_context(open_content(database, place, settings))
+        door = Door(keys, directory, content.keys)
         admin_key, new_admin_key = await _owner_key(place, keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
-        supervisor = Supervisor(
-            settings.supervisor, place.run, preparer(catalog), drain_s=settings.server.request_timeout_s
-        )
+        supervisor = _supervisor(place, settings, catalog)
         stack.push_async_callback(supervisor.stop)
-        control = DeploymentControl(registry, supervisor, running=engines)
+        control = DeploymentControl(registry, supervisor, running=engines, is_stopped=content.keys.is_stopped)
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
         for changing in (directory, keys):
             changing.on_change(partial(flights.review, door.objection))
-        content = await stack.enter_async_context(open_content(database, place, settings))
+        content.keys.on_stop(lambda *_: flights.review(door.objection))
         books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         gateway = Gateway(registry, supervisor, flights, books, pictures, content.pictures, content.retention)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
+        erasure = Erasure(database, content.keys, content.sweep, directory, keys, invites, control, journal, signer)
+        kept = ContentControl(content.keys, content.retention, content.sweep, control)
         admin = AdminServices(
-            door, directory, keys, invites, control, catalog, limits, ledger, journal, reports, digests
+            door, directory, keys, invites, control, catalog, limits, ledger, journal, reports, digests, kept, erasure
         )
         receipts = Receipts(journal, projection, usage)
         services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, projection, content.sweep, keys)
-        upkeep.start()
-        stack.push_async_callback(upkeep.stop)
+        await stack.enter_async_context(Upkeep(journal, projection, content.sweep, keys))
         await control.start()
         yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+
+
+def _supervisor(home: Home, settings: Settings, catalog: Catalog) -> Supervisor:
+    """What runs engines; they start when a deployment is set."""
+    return Supervisor(settings.supervisor, home.run, preparer(catalog), drain_s=settings.server.request_timeout_s)
 
 
 async def _limits(

@@ -38,6 +38,7 @@ FreeholdError
 │   ├── SourceUnavailable        the source cannot be reached or lacks the file
 │   └── UnknownModel             no such model in the catalog
 ├── JournalDamaged               a journal is not what was written; names the first bad record
+├── CertificateInvalid           a certificate of erasure is not what was signed
 ├── BackupDamaged                a backup is not what was written, not whole, or no backup
 ├── ConfigError                  the configuration is wrong; names the offending key
 └── HomeError                    the home folder cannot be used (locked, unwritable, newer)
@@ -367,6 +368,12 @@ class JournalDamaged(FreeholdError):
     """A journal is not what was written; the message names the file and the first bad record."""
 
     default_code = "journal_damaged"
+
+
+class CertificateInvalid(FreeholdError):
+    """A certificate of erasure is not what was signed, or the journal does not have its record."""
+
+    default_code = "certificate_invalid"
 
 
 class BackupDamaged(FreeholdError):

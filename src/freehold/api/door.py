@@ -6,7 +6,8 @@ error of the infrastructure on the way is raised as what it is; it never yields 
 
 from starlette.types import Scope
 
-from freehold.errors import Forbidden, FreeholdError, Unauthenticated
+from freehold.encryption.content_keys import ContentKeys
+from freehold.errors import Forbidden, FreeholdError, ProjectKeyRevoked, Unauthenticated
 from freehold.governance.credentials import credential_from
 from freehold.governance.directory import WHOLE, Directory, absent
 from freehold.governance.keys import KeyRing
@@ -19,11 +20,13 @@ class Door:
     Args:
         keys: the API keys.
         directory: whom they belong to.
+        content_keys: whether their projects may be served.
     """
 
-    def __init__(self, keys: KeyRing, directory: Directory) -> None:
+    def __init__(self, keys: KeyRing, directory: Directory, content_keys: ContentKeys) -> None:
         self._keys = keys
         self._directory = directory
+        self._content_keys = content_keys
 
     async def authenticate(self, scope: Scope) -> Principal:
         """Who sent a request.
@@ -33,11 +36,23 @@ class Door:
         """
         return self._keys.authenticate(credential_from(scope["headers"]), address_of(scope))
 
+    def check_served(self, principal: Principal) -> None:
+        """Return if something may be done for the project that the principal acts in.
+
+        Raises:
+            ProjectKeyRevoked: its content key is revoked or destroyed.
+        """
+        self._content_keys.check_project(principal.organization_id, principal.project_id)
+
     def objection(self, principal: Principal) -> FreeholdError | None:
         """Why a request that runs for this principal may not go on; None if it may.
 
-        To be asked after whatever may have changed: keys, roles, members, projects.
+        To be asked after whatever may have changed: keys, roles, members, projects, content keys.
         """
+        try:
+            self.check_served(principal)
+        except ProjectKeyRevoked as exc:
+            return exc
         try:
             now = self._again(principal)
         except Unauthenticated as exc:

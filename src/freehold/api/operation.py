@@ -152,6 +152,8 @@ class Operation:
         """Let the caller in, and serve until the last byte."""
         gateway = self.plane.gateway
         account.principal = principal = await self.plane.door.authenticate(scope)
+        if self.has_body:
+            self.plane.door.check_served(principal)
         with gateway.flights.open(principal) as flight:
             watcher: asyncio.Task[None] | None = None
             try:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,9 +101,9 @@ class ContentKeys:
         """The state of a project's key; active where it has none yet."""
         return self._stopped.get((organization_id, project_id), KeyState.ACTIVE)
 
-    def stopped(self) -> list[tuple[str, str]]:
-        """Organization and project of each whose key is revoked or destroyed."""
-        return list(self._stopped)
+    def is_stopped(self, project_id: str) -> bool:
+        """Whether the key of the project with this id is revoked or destroyed."""
+        return any(stopped == project_id for _, stopped in self._stopped)
 
     async def key_for(self, tenant: Tenant) -> bytes:
         """The key to encrypt a tenant's content with; made on first use.
@@ -147,9 +147,9 @@ class ContentKeys:
             raise ContentUnreadable("The content cannot be decrypted: there is no key for it.")
         return await self._unwrapped(row, tenant)
 
-    async def rows(self, *, after: str = "", limit: int = 1000) -> list[ContentKeyRow]:
-        """Keys, destroyed ones included, in the order of their ids."""
-        return await list_content_keys(self._database, after=after, limit=limit)
+    async def rows(self, organization_id: str | None = None) -> list[ContentKeyRow]:
+        """Keys, destroyed ones included, in the order of their ids; only an organization's, if one is named."""
+        return [row async for row in self._rows(organization_id)]
 
     async def masters(self) -> dict[str, int]:
         """How many keys are wrapped by each master key; the known ones are all there, the one in use last."""
@@ -244,19 +244,18 @@ class ContentKeys:
     async def _end_rotation(self) -> None:
         """Let the earlier master keys go, if nothing is wrapped under them any more."""
         current = self._masters.current.name
-        for row in await self._not_under(current):
+        for row in [row async for row in self._rows() if row.master != current]:
             await self._rewrap(row)  # made while the rotation went on
         if set(await masters_in_use(self._database)) <= {current}:
             await self._database.purge()
             self._masters.end_rotation()
 
-    async def _not_under(self, master: str) -> list[ContentKeyRow]:
-        found: list[ContentKeyRow] = []
+    async def _rows(self, organization_id: str | None = None) -> AsyncIterator[ContentKeyRow]:
         after = ""
-        while rows := await list_content_keys(self._database, after=after):
-            found += [row for row in rows if row.master != master]
+        while rows := await list_content_keys(self._database, after=after, organization_id=organization_id):
+            for row in rows:
+                yield row
             after = rows[-1].id
-        return found
 
     async def _rewrap(self, row: ContentKeyRow) -> None:
         if not row.wrapped:

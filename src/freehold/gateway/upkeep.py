@@ -5,6 +5,8 @@ Old segments of the journal and old kept content go; when keys were last used is
 
 import asyncio
 from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
 import structlog
 
@@ -20,7 +22,7 @@ INTERVAL_S = 600.0
 
 
 class Upkeep:
-    """A task that tidies up, at the start and then every ten minutes.
+    """A task that tidies up while its block runs, at the start and then every ten minutes.
 
     Args:
         journal: whose old segments are deleted once they are in the usage database.
@@ -36,12 +38,13 @@ class Upkeep:
         self._keys = keys
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin."""
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="upkeep")
+        return self
 
-    async def stop(self) -> None:
-        """End, and wait until it has ended."""
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

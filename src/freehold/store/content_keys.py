@@ -67,7 +67,7 @@ async def add_content_key(database: Database, row: ContentKeyRow) -> ContentKeyR
 
 
 async def list_content_keys(
-    database: Database, *, after: str = "", limit: int = 1000, project: Tenant | None = None
+    database: Database, *, after: str = "", limit: int = 1000, organization_id: str | None = None
 ) -> list[ContentKeyRow]:
     """Keys in the order of their ids, from behind one id on.
 
@@ -75,11 +75,11 @@ async def list_content_keys(
         database: where they are.
         after: the last id of the page before.
         limit: how many at most.
-        project: only this project's.
+        organization_id: only this organization's.
     """
     query = select(content_keys).where(content_keys.c.id > after).order_by(content_keys.c.id).limit(limit)
-    if project is not None:
-        query = query.where(_in_project(project))
+    if organization_id is not None:
+        query = query.where(content_keys.c.organization_id == organization_id)
     async with database.read() as connection:
         return [_row(row) for row in (await connection.execute(query)).mappings()]
 

@@ -14,8 +14,10 @@ from freehold import __version__
 from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.content_keys import content_key_routes, master_key_routes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor
+from freehold.api.admin.erasures import erasure_routes
 from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
@@ -23,6 +25,7 @@ from freehold.api.admin.models import model_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
 from freehold.api.admin.projects import project_routes
+from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.usage import usage_routes
@@ -32,7 +35,9 @@ from freehold.api.door import Door
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
+from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.erasure import Erasure
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
@@ -58,6 +63,8 @@ class AdminServices:
         journal: where every action is recorded.
         reports: usage and costs.
         digests: the names of end users.
+        content: keys and retention of kept content.
+        erasure: erases users and projects.
     """
 
     door: Door
@@ -71,6 +78,8 @@ class AdminServices:
     journal: Journal
     reports: UsageReports
     digests: Digests
+    content: ContentControl
+    erasure: Erasure
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
@@ -95,6 +104,8 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         usage_routes(services.reports, services.digests.end_user),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
+        master_key_routes(services.content),
+        *content_routers(services),
     ]
     return _application("Freehold administration", routers)
 
@@ -110,6 +121,17 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         user_routes(directory, keys),
         invite_routes(directory, services.invites),
         admin_key_routes(directory, keys),
+        data_retention_routes(services.content, directory),
+        *content_routers(services),
+    ]
+
+
+def content_routers(services: AdminServices) -> list[APIRouter]:
+    """The routes on kept content, which are under `/admin` too, for those who run the service."""
+    return [
+        content_key_routes(services.content, services.directory),
+        retention_routes(services.content, services.directory),
+        erasure_routes(services.erasure),
     ]
 
 
