@@ -82,6 +82,9 @@ class App:
     home: Home
     settings: Settings
     catalog: Catalog
+    directory: Directory
+    keys: KeyRing
+    invites: Invites
     control: DeploymentControl
     supervisor: Supervisor
     flights: Flights
@@ -150,7 +153,20 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         await stack.enter_async_context(Upkeep(journal, projection, content.sweep, keys))
         await control.start()
-        yield App(place, settings, catalog, control, supervisor, flights, asgi, admin_key, new_admin_key)
+        yield App(
+            place,
+            settings,
+            catalog,
+            directory,
+            keys,
+            invites,
+            control,
+            supervisor,
+            flights,
+            asgi,
+            admin_key,
+            new_admin_key,
+        )
 
 
 def _supervisor(home: Home, settings: Settings, catalog: Catalog) -> Supervisor:

@@ -34,9 +34,9 @@ class Judge:
 
     def look(self, method: str, url: str, status: int, content_type: str, body: bytes) -> None:
         """Judge one answer, or every event of a stream."""
-        operation = _operation(url)
         if self.spec is None:
             return
+        operation = self.spec.template(_operation(url))
         if status >= 400:
             self._check("ErrorResponse", json.loads(body), f"{method} {operation} {status}")
             return
@@ -116,4 +116,4 @@ def _operation(url: str) -> str:
         path = path.removeprefix("openai/")
         if path.startswith("deployments/"):
             path = path.split("/", 2)[2]
-    return "models/{model}" if path.startswith("models/") else path
+    return path

@@ -161,6 +161,22 @@ class Document:
         schema = response["content"][media]["schema"]
         return self._validator(f"{method} {path} {status}", schema, closed=closed, allowed=allowed)
 
+    def template(self, path: str) -> str:
+        """The path as the document writes it, parameters in braces; itself where the document has none like it.
+
+        Args:
+            path: without a slash at its beginning.
+        """
+        steps = path.split("/")
+        for known in self._raw["paths"]:
+            parts = known.removeprefix("/").split("/")
+            pairs = zip(parts, steps, strict=False)
+            if len(parts) == len(steps) and all(part == step or part.startswith("{") for part, step in pairs):
+                found: str = known.removeprefix("/")
+                if "{" not in found or path not in {name.removeprefix("/") for name in self._raw["paths"]}:
+                    return found
+        return path
+
     def schema_names(self) -> list[str]:
         """The names of all schemas."""
         return list(self._raw["components"]["schemas"])

@@ -15,6 +15,7 @@ from freehold.catalog.deployments import Deployment
 from freehold.errors import Draining, FreeholdError, RequestError, Unauthenticated
 from freehold.gateway.flights import ClientGone
 from freehold.gateway.ledger import Grant
+from freehold.governance.authorization import Decision, assure
 from freehold.governance.digests import Digests
 from freehold.journal.records import utc
 from freehold.serving.supervisor import Lease
@@ -67,7 +68,7 @@ class Account:
         self.metadata: Mapping[str, str] | None = None
         self.requested: str | None = None
         self.authorization: str | None = None
-        """Why the caller may do what it asks."""
+        """Whether the caller may do what it asks, and why."""
         self.admission: Admission | None = None
         self.spilled_from: str | None = None
         self.spill_to: str | None = None
@@ -115,6 +116,15 @@ class Account:
         """Note the request's body, or what stands for it and its size in bytes."""
         self.prompt_bytes = len(body) if size is None else size
         self._prompt_digest = self._digests.prompt(body)
+
+    def decided(self, decision: Decision) -> None:
+        """Note whether the caller may do what it asks, and why.
+
+        Raises:
+            Forbidden: it may not.
+        """
+        self.authorization = f"{'allow' if decision.allowed else 'deny'}: {decision.reason}"
+        assure(decision)
 
     def called_by(self, end_user: str | None) -> None:
         """Note whom the caller acts for."""

@@ -36,7 +36,7 @@ from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
-from freehold.governance.authorization import assure, decide, decide_deployment, require
+from freehold.governance.authorization import decide, decide_deployment, require
 from freehold.governance.retention import RetentionRegistry
 from freehold.serving.supervisor import Supervisor
 from freehold.types.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
@@ -258,12 +258,12 @@ class Gateway:
 
     async def _resolve(self, principal: Principal, name: str, account: Account) -> tuple[Deployment, Traits]:
         """The deployment that the caller names and may use, and what it can do."""
-        account.authorization = assure(decide(principal, Action.INFER, f"deployments/{name}"))
+        account.decided(decide(principal, Action.INFER, f"deployments/{name}"))
         deployment = self._deployments.resolve(name)
         if not _owns(principal, deployment):
             raise DeploymentNotFound(name)
         account.requested = deployment.name
-        account.authorization = assure(decide_deployment(principal, Action.INFER, deployment.name, name))
+        account.decided(decide_deployment(principal, Action.INFER, deployment.name, name))
         for candidate in self._candidates(principal, deployment, account):
             try:
                 return deployment, await self._supervisor.traits(candidate.name)

@@ -117,12 +117,11 @@ def require(principal: Principal, action: Action, resource: str) -> None:
     assure(decide(principal, action, resource))
 
 
-def assure(decision: Decision) -> str:
-    """The reason, if the decision is to allow.
+def assure(decision: Decision) -> None:
+    """Return if the decision is to allow.
 
     Raises:
         Forbidden: it is not; the message says why.
     """
     if not decision.allowed:
         raise Forbidden(f"You are not allowed to do this: {decision.reason}.")
-    return decision.reason

@@ -83,7 +83,7 @@ class Receipt:
     end_user: str | None = None
     """A keyed digest of the name that the caller gave its user."""
     authorization: str | None = None
-    """Why the caller was allowed to ask for this."""
+    """`allow` or `deny` of what the caller asked for, and why."""
     requested: str | None = None
     """The deployment that the caller's name or alias stood for."""
     deployment: str | None = None

@@ -209,13 +209,13 @@ class Allow:
             actions = principal.actions | principal.organization_actions
         else:
             actions = principal.organization_actions
+        held = ", ".join(f"'{role}'" for role in sorted(principal.roles)) or "none"
         if self.action not in actions:
-            raise Forbidden(
-                f"You are not allowed to do this: '{self.action}' needs a role that gives it"
-                f"{' in the organization' if project_id is None and not self.own_project else ''}; "
-                f"the roles held: {', '.join(sorted(principal.roles)) or 'none'}."
-            )
-        state["authorization"] = f"'{self.action}' is allowed by the roles {', '.join(sorted(principal.roles))}"
+            where = "" if project_id is not None or self.own_project else " in the organization"
+            reason = f"'{self.action}' needs a role that gives it{where}; the roles held: {held}"
+            state["authorization"] = f"deny: {reason}"
+            raise Forbidden(f"You are not allowed to do this: {reason}.")
+        state["authorization"] = f"allow: '{self.action}' is allowed by the roles {held}"
 
 
 def allow(action: Action, *, own_project: bool = False) -> Dependency:

@@ -16,6 +16,7 @@ from freehold.store.keys import KeyRow
 from freehold.types.identity import Action, KeyScope, Role
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+Lifetime = Annotated[int, Field(ge=60, le=10 * 365 * 86_400)]
 MODEL_SCOPES = {"model.request": Action.INFER, "model.read": Action.READ_MODELS}
 """OpenAI's names of scopes for which there is an action."""
 
@@ -27,6 +28,7 @@ class NewAccount(BaseModel):
 
     name: Name
     create_service_account_only: bool | None = None
+    expires_in_seconds: Lifetime | None = None
 
 
 class AccountChange(BaseModel):
@@ -45,6 +47,7 @@ class NewKey(BaseModel):
 
     name: Name | None = None
     scopes: list[str] | None = None
+    expires_in_seconds: Lifetime | None = None
 
     def scope(self) -> KeyScope | None:
         """What the key is cut down to.
@@ -93,7 +96,9 @@ def service_account_routes(directory: Directory, keys: KeyRing) -> APIRouter:
         organization_id = caller(request).organization_id
         roles = given_roles(request, directory, [Role.USER], project_id)
         row = await directory.create_service_account(organization_id, project_id, body.name, roles)
-        key = None if body.create_service_account_only else await keys.create("Secret Key", row, project_id)
+        key = None
+        if not body.create_service_account_only:
+            key = await keys.create("Secret Key", row, project_id, lifetime_s=body.expires_in_seconds)
         record(request, "service_account.created", "service_account", row.id, after=shown(row), project_id=project_id)
         return {**shown(row), "api_key": None if key is None else _key(*key)}
 
@@ -146,7 +151,9 @@ def service_account_routes(directory: Directory, keys: KeyRing) -> APIRouter:
         row = directory.service_account(organization_id, project_id, service_account_id)
         directory.active_project(organization_id, project_id)
         check_rank(request, directory, row.id, project_id)
-        made = await keys.create(body.name or "Secret Key", row, project_id, body.scope())
+        made = await keys.create(
+            body.name or "Secret Key", row, project_id, body.scope(), lifetime_s=body.expires_in_seconds
+        )
         told = {name: value for name, value in _key(*made).items() if name != "value"}
         record(request, "api_key.created", "api_key", made[0].id, after=told, project_id=project_id)
         return _key(*made)
