@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from freehold.api.door import Door
-from freehold.errors import Forbidden, NotFound, Unauthenticated
+from freehold.errors import Forbidden, NotFound, ProjectKeyRevoked, Unauthenticated
 from freehold.governance.authorization import Roles
 from freehold.governance.directory import ORGANIZATION, PROJECT, WHOLE, Directory
 from freehold.governance.keys import KeyRing
 from freehold.store.database import Database
 from freehold.types.identity import Action, Role
+from tests.gateway.kept import content_keys_of
 
 
 def test_whoever_loses_the_role_may_not_go_on(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_whoever_loses_the_role_may_not_go_on(tmp_path: Path) -> None:
         directory = Directory(database, Roles())
         await directory.load()
         keys = KeyRing(database, b"p" * 32, directory)
-        door = Door(keys, directory)
+        door = Door(keys, directory, content_keys_of(database))
         await directory.create_user(ORGANIZATION, "ann@example.org", "Ann", [Role.OWNER])
         bob = await directory.create_user(ORGANIZATION, "bob@example.org", "Bob", [Role.READER])
         await directory.set_roles(bob.id, PROJECT, [Role.USER])
@@ -46,7 +47,7 @@ def test_a_key_of_a_project_reaches_no_other_one(tmp_path: Path) -> None:
         directory = Directory(database, Roles())
         await directory.load()
         keys = KeyRing(database, b"p" * 32, directory)
-        door = Door(keys, directory)
+        door = Door(keys, directory, content_keys_of(database))
         bob = await directory.create_user(ORGANIZATION, "bob@example.org", "Bob", [])
         project = await directory.create_project(ORGANIZATION, "Maps")
         await directory.set_roles(bob.id, project.id, [Role.OWNER])
@@ -64,6 +65,31 @@ def test_a_key_of_a_project_reaches_no_other_one(tmp_path: Path) -> None:
             with pytest.raises(NotFound):
                 door.actions_in_known(reaching, "proj_nothing")
         assert Action.INFER not in door.actions_in(whole, project.id)
+        await database.close()
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_done_for_a_project_whose_content_key_is_revoked(tmp_path: Path) -> None:
+    """Its members may not go on nor begin anything, by whatever credential; those of other projects may."""
+
+    async def scenario() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        directory = Directory(database, Roles())
+        await directory.load()
+        content_keys = content_keys_of(database)
+        door = Door(KeyRing(database, b"p" * 32, directory), directory, content_keys)
+        bob = await directory.create_user(ORGANIZATION, "bob@example.org", "Bob", [Role.USER])
+        project = await directory.create_project(ORGANIZATION, "Maps")
+        here, there = (directory.principal(bob.id, each, auth_method="session") for each in (PROJECT, project.id))
+        await content_keys.revoke(ORGANIZATION, PROJECT)
+        assert isinstance(door.objection(here), ProjectKeyRevoked)
+        with pytest.raises(ProjectKeyRevoked):
+            door.check_served(here)
+        assert door.objection(there) is None
+        door.check_served(there)
+        await content_keys.restore(ORGANIZATION, PROJECT)
+        assert door.objection(here) is None
         await database.close()
 
     asyncio.run(scenario())

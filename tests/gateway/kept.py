@@ -16,9 +16,14 @@ SECRET = b"s" * 32
 DIGEST_KEY = b"d" * 32
 
 
+def content_keys_of(database: Database, secret: bytes = SECRET) -> ContentKeys:
+    """Content keys that a master key wraps."""
+    return ContentKeys(database, MasterKeys(LocalMasterKey(secret)), cache_s=300)
+
+
 def cipher_of(database: Database, secret: bytes = SECRET) -> ContentCipher:
     """A cipher whose keys a master key wraps."""
-    return ContentCipher(ContentKeys(database, MasterKeys(LocalMasterKey(secret)), cache_s=300))
+    return ContentCipher(content_keys_of(database, secret))
 
 
 def answers_of(

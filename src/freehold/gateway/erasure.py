@@ -33,7 +33,7 @@ from freehold.store.erasures import ErasureRow, add_erasure, list_erasures
 from freehold.types.content import KeyState
 
 REMAINS: Final = (
-    "receipts and administrative records in the journal, and the usage database made of them: ids for names, no content",
+    "receipts and administrative records in the journal, and the usage database: ids instead of names, and no content",
     "the ids of destroyed content keys and of revoked API keys, without the keys",
     "backups that were made before: they hold the content and its keys as they were, until they are deleted",
 )
