@@ -17,6 +17,7 @@ from freehold.encryption.framing import framed
 from freehold.encryption.master_key import KEY_BYTES, MasterKeys
 from freehold.errors import Conflict, ContentUnreadable, ProjectKeyRevoked
 from freehold.store.content_keys import (
+    MARK,
     ContentKeyRow,
     add_content_key,
     destroy_content_keys,
@@ -173,7 +174,7 @@ class ContentKeys:
             raise Conflict(f"The content key of the project '{project_id}' is destroyed.")
         now = int(time.time())
         row = ContentKeyRow(
-            id=_new_id(),
+            id=_new_id(MARK),
             organization_id=organization_id,
             project_id=project_id,
             owner_id="",
@@ -268,7 +269,7 @@ class ContentKeys:
     async def _destroy(self, tenant: Tenant) -> list[ContentKeyRow]:
         now = int(time.time())
         tombstone = ContentKeyRow(
-            id=_new_id(),
+            id=_new_id(MARK),
             organization_id=tenant.organization_id,
             project_id=tenant.project_id,
             owner_id=tenant.owner_id,
@@ -316,8 +317,8 @@ class ContentKeys:
         return key
 
 
-def _new_id() -> str:
-    return f"ckey_{secrets.token_hex(12)}"
+def _new_id(prefix: str = "ckey") -> str:
+    return f"{prefix}_{secrets.token_hex(12)}"
 
 
 def _context(tenant: Tenant) -> bytes:

@@ -183,7 +183,7 @@ class Erasure:
                 "subject": {"kind": subject.kind, "id": subject.id, "organization_id": subject.organization_id},
                 "erased_at": utc(now),
                 "by": by,
-                "content_keys_destroyed": [_destroyed(row) for row in await self._rows(subject)],
+                "content_keys_destroyed": [_destroyed(row) for row in await self._rows(subject) if not row.is_mark],
                 "api_keys_revoked": revoked,
                 "rows_deleted": rows,
             }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -10,6 +10,10 @@ from sqlalchemy.dialects.sqlite import insert
 from freehold.store.database import Database
 from freehold.store.tables import content_keys
 from freehold.types.content import KeyState, Tenant
+
+MARK: Final = "mark"
+"""What the ids of rows begin with that never held a key: they say only that a project's is revoked, or that a project or
+an owner was erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class ContentKeyRow:
     created_at: int
     revoked_at: int | None = None
     destroyed_at: int | None = None
+
+    @property
+    def is_mark(self) -> bool:
+        """Whether it never held a key."""
+        return self.id.startswith(MARK)
 
     @property
     def tenant(self) -> Tenant:
