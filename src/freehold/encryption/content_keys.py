@@ -126,7 +126,7 @@ class ContentKeys:
                 project_id=tenant.project_id,
                 owner_id=tenant.owner_id,
                 master=master.name,
-                wrapped=await master.wrap(key, _context(tenant)),
+                wrapped=await master.wrap(key, context_of(tenant)),
                 state=KeyState.ACTIVE,
                 created_at=int(time.time()),
             )
@@ -261,7 +261,7 @@ class ContentKeys:
     async def _rewrap(self, row: ContentKeyRow) -> None:
         if not row.wrapped:
             return  # destroyed, or the mere state of a project that keeps nothing
-        context = _context(row.tenant)
+        context = context_of(row.tenant)
         key = await self._masters.named(row.master).unwrap(row.wrapped, context)
         master = self._masters.current
         await rewrap_content_key(self._database, row, master.name, await master.wrap(key, context))
@@ -307,7 +307,7 @@ class ContentKeys:
         if row.state is KeyState.DESTROYED:
             raise ContentUnreadable("The content is gone: whose it was, or the project, was erased.")
         epoch = self._epoch
-        key = await self._masters.named(row.master).unwrap(row.wrapped, _context(row.tenant))
+        key = await self._masters.named(row.master).unwrap(row.wrapped, context_of(row.tenant))
         self.check_project(tenant.organization_id, tenant.project_id)
         if epoch != self._epoch:
             return await self.key_of(tenant)  # it may have been destroyed meanwhile
@@ -321,8 +321,8 @@ def _new_id(prefix: str = "ckey") -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
-def _context(tenant: Tenant) -> bytes:
-    """What a wrapped key is bound to."""
+def context_of(tenant: Tenant) -> bytes:
+    """What a tenant's wrapped key is bound to."""
     return b"freehold content key\x01" + framed(tenant.organization_id, tenant.project_id, tenant.owner_id)
 
 

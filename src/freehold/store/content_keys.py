@@ -12,8 +12,8 @@ from freehold.store.tables import content_keys
 from freehold.types.content import KeyState, Tenant
 
 MARK: Final = "mark"
-"""What the ids of rows begin with that never held a key: they say only that a project's is revoked, or that a project or
-an owner was erased."""
+"""What the ids of rows begin with that never held a key: they only say that a project's is revoked, or that a project
+or an owner was erased."""
 
 
 @dataclass(frozen=True, slots=True)
