@@ -118,27 +118,21 @@ async def open_app(
         signer = Signer.load_or_create(place.journal_key, place.journal / "public.pem")
         journal = await Journal.open(place.journal, signer, settings.journal)
         stack.push_async_callback(journal.close)
-        usage = UsageDatabase.at(place.usage_database, _usage_url(settings))
-        stack.push_async_callback(usage.close)
-        projection = Projection(journal, usage)
-        projection.start()
-        stack.push_async_callback(projection.stop)
+        usage, projection = await stack.enter_async_context(_open_usage(place, settings, journal))
         digests = Digests(place.pepper())
         limits, ledger = await _limits(database, settings, digests, journal)
         directory, keys, invites = await _identity(database, place, settings)
         content = await stack.enter_async_context(open_content(database, place, settings))
         door = Door(keys, directory, content.keys)
-        admin_key, new_admin_key = await _owner_key(place, keys)
+        owner = await _owner_key(place, keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
-        supervisor = _supervisor(place, settings, catalog)
-        stack.push_async_callback(supervisor.stop)
+        supervisor = await stack.enter_async_context(_open_supervisor(place, settings, catalog))
         control = DeploymentControl(registry, supervisor, running=engines, is_stopped=content.keys.is_stopped)
         _check_configured(control, settings)
         flights = Flights(settings.server.request_timeout_s)
-        for changing in (directory, keys):
+        for changing in (directory, keys, content.keys):
             changing.on_change(partial(flights.review, door.objection))
-        content.keys.on_stop(lambda *_: flights.review(door.objection))
         books = Books(recorder or Backlog(journal, projection, settings.journal.max_backlog_records), ledger, digests)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         gateway = Gateway(registry, supervisor, flights, books, pictures, content.pictures, content.retention)
@@ -153,25 +147,33 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         await stack.enter_async_context(Upkeep(journal, projection, content.sweep, keys))
         await control.start()
-        yield App(
-            place,
-            settings,
-            catalog,
-            directory,
-            keys,
-            invites,
-            control,
-            supervisor,
-            flights,
-            asgi,
-            admin_key,
-            new_admin_key,
-        )
+        yield App(place, settings, catalog, directory, keys, invites, control, supervisor, flights, asgi, *owner)
 
 
-def _supervisor(home: Home, settings: Settings, catalog: Catalog) -> Supervisor:
+@asynccontextmanager
+async def _open_supervisor(home: Home, settings: Settings, catalog: Catalog) -> AsyncIterator[Supervisor]:
     """What runs engines; they start when a deployment is set."""
-    return Supervisor(settings.supervisor, home.run, preparer(catalog), drain_s=settings.server.request_timeout_s)
+    drain_s = settings.server.request_timeout_s
+    supervisor = Supervisor(settings.supervisor, home.run, preparer(catalog), drain_s=drain_s)
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+@asynccontextmanager
+async def _open_usage(
+    home: Home, settings: Settings, journal: Journal
+) -> AsyncIterator[tuple[UsageDatabase, Projection]]:
+    """The usage database, and what brings the journal's records there."""
+    usage = UsageDatabase.at(home.usage_database, _usage_url(settings))
+    projection = Projection(journal, usage)
+    projection.start()
+    try:
+        yield usage, projection
+    finally:
+        await projection.stop()
+        await usage.close()
 
 
 async def _limits(

@@ -27,7 +27,7 @@ def made_project(program: Program) -> str:
 
 
 def test_a_projects_key_is_revoked_and_restored(program: Program) -> None:
-    """Without a server the state changes, is listed, and what was so is told; where nobody can be asked --yes is named."""
+    """The state changes, is listed, and what was so already is told; where nobody can be asked, --yes is named."""
     assert "nothing was kept" in program.run("content-keys").stderr
     assert "--yes" in program.refused(2, "content-keys", "revoke", "proj-default")
     assert program.fine("content-keys", "revoke", "proj-default", "--yes").startswith("revoked")

@@ -72,21 +72,16 @@ class ContentKeys:
         self._epoch = 0
         """Goes up each time that keys stop being used: what was unwrapped before is not cached after."""
         self._stopped: dict[tuple[str, str], KeyState] = {}
-        self._listeners: list[Callable[[str, str], None]] = []
-        self._restored: list[Callable[[str, str], None]] = []
+        self._listeners: list[Callable[[], None]] = []
         self._rotating = asyncio.Lock()
 
     async def load(self) -> None:
         """Read which projects' keys are revoked or destroyed."""
         self._stopped = await stopped_projects(self._database)
 
-    def on_stop(self, listener: Callable[[str, str], None]) -> None:
-        """Call `listener` with organization and project the moment that a project's key is revoked or destroyed."""
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` the moment that a project's key was revoked, restored or destroyed."""
         self._listeners.append(listener)
-
-    def on_restore(self, listener: Callable[[str, str], None]) -> None:
-        """Call `listener` with organization and project when a project's key may be used again."""
-        self._restored.append(listener)
 
     def check_project(self, organization_id: str, project_id: str) -> None:
         """Return if a project may be served.
@@ -202,8 +197,7 @@ class ContentKeys:
             return False
         await restore_project(self._database, Tenant(organization_id, project_id))
         del self._stopped[name]
-        for listener in self._restored:
-            listener(*name)
+        self._tell()
         return True
 
     async def destroy_project(self, organization_id: str, project_id: str) -> list[ContentKeyRow]:
@@ -286,8 +280,11 @@ class ContentKeys:
     def _stop(self, project: tuple[str, str], state: KeyState) -> None:
         self._stopped[project] = state
         self._forget()
+        self._tell()
+
+    def _tell(self) -> None:
         for listener in self._listeners:
-            listener(*project)
+            listener()
 
     def _forget(self) -> None:
         """Empty the cache, also of what is being unwrapped at this moment."""
