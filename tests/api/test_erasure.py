@@ -21,7 +21,7 @@ from freehold.journal.verify import verify
 from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.types.identity import Role
-from tests.api.test_kept_content import CONFIG, ORGANIZATION, WORDS, admin, ask, make_project, paint
+from tests.api.test_kept_content import CONFIG, ORGANIZATION, WORDS, admin, ask, make_project, paint, records
 from tests.service import Service, events_of
 
 pytestmark = pytest.mark.slow
@@ -101,7 +101,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
     body = {"model": "slow", "messages": [{"role": "user", "content": WORDS}], "stream": True}
     running = service.open("POST", "/v1/chat/completions", body, key=key)
     running.readline()
-    before = len(_records(service))
+    before = len(records(service.home.root))
     certificate = admin(service, "POST", f"{ORGANIZATION}/projects/{project_id}/erase")
     assert "error" in events_of(running)[-1]
     said = checked(service, certificate)
@@ -119,7 +119,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", neighbour_id) == [(1,)]  # noqa: S608
     assert ask(service, key).status == 401
     assert ask(service, neighbour, headers={"idempotency-key": "one"}).headers["idempotent-replayed"] == "true"
-    new = [body for body in _records(service)[before:] if body.get("event") == "project.erased"]
+    new = [body for body in records(service.home.root)[before:] if body.get("event") == "project.erased"]
     assert [body["after_sha256"] for body in new] == [said["facts_sha256"]]
     assert [report.damage for report in verify(service.home.journal)] == [None]
     for change in ("content-key/restore", "content-key/revoke"):
@@ -202,9 +202,3 @@ def test_a_changed_certificate_is_none(service: Service) -> None:
     certificate["certificate"]["rows_deleted"]["answers"] = 9
     with pytest.raises(CertificateInvalid):
         checked(service, certificate)
-
-
-def _records(service: Service) -> list[dict[str, Any]]:
-    paths = sorted((service.home.journal / "main").glob("*.jsonl"))
-    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    return [record["body"] for record in map(json.loads, lines) if record["kind"] == "admin"]

@@ -58,6 +58,13 @@ def make_project(service: Service, name: str) -> tuple[str, str]:
     return project_id, made["api_key"]["value"]
 
 
+def records(home: Path) -> list[dict[str, Any]]:
+    """The bodies of all administrative records of a journal."""
+    paths = sorted((home / "journal" / "main").glob("*.jsonl"))
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    return [record["body"] for record in map(json.loads, lines) if record["kind"] == "admin"]
+
+
 def ask(service: Service, key: str, *, headers: dict[str, str] | None = None, **more: Any) -> Any:
     """A chat completion."""
     body = {"model": "echo", "messages": [{"role": "user", "content": "hello"}], **more}
@@ -145,6 +152,25 @@ def test_who_may_not_erase_may_not_revoke(service: Service) -> None:
         assert service.request("POST", path, key=service.key).status == 404
 
 
+def test_each_change_leaves_one_record_with_digests(service: Service) -> None:
+    """Revoking, restoring and setting retention are recorded once each: what, on which project, before and after."""
+    project_id, _ = make_project(service, "Recorded")
+    path = f"{ORGANIZATION}/projects/{project_id}"
+    calls: list[tuple[str, str, Any, str]] = [
+        ("POST", f"{path}/content-key/revoke", None, "content_key.revoked"),
+        ("POST", f"/admin/projects/{project_id}/content-key/restore", None, "content_key.restored"),
+        ("PUT", f"{path}/retention", {"keep_s": {"answers": 60}}, "retention.updated"),
+        ("POST", f"{path}/data_retention", {"retention_type": "none"}, "retention.updated"),
+    ]
+    for method, where, body, event in calls:
+        known = len(records(service.home.root))
+        admin(service, method, where, body)
+        (record,) = records(service.home.root)[known:]
+        assert (record["event"], record["path"], record["status"]) == (event, where, 200)
+        assert (record["resource_id"], record["resource_project_id"]) == (project_id, project_id)
+        assert record["before_sha256"] != record["after_sha256"]
+
+
 def test_keys_are_listed_without_themselves(service: Service) -> None:
     """The list names whose content each key encrypts and what wraps it."""
     project_id, key = make_project(service, "Listed")
@@ -221,6 +247,5 @@ def test_the_master_key_is_exchanged_while_it_serves(service: Service) -> None:
     assert service.home.master_key.read_bytes() != secret
     again = ask(service, key, headers={"idempotency-key": "four"})
     assert (again.body, again.headers["idempotent-replayed"]) == (kept.body, "true")
-    segment = (service.home.journal / "main" / "00000001.jsonl").read_text()
-    told = [record["body"] for record in map(json.loads, segment.splitlines()) if record["kind"] == "admin"]
-    assert [body["path"] for body in told if body.get("event") == "master_key.rotated"] == ["/admin/master-key/rotate"]
+    told = [body["path"] for body in records(service.home.root) if body.get("event") == "master_key.rotated"]
+    assert told == ["/admin/master-key/rotate"]

@@ -131,7 +131,7 @@ def content_routers(services: AdminServices) -> list[APIRouter]:
     return [
         content_key_routes(services.content, services.directory),
         retention_routes(services.content, services.directory),
-        erasure_routes(services.erasure),
+        erasure_routes(services.erasure, services.directory),
     ]
 
 

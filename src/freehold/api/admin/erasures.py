@@ -6,14 +6,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from freehold.api.admin.door import allow, caller, record, recorded
+from freehold.api.admin.roles import check_rank
 from freehold.errors import Conflict
 from freehold.gateway.erasure import Erasure, Record
+from freehold.governance.directory import WHOLE, Directory
 from freehold.journal.journal import Position
 from freehold.store.erasures import ErasureRow
 from freehold.types.identity import Action
 
 
-def erasure_routes(erasure: Erasure) -> APIRouter:
+def erasure_routes(erasure: Erasure, directory: Directory) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["erasure"])
 
@@ -23,6 +25,9 @@ def erasure_routes(erasure: Erasure) -> APIRouter:
         principal = caller(request)
         if principal.id == user_id:
             raise Conflict("Nobody can erase themselves; have another owner do it.")
+        member = directory.member(user_id)
+        if member is not None and member.organization_id == principal.organization_id:
+            check_rank(request, directory, user_id, WHOLE)
         told = _recording(request, "user.erased", "user", user_id, None)
         return await erasure.erase_user(principal.organization_id, user_id, _by(request), told)
 
