@@ -10,14 +10,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from freehold.errors import CertificateInvalid, InvalidRequest
-from freehold.journal.erasure_certificate import sign_certificate, verify_certificate
+from freehold.journal.erasure_certificate import facts_digest, sign_certificate, verify_certificate
 from freehold.journal.signer import Signer
 
-SAID: dict[str, Any] = {
+FACTS: dict[str, Any] = {
     "id": "erasure_1",
     "subject": {"kind": "user", "id": "user-1", "organization_id": "org"},
     "rows_deleted": {"answers": 3},
-    "facts_sha256": "0" * 64,
+}
+SAID: dict[str, Any] = {
+    **FACTS,
+    "facts_sha256": facts_digest(FACTS),
     "journal": {"writer": "main", "segment": 1, "seq": 7, "sha256": "1" * 64},
 }
 
@@ -59,6 +62,12 @@ def test_whatever_is_changed_is_noticed(signer: Signer, change: Callable[[dict[s
     change(certificate)
     with pytest.raises(CertificateInvalid):
         verify_certificate(encoded(certificate))
+
+
+def test_a_certificate_of_other_facts_than_recorded_is_none(signer: Signer) -> None:
+    """Signed or not: if the digest that the journal has is not that of the facts, it does not verify."""
+    with pytest.raises(CertificateInvalid):
+        verify_certificate(encoded(sign_certificate({**SAID, "id": "erasure_2"}, signer)))
 
 
 def test_another_key_is_noticed(signer: Signer, tmp_path: Path) -> None:

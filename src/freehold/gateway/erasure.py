@@ -22,10 +22,10 @@ from freehold.gateway.retention import Sweep
 from freehold.governance.directory import Directory, absent
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
-from freehold.journal.erasure_certificate import sign_certificate
+from freehold.journal.erasure_certificate import facts_digest, sign_certificate
 from freehold.journal.journal import Journal, Position
 from freehold.journal.reader import read_line
-from freehold.journal.records import canonical, plain, utc
+from freehold.journal.records import plain, utc
 from freehold.journal.signer import Signer
 from freehold.store.content_keys import ContentKeyRow
 from freehold.store.database import Database
@@ -193,7 +193,7 @@ class Erasure:
         certificate = sign_certificate(
             {
                 **facts,
-                "facts_sha256": hashlib.sha256(canonical(facts)).hexdigest(),
+                "facts_sha256": facts_digest(facts),
                 "journal": {
                     "writer": self._journal.folder.name,
                     "segment": position.segment,

@@ -22,6 +22,8 @@ from freehold.journal.reader import Cursor, read_on
 from freehold.journal.records import canonical, plain
 from freehold.journal.signer import Signer
 
+BESIDE_FACTS: Final = ("facts_sha256", "journal", "remains")
+"""What a certificate says besides the facts, whose digest the journal's record has."""
 OBJECT: Final = "freehold.erasure_certificate"
 MAX_BYTES: Final = 16 * 1024 * 1024
 _HEAD: Final = b"freehold erasure certificate v1\n"
@@ -74,9 +76,17 @@ def verify_certificate(data: bytes, public_key: Path | None = None, journal: Pat
         Ed25519PublicKey.from_public_bytes(key).verify(signature, _HEAD + canonical(said))
     except (InvalidSignature, TypeError, ValueError):
         raise CertificateInvalid("the certificate is not what was signed: its signature does not fit") from None
+    if facts_digest(said) != said["facts_sha256"]:
+        raise CertificateInvalid("the certificate's digest of the facts is not that of the facts")
     if journal is not None:
         _find(said, journal)
     return Verified(said, hashlib.sha256(key).hexdigest(), public_key is not None, journal is not None)
+
+
+def facts_digest(said: Mapping[str, Any]) -> str:
+    """The digest of the facts in what a certificate says, in hex."""
+    facts = {name: value for name, value in said.items() if name not in BESIDE_FACTS}
+    return hashlib.sha256(canonical(facts)).hexdigest()
 
 
 def _find(said: Mapping[str, Any], journal: Path) -> None:
