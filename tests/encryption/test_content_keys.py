@@ -8,6 +8,7 @@ from sqlalchemy import select, text, update
 
 from freehold.config import EncryptionSettings
 from freehold.encryption.content_keys import BATCH, ContentKeys
+from freehold.encryption.master_key import MasterKey
 from freehold.errors import Conflict, ContentUnreadable, KeyServiceUnavailable, ProjectKeyRevoked
 from freehold.store.tables import content_keys
 from freehold.types.content import KeyState, Tenant
@@ -244,6 +245,55 @@ def test_the_master_key_is_exchanged_whatever_interrupts(tmp_path: Path) -> None
     assert (tmp_path / "content").read_bytes() != old
     assert not (tmp_path / "content.next").exists()
     with_place(tmp_path, check)
+
+
+def test_a_key_that_is_made_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    """A rotation waits for keys that are being wrapped by the master key of before, and wraps them anew."""
+
+    async def trial(place: Place) -> None:
+        slow = SlowMasterKey(place.masters.current)
+        place.masters.current = slow
+        making = asyncio.create_task(place.keys.key_for(ANN))
+        await slow.begun.wait()
+        rotating = asyncio.create_task(place.keys.rewrap())
+        await asyncio.sleep(0.05)
+        assert not rotating.done()
+        slow.go_on.set()
+        key = await making
+        await rotating
+        assert [row.master for row in await place.keys.rows()] == [place.keys.master]
+        assert place.keys.master != slow.name
+        assert await ContentKeys(place.database, place.masters, cache_s=0).key_of(ANN) == key
+
+    with_place(tmp_path, trial)
+
+
+class SlowMasterKey:
+    """A master key that wraps when it is told to.
+
+    Attributes:
+        begun: set when somebody waits for it.
+        go_on: to be set, so that it goes on.
+    """
+
+    def __init__(self, inner: MasterKey) -> None:
+        self._inner = inner
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """The inner one's."""
+        return self._inner.name
+
+    async def wrap(self, plaintext: bytes, context: bytes) -> bytes:
+        """As the inner one, later."""
+        self.begun.set()
+        await self.go_on.wait()
+        return await self._inner.wrap(plaintext, context)
+
+    async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """As the inner one."""
+        return await self._inner.unwrap(wrapped, context)
 
 
 def test_keys_move_from_the_home_to_a_service(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -87,8 +88,9 @@ class TransitServer:
                 self.send_header("content-length", str(len(data)))
                 if status in {301, 307}:
                     self.send_header("location", service.url + "/elsewhere")
-                self.end_headers()
-                self.wfile.write(data)
+                with suppress(ConnectionError):  # a caller that waited no longer
+                    self.end_headers()
+                    self.wfile.write(data)
 
             def log_message(self, *_args: object) -> None:
                 """Say nothing."""

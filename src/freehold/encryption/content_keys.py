@@ -74,6 +74,8 @@ class ContentKeys:
         self._stopped: dict[tuple[str, str], KeyState] = {}
         self._listeners: list[Callable[[], None]] = []
         self._rotating = asyncio.Lock()
+        self._making: set[asyncio.Future[None]] = set()
+        """One for each key that is being made at this moment."""
 
     async def load(self) -> None:
         """Read which projects' keys are revoked or destroyed."""
@@ -112,20 +114,7 @@ class ContentKeys:
         found = self._cached(tenant)
         if found is not None:
             return found
-        row = await get_content_key(self._database, tenant)
-        if row is None:
-            key, master = secrets.token_bytes(KEY_BYTES), self._masters.current
-            new = ContentKeyRow(
-                id=_new_id(),
-                organization_id=tenant.organization_id,
-                project_id=tenant.project_id,
-                owner_id=tenant.owner_id,
-                master=master.name,
-                wrapped=await master.wrap(key, context_of(tenant)),
-                state=KeyState.ACTIVE,
-                created_at=int(time.time()),
-            )
-            row = await add_content_key(self._database, new)  # another request may have been faster
+        row = await get_content_key(self._database, tenant) or await self._made(tenant)
         return await self._unwrapped(row, tenant)
 
     async def key_of(self, tenant: Tenant) -> bytes:
@@ -236,8 +225,31 @@ class ContentKeys:
             await self._end_rotation()
             return Rewrapped(len(rows), None)
 
+    async def _made(self, tenant: Tenant) -> ContentKeyRow:
+        """A new key of a tenant; another one's, if another request was faster."""
+        making: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._making.add(making)
+        try:
+            key, master = secrets.token_bytes(KEY_BYTES), self._masters.current
+            row = ContentKeyRow(
+                id=_new_id(),
+                organization_id=tenant.organization_id,
+                project_id=tenant.project_id,
+                owner_id=tenant.owner_id,
+                master=master.name,
+                wrapped=await master.wrap(key, context_of(tenant)),
+                state=KeyState.ACTIVE,
+                created_at=int(time.time()),
+            )
+            return await add_content_key(self._database, row)
+        finally:
+            self._making.discard(making)
+            making.set_result(None)
+
     async def _end_rotation(self) -> None:
-        """Let the earlier master keys go, if nothing is wrapped under them any more."""
+        """Let the earlier master keys go, if nothing is wrapped under them any more, nor is about to be."""
+        if self._making:
+            await asyncio.wait(set(self._making))
         current = self._masters.current.name
         for row in [row async for row in self._rows() if row.master != current]:
             await self._rewrap(row)  # made while the rotation went on
