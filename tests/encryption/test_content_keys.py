@@ -8,7 +8,7 @@ from sqlalchemy import select, text, update
 
 from freehold.config import EncryptionSettings
 from freehold.encryption.content_keys import BATCH, ContentKeys
-from freehold.encryption.master_key import MasterKey
+from freehold.encryption.master_key import MasterKey, MasterKeys
 from freehold.errors import Conflict, ContentUnreadable, KeyServiceUnavailable, ProjectKeyRevoked
 from freehold.store.tables import content_keys
 from freehold.types.content import KeyState, Tenant
@@ -268,8 +268,27 @@ def test_a_key_that_is_made_meanwhile_is_not_lost(tmp_path: Path) -> None:
     with_place(tmp_path, trial)
 
 
+def test_a_key_that_is_destroyed_while_it_is_unwrapped_is_not_given(tmp_path: Path) -> None:
+    """Whoever waits for a key while its owner is erased gets none, and it does not stay in memory."""
+
+    async def trial(place: Place) -> None:
+        await place.keys.key_for(ANN)
+        slow = SlowMasterKey(place.masters.current)
+        keys = ContentKeys(place.database, MasterKeys(slow), cache_s=300)
+        reading = asyncio.create_task(keys.key_of(ANN))
+        await slow.begun.wait()
+        await keys.destroy_owner("org", "user-ann")
+        slow.go_on.set()
+        with pytest.raises(ContentUnreadable):
+            await reading
+        with pytest.raises(ContentUnreadable):
+            await keys.key_of(ANN)
+
+    with_place(tmp_path, trial)
+
+
 class SlowMasterKey:
-    """A master key that wraps when it is told to.
+    """A master key that wraps and unwraps when it is told to.
 
     Attributes:
         begun: set when somebody waits for it.
@@ -292,7 +311,9 @@ class SlowMasterKey:
         return await self._inner.wrap(plaintext, context)
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """As the inner one."""
+        """As the inner one, later."""
+        self.begun.set()
+        await self.go_on.wait()
         return await self._inner.unwrap(wrapped, context)
 
 

@@ -70,7 +70,7 @@ class ContentKeys:
         self._clock = clock
         self._cache: OrderedDict[Tenant, tuple[bytes, float]] = OrderedDict()
         self._epoch = 0
-        """Goes up each time that keys stop being used: what was unwrapped before is not cached after."""
+        """Goes up with each change of what was read: what was read before it is read again."""
         self._stopped: dict[tuple[str, str], KeyState] = {}
         self._listeners: list[Callable[[], None]] = []
         self._rotating = asyncio.Lock()
@@ -111,11 +111,7 @@ class ContentKeys:
             ContentUnreadable: the owner was erased, or the key cannot be unwrapped.
             KeyServiceUnavailable, HomeError: as they say.
         """
-        found = self._cached(tenant)
-        if found is not None:
-            return found
-        row = await get_content_key(self._database, tenant) or await self._made(tenant)
-        return await self._unwrapped(row, tenant)
+        return await self._key(tenant, make=True)
 
     async def key_of(self, tenant: Tenant) -> bytes:
         """The key to decrypt a tenant's content with.
@@ -124,13 +120,7 @@ class ContentKeys:
             ContentUnreadable: there is none, or no more.
             ProjectKeyRevoked, KeyServiceUnavailable, HomeError: as `key_for`.
         """
-        found = self._cached(tenant)
-        if found is not None:
-            return found
-        row = await get_content_key(self._database, tenant)
-        if row is None:
-            raise ContentUnreadable("The content cannot be decrypted: there is no key for it.")
-        return await self._unwrapped(row, tenant)
+        return await self._key(tenant, make=False)
 
     async def rows(self, organization_id: str | None = None) -> list[ContentKeyRow]:
         """Keys, destroyed ones included, in the order of their ids; only an organization's, if one is named."""
@@ -256,6 +246,7 @@ class ContentKeys:
         if set(await masters_in_use(self._database)) <= {current}:
             await self._database.purge()
             self._masters.end_rotation()
+            self._forget()
 
     async def _rows(self, organization_id: str | None = None) -> AsyncIterator[ContentKeyRow]:
         after = ""
@@ -299,7 +290,7 @@ class ContentKeys:
             listener()
 
     def _forget(self) -> None:
-        """Empty the cache, also of what is being unwrapped at this moment."""
+        """Empty the cache, and have what is being unwrapped at this moment looked up again."""
         self._epoch += 1
         self._cache.clear()
 
@@ -312,18 +303,34 @@ class ContentKeys:
         self._cache.move_to_end(tenant)
         return entry[0]
 
-    async def _unwrapped(self, row: ContentKeyRow, tenant: Tenant) -> bytes:
+    async def _key(self, tenant: Tenant, *, make: bool) -> bytes:
+        """The key of a tenant, as it is when nothing has changed from the look into the database to the answer."""
+        while True:
+            found = self._cached(tenant)
+            if found is not None:
+                return found
+            epoch = self._epoch
+            row = await get_content_key(self._database, tenant)
+            if row is None and make:
+                row = await self._made(tenant)
+            try:
+                key = await self._unwrapped(row)
+            except ContentUnreadable:
+                if epoch == self._epoch:
+                    raise
+                continue  # a rotation has ended meanwhile
+            if epoch == self._epoch:
+                self._cache[tenant] = (key, self._clock() + self._cache_s)
+                if len(self._cache) > CACHED_KEYS:
+                    self._cache.popitem(last=False)
+                return key
+
+    async def _unwrapped(self, row: ContentKeyRow | None) -> bytes:
+        if row is None:
+            raise ContentUnreadable("The content cannot be decrypted: there is no key for it.")
         if row.state is KeyState.DESTROYED:
             raise ContentUnreadable("The content is gone: whose it was, or the project, was erased.")
-        epoch = self._epoch
-        key = await self._masters.named(row.master).unwrap(row.wrapped, context_of(row.tenant))
-        self.check_project(tenant.organization_id, tenant.project_id)
-        if epoch != self._epoch:
-            return await self.key_of(tenant)  # it may have been destroyed meanwhile
-        self._cache[tenant] = (key, self._clock() + self._cache_s)
-        if len(self._cache) > CACHED_KEYS:
-            self._cache.popitem(last=False)
-        return key
+        return await self._masters.named(row.master).unwrap(row.wrapped, context_of(row.tenant))
 
 
 def _new_id(prefix: str = "ckey") -> str:

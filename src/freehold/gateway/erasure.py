@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,6 +69,7 @@ class Erasure:
         deployments: a project's own ones stop.
         journal: has the record of each erasure.
         signer: signs the certificates.
+        forget: delete what else is kept of members who are in the directory no more, such as passwords.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class Erasure:
         deployments: DeploymentControl,
         journal: Journal,
         signer: Signer,
+        *,
+        forget: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
         self._database = database
         self._content_keys = content_keys
@@ -92,6 +95,7 @@ class Erasure:
         self._deployments = deployments
         self._journal = journal
         self._signer = signer
+        self._forget = forget
         self._erasing = asyncio.Lock()
 
     async def erase_user(
@@ -130,6 +134,8 @@ class Erasure:
                 if member.email is not None:
                     await self._invites.forget(organization_id, member.email)
             revoked = await self._keys.retire(known, "erased")
+            for forget in self._forget:
+                await forget()
             rows = await self._sweep.erase(organization_id, owner_id=user_id)
             return await self._finish(subject, by, revoked, rows, record)
 
