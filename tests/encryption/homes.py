@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.config import EncryptionSettings
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.master_key import MasterKeys
 from freehold.encryption.opening import open_master_keys
 from freehold.store.database import Database
+from freehold.types.encryption import EncryptionSettings
 
 
 @dataclass

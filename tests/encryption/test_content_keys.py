@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text, update
 
-from freehold.config import EncryptionSettings
 from freehold.encryption.content_keys import BATCH, ContentKeys
 from freehold.encryption.master_key import MasterKey, MasterKeys
 from freehold.errors import Conflict, ContentUnreadable, KeyServiceUnavailable, ProjectKeyRevoked
 from freehold.store.tables import content_keys
 from freehold.types.content import KeyState, Tenant
+from freehold.types.encryption import EncryptionSettings
 from tests.encryption.homes import Clock, Place, with_place
 from tests.encryption.transit import KEY, TOKEN, TransitServer
 

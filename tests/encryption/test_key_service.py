@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from freehold.config import KeyServiceSettings
 from freehold.encryption.key_service import ServiceMasterKey
 from freehold.errors import ContentUnreadable, KeyServiceUnavailable
+from freehold.types.encryption import KeyServiceSettings
 from tests.encryption.transit import KEY, TOKEN, TransitServer
 
 CONTEXT = b"a context"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from freehold.config import EncryptionSettings
 from freehold.encryption.master_key import KeyFile, LocalMasterKey, MasterKeys, parse_master_key
 from freehold.encryption.opening import open_master_keys
 from freehold.errors import ConfigError, ContentUnreadable, HomeError
+from freehold.types.encryption import EncryptionSettings
 
 SECRET = bytes(range(32))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from freehold.config import RetentionSettings
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.master_key import LocalMasterKey, MasterKeys
@@ -11,6 +10,7 @@ from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
+from freehold.types.content import RetentionSettings
 
 SECRET = b"s" * 32
 DIGEST_KEY = b"d" * 32

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from freehold.config import RetentionSettings
 from freehold.errors import NotFound, ZeroRetention
 from freehold.gateway.idempotency import KeptAnswer, Slot
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
 from freehold.store.tables import kept_answers, kept_pictures
-from freehold.types.content import RetentionOverride, Tenant
+from freehold.types.content import RetentionOverride, RetentionSettings, Tenant
 from tests.gateway.kept import answers_of, pictures_of, sweep_of
 from tests.gateway.test_picture_files import parts
 

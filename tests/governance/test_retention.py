@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from freehold.config import RetentionSettings
 from freehold.errors import UnsupportedParameter, ZeroRetention
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
-from freehold.types.content import ANSWERS, KINDS, PICTURES, RetentionOverride
+from freehold.types.content import ANSWERS, KINDS, PICTURES, RetentionOverride, RetentionSettings
 
 
 def with_registry(

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from freehold.config import EncryptionSettings, read_secret
+from freehold.config import read_secret
 from freehold.encryption.key_service import ServiceMasterKey
 from freehold.encryption.master_key import KeyFile, MasterKey, MasterKeys, parse_master_key
+from freehold.types.encryption import EncryptionSettings
 
 
 @asynccontextmanager

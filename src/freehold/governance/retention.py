@@ -8,11 +8,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from freehold.config import RetentionSettings
 from freehold.errors import UnsupportedParameter, ZeroRetention
 from freehold.store.database import Database
 from freehold.store.retention import RetentionRow, all_retention, put_retention
-from freehold.types.content import KINDS, ContentKind, RetentionOverride, RetentionType
+from freehold.types.content import KINDS, ContentKind, RetentionOverride, RetentionSettings, RetentionType
 
 UNSET = RetentionOverride()
 

@@ -54,7 +54,7 @@ STORES_COMPLETIONS: Final = False
 """Whether there is a place for stored completions, so that `store` can be true."""
 
 KINDS: Final = (ANSWERS, PICTURES)
-"""Every kind there is. A new one is added here, as a setting in `[retention]`, and as a `KeptContent` in app.py."""
+"""Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
 
 RetentionType: TypeAlias = Literal["organization_default", "none", "modified_abuse_monitoring", "zero_data_retention"]
@@ -63,6 +63,15 @@ same: content is kept for as long as each kind says, and nothing is ever kept fo
 
 KeptS: TypeAlias = Annotated[int, Field(ge=60, le=10 * 366 * DAY_S)]
 """How long something is kept, in seconds: a minute to ten years."""
+
+
+class RetentionSettings(SettingsModel):
+    """`[retention]`: how long kept content stays, unless a project has its own; each kind a key."""
+
+    zero: bool = False
+    """Whether nothing is kept for anyone."""
+    answers_s: KeptS = ANSWERS.default_s
+    pictures_s: KeptS = PICTURES.default_s
 
 
 class RetentionOverride(SettingsModel):
