@@ -19,13 +19,16 @@ names = st.text(max_size=12)
 places = st.tuples(st.builds(Tenant, names, names, names), names, names)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(first=places, second=places)
 def test_no_two_places_are_bound_to_the_same(first: Where, second: Where) -> None:
     """The associated data of two places are equal exactly when the places are."""
     assert (associated_data(*first) == associated_data(*second)) == (first == second)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(first=places, second=places, content=st.binary(max_size=200))
 def test_moved_ciphertext_does_not_open(tmp_path: Path, first: Where, second: Where, content: bytes) -> None:
     """Content opens where it was sealed and nowhere else, whatever the places are."""
