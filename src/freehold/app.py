@@ -14,16 +14,18 @@ from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
+from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books, Recorder
+from freehold.gateway.content import Content, open_content
+from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
-from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.permits import Permits
-from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
 from freehold.gateway.pipeline import Gateway
@@ -49,6 +51,7 @@ from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Prepare, Supervisor
 from freehold.store.database import Database
 from freehold.store.home import Home, write_private
+from freehold.store.signin import forget_strangers
 from freehold.store.usage_database import UsageDatabase
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
@@ -135,40 +138,87 @@ async def open_app(
         signer = Signer.load_or_create(place.journal_key, place.journal / "public.pem")
         journal = await Journal.open(place.journal, signer, settings.journal)
         stack.push_async_callback(journal.close)
-        usage = UsageDatabase.at(place.usage_database, _usage_url(settings))
-        stack.push_async_callback(usage.close)
-        projection = Projection(journal, usage)
-        projection.start()
-        stack.push_async_callback(projection.stop)
+        usage, projection = await stack.enter_async_context(_open_usage(place, settings, journal))
         digests = Digests(place.pepper())
         limits, ledger = await _limits(database, settings, digests, journal)
-        people = await stack.enter_async_context(_open_people(database, place, settings))
+        content = await stack.enter_async_context(open_content(database, place, settings))
+        people = await stack.enter_async_context(_open_people(database, place, settings, content.keys))
         owner_key = await _owner_key(place, people.keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
-        supervisor = Supervisor(
-            settings.supervisor, place.run, preparer(catalog), drain_s=settings.server.request_timeout_s
-        )
-        stack.push_async_callback(supervisor.stop)
-        control = DeploymentControl(registry, supervisor, running=engines)
+        supervisor = await stack.enter_async_context(_open_supervisor(place, settings, catalog))
+        control = DeploymentControl(registry, supervisor, running=engines, is_stopped=content.keys.is_stopped)
         _check_configured(control, settings)
         policies = await _policies(database, settings, registry)
         flights = Flights(settings.server.request_timeout_s)
-        people.on_change(partial(flights.review, people.door.objection))
-        kept = KeptAnswers(database, place.content_key())
+        for changing in (people, content.keys):
+            changing.on_change(partial(flights.review, people.door.objection))
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
-        pictures, files, provenance = await stack.enter_async_context(_open_pictures(database, place, settings))
-        gateway = Gateway(registry, supervisor, flights, books, Permits(policies), pictures, files)
+        pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
+        permits = Permits(policies)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
-        admin = AdminServices(people, control, catalog, limits, ledger, policies, journal, reports, digests)
-        services = ApplicationServices(gateway, kept, Receipts(journal, projection, usage), reports, provenance, admin)
+        erasure = _erasure(database, content, people, control, journal, signer)
+        kept = ContentControl(content.keys, content.retention, content.sweep, control)
+        admin = AdminServices(
+            people, control, catalog, limits, ledger, policies, journal, reports, digests, kept, erasure
+        )
+        receipts = Receipts(journal, projection, usage)
+        services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, projection, kept, files, people.keys)
-        upkeep.start()
-        stack.push_async_callback(upkeep.stop)
+        await stack.enter_async_context(Upkeep(journal, projection, content.sweep, people.keys))
         await control.start()
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
+
+
+def _erasure(
+    database: Database,
+    content: Content,
+    people: People,
+    deployments: DeploymentControl,
+    journal: Journal,
+    signer: Signer,
+) -> Erasure:
+    """What erases users and projects: what is kept of them, and how they signed in."""
+    return Erasure(
+        database,
+        content.keys,
+        content.sweep,
+        people.directory,
+        people.keys,
+        people.invites,
+        deployments,
+        journal,
+        signer,
+        forget=(people.identity.sessions.sweep, partial(forget_strangers, database)),
+    )
+
+
+@asynccontextmanager
+async def _open_supervisor(home: Home, settings: Settings, catalog: Catalog) -> AsyncIterator[Supervisor]:
+    """What runs engines; they start when a deployment is set."""
+    drain_s = settings.server.request_timeout_s
+    supervisor = Supervisor(settings.supervisor, home.run, preparer(catalog), drain_s=drain_s)
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+@asynccontextmanager
+async def _open_usage(
+    home: Home, settings: Settings, journal: Journal
+) -> AsyncIterator[tuple[UsageDatabase, Projection]]:
+    """The usage database, and what brings the journal's records there."""
+    usage = UsageDatabase.at(home.usage_database, _usage_url(settings))
+    projection = Projection(journal, usage)
+    projection.start()
+    try:
+        yield usage, projection
+    finally:
+        await projection.stop()
+        await usage.close()
 
 
 async def _limits(
@@ -184,7 +234,9 @@ async def _limits(
 
 
 @asynccontextmanager
-async def _open_people(database: Database, home: Home, settings: Settings) -> AsyncIterator[People]:
+async def _open_people(
+    database: Database, home: Home, settings: Settings, content_keys: ContentKeys
+) -> AsyncIterator[People]:
     """Who there is, and how they show it: members, their keys, those who were asked to join, and sign-in."""
     directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
     await directory.load()
@@ -193,19 +245,17 @@ async def _open_people(database: Database, home: Home, settings: Settings) -> As
     invites = Invites(database, home.pepper(), directory)
     await invites.load()
     async with open_identity(database, directory, invites, settings.identity) as identity:
-        door = Door(keys, directory, identity, settings.server.public_url)
+        door = Door(keys, directory, identity, content_keys, settings.server.public_url)
         yield People(door, directory, keys, invites, identity)
 
 
 @asynccontextmanager
-async def _open_pictures(
-    database: Database, home: Home, settings: Settings
-) -> AsyncIterator[tuple[Pictures, PictureFiles, Provenance]]:
-    """What makes files of pictures, keeps them and reads them back; its processes start with the first picture."""
+async def _open_pictures(home: Home, settings: Settings) -> AsyncIterator[tuple[Pictures, Provenance]]:
+    """What makes files of pictures and reads them back; its processes start with the first picture."""
     studio, finisher, reader = Studio(), Finisher(home, settings.provenance), ProvenanceReader()
     provenance = Provenance(reader, home.picture_issuer)
     try:
-        yield Pictures(studio, finisher), PictureFiles(database, home.content_key()), provenance
+        yield Pictures(studio, finisher), provenance
     finally:
         await studio.close()
         await finisher.close()

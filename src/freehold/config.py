@@ -17,7 +17,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
+from freehold.types.content import RetentionSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
+from freehold.types.encryption import EncryptionSettings
 from freehold.types.identity import Action, Role
 from freehold.types.limits import LimitSettings
 from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
@@ -125,6 +127,8 @@ class Settings(SettingsModel):
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     identity: IdentitySettings = IdentitySettings()
+    encryption: EncryptionSettings = EncryptionSettings()
+    retention: RetentionSettings = RetentionSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
     policies: list[str] = Field(default_factory=list)

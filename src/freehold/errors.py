@@ -6,11 +6,13 @@ FreeholdError
 │   │   ├── MalformedBody        400, the body is not acceptable JSON
 │   │   ├── UnknownParameter     400 unknown_parameter
 │   │   ├── UnsupportedParameter 400 unsupported_parameter: known, but this deployment cannot do it
-│   │   └── ContextLengthExceeded 400 context_length_exceeded
+│   │   ├── ContextLengthExceeded 400 context_length_exceeded
+│   │   └── ZeroRetention        400 zero_data_retention: the project keeps nothing
 │   ├── SignInFailed             400 signin_failed: a sign-in through a provider cannot be finished
 │   ├── Unauthenticated          401 invalid_api_key
 │   ├── Forbidden                403
-│   │   └── PolicyDenied         403 policy_denied
+│   │   ├── PolicyDenied         403 policy_denied
+│   │   └── ProjectKeyRevoked    403 project_key_revoked: nothing is done for the project
 │   ├── NotFound                 404
 │   │   └── DeploymentNotFound   404 model_not_found
 │   ├── MethodNotAllowed         405
@@ -26,10 +28,12 @@ FreeholdError
 │   ├── Unavailable              503, with retry-after
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── AuditUnavailable     the journal cannot be written
+│   │   ├── KeyServiceUnavailable the service that has the master key is not available
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
 │   │   ├── IdentityProviderUnavailable an OpenID provider cannot be reached or answers nonsense
 │   │   └── Draining             the server is shutting down
 │   └── EngineTimeout            504
+├── ContentUnreadable            kept content cannot be decrypted, or no more
 ├── CatalogError                 a model cannot be fetched, verified or read
 │   ├── UnsupportedModelFormat   neither GGUF nor safetensors
 │   ├── DigestMismatch           the bytes are not those that were pinned
@@ -37,6 +41,7 @@ FreeholdError
 │   ├── SourceUnavailable        the source cannot be reached or lacks the file
 │   └── UnknownModel             no such model in the catalog
 ├── JournalDamaged               a journal is not what was written; names the first bad record
+├── CertificateInvalid           a certificate of erasure is not what was signed
 ├── BackupDamaged                a backup is not what was written, not whole, or no backup
 ├── ConfigError                  the configuration is wrong; names the offending key
 └── HomeError                    the home folder cannot be used (locked, unwritable, newer)
@@ -130,6 +135,12 @@ class ContextLengthExceeded(InvalidRequest):
         self.requested = requested
 
 
+class ZeroRetention(InvalidRequest):
+    """The request would have content kept, and its project or organization keeps none."""
+
+    default_code = "zero_data_retention"
+
+
 class SignInFailed(RequestError):
     """A sign-in through an identity provider cannot be finished: begin again."""
 
@@ -148,6 +159,12 @@ class Forbidden(RequestError):
 
     status = 403
     default_code = "insufficient_permissions"
+
+
+class ProjectKeyRevoked(Forbidden):
+    """The content key of the project is revoked or destroyed: nothing is done for the project."""
+
+    default_code = "project_key_revoked"
 
 
 class PolicyDenied(Forbidden):
@@ -300,6 +317,12 @@ class AuditUnavailable(Unavailable):
     default_code = "audit_unavailable"
 
 
+class KeyServiceUnavailable(Unavailable):
+    """The external key service, which has the master key of kept content, cannot be reached or refuses."""
+
+    default_code = "key_service_unavailable"
+
+
 class ProvenanceUnavailable(Unavailable):
     """A picture's provenance cannot be written or read: no picture leaves without its manifest."""
 
@@ -316,6 +339,12 @@ class Draining(Unavailable):
     """The server is shutting down."""
 
     default_code = "server_shutting_down"
+
+
+class ContentUnreadable(FreeholdError):
+    """Kept content cannot be decrypted: it is damaged, its owner was erased, or its master key is not known."""
+
+    default_code = "content_unreadable"
 
 
 class CatalogError(FreeholdError):
@@ -363,6 +392,12 @@ class JournalDamaged(FreeholdError):
     """A journal is not what was written; the message names the file and the first bad record."""
 
     default_code = "journal_damaged"
+
+
+class CertificateInvalid(FreeholdError):
+    """A certificate of erasure is not what was signed, or the journal does not have its record."""
+
+    default_code = "certificate_invalid"
 
 
 class BackupDamaged(FreeholdError):

@@ -23,6 +23,7 @@ from freehold.governance.keys import KeyRing
 from freehold.identity.identity import Identity, open_identity
 from freehold.store.database import Database
 from freehold.types.signin import IdentitySettings
+from tests.gateway.kept import content_keys_of
 from tests.usage import open_journal
 
 
@@ -58,7 +59,7 @@ async def open_organization(home: Path) -> AsyncIterator[Organization]:
     await keys.load()
     invites = Invites(database, b"pepper", directory)
     async with open_identity(database, directory, invites, IdentitySettings()) as identity:
-        door = Door(keys, directory, identity, None)
+        door = Door(keys, directory, identity, content_keys_of(database), None)
         routers: list[APIRouter] = [project_key_routes(directory, keys), project_routes(directory, keys, door)]
         app = Edge(AdminDoor(control_plane("test", routers), door, journal, Changes(), everybody=True))
         try:

@@ -9,7 +9,8 @@ import pytest
 from starlette.types import Scope
 
 from freehold.api.door import Door, People
-from freehold.errors import Forbidden, NotFound, Unauthenticated
+from freehold.encryption.content_keys import ContentKeys
+from freehold.errors import Forbidden, NotFound, ProjectKeyRevoked, Unauthenticated
 from freehold.governance.authorization import Roles
 from freehold.governance.directory import ORGANIZATION, PROJECT, WHOLE, Directory
 from freehold.governance.invites import Invites
@@ -18,10 +19,13 @@ from freehold.identity.identity import open_identity
 from freehold.store.database import Database
 from freehold.types.identity import Action, Role
 from freehold.types.signin import IdentitySettings
+from tests.gateway.kept import content_keys_of
 
 
 @asynccontextmanager
-async def _open(folder: Path, public_url: str | None = None) -> AsyncIterator[People]:
+async def _open(
+    folder: Path, public_url: str | None = None, *, content_keys: ContentKeys | None = None
+) -> AsyncIterator[People]:
     """A door on a database of its own, and who may come through it."""
     database = await Database.open(folder / "freehold.db")
     directory = Directory(database, Roles())
@@ -29,7 +33,13 @@ async def _open(folder: Path, public_url: str | None = None) -> AsyncIterator[Pe
     keys = KeyRing(database, b"p" * 32, directory)
     invites = Invites(database, b"p" * 32, directory)
     async with open_identity(database, directory, invites, IdentitySettings()) as identity:
-        yield People(Door(keys, directory, identity, public_url), directory, keys, invites, identity)
+        yield People(
+            Door(keys, directory, identity, content_keys or content_keys_of(database), public_url),
+            directory,
+            keys,
+            invites,
+            identity,
+        )
     await database.close()
 
 
@@ -180,5 +190,28 @@ def test_who_runs_by_a_session_may_not_go_on_when_it_ends(tmp_path: Path) -> Non
             await people.identity.sessions.end(principal.id, principal.session_id)
             assert isinstance(people.door.objection(principal), Unauthenticated)
             assert told == ["changed"]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_done_for_a_project_whose_content_key_is_revoked(tmp_path: Path) -> None:
+    """Its members may not go on nor begin anything, by whatever credential; those of other projects may."""
+
+    async def scenario() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        content_keys = content_keys_of(database)
+        async with _open(tmp_path, content_keys=content_keys) as people:
+            door, directory = people.door, people.directory
+            bob = await directory.create_user(ORGANIZATION, "bob@example.org", "Bob", [Role.USER])
+            project = await directory.create_project(ORGANIZATION, "Maps")
+            here, there = (directory.principal(bob.id, each, auth_method="session") for each in (PROJECT, project.id))
+            await content_keys.revoke(ORGANIZATION, PROJECT)
+            assert isinstance(door.objection(here), ProjectKeyRevoked)
+            with pytest.raises(ProjectKeyRevoked):
+                door.check_served(here)
+            door.check_served(there)
+            await content_keys.restore(ORGANIZATION, PROJECT)
+            door.check_served(here)
+        await database.close()
 
     asyncio.run(scenario())

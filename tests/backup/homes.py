@@ -11,8 +11,9 @@ from freehold.backup.checking import opened as opened_backup
 from freehold.backup.encryption import EncryptingWriter, Secret
 from freehold.backup.making import Order, write_backup
 from freehold.backup.manifest import Manifest
-from freehold.backup.moment import Moment, Point
+from freehold.backup.moment import Moment, Point, read_secrets
 from freehold.config import JournalSettings
+from freehold.encryption.master_key import KeyFile
 from freehold.journal.journal import Journal
 from freehold.journal.records import Kind
 from freehold.journal.signer import Signer
@@ -48,7 +49,7 @@ class Made:
 
     def order(self, **more: Any) -> Order:
         """What to make a backup of."""
-        return Order(self.home, self.moment, **more)
+        return Order(self.home, replace(self.moment, secrets=read_secrets(self.home)), **more)
 
 
 def make_home(root: Path, *, requests: int = 5, running: int = 0, segment_bytes: int = 64 * 1024) -> Made:
@@ -59,7 +60,7 @@ def make_home(root: Path, *, requests: int = 5, running: int = 0, segment_bytes:
 async def _make_home(home: Home, requests: int, running: int, segment_bytes: int) -> Made:
     with home.locked():
         database = await Database.open(home.database)
-        home.content_key()
+        KeyFile(home.master_key).key()
         keys = await open_keys(database, home.pepper())
         _, key = await keys.issue("admin", Role.OWNER)
         await keys.issue("app", Role.USER)
@@ -85,7 +86,7 @@ async def _make_home(home: Home, requests: int, running: int, segment_bytes: int
         await journal.close()
         await database.close()
     point = Point(0, 0, "main", durable.segment, durable.offset, durable.seq)
-    return Made(home, Moment(MADE_AT_S, copy, 1, point))
+    return Made(home, Moment(MADE_AT_S, copy, read_secrets(home), 1, point))
 
 
 def model_of(home: Home, weights: bytes, name: str = "tiny") -> ModelEntry:

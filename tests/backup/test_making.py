@@ -35,6 +35,16 @@ def test_the_journal_is_cut_at_the_moment(tmp_path: Path) -> None:
     assert len(written) < sum(path.stat().st_size for path in (made.home.journal / "main").iterdir())
 
 
+def test_the_secrets_are_those_of_the_moment(tmp_path: Path) -> None:
+    """A master key that is exchanged while a backup is made is in it as it was when the database was."""
+    made = make_home(tmp_path / "home")
+    secret = made.home.master_key.read_bytes()
+    order = made.order()
+    made.home.master_key.write_bytes(b"x" * 32)
+    found = {member.name: data for member, data in members_of(backed_up(order))}
+    assert found["secrets/content"] == secret
+
+
 def test_the_newest_checkpoint_is_found_in_the_segment_before(tmp_path: Path) -> None:
     """Where the newest segment has no checkpoint yet, the manifest has the last one of the segment before."""
     made = make_home(tmp_path / "home", requests=200)

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from freehold.errors import Conflict, HomeError, InvalidRequest, KeyReused
-from freehold.gateway.idempotency import KEPT_S, KeptAnswer, KeptAnswers, Slot
+from freehold.errors import Conflict, ContentUnreadable, HomeError, InvalidRequest, KeyReused
+from freehold.gateway.idempotency import KeptAnswer, KeptAnswers, Slot
 from freehold.store.database import Database
-from freehold.store.tables import kept_answers
+from freehold.store.tables import content_keys, kept_answers
+from freehold.types.content import DAY_S, Tenant
+from tests.gateway.kept import answers_of, sweep_of
 
-SECRET = b"s" * 32
+A, B = Tenant("org", "proj_a", "user-a"), Tenant("org", "proj_b", "user-a")
 ANSWER = KeptAnswer(
     "req_1", 200, (("content-type", "application/json"), ("x-note", "ä")), b'{"text":"a telltale sentence"}\x00\xff'
 )
@@ -37,15 +39,15 @@ def _with_answers(folder: Path, scenario: Scenario) -> None:
         database = await Database.open(folder / "freehold.db")
         clock = Clock()
         try:
-            await scenario(database, KeptAnswers(database, SECRET, clock=clock), clock)
+            await scenario(database, answers_of(database, clock), clock)
         finally:
             await database.close()
 
     asyncio.run(main())
 
 
-async def _slot(answers: KeptAnswers, project: str = "proj_a", key: str = "key-1", body: bytes = b"body") -> Slot:
-    slot = await answers.begin(project, key, body)
+async def _slot(answers: KeptAnswers, tenant: Tenant = A, key: str = "key-1", body: bytes = b"body") -> Slot:
+    slot = await answers.begin(tenant, key, body)
     assert isinstance(slot, Slot)
     return slot
 
@@ -55,9 +57,9 @@ def test_the_same_request_gets_the_same_bytes(tmp_path: Path) -> None:
 
     async def scenario(database: Database, answers: KeptAnswers, clock: Clock) -> None:
         await (await _slot(answers)).keep(ANSWER)
-        assert await answers.begin("proj_a", "key-1", b"body") == ANSWER
-        restarted = KeptAnswers(database, SECRET, clock=clock)
-        assert await restarted.begin("proj_a", "key-1", b"body") == ANSWER
+        assert await answers.begin(A, "key-1", b"body") == ANSWER
+        restarted = answers_of(database, clock)
+        assert await restarted.begin(A, "key-1", b"body") == ANSWER
 
     _with_answers(tmp_path, scenario)
 
@@ -68,13 +70,13 @@ def test_another_request_under_the_key_is_refused(tmp_path: Path) -> None:
     async def scenario(_: Database, answers: KeptAnswers, clock: Clock) -> None:
         slot = await _slot(answers)
         with pytest.raises(KeyReused):
-            await answers.begin("proj_a", "key-1", b"other")
+            await answers.begin(A, "key-1", b"other")
         await slot.keep(ANSWER)
         with pytest.raises(KeyReused) as caught:
-            await answers.begin("proj_a", "key-1", b"other")
+            await answers.begin(A, "key-1", b"other")
         assert (caught.value.status, caught.value.code) == (422, "idempotency_key_reused")
-        assert await answers.begin("proj_a", "key-1", b"body") == ANSWER
-        clock.now_s += KEPT_S
+        assert await answers.begin(A, "key-1", b"body") == ANSWER
+        clock.now_s += DAY_S
         await _slot(answers, body=b"other")
 
     _with_answers(tmp_path, scenario)
@@ -86,7 +88,7 @@ def test_a_request_in_flight_is_not_begun_again(tmp_path: Path) -> None:
     async def scenario(_: Database, answers: KeptAnswers, __: Clock) -> None:
         slot = await _slot(answers)
         with pytest.raises(Conflict) as caught:
-            await answers.begin("proj_a", "key-1", b"body")
+            await answers.begin(A, "key-1", b"body")
         assert (caught.value.status, caught.value.code) == (409, "idempotency_key_in_use")
         assert caught.value.retry_after_s == 1.0
         slot.release()
@@ -103,10 +105,10 @@ def test_a_release_without_an_answer_frees_the_key(tmp_path: Path) -> None:
         second = await _slot(answers, body=b"other")
         first.release()
         with pytest.raises(Conflict):
-            await answers.begin("proj_a", "key-1", b"other")
+            await answers.begin(A, "key-1", b"other")
         await second.keep(ANSWER)
         second.release()
-        assert await answers.begin("proj_a", "key-1", b"other") == ANSWER
+        assert await answers.begin(A, "key-1", b"other") == ANSWER
 
     _with_answers(tmp_path, scenario)
 
@@ -116,9 +118,9 @@ def test_a_crash_frees_the_key(tmp_path: Path) -> None:
 
     async def scenario(database: Database, answers: KeptAnswers, clock: Clock) -> None:
         await _slot(answers)
-        restarted = KeptAnswers(database, SECRET, clock=clock)
+        restarted = answers_of(database, clock)
         await (await _slot(restarted)).keep(ANSWER)
-        assert await restarted.begin("proj_a", "key-1", b"body") == ANSWER
+        assert await restarted.begin(A, "key-1", b"body") == ANSWER
 
     _with_answers(tmp_path, scenario)
 
@@ -130,11 +132,11 @@ def test_an_answer_is_kept_for_24_hours(tmp_path: Path) -> None:
         await (await _slot(answers)).keep(ANSWER)
         await (await _slot(answers, key="key-2")).keep(ANSWER)
         clock.now_s = START_S + 24 * 3600 - 0.001
-        assert await answers.expire() == 0
-        assert await answers.begin("proj_a", "key-1", b"body") == ANSWER
+        assert (await sweep_of(database, clock).run())["answers"] == 0
+        assert await answers.begin(A, "key-1", b"body") == ANSWER
         clock.now_s = START_S + 24 * 3600
         await (await _slot(answers)).keep(replace(ANSWER, request_id="req_2"))
-        assert await answers.expire() == 1
+        assert (await sweep_of(database, clock).run())["answers"] == 1
         async with database.read() as connection:
             rows = (await connection.execute(select(kept_answers.c.request_id))).scalars().all()
         assert rows == ["req_2"]
@@ -146,15 +148,64 @@ def test_projects_do_not_share_keys(tmp_path: Path) -> None:
     """The same key and body in two projects are two requests, in flight and kept, and their digests differ."""
 
     async def scenario(database: Database, answers: KeptAnswers, __: Clock) -> None:
-        slots = [await _slot(answers, project) for project in ("proj_a", "proj_b")]
+        slots = [await _slot(answers, tenant) for tenant in (A, B)]
         other = replace(ANSWER, body=b"the other project's")
         await slots[0].keep(ANSWER)
         await slots[1].keep(other)
-        assert await answers.begin("proj_a", "key-1", b"body") == ANSWER
-        assert await answers.begin("proj_b", "key-1", b"body") == other
+        assert await answers.begin(A, "key-1", b"body") == ANSWER
+        assert await answers.begin(B, "key-1", b"body") == other
         async with database.read() as connection:
             digests = (await connection.execute(select(kept_answers.c.key_digest))).scalars().all()
         assert len(set(digests)) == 2
+
+    _with_answers(tmp_path, scenario)
+
+
+def test_owners_in_a_project_do_not_share_keys(tmp_path: Path) -> None:
+    """The same key of two members of a project is two requests, and neither gets the other's answer."""
+
+    async def scenario(_: Database, answers: KeptAnswers, __: Clock) -> None:
+        other = replace(A, owner_id="user-b")
+        slots = [await _slot(answers, A), await _slot(answers, other, body=b"another body")]
+        for slot, request_id in zip(slots, ("req_a", "req_b"), strict=True):
+            await slot.keep(replace(ANSWER, request_id=request_id))
+        found = await answers.begin(other, "key-1", b"another body")
+        assert isinstance(found, KeptAnswer)
+        assert found.request_id == "req_b"
+
+    _with_answers(tmp_path, scenario)
+
+
+def test_an_answer_whose_master_key_is_lost_is_absent(tmp_path: Path) -> None:
+    """Under another master key the answer counts as absent, a new one cannot be kept, and the key is free."""
+
+    async def scenario(database: Database, answers: KeptAnswers, clock: Clock) -> None:
+        await (await _slot(answers_of(database, clock, secret=b"t" * 32))).keep(ANSWER)
+        with pytest.raises(ContentUnreadable):
+            await (await _slot(answers)).keep(ANSWER)
+        (await _slot(answers)).release()
+
+    _with_answers(tmp_path, scenario)
+
+
+def test_an_answer_in_another_owners_row_does_not_open(tmp_path: Path) -> None:
+    """A row whose owner was changed in the database counts as absent for both."""
+
+    async def scenario(database: Database, answers: KeptAnswers, _: Clock) -> None:
+        other = replace(A, owner_id="user-b")
+        await (await _slot(answers, other, key="key-2")).keep(ANSWER)
+        await (await _slot(answers)).keep(ANSWER)
+        async with database.write() as connection:
+            digests = select(kept_answers.c.key_digest, kept_answers.c.owner_id)
+            named = {row.owner_id: row.key_digest for row in await connection.execute(digests)}
+            sealed = select(kept_answers.c.answer).where(kept_answers.c.owner_id == "user-a")
+            moved = (await connection.execute(sealed)).scalar_one()
+            await connection.execute(
+                update(kept_answers).where(kept_answers.c.key_digest == named["user-b"]).values(answer=moved)
+            )
+        (await _slot(answers, other, key="key-2")).release()
+        async with database.read() as connection:
+            assert len((await connection.execute(select(content_keys))).all()) == 2
 
     _with_answers(tmp_path, scenario)
 
@@ -174,12 +225,9 @@ def test_the_file_tells_nothing(tmp_path: Path) -> None:
 
 
 def test_a_row_that_cannot_be_decrypted_is_replaced(tmp_path: Path) -> None:
-    """An answer under another secret, damaged, or moved from another row counts as absent, and is replaced."""
+    """An answer that is damaged, or moved from another row or owner, counts as absent, and is replaced."""
 
-    async def scenario(database: Database, answers: KeptAnswers, clock: Clock) -> None:
-        restored = KeptAnswers(database, b"t" * 32, clock=clock)
-        await (await _slot(restored)).keep(ANSWER)
-        (await _slot(answers)).release()
+    async def scenario(database: Database, answers: KeptAnswers, _: Clock) -> None:
         for damage in (b"", b"short", b"x" * 100):
             await (await _slot(answers)).keep(ANSWER)
             async with database.write() as connection:
@@ -190,9 +238,9 @@ def test_a_row_that_cannot_be_decrypted_is_replaced(tmp_path: Path) -> None:
             sealed = select(kept_answers.c.answer).where(kept_answers.c.request_id == "req_moved")
             moved = (await connection.execute(sealed)).scalar_one()
             await connection.execute(update(kept_answers).values(answer=moved))
-        assert isinstance(await answers.begin("proj_a", "key-1", b"body"), KeptAnswer)
+        assert isinstance(await answers.begin(A, "key-1", b"body"), KeptAnswer)
         await (await _slot(answers, key="key-2")).keep(ANSWER)
-        assert await answers.begin("proj_a", "key-2", b"body") == ANSWER
+        assert await answers.begin(A, "key-2", b"body") == ANSWER
 
     _with_answers(tmp_path, scenario)
 
@@ -203,7 +251,7 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path, key: str) -> None:
 
     async def scenario(_: Database, answers: KeptAnswers, __: Clock) -> None:
         with pytest.raises(InvalidRequest) as caught:
-            await answers.begin("proj_a", key, b"body")
+            await answers.begin(A, key, b"body")
         assert (caught.value.status, caught.value.param) == (400, "Idempotency-Key")
 
     _with_answers(tmp_path, scenario)
@@ -214,7 +262,7 @@ def test_the_longest_key_is_taken(tmp_path: Path) -> None:
 
     async def scenario(_: Database, answers: KeptAnswers, __: Clock) -> None:
         await (await _slot(answers, key="k " * 127 + "~")).keep(ANSWER)
-        assert await answers.begin("proj_a", "k " * 127 + "~", b"body") == ANSWER
+        assert await answers.begin(A, "k " * 127 + "~", b"body") == ANSWER
 
     _with_answers(tmp_path, scenario)
 
@@ -227,7 +275,7 @@ def test_many_at_once_have_one_slot_between_them(tmp_path: Path) -> None:
 
         async def request(key: str) -> str:
             try:
-                found = await answers.begin("proj_a", key, b"body")
+                found = await answers.begin(A, key, b"body")
             except Conflict:
                 return "conflict"
             if isinstance(found, KeptAnswer):

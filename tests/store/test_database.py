@@ -74,6 +74,26 @@ def test_keys_from_before_owners_get_service_accounts(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_kept_under_the_keys_of_before_goes(tmp_path: Path) -> None:
+    """A home of schema 0004 loses the answers that were kept for a day, which no key could open, and keeps the rest."""
+
+    async def scenario() -> tuple[object, object]:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'freehold.db'}")
+        async with engine.begin() as connection:
+            await connection.run_sync(upgrade, replace(HOME_SCHEMA, head="0004"))
+            await connection.execute(text("INSERT INTO kept_answers VALUES ('proj', x'01', x'02', 'req', x'03', 9)"))
+            await connection.execute(text("INSERT INTO home VALUES ('a fact', '1')"))
+        await engine.dispose()
+        database = await Database.open(tmp_path / "freehold.db")
+        async with database.read() as connection:
+            answers = (await connection.execute(text("SELECT count(*) FROM kept_answers"))).scalar()
+            facts = (await connection.execute(text("SELECT count(*) FROM home"))).scalar()
+        await database.close()
+        return answers, facts
+
+    assert asyncio.run(scenario()) == (0, 1)
+
+
 def test_every_commit_is_synced(tmp_path: Path) -> None:
     """Connections use the write-ahead log with `synchronous=FULL` (2)."""
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from freehold.store.database import Database
-from freehold.store.kept_answers import KeptAnswerRow, delete_expired_answers, get_kept_answer, put_kept_answer
+from freehold.store.kept_answers import KeptAnswerRow, get_kept_answer, put_kept_answer
 
-ROW = KeptAnswerRow("proj_a", b"k" * 32, b"b" * 32, "req_1", b"\x00sealed\xff", 1000)
+ROW = KeptAnswerRow("proj_a", b"k" * 32, "org", "user", b"b" * 32, "req_1", b"\x00sealed\xff", 500, 1000)
 
 
 def _with_database(folder: Path, scenario: Callable[[Database], Awaitable[None]]) -> None:
@@ -42,19 +42,5 @@ def test_a_second_row_of_the_name_takes_the_first_ones_place(tmp_path: Path) -> 
             await put_kept_answer(database, row)
         assert await get_kept_answer(database, ROW.project_id, ROW.key_digest) == new
         assert await get_kept_answer(database, other.project_id, other.key_digest) == other
-
-    _with_database(tmp_path, scenario)
-
-
-def test_expired_rows_are_deleted(tmp_path: Path) -> None:
-    """A row goes at the second that it names and not before; the number of rows is told."""
-
-    async def scenario(database: Database) -> None:
-        await put_kept_answer(database, ROW)
-        await put_kept_answer(database, replace(ROW, project_id="proj_b", expires_at=1001))
-        assert await delete_expired_answers(database, 999.9) == 0
-        assert await delete_expired_answers(database, 1000.0) == 1
-        assert await get_kept_answer(database, ROW.project_id, ROW.key_digest) is None
-        assert await delete_expired_answers(database, 5000.0) == 1
 
     _with_database(tmp_path, scenario)

@@ -11,7 +11,8 @@ from starlette.types import Scope
 
 from freehold.api.signin.cookies import SESSION, cookie_from
 from freehold.api.signin.origin import check_same_origin
-from freehold.errors import Forbidden, FreeholdError, Unauthenticated
+from freehold.encryption.content_keys import ContentKeys
+from freehold.errors import Forbidden, FreeholdError, ProjectKeyRevoked, Unauthenticated
 from freehold.governance.credentials import carries_credential, credential_from
 from freehold.governance.directory import WHOLE, Directory, absent
 from freehold.governance.invites import Invites
@@ -28,13 +29,22 @@ class Door:
         keys: the API keys.
         directory: whom they belong to.
         identity: tokens of identity providers, and sessions of browsers.
+        content_keys: whether the callers' projects may be served.
         public_url: where browsers reach the server, if that is set.
     """
 
-    def __init__(self, keys: KeyRing, directory: Directory, identity: Identity, public_url: str | None) -> None:
+    def __init__(
+        self,
+        keys: KeyRing,
+        directory: Directory,
+        identity: Identity,
+        content_keys: ContentKeys,
+        public_url: str | None,
+    ) -> None:
         self._keys = keys
         self._directory = directory
         self._identity = identity
+        self._content_keys = content_keys
         self.public_url = public_url
 
     async def authenticate(self, scope: Scope) -> Principal:
@@ -60,11 +70,23 @@ class Door:
                 return principal
         return self._keys.authenticate(credential, address_of(scope))
 
+    def check_served(self, principal: Principal) -> None:
+        """Return if something may be done for the project that the principal acts in.
+
+        Raises:
+            ProjectKeyRevoked: its content key is revoked or destroyed.
+        """
+        self._content_keys.check_project(principal.organization_id, principal.project_id)
+
     def objection(self, principal: Principal) -> FreeholdError | None:
         """Why a request that runs for this principal may not go on; None if it may.
 
-        To be asked after whatever may have changed: keys, roles, members, projects.
+        To be asked after whatever may have changed: keys, roles, members, projects, content keys.
         """
+        try:
+            self.check_served(principal)
+        except ProjectKeyRevoked as exc:
+            return exc
         try:
             now = self._again(principal)
         except Unauthenticated as exc:

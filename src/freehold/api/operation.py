@@ -22,12 +22,21 @@ from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
 from freehold.api.sse import DONE, EVENT_STREAM, JSON, event_bytes, send_error, send_error_event, start
-from freehold.errors import AuditUnavailable, FreeholdError, HomeError, InternalError
+from freehold.errors import (
+    AuditUnavailable,
+    ContentUnreadable,
+    FreeholdError,
+    HomeError,
+    InternalError,
+    KeyServiceUnavailable,
+    ProjectKeyRevoked,
+)
 from freehold.gateway.account import Account
 from freehold.gateway.flights import ClientGone, Flight
 from freehold.gateway.idempotency import KeptAnswer, KeptAnswers, Slot
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
+from freehold.types.content import tenant_of
 from freehold.types.identity import Principal
 from freehold.types.images import Upload
 
@@ -143,6 +152,8 @@ class Operation:
         """Let the caller in, and serve until the last byte."""
         gateway = self.plane.gateway
         account.principal = principal = await self.plane.door.authenticate(scope)
+        if self.has_body:
+            self.plane.door.check_served(principal)
         with gateway.flights.open(principal) as flight:
             watcher: asyncio.Task[None] | None = None
             try:
@@ -175,7 +186,7 @@ class Operation:
             await self._handle(scope, wire, account, principal, body, None)
             return
         fingerprint = self.plane.gateway.books.digests.fingerprint(self.route + scope["path"], body.identity)
-        found = await self.plane.kept.begin(principal.project_id, key, fingerprint)
+        found = await self.plane.kept.begin(tenant_of(principal), key, fingerprint)
         if isinstance(found, KeptAnswer):
             account.replay_of = found.request_id
             await self._commit(account, found.status)
@@ -235,7 +246,7 @@ class Operation:
         headers = (("content-type", media_type.decode()),)
         try:
             await slot.keep(KeptAnswer(account.request_id, 200, headers, body))
-        except HomeError as exc:
+        except (HomeError, ContentUnreadable, ProjectKeyRevoked, KeyServiceUnavailable) as exc:
             log.warning("answer_not_kept", request_id=account.request_id, reason=exc.message)
 
     async def _fail(self, wire: "_Wire", account: Account, error: FreeholdError) -> FreeholdError:

@@ -20,8 +20,8 @@ from freehold.errors import BackupDamaged
 
 CONFIGURATION: Final = "freehold.toml"
 DATABASE: Final = "freehold.db"
-REQUIRED: Final = (DATABASE, "journal/public.pem", "secrets/content", "secrets/journal.pem", "secrets/pepper")
-"""Without these a home does not go on where it was."""
+REQUIRED: Final = (DATABASE, "journal/public.pem", "secrets/journal.pem", "secrets/pepper")
+"""Without these a home does not go on where it was. (The master key of content may be elsewhere than in the home.)"""
 
 _LEVEL: Final = 3
 """Of the compression: more costs several times the time and saves little."""

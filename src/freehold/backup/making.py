@@ -1,11 +1,10 @@
 """Making a backup: what of a home goes into it, and in which order.
 
-The database's copy and the place where the journal is cut are of one moment (`freehold.backup.moment`). The rest is
-read after it, without hurry:
+The database's copy, the secrets and the place where the journal is cut are of one moment (`freehold.backup.moment`):
+what the database holds is useless without the pepper and the master key of that moment, and the journal cannot go on
+without its signing key. The rest is read after it, without hurry:
 
-- `secrets/`, `admin.key`, the public keys: what the database holds is useless without the pepper and the content key,
-  and the journal cannot go on without its signing key. A running server changes none of them but the certificate that
-  pictures are signed with, which may be newer than the moment.
+- `admin.key` and the public keys, which a running server does not change.
 - The journal: segments are only appended to, so what stood before the cut still does. Where a segment is retired before
   it is read, the backup fails: made again, it begins with the next one.
 - The weights of models, if they are wanted: named by their digests, and verified by them while they are read.
@@ -14,6 +13,7 @@ read after it, without hurry:
 The manifest comes last: an archive that was cut off has none.
 """
 
+import io
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -67,8 +67,11 @@ def write_backup(order: Order, sink: IO[bytes]) -> Manifest:
     """
     archive = ArchiveWriter(sink, int(order.moment.begun_s))
     archive.add_file(DATABASE, order.moment.database)
-    for path, file in _plain_files(order.home):
-        archive.add_file(path, file)
+    for path, secret in order.moment.secrets.items():
+        archive.add(path, io.BytesIO(secret), len(secret))
+    for name in _FILES:
+        if (order.home.root / name).exists():
+            archive.add_file(name, order.home.root / name)
     if order.configuration is not None:
         archive.add_file(CONFIGURATION, order.configuration)
     models = _add_models(archive, order)
@@ -83,13 +86,6 @@ def write_backup(order: Order, sink: IO[bytes]) -> Manifest:
     )
     archive.finish(manifest)
     return manifest
-
-
-def _plain_files(home: Home) -> list[tuple[str, Path]]:
-    """The small files of a home, by their paths in it."""
-    secrets = sorted(file for file in (home.root / "secrets").iterdir() if file.is_file() and file.name[0] != ".")
-    named = [home.root / name for name in _FILES]
-    return [(file.relative_to(home.root).as_posix(), file) for file in [*secrets, *named] if file.exists()]
 
 
 def _add_models(archive: ArchiveWriter, order: Order) -> tuple[ModelEntry, ...]:

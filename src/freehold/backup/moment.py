@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from freehold.errors import Unavailable
+from freehold.errors import HomeError, Unavailable
 from freehold.journal.reader import segment_numbers
 from freehold.store.home import Home
 from freehold.store.snapshot import Snapshot
@@ -62,12 +62,15 @@ class Moment:
     Args:
         begun_s: a time not after it, in seconds since the epoch.
         database: the copy of the home's database.
+        secrets: the files of the home's folder of secrets, by their paths in it; a master key that is exchanged is of
+            the same moment as the keys that it wraps.
         oldest_segment: where the journal begins.
         point: where it is cut.
     """
 
     begun_s: float
     database: Path
+    secrets: Mapping[str, bytes]
     oldest_segment: int
     point: Point
 
@@ -90,9 +93,24 @@ async def take_moment(ask: Callable[[], Awaitable[Point]], home: Home, target: P
         if not before.running:
             oldest = min(segment_numbers(home.journal / before.writer), default=before.segment)
             with Snapshot(home.database) as snapshot:
+                secrets = read_secrets(home)
                 after = await ask()
                 if (after.running, after.changes) == (0, before.changes):
                     await asyncio.to_thread(snapshot.copy_to, target)
-                    return Moment(begun_s, target, oldest, after)
+                    return Moment(begun_s, target, secrets, oldest, after)
         await asyncio.sleep(_PAUSE_S)
     raise Unavailable("administrative changes follow each other without a pause; make the backup when they are done")
+
+
+def read_secrets(home: Home) -> dict[str, bytes]:
+    """The secrets of a home, by their files' paths in it.
+
+    Raises:
+        HomeError: one cannot be read.
+    """
+    folder = home.root / "secrets"
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name[0] != ".")
+    try:
+        return {file.relative_to(home.root).as_posix(): file.read_bytes() for file in files}
+    except OSError as exc:
+        raise HomeError(f"the secrets in {folder} cannot be read: {exc.strerror}") from exc

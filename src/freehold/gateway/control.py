@@ -1,6 +1,7 @@
 """Changing deployments: checked by their engine, remembered, then made true by the supervisor."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
@@ -15,25 +16,59 @@ REMOVAL_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
-    """A deployment and, where engines run, how it fares."""
+    """A deployment and, where engines run, how it fares.
+
+    One that is `suspended` serves nobody: the content key of the project whose own it is is revoked or destroyed.
+    """
 
     deployment: Deployment
     status: DeploymentStatus | None
+    suspended: bool = False
 
 
 class DeploymentControl:
-    """The operations on deployments. With `running` false (no engines here) only the record changes."""
+    """The operations on deployments.
 
-    def __init__(self, registry: DeploymentRegistry, supervisor: Supervisor, *, running: bool) -> None:
+    Args:
+        registry: which there are.
+        supervisor: runs them.
+        running: whether engines run here; without, only the record changes.
+        is_stopped: whether a project, by its id, may not be served, so that its own deployments do not run.
+    """
+
+    def __init__(
+        self,
+        registry: DeploymentRegistry,
+        supervisor: Supervisor,
+        *,
+        running: bool,
+        is_stopped: Callable[[str], bool] = lambda _project_id: False,
+    ) -> None:
         self._registry = registry
         self._supervisor = supervisor
         self._running = running
+        self._is_stopped = is_stopped
 
     async def start(self) -> None:
         """Set every known deployment going."""
         if self._running:
             for deployment in self._registry.all():
+                await self._set(deployment.settings)
+
+    async def review(self) -> None:
+        """Stop the deployments of projects that may not be served, and start those of projects that may be again."""
+        if not self._running:
+            return
+        there = set(self._supervisor.names())
+        stopping = []
+        for deployment in self._registry.all():
+            if self._suspended(deployment.settings):
+                if deployment.name in there:
+                    stopping.append(asyncio.ensure_future(self._supervisor.remove(deployment.name)))
+            elif deployment.name not in there:
                 await self._supervisor.set(deployment.settings)
+        if stopping:
+            await asyncio.wait(stopping, timeout=REMOVAL_S)
 
     def all(self) -> list[DeploymentView]:
         """Every deployment."""
@@ -77,7 +112,7 @@ class DeploymentControl:
         self.check(settings)
         changed = await self._registry.put(settings)
         if changed and self._running:
-            await self._supervisor.set(settings)
+            await self._set(settings)
         return changed
 
     async def scale(self, name: str, replicas: int) -> DeploymentView:
@@ -98,7 +133,7 @@ class DeploymentControl:
             DeploymentNotFound, Conflict: it is not there, is defined in the file, or is a fallback.
         """
         await self._registry.delete(name)
-        if self._running:
+        if self._running and name in self._supervisor.names():
             removing = asyncio.ensure_future(self._supervisor.remove(name))
             await asyncio.wait({removing}, timeout=REMOVAL_S)
 
@@ -117,5 +152,16 @@ class DeploymentControl:
                 )
 
     def _view(self, deployment: Deployment) -> DeploymentView:
-        status = self._supervisor.status(deployment.name) if self._running else None
-        return DeploymentView(deployment, status)
+        suspended = self._suspended(deployment.settings)
+        status = self._supervisor.status(deployment.name) if self._running and not suspended else None
+        return DeploymentView(deployment, status, suspended)
+
+    async def _set(self, settings: DeploymentSettings) -> None:
+        """Have a deployment run as its settings say, unless its project may not be served."""
+        if not self._suspended(settings):
+            await self._supervisor.set(settings)
+        elif settings.name in self._supervisor.names():
+            await self._supervisor.remove(settings.name)
+
+    def _suspended(self, settings: DeploymentSettings) -> bool:
+        return settings.project is not None and self._is_stopped(settings.project)

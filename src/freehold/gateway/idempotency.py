@@ -1,8 +1,8 @@
 """Answers that are kept for `Idempotency-Key`: the same request again gets the same bytes, and nothing is done twice.
 
-What is kept lies in the store, encrypted under a key of the project's own (`freehold.gateway.sealing`). A key that is
-in flight is known to this process only: two processes never share a home, and what a crash interrupted is free to run
-anew.
+What is kept lies in the store, encrypted under its owner's content key (`freehold.encryption`). What one owner chose as
+`Idempotency-Key` in one project has nothing to do with anybody else's. A key that is in flight is known to this process
+only: two processes never share a home, and what a crash interrupted is free to run anew.
 """
 
 import hmac
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import orjson
 
-from freehold.errors import Conflict, InvalidRequest, KeyReused
-from freehold.gateway.sealing import derived, seal, unseal
+from freehold.encryption.cipher import ContentCipher
+from freehold.errors import Conflict, ContentUnreadable, InvalidRequest, KeyReused
+from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
-from freehold.store.kept_answers import KeptAnswerRow, delete_expired_answers, get_kept_answer, put_kept_answer
+from freehold.store.kept_answers import KeptAnswerRow, get_kept_answer, put_kept_answer
+from freehold.types.content import ANSWERS, Tenant
 
-KEPT_S = 24 * 3600
 MAX_KEY_CHARACTERS = 255
 RETRY_AFTER_S = 1.0
 PARAM = "Idempotency-Key"
@@ -46,15 +47,14 @@ class KeptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """The name of a row."""
+    """The name of a row, whose digest its owner is part of."""
 
-    project_id: str
+    tenant: Tenant
     key_digest: bytes
 
-    @property
-    def associated(self) -> bytes:
-        """What binds a ciphertext to its row."""
-        return self.project_id.encode() + b"\0" + self.key_digest
+    def row(self, body_digest: bytes) -> str:
+        """What an answer's ciphertext is bound to."""
+        return f"{self.key_digest.hex()}:{body_digest.hex()}"
 
 
 class KeptAnswers:
@@ -62,28 +62,41 @@ class KeptAnswers:
 
     Args:
         database: where they lie.
-        secret: from which the keys are derived.
+        cipher: encrypts them.
+        retention: how long each is kept.
+        digest_key: under which the callers' keys are hashed.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, database: Database, secret: bytes, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cipher: ContentCipher,
+        retention: RetentionRegistry,
+        digest_key: bytes,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
-        self._secret = secret
+        self._cipher = cipher
+        self._retention = retention
+        self._digest_key = digest_key
         self._clock = clock
-        self._digest_key = derived(secret, b"freehold kept answer digests")
         self._in_flight: dict[_Name, bytes] = {}
         self._writes = 0
 
-    async def begin(self, project_id: str, key: str, fingerprint: bytes) -> "KeptAnswer | Slot":
+    async def begin(self, tenant: Tenant, key: str, fingerprint: bytes) -> "KeptAnswer | Slot":
         """The answer that is kept under the key, or else the right to make it.
 
         Args:
-            project_id: keys of different projects have nothing to do with each other.
+            tenant: whose it is; keys of different projects and owners have nothing to do with each other.
             key: what the caller chose.
             fingerprint: what must be the same for a request to be the same.
 
         Raises:
             InvalidRequest: the key is empty, too long, or has other characters than printable ASCII.
+            ZeroRetention: nothing is kept for the project.
+            ProjectKeyRevoked, KeyServiceUnavailable: kept answers cannot be read.
             KeyReused: the key was used for another request.
             Conflict: the request is being answered at this moment.
         """
@@ -91,7 +104,9 @@ class KeptAnswers:
             raise InvalidRequest(
                 f"The header '{PARAM}' must be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters.", param=PARAM
             )
-        name = _Name(project_id, self._digest(b"key", project_id.encode(), key.encode()))
+        self._retention.check_keeping(tenant.organization_id, tenant.project_id, PARAM, "Leave the header out.")
+        named = (tenant.organization_id, tenant.project_id, tenant.owner_id, key)
+        name = _Name(tenant, self._digest(b"key", *(part.encode() for part in named)))
         body_digest = self._digest(b"body", fingerprint)
         self._refuse_in_flight(name, body_digest)
         writes = self._writes
@@ -111,10 +126,6 @@ class KeptAnswers:
             return slot
         slot.release()
         return kept
-
-    async def expire(self) -> int:
-        """Delete what is older than 24 hours; how many answers that were."""
-        return await delete_expired_answers(self._database, self._clock())
 
     def _refuse_in_flight(self, name: _Name, body_digest: bytes) -> None:
         """Raise if a request with the key is in flight."""
@@ -136,12 +147,13 @@ class KeptAnswers:
         Raises:
             KeyReused: it is another request's.
         """
-        row = await get_kept_answer(self._database, name.project_id, name.key_digest)
+        row = await get_kept_answer(self._database, name.tenant.project_id, name.key_digest)
         if row is None or row.expires_at <= self._clock():
             return None
-        text = unseal(self._key(name), row.answer, name.associated)
-        if text is None:
-            return None  # another secret's, or damaged: as good as none, and replaced by the next answer
+        try:
+            text = await self._cipher.open(name.tenant, ANSWERS.name, name.row(row.body_digest), row.answer)
+        except ContentUnreadable:
+            return None  # damaged, or of a key that is gone: as good as none, and replaced by the next answer
         if not hmac.compare_digest(row.body_digest, body_digest):
             raise _reused()
         return _unpacked(text)
@@ -150,18 +162,28 @@ class KeptAnswers:
         self._in_flight[name] = body_digest
 
         async def keep(answer: KeptAnswer) -> None:
-            sealed = seal(self._key(name), _packed(answer), name.associated)
-            expires_at = math.ceil(self._clock() + KEPT_S)
-            row = KeptAnswerRow(name.project_id, name.key_digest, body_digest, answer.request_id, sealed, expires_at)
+            tenant = name.tenant
+            keep_s = self._retention.keep_s(tenant.organization_id, tenant.project_id, ANSWERS)
+            if not keep_s:
+                return  # zero retention has come into force since the request began
+            now = self._clock()
+            row = KeptAnswerRow(
+                project_id=tenant.project_id,
+                key_digest=name.key_digest,
+                organization_id=tenant.organization_id,
+                owner_id=tenant.owner_id,
+                body_digest=body_digest,
+                request_id=answer.request_id,
+                answer=await self._cipher.seal(tenant, ANSWERS.name, name.row(body_digest), _packed(answer)),
+                created_at=math.floor(now),
+                expires_at=math.ceil(now + keep_s),
+            )
             try:
                 await put_kept_answer(self._database, row)
             finally:
                 self._writes += 1  # it may have been written whatever was raised
 
         return Slot(keep, lambda: self._in_flight.pop(name))
-
-    def _key(self, name: _Name) -> bytes:
-        return derived(self._secret, b"freehold kept answer " + name.project_id.encode())
 
     def _digest(self, *parts: bytes) -> bytes:
         return hmac.digest(self._digest_key, b"\0".join(parts), "sha256")
@@ -181,10 +203,11 @@ class Slot:
         self._released = False
 
     async def keep(self, answer: KeptAnswer) -> None:
-        """Keep the answer for 24 hours, then release the slot, also where that fails.
+        """Keep the answer as long as answers are kept, then release the slot, also where that fails.
 
         Raises:
             HomeError: the database cannot be written; the key is free.
+            ContentUnreadable, ProjectKeyRevoked, KeyServiceUnavailable: it cannot be encrypted; likewise.
         """
         assert not self._released, "an answer comes before the release"
         try:

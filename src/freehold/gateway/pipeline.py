@@ -38,9 +38,11 @@ from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
+from freehold.governance.retention import RetentionRegistry
 from freehold.serving.supervisor import Supervisor
 from freehold.types.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from freehold.types.completions import CompletionRequest, Prompt
+from freehold.types.content import tenant_of
 from freehold.types.embeddings import EmbeddingRequest
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Delta, Embeddings, Event, Usage
@@ -63,12 +65,14 @@ class Gateway:
         permits: Permits,
         pictures: Pictures,
         files: PictureFiles,
+        retention: RetentionRegistry,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
         self._router = Router(supervisor)
         self._permits = permits
         self._pictures = pictures
+        self._retention = retention
         self.files = files
         self.flights = flights
         self.books = books
@@ -82,6 +86,8 @@ class Gateway:
         """
         deployment, traits = await self._resolve(principal, request.model, account)
         request = functions_as_tools(request)
+        if request.store:
+            self._retention.check_keeping(principal.organization_id, principal.project_id, "store")
         needs = check_chat(request, deployment, traits)
         account.tier = tier_of(request)
         account.parameters = chat_parameters(request)
@@ -203,6 +209,8 @@ class Gateway:
             ServiceError: no engine could answer.
         """
         deployment, traits = await self._resolve(principal, request.model, account)
+        if request.by_url:
+            self.files.check(tenant_of(principal))
         needs = check_image(request, deployment, traits)
         traits = self._permits.narrowed(principal, deployment, traits)
         order = order_of(request, traits)
@@ -236,9 +244,9 @@ class Gateway:
         """Keep a painted file for the caller's project; the path of its signed address.
 
         Raises:
-            HomeError: it cannot be kept.
+            ZeroRetention, HomeError, ContentUnreadable, KeyServiceUnavailable: it cannot be kept.
         """
-        return await self.files.keep(principal.project_id, account.request_id, data, output_format)
+        return await self.files.keep(tenant_of(principal), account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:
         """The deployments that the principal may see: those that no policy closes to it.

@@ -21,10 +21,10 @@ class Digests:
     """
 
     def __init__(self, pepper: bytes) -> None:
-        self._prompt = hmac.new(_derived(pepper, b"freehold prompt digest"), digestmod="sha256")
-        self._completion = hmac.new(_derived(pepper, b"freehold completion digest"), digestmod="sha256")
-        self._end_user = hmac.new(_derived(pepper, b"freehold end user digest"), digestmod="sha256")
-        self._same = hmac.new(_derived(pepper, b"freehold same request"), digestmod="sha256")
+        self._prompt = hmac.new(derived(pepper, b"freehold prompt digest"), digestmod="sha256")
+        self._completion = hmac.new(derived(pepper, b"freehold completion digest"), digestmod="sha256")
+        self._end_user = hmac.new(derived(pepper, b"freehold end user digest"), digestmod="sha256")
+        self._same = hmac.new(derived(pepper, b"freehold same request"), digestmod="sha256")
 
     def prompt(self, body: bytes) -> str:
         """The digest of a request's body as it was sent, in hex."""
@@ -45,7 +45,8 @@ class Digests:
         return digest.digest()
 
 
-def _derived(pepper: bytes, purpose: bytes) -> bytes:
+def derived(pepper: bytes, purpose: bytes) -> bytes:
+    """A key of 32 bytes for one purpose."""
     return hmac.digest(pepper, purpose, "sha256")
 
 

@@ -270,7 +270,7 @@ class Directory:
         async with self._changing:
             row = self._members[member_id]
             if disabled and row.disabled_at is None:
-                self._keep_an_owner(row)
+                self.check_owner_stays(row)
             at = row.disabled_at if disabled is None else (row.disabled_at or self._now()) if disabled else None
             row = replace(row, name=row.name if name is None else name, disabled_at=at)
             async with self._database.write() as connection:
@@ -290,7 +290,7 @@ class Directory:
         async with self._changing:
             row = self._members[member_id]
             if project_id == WHOLE and Role.OWNER not in names:
-                self._keep_an_owner(row, source)
+                self.check_owner_stays(row, source)
             kept = {known.role: known for known in self.assignments(member_id, project_id) if known.source == source}
             rows = [kept.get(name) or AssignmentRow(member_id, project_id, name, source, self._now()) for name in names]
             async with self._database.write() as connection:
@@ -312,7 +312,7 @@ class Directory:
         """Remove a user or service account with all its roles. Raises Conflict if it is the last owner."""
         async with self._changing:
             row = self._members[member_id]
-            self._keep_an_owner(row)
+            self.check_owner_stays(row)
             async with self._database.write() as connection:
                 await delete_member(connection, member_id)
             del self._members[member_id]
@@ -343,7 +343,7 @@ class Directory:
         self._tell()
         return row
 
-    def _keep_an_owner(self, leaving: MemberRow, source: str | None = None) -> None:
+    def check_owner_stays(self, leaving: MemberRow, source: str | None = None) -> None:
         """Raise Conflict if, without this member's roles from a source (None: from all), there would be no owner."""
         for row in self._members.values():
             if row.organization_id != leaving.organization_id or row.disabled_at is not None:

@@ -146,6 +146,15 @@ class Invites:
             await delete_invite(connection, invite_id)
         del self._rows[invite_id]
 
+    async def forget(self, organization_id: str, email: str) -> int:
+        """Remove every invitation of an address, accepted ones too; how many there were."""
+        found = [row.id for row in self.all(organization_id) if row.email == normal_email(email)]
+        for invite_id in found:
+            async with self._database.write() as connection:
+                await delete_invite(connection, invite_id)
+            del self._rows[invite_id]
+        return len(found)
+
     def _check_pending(self, row: InviteRow) -> None:
         status = self.status(row)
         if status != "pending":

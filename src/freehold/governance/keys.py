@@ -191,6 +191,17 @@ class KeyRing:
         self._tell()
         return revoked
 
+    async def retire(self, key_ids: Iterable[str], name: str) -> list[str]:
+        """Revoke keys and take their names away, which may tell of a person; the ids of those that were valid."""
+        rows = [self.row(key_id) for key_id in key_ids]
+        valid = [row.id for row in rows if row.revoked_at is None]
+        if valid:
+            await self.revoke(*valid)
+        for row in rows:
+            await update_key(self._database, row.id, name=name)
+            self._keep(replace(self._by_id[row.id], name=name))
+        return valid
+
     async def write_last_used(self) -> None:
         """Write down when keys were used since the last call."""
         used, self._used = self._used, {}

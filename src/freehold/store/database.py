@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from freehold.errors import HomeError
 from freehold.store.migrate import HEAD, known_revisions, upgrade
 
+PURGE_TRIES = 3
+
 
 class Database:
     """A pool of connections to one SQLite file, in WAL mode with full durability."""
@@ -75,6 +77,26 @@ class Database:
             async with self._writer, self._engine.begin() as connection:
                 yield connection
 
+    async def purge(self) -> None:
+        """Have nothing left in the files of what was deleted or overwritten before.
+
+        Freed space is overwritten with zeros when it is freed (`secure_delete`); here the write-ahead log, which still
+        has older pages, is taken into the file and cut to nothing.
+
+        Raises:
+            HomeError: another process goes on reading what was before, such as a backup; or as `write`.
+        """
+        with _told():
+            async with self._writer, self._engine.connect() as connection:
+                for _ in range(PURGE_TRIES):  # each waits for readers as long as `busy_timeout` says
+                    row = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+                    if not row[0]:
+                        return
+        raise HomeError(
+            "what was deleted is still in the write-ahead log, because something reads the database; try again, when "
+            "no backup is being made"
+        )
+
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
@@ -94,9 +116,12 @@ def _told() -> Iterator[None]:
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:
-    """Settings of every connection: a write-ahead log, an fsync per commit, patience with a second process."""
+    """Settings of every connection.
+
+    A write-ahead log, an fsync per commit, patience with a second process, and zeros over what is deleted.
+    """
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

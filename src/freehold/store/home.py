@@ -5,7 +5,7 @@ HOME/
   admin.key        the owner's key of this home, mode 0600
   secrets/pepper   the key under which API keys are hashed, mode 0600
   secrets/journal.pem  the key that signs the journal's checkpoints, mode 0600
-  secrets/content  the key under which kept content is encrypted, mode 0600
+  secrets/content  the master key of kept content, unless it is elsewhere, mode 0600
   secrets/picture-root.pem  the key and the certificate of the root of the installation's own signatures, mode 0600
   secrets/picture.pem  the key and the certificate that pictures are signed with, mode 0600
   provenance/      issuer.pem, to verify pictures with
@@ -61,6 +61,11 @@ class Home:
     def journal_key(self) -> Path:
         """The file with the private key that signs checkpoints."""
         return self.root / "secrets" / "journal.pem"
+
+    @property
+    def master_key(self) -> Path:
+        """The file with the master key of kept content, where the home has it itself."""
+        return self.root / "secrets" / "content"
 
     @property
     def picture_root(self) -> Path:
@@ -129,10 +134,6 @@ class Home:
     def has_pepper(self) -> bool:
         """Whether that secret was made."""
         return (self.root / "secrets" / "pepper").exists()
-
-    def content_key(self) -> bytes:
-        """The secret from which the keys of kept content are derived; made on first use."""
-        return self._secret("content")
 
     def _secret(self, name: str) -> bytes:
         path = self.root / "secrets" / name

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
 from freehold.store.database import Database
@@ -15,18 +15,24 @@ class KeptAnswerRow:
 
     Args:
         project_id: whose it is.
-        key_digest: keyed digest of the caller's key, 32 bytes.
+        key_digest: keyed digest of owner and caller's key, 32 bytes.
+        organization_id: of the project.
+        owner_id: who asked for it.
         body_digest: keyed digest of what must be the same, 32 bytes.
         request_id: of the request that was answered.
         answer: the encrypted answer.
-        expires_at: from when on it counts as absent, in seconds since the epoch.
+        created_at: when it was kept, in seconds since the epoch.
+        expires_at: from when on it counts as absent.
     """
 
     project_id: str
     key_digest: bytes
+    organization_id: str
+    owner_id: str
     body_digest: bytes
     request_id: str
     answer: bytes
+    created_at: int
     expires_at: int
 
 
@@ -54,10 +60,3 @@ async def put_kept_answer(database: Database, row: KeptAnswerRow) -> None:
                 set_={name: value for name, value in values.items() if name not in names},
             )
         )
-
-
-async def delete_expired_answers(database: Database, now_s: float) -> int:
-    """Delete the rows that have expired by then; how many there were."""
-    async with database.write() as connection:
-        result = await connection.execute(delete(kept_answers).where(kept_answers.c.expires_at <= now_s))
-        return result.rowcount

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 
 from freehold.store.database import Database
 from freehold.store.tables import kept_pictures
@@ -14,18 +14,22 @@ class KeptPictureRow:
 
     Args:
         id: names it.
-        project_id: whose it is.
+        organization_id: with the next two, whose it is.
         request_id: of the request that made it.
         media_type: such as `image/png`.
         picture: the encrypted file.
-        expires_at: from when on it counts as absent, in seconds since the epoch.
+        created_at: when it was kept, in seconds since the epoch.
+        expires_at: from when on it counts as absent.
     """
 
     id: str
+    organization_id: str
     project_id: str
+    owner_id: str
     request_id: str
     media_type: str
     picture: bytes
+    created_at: int
     expires_at: int
 
 
@@ -43,10 +47,3 @@ async def put_kept_picture(database: Database, row: KeptPictureRow) -> None:
         await connection.execute(
             insert(kept_pictures).values({name: getattr(row, name) for name in KeptPictureRow.__slots__})
         )
-
-
-async def delete_expired_pictures(database: Database, now_s: float) -> int:
-    """Delete the rows that have expired by then; how many there were."""
-    async with database.write() as connection:
-        result = await connection.execute(delete(kept_pictures).where(kept_pictures.c.expires_at <= now_s))
-        return result.rowcount

@@ -3,7 +3,7 @@
 Times are seconds since the epoch, UTC; `json` columns hold what the layer above calls `wire()`.
 """
 
-from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
 
 metadata = MetaData(
     naming_convention={
@@ -136,30 +136,75 @@ policies = Table(
 )
 """Policies that were set through the API; `settings` is what `PolicySettings.wire()` gives."""
 
+content_keys = Table(
+    "content_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("master", String(256), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("revoked_at", Integer, nullable=True),
+    Column("destroyed_at", Integer, nullable=True),
+    UniqueConstraint("organization_id", "project_id", "owner_id"),
+)
+"""The keys of kept content, each encrypted under the master key that `master` names. An empty `owner_id` is the
+project's own key, whose state is the project's; a row with an empty `project_id` says that its owner was erased. A
+destroyed key has nothing in `wrapped`, and its row stays."""
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("organization_id", String(64), primary_key=True),
+    Column("project_id", String(64), primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)
+"""What was set through the API on how long content is kept; an empty `project_id` is the whole organization."""
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("certificate", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+"""The certificates of erasures, as they were given."""
+
 kept_answers = Table(
     "kept_answers",
     metadata,
     Column("project_id", String(64), primary_key=True),
     Column("key_digest", LargeBinary(32), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
     Column("body_digest", LargeBinary(32), nullable=False),
     Column("request_id", String(64), nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False, index=True),
 )
-"""Answers of requests with an `Idempotency-Key`. The digests are keyed; `answer` is encrypted under the project's
-key: status, headers and body."""
+"""Answers of requests with an `Idempotency-Key`. The digests are keyed; `answer` is encrypted under the owner's key:
+status, headers and body."""
 
 kept_pictures = Table(
     "kept_pictures",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("project_id", String(64), nullable=False),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False, index=True),
+    Column("owner_id", String(64), nullable=False),
     Column("request_id", String(64), nullable=False),
     Column("media_type", String(64), nullable=False),
     Column("picture", LargeBinary, nullable=False),
+    Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False, index=True),
 )
-"""Pictures that were answered as an address; `picture` is encrypted under the project's key."""
+"""Pictures that were answered as an address; `picture` is encrypted under the owner's key."""
 
 sessions = Table(
     "sessions",

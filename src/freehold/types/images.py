@@ -101,6 +101,11 @@ class PromptedImageRequest(ImageRequest):
     stream: bool | None = None
     partial_images: Annotated[int, Field(ge=0, le=MAX_PARTIALS)] | None = None
 
+    @property
+    def by_url(self) -> bool:
+        """Whether pictures are answered as addresses, which a stream never does."""
+        return not self.stream and super().by_url
+
 
 class ImageGenerationRequest(PromptedImageRequest):
     """The body of `POST /images/generations` (`CreateImageRequest`)."""

@@ -19,8 +19,10 @@ from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.can import can_routes
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.content_keys import content_key_routes, master_key_routes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
+from freehold.api.admin.erasures import erasure_routes
 from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
@@ -31,6 +33,7 @@ from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
 from freehold.api.admin.projects import project_routes
 from freehold.api.admin.rate_limits import rate_limit_routes
+from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
 from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.status import status_routes
@@ -42,7 +45,9 @@ from freehold.api.door import People
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
+from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.erasure import Erasure
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
@@ -86,6 +91,8 @@ class AdminServices:
         journal: where every action is recorded.
         reports: usage and costs.
         digests: the names of end users.
+        content: keys and retention of kept content.
+        erasure: erases users and projects.
     """
 
     people: People
@@ -97,6 +104,8 @@ class AdminServices:
     journal: Journal
     reports: UsageReports
     digests: Digests
+    content: ContentControl
+    erasure: Erasure
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
@@ -131,6 +140,8 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
+        master_key_routes(services.content),
+        *content_routers(services),
     ]
     return control_plane("The service", routers)
 
@@ -150,6 +161,17 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         audit_log_routes(directory, services.reports),
         role_routes(directory.roles),
         rate_limit_routes(directory, services.control, services.limits),
+        data_retention_routes(services.content, directory),
+        *content_routers(services),
+    ]
+
+
+def content_routers(services: AdminServices) -> list[APIRouter]:
+    """The routes on kept content, which are under `/admin` too, for those who run the service."""
+    return [
+        content_key_routes(services.content, services.people.directory),
+        retention_routes(services.content, services.people.directory),
+        erasure_routes(services.erasure, services.people.directory),
     ]
 
 

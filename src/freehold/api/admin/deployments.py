@@ -128,7 +128,7 @@ def view_object(view: DeploymentView) -> dict[str, Any]:
         "origin": view.deployment.origin.value,
         "created_at": view.deployment.created_at,
         "settings": view.deployment.settings.wire(),
-        "state": status.state if status else "unknown",
+        "state": "suspended" if view.suspended else status.state if status else "unknown",
         "replicas": [_replica(replica) for replica in status.replicas] if status else [],
         "features": sorted(traits.features) if traits else [],
         "context_length": traits.context_length if traits else None,

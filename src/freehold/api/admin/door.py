@@ -17,7 +17,7 @@ from freehold.api.admin.changes import Change, Changes
 from freehold.api.door import Door, may_keep_own_keys
 from freehold.errors import Forbidden, NotFound
 from freehold.governance.directory import ORGANIZATION, WHOLE
-from freehold.journal.journal import Journal
+from freehold.journal.journal import Journal, Position
 from freehold.journal.records import Kind, canonical, plain
 from freehold.types.identity import Action, Principal
 from freehold.types.limits import LIMITED
@@ -79,10 +79,11 @@ class AdminDoor:
             return
         self._journal.check()
         with self._changes.begin() as change:
-            await self._app(scope, receive, _Recorded(self._journal, scope, principal, send, change).send)
+            recorder = scope["state"]["recorder"] = _Recorder(self._journal, scope, principal, send, change)
+            await self._app(scope, receive, recorder.send)
 
 
-class _Recorded:
+class _Recorder:
     """The way back of an administrative action: what it came to is recorded before the answer begins."""
 
     def __init__(self, journal: Journal, scope: Scope, principal: Principal, send: Send, change: Change) -> None:
@@ -91,28 +92,36 @@ class _Recorded:
         self._principal = principal
         self._send = send
         self._change = change
+        self._written = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            state = self._scope["state"]
-            principal = self._principal
-            body = {
-                "request_id": state["request_id"],
-                "method": self._scope["method"],
-                "path": self._scope["path"],
-                "status": message["status"],
-                "organization_id": principal.organization_id,
-                "project_id": principal.project_id or None,
-                "principal": principal.id,
-                "principal_kind": principal.kind.value,
-                "key_id": principal.key_id or None,
-                "auth_method": principal.auth_method,
-                "authorization": state.get("authorization"),
-                **(state["recorded"].body() if "recorded" in state else {}),
-            }
-            await self._journal.submit(Kind.ADMIN, body, durable=True)
+            if not self._written:
+                await self.write(message["status"])
             self._change.end()
         await self._send(message)
+
+    async def write(self, status: int) -> Position:
+        """Write the record; where it stands, when it is on the disk."""
+        state = self._scope["state"]
+        principal = self._principal
+        body = {
+            "request_id": state["request_id"],
+            "method": self._scope["method"],
+            "path": self._scope["path"],
+            "status": status,
+            "organization_id": principal.organization_id,
+            "project_id": principal.project_id or None,
+            "principal": principal.id,
+            "principal_kind": principal.kind.value,
+            "key_id": principal.key_id or None,
+            "auth_method": principal.auth_method,
+            "authorization": state.get("authorization"),
+            **(state["recorded"].body() if "recorded" in state else {}),
+        }
+        position = await self._journal.submit(Kind.ADMIN, body, durable=True)
+        self._written = True
+        return position
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +171,16 @@ def record(
     told = {name: after[name] for name in _TOLD if after.get(name) is not None} if after else {}
     all_details = {**told, **(details or {})} or None
     state["recorded"] = Recorded(event, resource_type, resource_id, project_id, *digests, all_details)
+
+
+async def recorded(request: Request, status: int = 200) -> Position:
+    """Write the record of a call now, after `record`, for an answer that tells where it stands.
+
+    Raises:
+        AuditUnavailable: it cannot be written.
+    """
+    recorder: _Recorder = request.scope["state"]["recorder"]
+    return await recorder.write(status)
 
 
 def digest_of(value: Mapping[str, Any] | None) -> str | None:

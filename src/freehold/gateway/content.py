@@ -1,0 +1,62 @@
+"""Kept content as a whole: its keys, how long it stays, what keeps it, and what deletes it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from freehold.config import Settings
+from freehold.encryption.cipher import ContentCipher
+from freehold.encryption.content_keys import ContentKeys
+from freehold.encryption.opening import open_master_keys
+from freehold.gateway.idempotency import KeptAnswers
+from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.retention import Sweep
+from freehold.governance.digests import derived
+from freehold.governance.retention import RetentionRegistry
+from freehold.store.database import Database
+from freehold.store.home import Home
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What has to do with kept content.
+
+    Args:
+        keys: it is encrypted under these.
+        retention: how long each kind stays.
+        answers: kept for `Idempotency-Key`.
+        pictures: kept for their addresses.
+        sweep: deletes what may not stay.
+    """
+
+    keys: ContentKeys
+    retention: RetentionRegistry
+    answers: KeptAnswers
+    pictures: PictureFiles
+    sweep: Sweep
+
+
+@asynccontextmanager
+async def open_content(database: Database, home: Home, settings: Settings) -> AsyncIterator[Content]:
+    """Everything for the content of a home, until the block ends.
+
+    Raises:
+        ConfigError: a secret of the configuration cannot be read, or is no key.
+        HomeError: the database or a file of the home cannot be used.
+    """
+    async with open_master_keys(home.master_key, settings.encryption) as masters:
+        keys = ContentKeys(database, masters, cache_s=settings.encryption.cache_s)
+        await keys.load()
+        for name, count in (await keys.masters()).items():
+            if name not in masters.names():
+                log.error("master_key_unknown", master_key=name, content_keys=count)
+        retention = RetentionRegistry(database, settings.retention)
+        await retention.load()
+        cipher, pepper = ContentCipher(keys), home.pepper()
+        answers = KeptAnswers(database, cipher, retention, derived(pepper, b"freehold kept answer digests"))
+        pictures = PictureFiles(database, cipher, retention, derived(pepper, b"freehold picture addresses"))
+        yield Content(keys, retention, answers, pictures, Sweep(database, retention))

@@ -1,0 +1,55 @@
+"""Kept content on a real database, for tests of the gateway."""
+
+from collections.abc import Callable
+
+from freehold.encryption.cipher import ContentCipher
+from freehold.encryption.content_keys import ContentKeys
+from freehold.encryption.master_key import LocalMasterKey, MasterKeys
+from freehold.gateway.idempotency import KeptAnswers
+from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.retention import Sweep
+from freehold.governance.retention import RetentionRegistry
+from freehold.store.database import Database
+from freehold.types.content import RetentionSettings
+
+SECRET = b"s" * 32
+DIGEST_KEY = b"d" * 32
+
+
+def content_keys_of(database: Database, secret: bytes = SECRET) -> ContentKeys:
+    """Content keys that a master key wraps."""
+    return ContentKeys(database, MasterKeys(LocalMasterKey(secret)), cache_s=300)
+
+
+def cipher_of(database: Database, secret: bytes = SECRET) -> ContentCipher:
+    """A cipher whose keys a master key wraps."""
+    return ContentCipher(content_keys_of(database, secret))
+
+
+def answers_of(
+    database: Database,
+    clock: Callable[[], float],
+    *,
+    secret: bytes = SECRET,
+    retention: RetentionRegistry | None = None,
+) -> KeptAnswers:
+    """The kept answers of a database."""
+    found = retention or RetentionRegistry(database, RetentionSettings())
+    return KeptAnswers(database, cipher_of(database, secret), found, DIGEST_KEY, clock=clock)
+
+
+def pictures_of(
+    database: Database,
+    clock: Callable[[], float],
+    *,
+    signing_key: bytes = DIGEST_KEY,
+    retention: RetentionRegistry | None = None,
+) -> PictureFiles:
+    """The kept pictures of a database."""
+    found = retention or RetentionRegistry(database, RetentionSettings())
+    return PictureFiles(database, cipher_of(database), found, signing_key, clock=clock)
+
+
+def sweep_of(database: Database, clock: Callable[[], float], retention: RetentionRegistry | None = None) -> Sweep:
+    """What deletes what may not stay."""
+    return Sweep(database, retention or RetentionRegistry(database, RetentionSettings()), clock=clock)
