@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from freehold.cli.control import Control, open_control
+from freehold.cli.durations import duration_s
 from freehold.cli.lazy import command_group
 from freehold.cli.listing import project_id
-from freehold.cli.moments import duration_s
 from freehold.cli.options import HomeOption, JsonOption, home_of, pass_on
 from freehold.cli.output import print_json, print_note
 from freehold.cli.tables import at_time, print_table

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from freehold.cli.moments import duration_s
+from freehold.cli.durations import duration_s
 
 
 @pytest.mark.parametrize(
