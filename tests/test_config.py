@@ -62,7 +62,7 @@ def test_no_file_gives_the_defaults() -> None:
         ),
         (
             '[[limit]]\nscope = "team"\nid = "a"\nrequests_per_minute = 1',
-            "limit[0].scope: should be 'organization', 'project', 'key', 'end_user', 'deployment' or 'project_deployment'",  # noqa: E501
+            "limit[0].scope: should be 'organization', 'project', 'key', 'end_user', 'deployment' or 'project_dep",
         ),
         ('[[limit]]\nscope = "key"\nid = "a"\nbudget_per_day = "-1"', "limit[0].budget_per_day: must not be negative"),
         ('[[limit]]\nscope = "key"\nid = "a"\nconcurrent_requests = -1', "limit[0].concurrent_requests: should be"),

@@ -104,12 +104,14 @@ def test_what_cannot_be_asked_is_told(service: Service, logs: Logs) -> None:
         ("event_types[]=deployment.created", "deployment.created"),
         ("after=audit_log-main-999999", "after"),
         ("before=nothing", "before"),
+        ("after=audit_log-%00-1", "after"),
         ("limit=0", "limit"),
         ("tenant_only=true&event_types[]=project.created", "tenant_only"),
     ):
         reply = service.get(f"/v1/organization/audit_logs?{query}", key=service.key)
         assert (reply.status, named in reply.json()["error"]["message"]) == (400, True), query
     assert logs(("event_types[]", "scim.enabled")) == []
+    assert logs(("resource_ids[]", "a\0b"), ("actor_ids[]", "\0"), ("project_ids[]", "\0")) == []
     assert logs(("tenant_only", "true")) == []
 
 

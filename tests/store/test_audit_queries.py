@@ -86,6 +86,7 @@ QUERIES = (
     AuditQuery(("org-1",), actors=()),
     AuditQuery(("org-1",), since_us=START_US + 10, until_us=START_US + 30),
     AuditQuery(("org-3",)),
+    AuditQuery(("org-1",), resources=("a\0",), events=("project.*", "\0.*")),
 )
 
 

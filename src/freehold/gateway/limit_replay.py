@@ -14,7 +14,7 @@ from freehold.gateway.policy_replay import Marks, Replay, Window, entries, secon
 from freehold.governance.limits import UNLIMITED, Limits, effective
 from freehold.journal.carried import SCOPES
 from freehold.journal.records import Kind, Plain
-from freehold.types.limits import EVERY, Claim, LimitSettings, Scope, Subject
+from freehold.types.limits import EVERY, Claim, LimitSettings, Scope, Subject, pair_id
 
 _ADMITTED, _RECEIPT = Kind.ADMITTED.value, Kind.RECEIPT.value
 _MIDNIGHT: Final = "T00:00:00.000000Z"
@@ -121,8 +121,11 @@ def end_users_named(settings: Iterable[LimitSettings]) -> bool:
 
 def _claim(body: Plain) -> Claim:
     """What a request asked for."""
+    subjects = [Subject(Scope(scope), body[name]) for scope, name in SCOPES if name in body]
+    if "project_id" in body and "deployment" in body:
+        subjects.append(Subject(Scope.PROJECT_DEPLOYMENT, pair_id(body["project_id"], body["deployment"])))
     return Claim(
-        subjects=tuple(Subject(Scope(scope), body[name]) for scope, name in SCOPES if name in body),
+        subjects=tuple(subjects),
         tokens=body["reserved_tokens"],
         cost_micro=body["reserved_micro"],
         at=seconds(body["started_at"]),

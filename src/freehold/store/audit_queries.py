@@ -99,15 +99,16 @@ def _conditions(query: AuditQuery) -> list[ColumnElement[bool]]:
     table = admin_actions.c
     found: list[ColumnElement[bool]] = [table.organization_id.in_(query.organizations)]
     if query.events:
-        found.append(_named(query.events))
+        found.append(_named(_storable(query.events)))
     elif query.with_event:
         found.append(table.event != "")
     if query.projects:
-        found.append(table.project_id.in_(query.projects))
+        found.append(table.project_id.in_(_storable(query.projects)))
     if query.actors is not None:
-        found.append(or_(table.principal.in_(query.actors), table.key_id.in_(query.actors)))
+        actors = _storable(query.actors)
+        found.append(or_(table.principal.in_(actors), table.key_id.in_(actors)))
     if query.resources:
-        found.append(table.resource_id.in_(query.resources))
+        found.append(table.resource_id.in_(_storable(query.resources)))
     if query.since_us is not None:
         found.append(table.recorded_at >= query.since_us)
     if query.until_us is not None:
@@ -128,6 +129,11 @@ def _named(events: Sequence[str]) -> ColumnElement[bool]:
         and_(event != "", event.in_([name for name in events if not name.endswith(PREFIX)])),
         *(event.startswith(family, autoescape=True) for family in families),
     )
+
+
+def _storable(values: Sequence[str]) -> list[str]:
+    """The values as they can stand in a row: PostgreSQL's texts hold no NUL, see `projection_rows`."""
+    return [value.replace("\0", "\ufffd") for value in values]
 
 
 def _tuple(place: Place) -> Any:

@@ -16,7 +16,7 @@ from freehold.types.identity import Action
 
 _NOBODY: Final = ""
 """In place of an organization: nobody's, such as a failed sign-in of whoever it was."""
-_ID: Final = re.compile(r"audit_log-(.{1,64})-([0-9]{1,18})", re.ASCII)
+_ID: Final = re.compile(r"audit_log-([A-Za-z0-9_.-]{1,64})-([0-9]{1,18})", re.ASCII)
 _MAX_TIME_S: Final = 253_402_300_800
 
 Time = Annotated[int | None, Query(ge=0, le=_MAX_TIME_S)]

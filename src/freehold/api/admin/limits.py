@@ -14,7 +14,7 @@ from freehold.types.money import decimal_from_micro
 
 
 def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
-    """The routes."""
+    """The routes. Records of changes name an end user by the digest that receipts have, too."""
     router = APIRouter(tags=["limits"])
 
     @router.get("/limits", dependencies=[allow(Action.READ_LIMITS)])
@@ -31,7 +31,7 @@ def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
             request,
             "rate_limit.updated",
             "limit",
-            f"{body.scope}:{body.id}",
+            str(registry.subject(body.scope, body.id)),
             before=None if before is None else before.wire(),
             after=body.wire(),
         )
@@ -43,7 +43,7 @@ def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
         """Remove the limits of a subject."""
         before, _ = registry.get(scope, limit_id)
         await registry.delete(scope, limit_id)
-        record(request, "rate_limit.deleted", "limit", f"{scope}:{limit_id}", before=before.wire())
+        record(request, "rate_limit.deleted", "limit", str(registry.subject(scope, limit_id)), before=before.wire())
         return {"object": "limit", "scope": scope.value, "id": limit_id, "deleted": True}
 
     return router

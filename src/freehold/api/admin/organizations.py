@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from freehold.api.admin.accounts import link_url
 from freehold.api.admin.door import allow, record
 from freehold.errors import Conflict
 from freehold.governance.directory import Directory
@@ -52,7 +53,7 @@ def organization_admin_routes(directory: Directory, keys: KeyRing, invites: Invi
         if body.owner_email is not None:
             _check_new(directory, invites, body.owner_email)
         row = await directory.create_organization(body.name)
-        invite = None if body.owner_email is None else await _invite(invites, row.id, body.owner_email)
+        invite = None if body.owner_email is None else await _invite(request, invites, row.id, body.owner_email)
         key = await _key(directory, keys, row.id) if invite is None else None
         record(request, "organization.created", "organization", row.id, after=shown(row))
         return {**shown(row), "invite": invite, "api_key": key}
@@ -66,10 +67,10 @@ def _check_new(directory: Directory, invites: Invites, email: str) -> None:
         raise Conflict(f"'{email}' is a user or was invited already; choose another address.", param="owner_email")
 
 
-async def _invite(invites: Invites, organization_id: str, email: str) -> dict[str, Any]:
+async def _invite(request: Request, invites: Invites, organization_id: str, email: str) -> dict[str, Any]:
     row = await invites.create(organization_id, email, Role.OWNER)
     token = await invites.link(organization_id, row.id)
-    link = {"token": token, "expires_at": row.expires_at}
+    link = {"token": token, "url": link_url(request, token), "expires_at": row.expires_at}
     return {"object": "organization.invite", "id": row.id, "email": row.email, "link": link}
 
 
