@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev postgresql
+.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
@@ -20,7 +20,7 @@ check: lint types unit            ## the quick part, for every commit
 
 setup: $(VENV)/.installed         ## make .venv and install the package with its pinned dependencies
 
-setup-dev: $(VENV)/.installed-dev postgresql
+setup-dev: $(VENV)/.installed-dev postgresql chromium
 
 # The tests start a PostgreSQL of their own. Where it is missing and cannot be installed, those that need it are skipped.
 postgresql:
@@ -28,6 +28,13 @@ postgresql:
 	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 	echo "PostgreSQL is not installed; the tests that need it will be skipped"
+
+# The pages are looked at in a real browser. Where it is missing and cannot be installed, those tests are skipped.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	echo "Chromium is not installed; the tests that need it will be skipped"
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Freehold needs Python 3.11 or newer, not %d.%d; set PYTHON=python3.11 or newer" % sys.version_info[:2])'
