@@ -10,8 +10,12 @@ PORT   ?= 8080
 serve: setup                      ## install, fetch the starter models, serve on http://127.0.0.1:8080
 	@$(BIN)/freehold serve --host $(HOST) --port $(PORT)
 
+# Tests wait more than they compute, so two of their files run at a time.
+WORKERS ?= 2
+PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
 test: setup-dev check             ## everything: lint, types and every test
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 test-long: setup-dev              ## the long form of the tests of sudden death: a server is killed 200 times, twice over
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
@@ -59,7 +63,7 @@ types: setup-dev
 	$(BIN)/mypy
 
 unit: setup-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 docs: setup-dev                   ## write the generated pages of docs/reference/
 	$(BIN)/python -m tools.cli_reference

@@ -85,6 +85,7 @@ def test_the_control_plane_is_the_administrators(tmp_path: Path) -> None:
     asyncio.run(walk())
 
 
+@pytest.mark.slow
 def test_another_tenants_objects_do_not_exist(tmp_path: Path) -> None:
     """For each role of another organization, each route with each verb tells of an object what it tells of none."""
 
