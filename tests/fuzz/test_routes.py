@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.api.admin.door import Allow
+from freehold.api.admin.door import Allow, record
 from freehold.app import open_app
 from freehold.config import Settings, parse_settings
 from freehold.types.identity import Role
@@ -23,6 +23,7 @@ from tests.fuzz.walking import (
     administrative,
     bearer,
     call,
+    calls,
     filled,
     routes_of,
     templates_of,
@@ -64,6 +65,21 @@ def test_every_administrative_route_says_who_may(tmp_path: Path) -> None:
             for route in routes:
                 guards = [inner for inner in route.dependant.dependencies if isinstance(inner.call, Allow)]
                 assert len(guards) == 1, f"{route.methods} {route.path} does not say by `allow` who may"
+
+    asyncio.run(walk())
+
+
+def test_every_administrative_change_tells_what_it_changed(tmp_path: Path) -> None:
+    """A route that changes something calls `record`, so that its one record in the journal has object and digests."""
+
+    async def walk() -> None:
+        async with open_app(tmp_path, SETTINGS, engines=False) as app:
+            routes = list(administrative(app.asgi))
+            assert not any(calls(route.endpoint, record) for route in routes if route.methods == {"GET"})
+            changing = [route for route in routes if (route.methods or set()) - {"GET", "HEAD", "OPTIONS"}]
+            assert len(changing) > 40
+            silent = [route.path for route in changing if not calls(route.endpoint, record)]
+            assert silent == []
 
     asyncio.run(walk())
 

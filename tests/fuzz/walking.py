@@ -2,8 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.applications import Starlette
@@ -198,3 +200,27 @@ async def tenant(app: App, name: str) -> Tenant:
 
 BODIES = (b"{}", b'{"name":"x","role":"owner","email":"a@example.org","source":"x"}')
 """Bodies that some route accepts, so that it is not the body that is refused."""
+
+
+def calls(function: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
+    """Whether a function names another one, by itself or through functions of its own module."""
+    seen: set[object] = set()
+    left: list[object] = [function]
+    while left:
+        here = left.pop()
+        if here is wanted:
+            return True
+        if here in seen or not isinstance(here, FunctionType):
+            continue
+        seen.add(here)
+        named = [here.__globals__.get(name) for name in names_in(here.__code__)]
+        enclosed = [cell.cell_contents for cell in here.__closure__ or ()]
+        own = [each for each in (*named, *enclosed) if getattr(each, "__module__", None) == here.__module__]
+        left += own + [each for each in named if each is wanted]
+    return False
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names that a piece of code uses, with what stands in it."""
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return {*code.co_names, *(name for each in inner for name in names_in(each))}
