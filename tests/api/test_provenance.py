@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import io
 import secrets
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def _ask(service: Service, body: bytes, content_type: str = "application/octet-s
 
 def _form(name: str, data: bytes) -> tuple[bytes, str]:
     """A form with a field of text and one with a file."""
-    boundary = secrets.token_hex(8)
+    boundary = hashlib.sha256(data).hexdigest()[:16]  # the same in each worker, which name the tests by it
     field = f"--{boundary}\r\ncontent-disposition: form-data; name="
     head = f'{field}"note"\r\n\r\nhello\r\n{field}"{name}"; filename="x"\r\n\r\n'
     return head.encode() + data + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
