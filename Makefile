@@ -10,12 +10,13 @@ PORT   ?= 8080
 serve: setup                      ## install, fetch the starter models, serve on http://127.0.0.1:8080
 	@$(BIN)/freehold serve --host $(HOST) --port $(PORT)
 
-# Tests wait more than they compute, so two of their files run at a time.
+# Tests wait more than they compute, so two of their files run at a time; those that run llama.cpp run one by one.
 WORKERS ?= 2
-PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test: setup-dev check             ## everything: lint, types and every test
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not llamacpp"
+	$(BIN)/python -m pytest -m "slow and llamacpp"
 
 test-long: setup-dev              ## the long form of the tests of sudden death: a server is killed 200 times, twice over
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200

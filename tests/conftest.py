@@ -70,17 +70,13 @@ class StarterModels:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Tests of faults have a short form, which is the default, and a long form of their own (`make test-long`)."""
-    parser.addoption("--kills", type=int, default=15, help="how often the tests of sudden death kill a server")
+    parser.addoption("--kills", type=int, default=8, help="how often the tests of sudden death kill a server")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several workers run the tests, a file's tests stay together, and so do all that run llama.cpp.
-
-    Two of its engines that generate at once on the same cores cost each other more than half.
-    """
-    for item in items:
-        native = "starter_models" in getattr(item, "fixturenames", ()) or "llamacpp" in item.nodeid
-        item.add_marker(pytest.mark.xdist_group("llama.cpp" if native else item.path.as_posix()))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what runs llama.cpp: two of its engines at once on the same cores cost each other more than half."""
+    if "starter_models" in getattr(item, "fixturenames", ()) or "llamacpp" in item.nodeid:
+        item.add_marker(pytest.mark.llamacpp)
 
 
 @pytest.fixture
