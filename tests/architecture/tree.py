@@ -45,19 +45,18 @@ class Module:
 
     def functions(self) -> Iterator[tuple[str, Function]]:
         """Every function with its dotted name inside the module, methods and nested ones included."""
-        yield from functions_of(self.tree)
+        yield from _functions(self.tree, "")
 
 
-def functions_of(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
-    """Every function in a piece of source, with its dotted name in it."""
+def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, Function | ast.ClassDef):
             name = f"{prefix}{child.name}"
             if isinstance(child, Function):
                 yield name, child
-            yield from functions_of(child, f"{name}.")
+            yield from _functions(child, f"{name}.")
         else:
-            yield from functions_of(child, prefix)
+            yield from _functions(child, prefix)
 
 
 @lru_cache

@@ -250,8 +250,7 @@ class Account:
         cost_micro: int,
         excess_micro: int,
     ) -> Receipt:
-        duration_s = self.elapsed_s
-        principal, deployment, lease = self.principal, self.deployment, self.lease
+        duration_s, principal, deployment, lease = self.elapsed_s, self.principal, self.deployment, self.lease
         first, last, per_token_us = self._first_piece, self._last_piece, None
         if first is not None and last is not None and usage.completion_tokens > 1:
             per_token_us = round((last - first) * 1e6 / (usage.completion_tokens - 1))
