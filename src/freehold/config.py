@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.content import RetentionSettings
+from freehold.types.content_filter import BlocklistSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
 from freehold.types.identity import Action, Role
@@ -135,6 +136,8 @@ class Settings(SettingsModel):
     """Files with more policies, cases and limits: paths from the configuration file's folder on, or patterns."""
     policy: list[PolicySettings] = Field(default_factory=list)
     case: list[CaseSettings] = Field(default_factory=list)
+    content_filter: list[FilterSettings] = Field(default_factory=list)
+    blocklist: list[BlocklistSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
 
     @model_validator(mode="after")

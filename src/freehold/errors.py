@@ -8,6 +8,7 @@ FreeholdError
 │   │   ├── UnsupportedParameter 400 unsupported_parameter: known, but this deployment cannot do it
 │   │   ├── ContextLengthExceeded 400 context_length_exceeded
 │   │   └── ZeroRetention        400 zero_data_retention: the project keeps nothing
+│   ├── ContentFiltered          400 content_filter: the prompt must not pass
 │   ├── SignInFailed             400 signin_failed: a sign-in through a provider cannot be finished
 │   ├── Unauthenticated          401 invalid_api_key
 │   ├── Forbidden                403
@@ -29,6 +30,7 @@ FreeholdError
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── AuditUnavailable     the journal cannot be written
 │   │   ├── KeyServiceUnavailable the service that has the master key is not available
+│   │   ├── FilterUnavailable    a text cannot be examined, so it does not pass
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
 │   │   ├── IdentityProviderUnavailable an OpenID provider cannot be reached or answers nonsense
 │   │   └── Draining             the server is shutting down
@@ -51,7 +53,7 @@ parameter's name, so that the edge renders any of them without knowing which it 
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class FreeholdError(Exception):
@@ -139,6 +141,22 @@ class ZeroRetention(InvalidRequest):
     """The request would have content kept, and its project or organization keeps none."""
 
     default_code = "zero_data_retention"
+
+
+class ContentFiltered(RequestError):
+    """The content filter does not let the prompt pass.
+
+    Args:
+        message: says so, in Azure's words, on which clients match.
+        results: what was found, as Azure's annotations have it.
+        param: the parameter that holds the prompt.
+    """
+
+    default_code = "content_filter"
+
+    def __init__(self, message: str, *, results: Mapping[str, Any], param: str = "prompt") -> None:
+        super().__init__(message, param=param)
+        self.results = results
 
 
 class SignInFailed(RequestError):
@@ -315,6 +333,12 @@ class AuditUnavailable(Unavailable):
     """The journal cannot be written, or is too far ahead of its projection: nothing is done unrecorded."""
 
     default_code = "audit_unavailable"
+
+
+class FilterUnavailable(Unavailable):
+    """A text cannot be examined by the content filter: it does not pass unexamined."""
+
+    default_code = "content_filter_unavailable"
 
 
 class KeyServiceUnavailable(Unavailable):
