@@ -124,7 +124,7 @@ async def open_app(
     *,
     engines: bool = True,
     recorder: Recorder | None = None,
-    filter_parts: Parts | None = None,
+    parts: Parts | None = None,
 ) -> AsyncIterator[App]:
     """Build everything on a home folder, and close it at the end.
 
@@ -133,7 +133,7 @@ async def open_app(
         settings: the configuration.
         engines: whether to start the deployments; without, only records can be read and changed.
         recorder: where requests are recorded instead of the journal.
-        filter_parts: what content filters are made of instead of Freehold's own detectors.
+        parts: what content filters are made of instead of Freehold's own detectors.
 
     Raises:
         HomeError: the folder is in use, cannot be written, or was written by a newer version.
@@ -159,17 +159,12 @@ async def open_app(
         control = DeploymentControl(registry, supervisor, running=engines, is_stopped=content.keys.is_stopped)
         _check_configured(control, settings)
         policies = await _policies(database, settings, registry)
-        flights = Flights(settings.server.request_timeout_s)
-        for changing in (people, content.keys):
-            changing.on_change(partial(flights.review, people.door.objection))
+        flights = _flights(settings, people, content.keys)
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
-        permits = Permits(policies)
-        filtering = Filtering(_filters(settings, filter_parts))
-        gateway = Gateway(
-            registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention, filtering
-        )
+        filters = Filtering(_filters(settings, parts))
+        gateway = Gateway(registry, supervisor, flights, books, Permits(policies), pictures, content, filters)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control)
@@ -182,6 +177,14 @@ async def open_app(
         await stack.enter_async_context(Upkeep(journal, projection, content.sweep, people.keys))
         await control.start()
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
+
+
+def _flights(settings: Settings, people: People, content_keys: ContentKeys) -> Flights:
+    """The requests that run; those of somebody who may no more are stopped."""
+    flights = Flights(settings.server.request_timeout_s)
+    for changing in (people, content_keys):
+        changing.on_change(partial(flights.review, people.door.objection))
+    return flights
 
 
 def _filters(settings: Settings, parts: Parts | None) -> FilterRegistry:

@@ -20,6 +20,7 @@ from freehold.gateway.account import Account
 from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin_text, begun
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
+from freehold.gateway.content import Content
 from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.filtering import Filtering, TextScreen
@@ -34,12 +35,10 @@ from freehold.gateway.parameters import (
 )
 from freehold.gateway.passages import echoed
 from freehold.gateway.permits import Permits, allowed_sizes, bounded_images, bounded_text
-from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
-from freehold.governance.retention import RetentionRegistry
 from freehold.serving.supervisor import Supervisor
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
@@ -65,8 +64,7 @@ class Gateway:
         books: Books,
         permits: Permits,
         pictures: Pictures,
-        files: PictureFiles,
-        retention: RetentionRegistry,
+        content: Content,
         filtering: Filtering,
     ) -> None:
         self._deployments = deployments
@@ -74,9 +72,9 @@ class Gateway:
         self._router = Router(supervisor)
         self._permits = permits
         self._pictures = pictures
-        self._retention = retention
+        self._retention = content.retention
         self._filtering = filtering
-        self.files = files
+        self.files = content.pictures
         self.flights = flights
         self.books = books
 
