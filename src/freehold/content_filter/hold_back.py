@@ -77,7 +77,7 @@ class HoldBack:
     def __init__(self, choice: int, examiner: Examiner, *, whole: bool = False, before: str = "") -> None:
         self.choice = choice
         self.blocked = False
-        self.verdict = examiner.clean
+        self.verdict: Verdict = examiner.clean
         """On all of the choice that was examined so far."""
         self.masked = 0
         """How many spans were hidden."""
@@ -87,7 +87,7 @@ class HoldBack:
         self._ready: list[Delta] = []
         self._last: _Channel | None = None
         if before:
-            self._channels["text"] = _Channel("text", examiner.clock(), _shortened(before))
+            self._channels["text"] = _Channel("text", examiner.clock(), shortened(before))
 
     async def push(self, delta: Delta) -> list[Delta]:
         """Take a delta of the choice; those that may leave now. After a block there are none, whatever comes.
@@ -184,7 +184,7 @@ class HoldBack:
         pieces, limit = self._pieces(channel, limit, spans, ended=ended)
         if not pieces:
             return
-        channel.context = _shortened(channel.context + channel.held[:limit])
+        channel.context = shortened(channel.context + channel.held[:limit])
         channel.held = channel.held[limit:]
         channel.begun = True
         self._ready += [_delta(self.choice, channel.key, text, logprobs, verdict) for text, logprobs in pieces]
@@ -273,7 +273,7 @@ def _shifted(spans: Sequence[Span], by: int) -> list[Span]:
     return [Span(s.kind, s.name, max(s.start - by, 0), s.end - by) for s in spans if s.end > by]
 
 
-def _shortened(context: str) -> str:
+def shortened(context: str) -> str:
     """The last of a context, from a word's beginning on."""
     context = compacted(context)
     if len(context) <= CONTEXT:

@@ -23,7 +23,7 @@ from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embe
 from freehold.gateway.content import Content
 from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
-from freehold.gateway.filtering import Filtering, TextScreen
+from freehold.gateway.filtering import Filtering
 from freehold.gateway.flights import Flights
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
@@ -35,8 +35,10 @@ from freehold.gateway.parameters import (
 )
 from freehold.gateway.passages import echoed
 from freehold.gateway.permits import Permits, allowed_sizes, bounded_images, bounded_text
+from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
+from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
 from freehold.serving.supervisor import Supervisor
@@ -236,13 +238,18 @@ class Gateway:
         order = replace(order, n=request.count)
         tries = Tries()
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
-            def call(connection: Connection, _served: Deployment) -> AsyncGenerator[PaintEvent]:
-                return connection.paint(order)
+        screen = PictureScreen(self._filtering, principal.project_id, account)
 
-            return self._router.stream(
-                chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
-            )
+        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
+            def generate(vetted: str) -> AsyncGenerator[PaintEvent]:
+                def call(connection: Connection, _served: Deployment) -> AsyncGenerator[PaintEvent]:
+                    return connection.paint(replace(order, prompt=vetted))
+
+                return self._router.stream(
+                    chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
+                )
+
+            return screen.screened(chosen, order.prompt, generate)
 
         bounds = partial(image_bounds, request)
         events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
