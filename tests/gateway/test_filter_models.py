@@ -1,6 +1,8 @@
 """The models that the content filter asks, on real engine processes."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from freehold.gateway.filter_models import FilterModels
 from freehold.serving.supervisor import Supervisor
 from freehold.store.database import Database
 from freehold.types.deployment import DeploymentSettings
-from tests.serving.trial import PATIENCE_S, supervised
+from tests.serving.trial import PATIENCE_S, eventually, pid_of, supervised
 
 pytestmark = pytest.mark.slow
 
@@ -71,13 +73,15 @@ def test_without_a_running_model_there_are_no_vectors(tmp_path: Path, deployment
     asyncio.run(main())
 
 
-def test_an_embedding_model_that_fails_makes_the_filter_less_sure_only(tmp_path: Path) -> None:
-    """Where the engine cannot read a text there are no vectors, and the filter goes on with what it has."""
+def test_an_embedding_model_that_dies_makes_the_filter_less_sure_only(tmp_path: Path) -> None:
+    """Where the engine is killed there are no vectors, and the filter goes on with what it has until it is back."""
 
     async def main() -> None:
-        async with asked(tmp_path, VECTORS.model_copy(update={"context_length": 16})) as (models, _):
-            assert await models.embed(["a word " * 40]) is None
-            assert await models.embed(["a word"]) is not None
+        async with asked(tmp_path, VECTORS) as (models, supervisor):
+            os.kill(pid_of(supervisor, "embed"), signal.SIGKILL)
+            assert await models.embed(["a text"]) is None
+            await eventually(lambda: supervisor.status("embed").state == "ready", "an engine that is back")
+            assert await models.embed(["a text"]) is not None
 
     asyncio.run(main())
 
