@@ -80,7 +80,8 @@ def test_an_embedding_model_that_dies_makes_the_filter_less_sure_only(tmp_path: 
         async with asked(tmp_path, VECTORS) as (models, supervisor):
             os.kill(pid_of(supervisor, "embed"), signal.SIGKILL)
             assert await models.embed(["a text"]) is None
-            await eventually(lambda: supervisor.status("embed").state == "ready", "an engine that is back")
+            await eventually(lambda: supervisor.status("embed").replicas[0].restarts == 1, "a new engine")
+            await supervisor.wait_ready("embed", PATIENCE_S)
             assert await models.embed(["a text"]) is not None
 
     asyncio.run(main())
