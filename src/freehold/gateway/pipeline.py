@@ -26,6 +26,7 @@ from freehold.gateway.fanout import best, merge
 from freehold.gateway.flights import Flights
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
+from freehold.gateway.moderation import Moderator
 from freehold.gateway.parameters import (
     chat_parameters,
     completion_parameters,
@@ -66,6 +67,7 @@ class Gateway:
         pictures: Pictures,
         files: PictureFiles,
         retention: RetentionRegistry,
+        moderator: Moderator,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
@@ -74,6 +76,7 @@ class Gateway:
         self._pictures = pictures
         self._retention = retention
         self.files = files
+        self.moderator = moderator
         self.flights = flights
         self.books = books
 
