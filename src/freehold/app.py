@@ -14,6 +14,8 @@ from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
+from freehold.content_filter.detectors import detectors_for
+from freehold.content_filter.registry import FilterRegistry, Parts
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
@@ -23,6 +25,7 @@ from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
+from freehold.gateway.filtering import Filtering
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.permits import Permits
@@ -116,7 +119,12 @@ class App:
 
 @asynccontextmanager
 async def open_app(
-    home: Path, settings: Settings, *, engines: bool = True, recorder: Recorder | None = None
+    home: Path,
+    settings: Settings,
+    *,
+    engines: bool = True,
+    recorder: Recorder | None = None,
+    filter_parts: Parts | None = None,
 ) -> AsyncIterator[App]:
     """Build everything on a home folder, and close it at the end.
 
@@ -125,6 +133,7 @@ async def open_app(
         settings: the configuration.
         engines: whether to start the deployments; without, only records can be read and changed.
         recorder: where requests are recorded instead of the journal.
+        filter_parts: what content filters are made of instead of Freehold's own detectors.
 
     Raises:
         HomeError: the folder is in use, cannot be written, or was written by a newer version.
@@ -157,7 +166,10 @@ async def open_app(
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         permits = Permits(policies)
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention)
+        filtering = Filtering(_filters(settings, filter_parts))
+        gateway = Gateway(
+            registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention, filtering
+        )
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control)
@@ -170,6 +182,13 @@ async def open_app(
         await stack.enter_async_context(Upkeep(journal, projection, content.sweep, people.keys))
         await control.start()
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
+
+
+def _filters(settings: Settings, parts: Parts | None) -> FilterRegistry:
+    """The content-filter policies and blocklists."""
+    filters = FilterRegistry(parts or Parts(detectors_for, lambda _settings, _side: []))
+    filters.load(settings.content_filter, settings.blocklist)
+    return filters
 
 
 def _erasure(
