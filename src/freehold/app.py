@@ -16,6 +16,7 @@ from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
 from freehold.content_filter.detectors import detectors_for
 from freehold.content_filter.registry import FilterRegistry, Parts
+from freehold.content_filter.stages import stages_for
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
@@ -25,9 +26,11 @@ from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
+from freehold.gateway.filter_models import EMBEDDING_MODEL, FilterModels
 from freehold.gateway.filtering import Filtering
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.moderation import Moderator
 from freehold.gateway.permits import Permits
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
@@ -156,7 +159,7 @@ async def open_app(
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = await stack.enter_async_context(_open_supervisor(place, settings, catalog))
-        filters = await _filters(database, settings, registry)
+        filters = await _filters(database, settings, registry, filter_parts or _filter_parts(registry, supervisor))
         control = DeploymentControl(
             registry, supervisor, running=engines, is_stopped=content.keys.is_stopped, is_filter=filters.knows
         )
@@ -169,9 +172,18 @@ async def open_app(
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         permits = Permits(policies)
-        filtering = Filtering(_filters(settings, filter_parts))
+        moderator = Moderator(filters.moderation, {}, books, permits)
         gateway = Gateway(
-            registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention, filtering
+            registry,
+            supervisor,
+            flights,
+            books,
+            permits,
+            pictures,
+            content.pictures,
+            content.retention,
+            Filtering(filters),
+            moderator,
         )
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
@@ -185,13 +197,6 @@ async def open_app(
         await stack.enter_async_context(Upkeep(journal, projection, content.sweep, people.keys))
         await control.start()
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
-
-
-def _filters(settings: Settings, parts: Parts | None) -> FilterRegistry:
-    """The content-filter policies and blocklists."""
-    filters = FilterRegistry(parts or Parts(detectors_for, lambda _settings, _side: []))
-    filters.load(settings.content_filter, settings.blocklist)
-    return filters
 
 
 def _erasure(
@@ -320,12 +325,19 @@ async def _policies(database: Database, settings: Settings, deployments: Deploym
     return policies
 
 
-async def _filters(database: Database, settings: Settings, deployments: DeploymentRegistry) -> FilterRegistry:
+async def _filters(
+    database: Database, settings: Settings, deployments: DeploymentRegistry, parts: Parts
+) -> FilterRegistry:
     """The content-filter policies and blocklists: stored ones, those of the file, and the built-in policy."""
-    parts = Parts(detectors_for, stages=lambda _settings, _side: [])
     filters = FilterRegistry(parts, database, lambda: [deployment.settings for deployment in deployments.all()])
     await filters.load(settings.content_filter, settings.blocklist)
     return filters
+
+
+def _filter_parts(deployments: DeploymentRegistry, supervisor: Supervisor) -> Parts:
+    """What content filters are made of, with the models that they may ask."""
+    models = FilterModels(deployments, supervisor, EMBEDDING_MODEL)
+    return Parts(detectors_for, partial(stages_for, embed=models.embed, ask=models.ask))
 
 
 def _usage_url(settings: Settings) -> str | None:

@@ -100,13 +100,14 @@ def test_a_guard_is_asked_by_name_or_alias(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("name", "text"), [("nobody", "x"), ("guard", "a dose of poison"), ("embed", "x")])
+@pytest.mark.parametrize(("name", "text"), [("nobody", "x"), ("guard", "a dose of poison"), ("paint", "x")])
 def test_a_guard_that_does_not_answer_is_an_error(tmp_path: Path, name: str, text: str) -> None:
     """No such deployment, an engine that dies and one that cannot chat are told as a filter that is unavailable."""
 
     async def main() -> None:
+        painter = DeploymentSettings(name="paint", model="echo", engine="echo", task="images")
         dying = GUARD.model_copy(update={"options": {"crash_on": "poison"}})
-        async with asked(tmp_path, dying, VECTORS) as (models, _):
+        async with asked(tmp_path, dying, painter) as (models, _):
             with pytest.raises(FilterUnavailable, match=f"'{name}'"):
                 await models.ask(name, Question(messages=(("user", text),)))
 

@@ -12,6 +12,7 @@ from freehold.catalog.deployments import DeploymentRegistry
 from freehold.content_filter.base import Question
 from freehold.engines.base import Connection
 from freehold.errors import FilterUnavailable, FreeholdError
+from freehold.gateway.validation import require_features
 from freehold.serving.supervisor import Supervisor
 from freehold.types.chat import ChatRequest, Message, SystemMessage, UserMessage
 from freehold.types.completions import CompletionRequest
@@ -20,6 +21,9 @@ from freehold.types.engine import Feature
 from freehold.types.generation import Delta, Event
 
 log = structlog.get_logger(__name__)
+
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+"""The model in the catalog whose vectors the filter knows how to read; the starter deployment `embed` runs it."""
 
 
 class FilterModels:
@@ -72,13 +76,9 @@ class FilterModels:
             deployment = self._deployments.resolve(name)
             needed = Feature.CHAT if question.prompt is None else Feature.COMPLETION
             async with self._supervisor.acquire(deployment.name, frozenset({needed})) as lease:
-                if needed not in lease.traits.features or deployment.settings.task != "chat":
-                    raise FilterUnavailable(f"The guard model '{name}' of the content filter does not write text.")
-                events = _begin(lease.connection, deployment.settings.model, question)
-                async with aclosing(events):
+                require_features({"model": needed}, lease.traits, deployment)
+                async with aclosing(_begin(lease.connection, deployment.settings.model, question)) as events:
                     return "".join([event.text async for event in events if isinstance(event, Delta)])
-        except FilterUnavailable:
-            raise
         except FreeholdError as exc:
             log.warning("guard_failed", deployment=name, code=exc.code)
             raise FilterUnavailable(

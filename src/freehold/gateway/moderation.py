@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from freehold.catalog.deployments import Deployment
-from freehold.content_filter.chain import Chain
-from freehold.errors import DeploymentNotFound, FilterUnavailable, FreeholdError, UnsupportedParameter
+from freehold.content_filter.examination import Examiner
+from freehold.content_filter.filter import Filter
+from freehold.errors import DeploymentNotFound, UnsupportedParameter
 from freehold.gateway.account import Account
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import BYTES_PER_TOKEN, Bounds
 from freehold.gateway.permits import Permits
 from freehold.governance.authorization import decide_deployment
 from freehold.types.chat import TextPart
-from freehold.types.content_filter import Findings, Passage, Severity, Side
+from freehold.types.content_filter import Findings, Severity, Side, Source
 from freehold.types.deployment import DeploymentSettings, Origin
 from freehold.types.generation import Usage
 from freehold.types.identity import Action, Principal
@@ -75,14 +76,14 @@ class Moderator:
     """Classifies texts.
 
     Args:
-        chain: the filter's detectors of harm.
+        policy: looks for harm of all categories.
         thresholds: from which score on a category is flagged, by OpenAI's name.
         books: where requests are admitted.
         permits: asks the policies.
     """
 
-    def __init__(self, chain: Chain, thresholds: Mapping[str, float], books: Books, permits: Permits) -> None:
-        self._chain = chain
+    def __init__(self, policy: Filter, thresholds: Mapping[str, float], books: Books, permits: Permits) -> None:
+        self._policy = policy
         self._thresholds = thresholds
         self._books = books
         self._permits = permits
@@ -106,18 +107,11 @@ class Moderator:
         tokens = -(-size // BYTES_PER_TOKEN)
         await self._books.admit(account, principal, [BUILT_IN], lambda _: Bounds(tokens, 0, tokens, 0))
         account.calls = 1
-        results = tuple([self._told(await self._examine(text)) for text in texts])
+        examiner = Examiner(self._policy, Side.PROMPT)
+        results = tuple([self._told((await examiner.judge_all(text, Source.USER)).findings) for text in texts])
         account.sent(Usage(prompt_tokens=tokens, estimated=True))
-        versions = "+".join(f"{name}-{version}" for name, version in self._chain.versions.items())
+        versions = "+".join(f"{name}-{version}" for name, version in self._policy.prompt.versions.items())
         return ModerationAnswer(f"{NAME}:{versions}", results)
-
-    async def _examine(self, text: str) -> Findings:
-        try:
-            return await self._chain.examine(Passage(text, Side.PROMPT))
-        except FreeholdError:
-            raise
-        except Exception as exc:
-            raise FilterUnavailable("The text cannot be examined; the log says why.") from exc
 
     def _told(self, found: Findings) -> Moderation:
         """The findings in OpenAI's words: what has a severity is flagged from `medium` on, the rest by its score."""
