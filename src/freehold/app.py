@@ -16,6 +16,7 @@ from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
 from freehold.content_filter.detectors import detectors_for
 from freehold.content_filter.registry import FilterRegistry, Parts
+from freehold.content_filter.stages import stages_for
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
@@ -25,9 +26,10 @@ from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
-from freehold.gateway.filtering import Filtering
+from freehold.gateway.filter_models import EMBEDDING_MODEL, FilterModels
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.moderation import Moderator
 from freehold.gateway.permits import Permits
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
@@ -156,20 +158,21 @@ async def open_app(
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = await stack.enter_async_context(_open_supervisor(place, settings, catalog))
-        control = DeploymentControl(registry, supervisor, running=engines, is_stopped=content.keys.is_stopped)
-        _check_configured(control, settings)
+        filters = await _filters(database, settings, registry, parts or _filter_parts(registry, supervisor))
+        control = _control(registry, supervisor, content, filters, settings, running=engines)
         policies = await _policies(database, settings, registry)
         flights = _flights(settings, people, content.keys)
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
-        filters = Filtering(_filters(settings, parts))
-        gateway = Gateway(registry, supervisor, flights, books, Permits(policies), pictures, content, filters)
+        permits = Permits(policies)
+        moderator = Moderator(filters.moderation, {}, books, permits)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control)
         admin = AdminServices(
-            people, control, catalog, limits, ledger, policies, journal, reports, digests, kept, erasure
+            people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
         )
         receipts = Receipts(journal, projection, usage)
         services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
@@ -185,13 +188,6 @@ def _flights(settings: Settings, people: People, content_keys: ContentKeys) -> F
     for changing in (people, content_keys):
         changing.on_change(partial(flights.review, people.door.objection))
     return flights
-
-
-def _filters(settings: Settings, parts: Parts | None) -> FilterRegistry:
-    """The content-filter policies and blocklists."""
-    filters = FilterRegistry(parts or Parts(detectors_for, lambda _settings, _side: []))
-    filters.load(settings.content_filter, settings.blocklist)
-    return filters
 
 
 def _erasure(
@@ -320,6 +316,21 @@ async def _policies(database: Database, settings: Settings, deployments: Deploym
     return policies
 
 
+async def _filters(
+    database: Database, settings: Settings, deployments: DeploymentRegistry, parts: Parts
+) -> FilterRegistry:
+    """The content-filter policies and blocklists: stored ones, those of the file, and the built-in policy."""
+    filters = FilterRegistry(parts, database, lambda: [deployment.settings for deployment in deployments.all()])
+    await filters.load(settings.content_filter, settings.blocklist)
+    return filters
+
+
+def _filter_parts(deployments: DeploymentRegistry, supervisor: Supervisor) -> Parts:
+    """What content filters are made of, with the models that they may ask."""
+    models = FilterModels(deployments, supervisor, EMBEDDING_MODEL)
+    return Parts(detectors_for, partial(stages_for, embed=models.embed, ask=models.ask))
+
+
 def _usage_url(settings: Settings) -> str | None:
     """The URL of the usage database; None where it is SQLite in the home.
 
@@ -327,6 +338,27 @@ def _usage_url(settings: Settings) -> str | None:
         ConfigError: the place where it should be kept has none.
     """
     return read_secret(settings.usage.database) if settings.usage.database else None
+
+
+def _control(
+    registry: DeploymentRegistry,
+    supervisor: Supervisor,
+    content: Content,
+    filters: FilterRegistry,
+    settings: Settings,
+    *,
+    running: bool,
+) -> DeploymentControl:
+    """What changes deployments, after those of the file were checked.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    control = DeploymentControl(
+        registry, supervisor, running=running, is_stopped=content.keys.is_stopped, is_filter=filters.knows
+    )
+    _check_configured(control, settings)
+    return control
 
 
 def _check_configured(control: DeploymentControl, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
+from freehold.content_filter.registry import FilterRegistry
 from freehold.engines.base import Connection
 from freehold.errors import DeploymentNotFound, FreeholdError, InvalidRequest
 from freehold.gateway.account import Account
@@ -27,6 +28,7 @@ from freehold.gateway.filtering import Filtering
 from freehold.gateway.flights import Flights
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
+from freehold.gateway.moderation import Moderator
 from freehold.gateway.parameters import (
     chat_parameters,
     completion_parameters,
@@ -67,7 +69,8 @@ class Gateway:
         permits: Permits,
         pictures: Pictures,
         content: Content,
-        filtering: Filtering,
+        filters: FilterRegistry,
+        moderator: Moderator,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
@@ -75,8 +78,9 @@ class Gateway:
         self._permits = permits
         self._pictures = pictures
         self._retention = content.retention
-        self._filtering = filtering
+        self._filtering = Filtering(filters)
         self.files = content.pictures
+        self.moderator = moderator
         self.flights = flights
         self.books = books
 
