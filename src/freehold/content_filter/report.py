@@ -14,9 +14,11 @@ class Report:
     Args:
         policy: under which its texts are examined.
         asynchronous: whether its stream is sent before it is examined.
+        whole: whether its answer is wanted in one piece.
     """
 
-    def __init__(self, policy: Filter, *, asynchronous: bool = False) -> None:
+    def __init__(self, policy: Filter, *, asynchronous: bool = False, whole: bool = False) -> None:
+        self.whole = whole
         self.prompts: list[Verdict] = []
         """On each prompt, in their order."""
         self.masked = 0

@@ -94,6 +94,8 @@ class Account:
         self._started = time.perf_counter()
         self._first_piece: float | None = None
         self._last_piece: float | None = None
+        self._first_made: float | None = None
+        self._last_made: float | None = None
         self._pieces = 0
         self._images = 0
         self._completion: dict[int, HMAC] = {}
@@ -108,7 +110,14 @@ class Account:
     @property
     def first_piece_s(self) -> float | None:
         """Time until the first piece of the answer; None while there is none."""
-        return None if self._first_piece is None else self._first_piece - self._started
+        first, _ = self._piece_times()
+        return None if first is None else first - self._started
+
+    def _piece_times(self) -> tuple[float | None, float | None]:
+        """When the first and the last piece were sent; of an answer that was held to its end, when they were made."""
+        if self.filter is not None and self.filter.whole:
+            return self._first_made, self._last_made
+        return self._first_piece, self._last_piece
 
     @property
     def prompt_digest(self) -> str:
@@ -147,6 +156,9 @@ class Account:
         """Count what an engine made, whether or not it is sent."""
         if isinstance(event, Delta):
             self._pieces += bool(event.text or event.reasoning or event.tool_calls)
+            self._last_made = now = time.perf_counter()
+            if self._first_made is None:
+                self._first_made = now
         elif isinstance(event, Picture):
             self._images += 1
 
@@ -265,7 +277,7 @@ class Account:
         excess_micro: int,
     ) -> Receipt:
         duration_s, principal, deployment, lease = self.elapsed_s, self.principal, self.deployment, self.lease
-        first, last, per_token_us = self._first_piece, self._last_piece, None
+        (first, last), per_token_us = self._piece_times(), None
         if first is not None and last is not None and usage.completion_tokens > 1:
             per_token_us = round((last - first) * 1e6 / (usage.completion_tokens - 1))
         return Receipt(

@@ -87,7 +87,7 @@ class TextScreen:
         generate: Callable[[TextT], AsyncGenerator[Event]],
     ) -> AsyncGenerator[Event]:
         at_once = not self._whole and may_follow(policy)
-        self._account.filter = report = Report(policy, asynchronous=at_once)
+        self._account.filter = report = Report(policy, asynchronous=at_once, whole=self._whole)
         if policy.prompt:
             request = await self._vetted(policy, deployment, request, report)
         events = generate(request)
@@ -134,6 +134,8 @@ class TextScreen:
                     if came is None:
                         came = examiner.clock()
                     choice = choices[event.choice]
+                    if choice.keeps(event):
+                        continue
                     ready = await choice.push(event)
                     if ready and report.held_s is None and not self._whole:
                         report.held_s = examiner.clock() - came
