@@ -94,9 +94,7 @@ def v1() -> AzureV1Spec:
 
 def ask(client: OpenAI, text: str, **more: Any) -> Any:
     """A chat completion with one message."""
-    return client.chat.completions.create(
-        **({"model": "echo", "messages": [{"role": "user", "content": text}]} | more)  # type: ignore[call-overload]
-    )
+    return client.chat.completions.create(**({"model": "echo", "messages": [{"role": "user", "content": text}]} | more))
 
 
 def extra(thing: Any, name: str) -> Any:

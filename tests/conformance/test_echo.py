@@ -17,10 +17,28 @@ from tests.service import Service
 pytestmark = pytest.mark.slow
 
 
+UNFILTERED = """
+[[content_filter]]
+name = "off"
+hate = { prompt = { action = "off" }, completion = { action = "off" } }
+sexual = { prompt = { action = "off" }, completion = { action = "off" } }
+violence = { prompt = { action = "off" }, completion = { action = "off" } }
+self_harm = { prompt = { action = "off" }, completion = { action = "off" } }
+jailbreak = "off"
+
+[[deployment]]
+name = "unfiltered"
+engine = "echo"
+model = "echo"
+content_filter = "off"
+"""
+"""A deployment whose prompts are not examined, so that they may be tokens."""
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A server with the echo engine."""
-    with Service(tmp_path_factory.mktemp("home"), CONFIG) as service:
+    with Service(tmp_path_factory.mktemp("home"), CONFIG + UNFILTERED) as service:
         yield service
 
 
@@ -55,7 +73,7 @@ def test_chat_streams(client: OpenAI) -> None:
         stream_options={"include_usage": True},
     )
     chunks = list(stream)
-    assert chunks[0].choices[0].delta.role == "assistant"
+    assert next(chunk for chunk in chunks if chunk.choices).choices[0].delta.role == "assistant"
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "one two three"
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
     assert chunks[-1].choices == []
@@ -230,7 +248,7 @@ def test_completions(client: OpenAI) -> None:
     answer = client.completions.create(model="echo", prompt=["one two", "three"], max_tokens=4, echo=True)
     assert [choice.text.startswith(p) for choice, p in zip(answer.choices, ("one two", "three"), strict=True)]
     assert [choice.index for choice in answer.choices] == [0, 1]
-    tokens = client.completions.create(model="echo", prompt=[5, 6, 7], max_tokens=4)
+    tokens = client.completions.create(model="unfiltered", prompt=[5, 6, 7], max_tokens=4)
     assert tokens.choices[0].text
     best = client.completions.create(model="echo", prompt="a b c", best_of=3, n=2, logprobs=2)
     assert len(best.choices) == 2

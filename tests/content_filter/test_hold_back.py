@@ -201,6 +201,18 @@ def test_a_phrase_cannot_be_brought_over_by_changing_channels(pattern: list[str]
     assert left[-1].finish_reason == "content_filter"
 
 
+@pytest.mark.parametrize("step_s", [0.0, 1.0])
+def test_a_phrase_that_json_spells_does_not_leave(step_s: float) -> None:
+    """Arguments whose escapes come to the phrase do not leave, wherever they are cut; other escapes arrive."""
+    whole = BEFORE + "".join(f"\\u{ord(letter):04x}" for letter in PHRASE) + AFTER
+    for cut in range(1, len(whole)):
+        deltas = [piece("arguments", each) for each in cuts(whole, [cut])]
+        hold_the_phrase(sent(deltas, step_s=step_s), "arguments", whole, len(BEFORE))
+    harmless = '{"city": "K\\u00f6ln \\ud83d\\ude00 \\n\\"am Rhein\\""}'
+    left = sent([piece("arguments", letter) for letter in harmless], step_s=step_s)
+    assert received(left, "arguments") == harmless
+
+
 def test_the_name_of_a_call_is_examined() -> None:
     """A tool call whose name is listed does not leave, nor what comes after it."""
     call = ToolCallDelta(0, "call_1", PHRASE, "")

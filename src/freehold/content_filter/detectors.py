@@ -1,6 +1,7 @@
 """Which detectors a policy needs, cheapest first."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from freehold.content_filter.base import Detector
 from freehold.content_filter.blocklists import Blocklists
@@ -11,5 +12,11 @@ def detectors_for(settings: FilterSettings, lists: Sequence[BlocklistSettings], 
     """Those for one half of a request."""
     found: list[Detector] = []
     if any(each.items for each in lists):
-        found.append(Blocklists(lists))
+        found.append(_blocklists(tuple(lists)))
     return found
+
+
+@lru_cache(maxsize=32)
+def _blocklists(lists: tuple[BlocklistSettings, ...]) -> Blocklists:
+    """The detector of some lists: the same for both halves of a request, and for every project that has no more."""
+    return Blocklists(lists)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from freehold.content_filter.escapes import Decoded
 from freehold.content_filter.examination import Examiner, compacted
 from freehold.content_filter.masking import masked
 from freehold.content_filter.verdicts import total
@@ -196,13 +197,17 @@ class HoldBack:
         """Examine what is held of a channel, and let go what may leave; all of it if the channel has ended."""
         window = channel.context + channel.held
         channel.fresh, channel.examined_at = 0, now
-        judgement = await self._examiner.judge(window, Source.ASSISTANT, whole=ended)
+        decoded = Decoded(window) if isinstance(channel.key, int) and "\\" in window else None
+        text = window if decoded is None else decoded.text
+        judgement = await self._examiner.judge(text, Source.ASSISTANT, whole=ended)
         if self._note(verdict := self._examiner.verdict(judgement)):
             return
-        spans = _shifted(judgement.masked, len(channel.context))
+        hidden = judgement.masked if decoded is None else decoded.raw(judgement.masked)
+        spans = _shifted(hidden, len(channel.context))
         limit = len(channel.held)
         if not ended:
-            limit -= min(self._examiner.pending(window), MOST_HELD, limit)
+            pending = min(self._examiner.pending(text), MOST_HELD)
+            limit -= min(pending if decoded is None else decoded.held(pending), limit)
             limit = next((span.start for span in spans if span.start < limit < span.end), limit)
         pieces, limit = self._pieces(channel, limit, spans, ended=ended)
         if not pieces:
