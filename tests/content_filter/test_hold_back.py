@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.content_filter.examination import Examiner
@@ -101,6 +101,7 @@ def test_a_phrase_that_is_cut_anywhere_does_not_leave(spelling: str, step_s: flo
         hold_the_phrase(sent(deltas, step_s=step_s), channel, whole, len(BEFORE))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     spelling=st.sampled_from(SPELLINGS),
     channel=st.sampled_from(CHANNELS),
@@ -117,6 +118,7 @@ def test_a_phrase_in_any_context_does_not_leave(
     hold_the_phrase(sent(deltas, step_s=step_s), channel, whole, len(before) + 1)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     text=st.text(alphabet="abnpho e\n\u200b\u0430.4", max_size=600),
     places=st.lists(st.integers(1, 600), max_size=80),
@@ -190,6 +192,7 @@ def test_channels_do_not_wait_for_each_other() -> None:
     assert received(left, "text") == "Well, "
 
 
+@settings(deadline=None, max_examples=60)
 @given(pattern=st.lists(st.sampled_from(["reasoning", "text"]), min_size=11, max_size=11))
 def test_a_phrase_cannot_be_brought_over_by_changing_channels(pattern: list[str]) -> None:
     """Going from channel to channel letter by letter brings the phrase over on none of them."""
@@ -247,6 +250,7 @@ MASKING = filter_of(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(places=st.lists(st.integers(1, 60), max_size=30), step_s=st.sampled_from([0.0, 1.0]), whole=st.booleans())
 def test_what_is_hidden_is_hidden_under_any_chunking(places: list[int], step_s: float, whole: bool) -> None:
     """A span that a policy hides leaves as its mask, wherever it is cut."""

@@ -19,7 +19,7 @@ from typing import TypeVar
 import orjson
 import re2
 
-from freehold.content_filter.normalise import plain, squeezed, traced, traced_squeezed
+from freehold.content_filter.normalise import Traced, plain, squeezed, traced, traced_squeezed
 from freehold.content_filter.patterns import Pattern, check_pattern
 from freehold.types.content_filter import BlocklistSettings, Findings, Passage, Span
 
@@ -132,7 +132,7 @@ class Blocklists:
         trace = traced(text)
         for term, start in hits:
             for name in self._lists[term]:
-                yield Span("blocklist", name, *trace.span(start, start + len(term)))
+                yield Span("blocklist", name, *_place(trace, start, start + len(term)))
 
     def _skeleton_spans(self, text: str, *, whole: bool) -> Iterator[Span]:
         """Terms in the skeleton of the text."""
@@ -157,10 +157,9 @@ class Blocklists:
         trace = traced_squeezed(text)
         for skeleton, at in hits:
             start = at if trace.plain.startswith(skeleton, at) else trace.plain.find(skeleton)
-            first, last = trace.span(start, start + len(skeleton)) if start >= 0 else (0, len(text))
-            last = first + len(text[first:last].rstrip())
+            place = _place(trace, start, start + len(skeleton)) if start >= 0 else (0, len(text))
             for name in self._lists[f"\n{skeleton}"]:
-                yield Span("blocklist", name, first, last)
+                yield Span("blocklist", name, *place)
 
     def _pattern_spans(self, text: str, form: str, *, whole: bool) -> Iterator[Span]:
         """Matches of patterns in the text as it is and in its plain form; not at the end of one that goes on."""
@@ -172,7 +171,7 @@ class Blocklists:
             if found:
                 trace = traced(text)
                 for match in found:
-                    yield Span("blocklist", name, *trace.span(match.start(), min(match.end(), len(trace.plain))))
+                    yield Span("blocklist", name, *_place(trace, match.start(), min(match.end(), len(trace.plain))))
 
     def _begun(self, tail: str, *, cut: bool) -> int:
         """How much of the end may be the beginning of a term in its skeleton."""
@@ -232,6 +231,11 @@ def _token_pieces(token: str) -> tuple[tuple[int, str], ...]:
         return tuple((piece.start(), piece[0]) for piece in _TOKEN.finditer(_spread(token)))
     pieces = ((piece.start(), squeezed(piece[0])) for piece in _PIECES.finditer(token))
     return tuple((at, piece) for at, piece in pieces if piece)
+
+
+def _place(trace: Traced, start: int, end: int) -> tuple[int, int]:
+    """Where in the original a stretch of a normalised text is, without what is left out after it."""
+    return trace.starts[start], trace.starts[end - 1] + 1
 
 
 def _is_closed(text: str) -> bool:
