@@ -10,7 +10,9 @@ import asyncio
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -34,13 +36,15 @@ MALFORMED = {
 }
 
 
-async def requests_per_second(session: aiohttp.ClientSession, url: str, total: int, concurrency: int) -> float:
+async def requests_per_second(
+    session: aiohttp.ClientSession, url: str, total: int, concurrency: int, body: Mapping[str, Any] = BODY
+) -> float:
     """Whole answers per second."""
     left = iter(range(total))
 
     async def worker() -> None:
         for _ in left:
-            async with session.post(url, json=BODY) as answer:
+            async with session.post(url, json=body) as answer:
                 answer.raise_for_status()
                 await answer.read()
 

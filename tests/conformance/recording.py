@@ -38,7 +38,8 @@ class Judge:
             return
         operation = self.spec.template(_operation(url))
         if status >= 400:
-            self._check("ErrorResponse", json.loads(body), f"{method} {operation} {status}")
+            error = _as_openai(json.loads(body)) if "/openai/" in url else json.loads(body)
+            self._check("ErrorResponse", error, f"{method} {operation} {status}")
             return
         if content_type.startswith("text/event-stream"):
             for event in sse_events(body):
@@ -94,6 +95,14 @@ def sse_events(body: bytes) -> Iterator[Any]:
         data = line.strip().removeprefix(b"data: ")
         if data and data != b"[DONE]":
             yield json.loads(data)
+
+
+def _as_openai(answer: Any) -> Any:
+    """Azure's refusal of a prompt in OpenAI's form: Azure sends no type, and the HTTP status once more."""
+    error = answer["error"]
+    if error.get("code") == "content_filter" and error["type"] is None and error["status"] == 400:
+        return {"error": {"type": "", **{name: error[name] for name in error if name not in {"type", "status"}}}}
+    return answer
 
 
 def _as_floats(answer: Any) -> Any:

@@ -237,7 +237,15 @@ class AzureSpec(Document):
     corrections = (
         ("components/schemas/errorBase/properties/code", "a model's own error is passed on in OpenAI's form"),
         ("components/schemas/error/properties/param", "likewise"),
+        ("components/schemas/error/properties/type", "the service sends null with what its content filter refused"),
+        ("components/schemas/dalleError/properties/type", "likewise"),
     )
+
+
+class AzureV1Spec(Document):
+    """Azure's description of its v1 API, which names more of what its content filter tells."""
+
+    file = "azure-v1.json"
 
 
 def _decoded(source: bytes, cache: Path) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 
 from freehold.content_filter.base import Detector
+from freehold.content_filter.blocklists import Blocklists
 from freehold.content_filter.personal_data import PersonalDataDetector
 from freehold.content_filter.secrets import SecretDetector
 from freehold.types.content_filter import BlocklistSettings, FilterSettings, Side
 
 
-def detectors_for(settings: FilterSettings, lists: Sequence[BlocklistSettings], side: Side) -> list[Detector]:  # noqa: ARG001  # blocklists come with their own detector
+def detectors_for(settings: FilterSettings, lists: Sequence[BlocklistSettings], side: Side) -> list[Detector]:
     """Those for one half of a request."""
-    detectors: list[Detector] = []
+    found: list[Detector] = []
+    if any(each.items for each in lists):
+        found.append(Blocklists(lists))
     if getattr(settings.secrets, side.value) != "off":
-        detectors.append(SecretDetector())
+        found.append(SecretDetector())
     if getattr(settings.personal_data, side.value) != "off":
-        detectors.append(PersonalDataDetector(frozenset(settings.personal_data.kinds)))
-    return detectors
+        found.append(PersonalDataDetector(frozenset(settings.personal_data.kinds)))
+    return found

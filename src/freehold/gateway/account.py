@@ -12,7 +12,8 @@ from hmac import HMAC
 from typing import Any, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
-from freehold.errors import Draining, FreeholdError, RequestError, Unauthenticated
+from freehold.content_filter.report import Report
+from freehold.errors import ContentFiltered, Draining, FreeholdError, RequestError, Unauthenticated
 from freehold.gateway.flights import ClientGone
 from freehold.gateway.ledger import Grant
 from freehold.governance.authorization import Decision, assure
@@ -83,6 +84,8 @@ class Account:
         self.clamped: dict[str, Number] = {}
         """What the policies have cut, and to what."""
         self.prompt_bytes = 0
+        self.filter: Report | None = None
+        """What the content filter did; None where the deployment's policy is off."""
         self.replay_of: str | None = None
         self.usage: Usage | None = None
         self.receipt: Receipt | None = None
@@ -91,6 +94,8 @@ class Account:
         self._started = time.perf_counter()
         self._first_piece: float | None = None
         self._last_piece: float | None = None
+        self._first_made: float | None = None
+        self._last_made: float | None = None
         self._pieces = 0
         self._images = 0
         self._completion: dict[int, HMAC] = {}
@@ -105,7 +110,14 @@ class Account:
     @property
     def first_piece_s(self) -> float | None:
         """Time until the first piece of the answer; None while there is none."""
-        return None if self._first_piece is None else self._first_piece - self._started
+        first, _ = self._piece_times()
+        return None if first is None else first - self._started
+
+    def _piece_times(self) -> tuple[float | None, float | None]:
+        """When the first and the last piece were sent; of an answer that was held to its end, when they were made."""
+        if self.filter is not None and self.filter.whole:
+            return self._first_made, self._last_made
+        return self._first_piece, self._last_piece
 
     @property
     def prompt_digest(self) -> str:
@@ -144,6 +156,9 @@ class Account:
         """Count what an engine made, whether or not it is sent."""
         if isinstance(event, Delta):
             self._pieces += bool(event.text or event.reasoning or event.tool_calls)
+            self._last_made = now = time.perf_counter()
+            if self._first_made is None:
+                self._first_made = now
         elif isinstance(event, Picture):
             self._images += 1
 
@@ -160,7 +175,9 @@ class Account:
         if isinstance(event, Picture):
             self._complete(event.index, event.data)
             return
-        if event.finish_reason is not None and self._finish_reason in {None, "stop"}:
+        if event.finish_reason is not None and (
+            self._finish_reason in {None, "stop"} or event.finish_reason == "content_filter"
+        ):
             self._finish_reason = event.finish_reason
         text = event.text + event.reasoning
         for call in event.tool_calls:
@@ -191,6 +208,11 @@ class Account:
             async for event in events:
                 self.produced(event)
                 yield event
+
+    def estimated_usage(self) -> Usage:
+        """What can be told of the usage without the engine."""
+        prompt_tokens = self.admission.prompt_tokens if self.admission else 0
+        return Usage(prompt_tokens, self._pieces, estimated=True)
 
     def close(self, error: FreeholdError | None, status: int) -> Receipt:
         """Settle what was reserved and make the receipt. Exactly once.
@@ -228,18 +250,22 @@ class Account:
             case Unauthenticated() if self.admission is not None:
                 return Outcome.CANCELLED
             case RequestError():
-                return Outcome.REFUSED
+                return Outcome.FILTERED if isinstance(error, ContentFiltered) else Outcome.REFUSED
         return Outcome.FAILED
 
     def _used(self, outcome: Outcome) -> Usage:
         """The engine's own count, or what can be told without it."""
         if self.usage is not None:
             return self.usage
-        if self.admission is None or self.lease is None or outcome is Outcome.REFUSED:
+        if self.admission is None or outcome is Outcome.REFUSED:
+            return Usage()
+        if outcome is Outcome.FILTERED:
+            return self.estimated_usage()
+        if self.lease is None:
             return Usage()
         if outcome is Outcome.FAILED and not self._pieces:
             return Usage()
-        return Usage(self.admission.prompt_tokens, self._pieces, estimated=True)
+        return self.estimated_usage()
 
     def _receipt(  # as many facts as a receipt has
         self,
@@ -251,7 +277,7 @@ class Account:
         excess_micro: int,
     ) -> Receipt:
         duration_s, principal, deployment, lease = self.elapsed_s, self.principal, self.deployment, self.lease
-        first, last, per_token_us = self._first_piece, self._last_piece, None
+        (first, last), per_token_us = self._piece_times(), None
         if first is not None and last is not None and usage.completion_tokens > 1:
             per_token_us = round((last - first) * 1e6 / (usage.completion_tokens - 1))
         return Receipt(
@@ -312,6 +338,7 @@ class Account:
             "decision": self.decision.record(self.clamped) if self.decision else None,
             "zone": settings.zone if settings else None,
             "content_filter": settings.content_filter if settings else None,
+            "filter": self.filter.record() if self.filter else None,
         }
 
     def _completion_digest(self) -> str | None:
