@@ -101,6 +101,8 @@ def test_a_private_key_is_found_whole() -> None:
         "https://example.org/a?b=c@d",
         "eyJ is how they begin",
         "keys: value",
+        "def __init__(self, key: Ed25519PrivateKey) -> None:",
+        "postgres://user:password@host/database",
         "",
     ],
 )

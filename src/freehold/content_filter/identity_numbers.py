@@ -64,7 +64,9 @@ _KINDS = (
 )
 _KEEPING_SIGNS = frozenset({checksums.hetu})
 _KINDS_BY_FORM = tuple((re.compile(kind.form), kind) for kind in _KINDS)
-_ANY = form(r"\b(?:" + "|".join(kind.form for kind in _KINDS) + r")\b", longest=True)
+LIKE_IDENTITY = r"\b(?:" + "|".join(kind.form for kind in _KINDS) + r")\b"
+"""How any of them looks."""
+_ANY = form(LIKE_IDENTITY, longest=True)
 
 
 def identity_numbers(text: str) -> Iterator[tuple[int, int]]:

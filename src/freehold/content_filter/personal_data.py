@@ -12,8 +12,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from freehold.content_filter import checksums
 from freehold.content_filter.forms import form
-from freehold.content_filter.identity_numbers import identity_numbers, stands_alone
-from freehold.content_filter.phones import phone_numbers
+from freehold.content_filter.identity_numbers import LIKE_IDENTITY, identity_numbers, stands_alone
+from freehold.content_filter.phones import LIKE_PHONE, phone_numbers
 from freehold.content_filter.tails import last_numbers, last_word
 from freehold.types.content_filter import NOTHING, Findings, Passage, PersonalData, Span
 
@@ -26,12 +26,20 @@ _CARD = re.compile(
     r"(?<![0-9])(?:[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,4}(?:\1[0-9]{1,3})?|3[0-9]{3}([ -])[0-9]{6}\2[0-9]{4,5}"
     r"|[0-9]{13,19})(?![0-9])"
 )
-_CARD_LIKE = form(r"\b[0-9]{4}[ -][0-9]{4,6}[ -][0-9]{4,5}|[0-9]{13}")
+_LIKE_CARD = r"\b[0-9]{4}[ -][0-9]{4,6}[ -][0-9]{4,5}|[0-9]{13}"
+_CARD_LIKE = form(_LIKE_CARD)
 _MOST_CARD = 24
 """Characters of a card's number, spaces included, and one more."""
-_IBAN = form(r"\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}")
-_IPV4 = form(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b")
-_IPV6 = form(r"(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}")
+_LIKE_IBAN = r"\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}"
+_IBAN = form(_LIKE_IBAN)
+_LIKE_IPV4 = r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b"
+_IPV4 = form(_LIKE_IPV4)
+_LIKE_IPV6 = r"(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}"
+_IPV6 = form(_LIKE_IPV6)
+_IPV6_BEGINS = re.compile(r"(?:2[0-9a-f]{3}|f[cde][0-9a-f]{2}):", re.IGNORECASE)
+"""What a global, a local or a link's own address begins with: enough of a proof for one of two groups."""
+_WORTH_LOOKING = form(f"{_LIKE_CARD}|{_LIKE_IBAN}|{_LIKE_IPV4}|{_LIKE_IPV6}|{LIKE_IDENTITY}|{LIKE_PHONE}")
+"""Whether there may be anything but an e-mail address: one pass, with which most texts are done."""
 _NUMBERED = re.compile(r"(?:\bv|versions?|release|section|chapter|build|firmware|§)[ .:]{0,2}\Z", re.IGNORECASE)
 """What makes of four numbers with dots between them a version or a section."""
 
@@ -53,13 +61,13 @@ class PersonalDataDetector:
     def __call__(self, passage: Passage) -> Findings:
         """Where it is; of two that overlap, the kind that proves more."""
         text = passage.text
-        digits = any(digit in text for digit in _DIGITS)
-        if not digits and "@" not in text and "::" not in text:
+        numbers = any(digit in text for digit in _DIGITS) and _WORTH_LOOKING.search(text) is not None
+        if not numbers and "@" not in text:
             return NOTHING
         found: list[Span] = []
         taken: list[tuple[int, int]] = []
         for kind, find in self._finders:
-            if digits or kind is PersonalData.EMAIL:
+            if numbers or kind is PersonalData.EMAIL:
                 found += [Span("personal_data", kind, *span) for span in _free(find(text), taken)]
         return Findings(spans=tuple(sorted(found, key=lambda span: span.start))) if found else NOTHING
 
@@ -170,14 +178,15 @@ def _addresses(text: str) -> Iterator[tuple[int, int]]:
     for match in _IPV4.finditer(text):
         start, end = match.span()
         numbered = _NUMBERED.search(text, max(0, start - 12), start)
-        if not numbered and stands_alone(text, start, end) and _is_somewhere(IPv4Address, match.group()):
+        told = end - start > len("1.2.3.4") and not numbered  # four digits are rather a section's number
+        if told and stands_alone(text, start, end) and _is_somewhere(IPv4Address, match.group()):
             yield start, end
     if text.count(":") >= 2:
         for match in _IPV6.finditer(text):
             start, end = match.span()
             address = match.group()
             groups = [group for group in address.split(":") if group]
-            told = len(groups) > 2 or address.lower().startswith(("2", "f"))
+            told = len(groups) > 2 or _IPV6_BEGINS.match(address) is not None
             bounded = not any(
                 each.isalnum() or each in ":_" for each in text[max(0, start - 1) : start] + text[end : end + 1]
             )

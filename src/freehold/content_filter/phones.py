@@ -12,16 +12,22 @@ from freehold.content_filter.identity_numbers import stands_alone
 _BETWEEN = "(?:[ .\\-/\u00a0\u202f\u2010\u2011]|\\)[ .\\-]?| ?\\()?"
 """What stands between two digits."""
 _INTERNATIONAL = re.compile(r"\+[1-9](?:" + _BETWEEN + r"[0-9]){7,14}(?![0-9A-Za-z])")
-_AMERICAN = form(
+_LIKE_AMERICAN = (
     r"\b(?:1[ .-])?[2-9][0-8][0-9](?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.)[0-9]{4}\b"
     r"|\([2-9][0-8][0-9]\) ?[2-9][0-9]{2}[.-][0-9]{4}\b"
 )
-_ANNOUNCED = form(
-    r"\b(?:phone|tele(?:phone|fon[oe]?)|tel|t[eé]l[eé]phone|t[eé]l|mobile|m[oó]vil|cell(?: ?phone|ulare?)?|handy|fax|"
-    r"whats ?app|call(?: me| us)?|ring(?: me| us)|text(?: me| us)|sms|rufnummer|celular|portable|telefoon|telem[oó]vel)"
-    r"\.?(?:[ -](?:number|no\.?|nr\.?|is|at|on))*[:=]?\s{0,2}(\(?[0-9](?:" + _BETWEEN + r"[0-9]){6,13})\b",
-    any_case=True,
+_AMERICAN = form(_LIKE_AMERICAN)
+_LIKE_ANNOUNCED = (
+    r"(?i:\b(?:phone|tele(?:phone|fon[oe]?)|tel|t[eé]l[eé]phone|t[eé]l|mobile|m[oó]vil|cell(?: ?phone|ulare?)?|handy|"
+    r"fax|whats ?app|call(?: me| us)?|ring(?: me| us)|text(?: me| us)|sms|rufnummer|celular|portable|"
+    r"telefoon|telem[oó]vel)\.?(?:[ -](?:number|no\.?|nr\.?|is|at|on))*[:=]?\s{0,2}(\(?[0-9](?:"
+    + _BETWEEN
+    + r"[0-9]){6,13})\b)"
 )
+_ANNOUNCED = form(_LIKE_ANNOUNCED)
+LIKE_PHONE = rf"\+[1-9](?:{_BETWEEN}[0-9]){{7}}|{_LIKE_AMERICAN}|{_LIKE_ANNOUNCED}"
+"""How any of them looks."""
+_DECIMAL = re.compile(r"\+[0-9]+\.[0-9]+")
 _DATE = re.compile(r"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}|[0-9]{2}([-./])[0-9]{2}\2(?:19|20)[0-9]{2}")
 
 _LENGTHS = {
@@ -74,7 +80,7 @@ def phone_numbers(text: str) -> Iterator[tuple[int, int]]:
     plus = text.find("+")
     while plus >= 0:
         match = _INTERNATIONAL.match(text, plus)
-        if match and not text[max(0, plus - 1) : plus].isalnum():
+        if match and not text[max(0, plus - 1) : plus].isalnum() and not _DECIMAL.fullmatch(match[0]):
             digits = "".join(character for character in match[0] if "0" <= character <= "9")
             if any(len(digits) - length in _LENGTHS.get(digits[:length], ()) for length in (1, 2, 3)):
                 yield plus - (text[max(0, plus - 1) : plus] == "("), match.end()

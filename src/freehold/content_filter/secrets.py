@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from freehold.content_filter.forms import Form, form
 from freehold.content_filter.tails import MOST, last_word
@@ -53,6 +54,7 @@ _GROUPED = frozenset({"azure_key", "azure_sas_token"})
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PRIVATE_KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _CONNECTION = form(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s:/?#@\"'<>]{0,64}:([^\s/?#@\"'<>]{3,128})@[A-Za-z0-9\[]")
+_NO_PASSWORD = re.compile(r"[${<%].*|[*x.]+|pass(?:word|wd)?|pw|pwd|secret|user|token|key", re.IGNORECASE)
 _NAMED = form(
     r"(?:key|token|secret|password|passwd|pwd|credential|authorization)s?(?:[_-][A-Za-z0-9_-]{1,20})?[\"'`]?"
     r"\s{0,3}(?:=>|:=|[=:]|\bis\b)\s{0,3}[\"'`]?(?:(?:bearer|basic|token) )?([A-Za-z0-9+/_.~-]{16,}={0,2})",
@@ -68,7 +70,8 @@ _RANDOM_PART = re.compile(
 """Enough letters and digits in a row for what nobody has written; or a UUID."""
 _LEAST_BITS = 3.0
 """Bits a character, below which a value repeats itself too much for one that was drawn."""
-
+_LEAST_CHANGES = 3
+"""Between digits and others, of which a name such as `Ed25519PrivateKey` has fewer."""
 
 _WORTH_LOOKING = form(
     r"AKIA|ASIA|AROA|AIDA|gh[pousr]_|github_pat_|gl[a-z]{2,3}-|xox[a-z]-|xapp-|hooks\.slack|AIza|ya29\.|GOCSPX-|[sr]k_|"
@@ -117,7 +120,7 @@ def _found(text: str) -> Iterator[tuple[int, int, str]]:
     if "://" in text:
         for address in _CONNECTION.finditer(text):
             password = address.group(1)
-            if not password.startswith(("$", "{", "<", "%")) and not set(password) <= set("*x"):
+            if not _NO_PASSWORD.fullmatch(password):
                 yield *address.span(1), "connection_string"
     for name, literals, pattern in reversed(_PATTERNS):
         if any(literal in text for literal in literals):
@@ -134,5 +137,6 @@ def _is_random(value: str) -> bool:
     """Whether a value looks drawn at random rather than written."""
     if _PLACEHOLDER.search(value) or not _RANDOM_PART.search(value):
         return False
+    changes = sum(first.isdigit() != second.isdigit() for first, second in pairwise(value))
     bits = -sum(count / len(value) * math.log2(count / len(value)) for count in Counter(value).values())
-    return bits >= _LEAST_BITS
+    return bits >= _LEAST_BITS and changes >= _LEAST_CHANGES
