@@ -36,6 +36,8 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("limits", "Set budgets and rate limits.", "freehold.cli.limits:app"),
     LazyCommand("policies", "Say which requests are allowed.", "freehold.cli.policies:app"),
     LazyCommand("policy", "Try policies before they hold.", "freehold.cli.policy:app"),
+    LazyCommand("filter", "Say what is looked for in texts.", "freehold.cli.filters:app"),
+    LazyCommand("blocklists", "Keep lists of terms that are looked for.", "freehold.cli.blocklists:app"),
     LazyCommand("usage", "Show what was used and what it cost.", "freehold.cli.usage:app"),
     LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
     LazyCommand("audit", "Read, export and verify the journal.", "freehold.cli.audit:app"),

@@ -5,14 +5,20 @@ from functools import lru_cache
 
 from freehold.content_filter.base import Detector
 from freehold.content_filter.blocklists import Blocklists
+from freehold.content_filter.personal_data import PersonalDataDetector
+from freehold.content_filter.secrets import SecretDetector
 from freehold.types.content_filter import BlocklistSettings, FilterSettings, Side
 
 
-def detectors_for(settings: FilterSettings, lists: Sequence[BlocklistSettings], side: Side) -> list[Detector]:  # noqa: ARG001
+def detectors_for(settings: FilterSettings, lists: Sequence[BlocklistSettings], side: Side) -> list[Detector]:
     """Those for one half of a request."""
     found: list[Detector] = []
     if any(each.items for each in lists):
         found.append(_blocklists(tuple(lists)))
+    if getattr(settings.secrets, side.value) != "off":
+        found.append(SecretDetector())
+    if getattr(settings.personal_data, side.value) != "off":
+        found.append(PersonalDataDetector(frozenset(settings.personal_data.kinds)))
     return found
 
 

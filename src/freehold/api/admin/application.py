@@ -141,7 +141,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         policy_routes(services.policies),
         content_filter_routes(services.filters, people.directory),
         blocklist_routes(services.filters, people.directory),
-        can_routes(Explainer(people.directory, people.keys, services.policies, services.control.settings_of)),
+        can_routes(_explainer(services)),
         usage_routes(services.reports, services.digests.end_user),
         audit_routes(people.directory, services.reports),
         organization_admin_routes(people.directory, people.keys, people.invites),
@@ -151,6 +151,11 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         *content_routers(services),
     ]
     return control_plane("The service", routers)
+
+
+def _explainer(services: AdminServices) -> Explainer:
+    people, filters = services.people, services.filters
+    return Explainer(people.directory, people.keys, services.policies, services.control.settings_of, filters.project_of)
 
 
 def organization_routers(services: AdminServices) -> list[APIRouter]:
