@@ -41,6 +41,7 @@ from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
+from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
@@ -151,18 +152,31 @@ async def open_app(
         _check_configured(control, settings)
         policies = await _policies(database, settings, registry)
         flights = Flights(settings.server.request_timeout_s)
+        suspensions = await _suspensions(database, flights)
         for changing in (people, content.keys):
             changing.on_change(partial(flights.review, people.door.objection))
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
-        permits = Permits(policies)
+        permits = Permits(policies, suspensions)
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control)
         admin = AdminServices(
-            people, control, catalog, limits, ledger, policies, journal, reports, digests, kept, erasure
+            people,
+            control,
+            catalog,
+            limits,
+            ledger,
+            policies,
+            journal,
+            reports,
+            digests,
+            kept,
+            erasure,
+            suspensions,
+            content.flagged,
         )
         receipts = Receipts(journal, projection, usage)
         services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
@@ -282,6 +296,14 @@ def preparer(catalog: Catalog) -> Prepare:
         return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
 
     return prepare
+
+
+async def _suspensions(database: Database, flights: Flights) -> Suspensions:
+    """Who is suspended; what runs for whoever is from now on is stopped."""
+    suspensions = Suspensions(database)
+    await suspensions.load()
+    suspensions.on_change(partial(flights.review_callers, suspensions.objection))
+    return suspensions
 
 
 async def _registry(database: Database, settings: Settings) -> DeploymentRegistry:

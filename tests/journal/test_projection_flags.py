@@ -170,7 +170,7 @@ def test_flags_go_with_the_segments_of_the_journal(tmp_path: Path) -> None:
             await usage.caught_up()
             assert len(await flags(usage)) == 1000
             assert await usage.projection.forget_retired() == 0
-            first = sorted(usage.journal.folder.glob("*.jsonl"))[0]
+            first = min(usage.journal.folder.glob("*.jsonl"))
             gone = first.read_bytes().count(b'"kind":"receipt"')
             first.unlink()
             assert 0 < gone < 200

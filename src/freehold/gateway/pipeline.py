@@ -71,6 +71,7 @@ class Gateway:
         self._supervisor = supervisor
         self._router = Router(supervisor)
         self._permits = permits
+        self.check_caller = permits.check_caller
         self._pictures = pictures
         self._retention = retention
         self.files = files

@@ -48,11 +48,13 @@ from freehold.errors import FreeholdError, InternalError, InvalidRequest, Method
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
+from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
 from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
+from freehold.governance.suspensions import Suspensions
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
 
@@ -93,6 +95,8 @@ class AdminServices:
         digests: the names of end users.
         content: keys and retention of kept content.
         erasure: erases users and projects.
+        suspensions: who may use nothing.
+        flagged: kept texts that the content filter blocked.
     """
 
     people: People
@@ -106,6 +110,8 @@ class AdminServices:
     digests: Digests
     content: ContentControl
     erasure: Erasure
+    suspensions: Suspensions
+    flagged: FlaggedContent
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
