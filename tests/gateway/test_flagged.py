@@ -46,7 +46,7 @@ def with_flagged(
 def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     """Prompt and completion come back as they were, with what was found; beside them stands nothing of them."""
 
-    async def trial(flagged: FlaggedContent, database: Database, _retention: RetentionRegistry) -> None:
+    async def trial(flagged: FlaggedContent, _database: Database, _retention: RetentionRegistry) -> None:
         kept = await flagged.keep(TENANT, "req_1", "my bananaphone\ud800", "a ring", RECORD, end_user="eu_1")
         assert kept
         row = await flagged.get("org", "req_1")

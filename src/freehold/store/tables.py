@@ -238,8 +238,8 @@ suspensions = Table(
     Column("created_at", Integer, nullable=False),
     UniqueConstraint("organization_id", "project_id", "kind", "subject_id"),
 )
-"""Who may use nothing: `kind` is `end_user`, whose `subject_id` is a digest, or `principal`. An empty `project_id` is every
-project of the organization; `tell` says whether the caller is told the reason."""
+"""Who may use nothing: `kind` is `end_user`, whose `subject_id` is a digest, or `principal`. An empty `project_id` is
+every project of the organization; `tell` says whether the caller is told the reason."""
 
 sessions = Table(
     "sessions",
