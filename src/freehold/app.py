@@ -152,31 +152,19 @@ async def open_app(
         _check_configured(control, settings)
         policies = await _policies(database, settings, registry)
         flights = Flights(settings.server.request_timeout_s)
-        suspensions = await _suspensions(database, flights)
         for changing in (people, content.keys):
             changing.on_change(partial(flights.review, people.door.objection))
+        people.suspensions.on_change(partial(flights.review_callers, people.suspensions.objection))
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
-        permits = Permits(policies, suspensions)
+        permits = Permits(policies, people.suspensions)
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
-        kept = ContentControl(content.keys, content.retention, content.sweep, control)
+        kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
         admin = AdminServices(
-            people,
-            control,
-            catalog,
-            limits,
-            ledger,
-            policies,
-            journal,
-            reports,
-            digests,
-            kept,
-            erasure,
-            suspensions,
-            content.flagged,
+            people, control, catalog, limits, ledger, policies, journal, reports, digests, kept, erasure
         )
         receipts = Receipts(journal, projection, usage)
         services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
@@ -251,16 +239,18 @@ async def _limits(
 async def _open_people(
     database: Database, home: Home, settings: Settings, content_keys: ContentKeys
 ) -> AsyncIterator[People]:
-    """Who there is, and how they show it: members, their keys, those who were asked to join, and sign-in."""
+    """Who there is, how they show it, and who is suspended: members, their keys, who was asked to join, and sign-in."""
     directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
     await directory.load()
     keys = KeyRing(database, home.pepper(), directory)
     await keys.load()
     invites = Invites(database, home.pepper(), directory)
     await invites.load()
+    suspensions = Suspensions(database)
+    await suspensions.load()
     async with open_identity(database, directory, invites, settings.identity) as identity:
         door = Door(keys, directory, identity, content_keys, settings.server.public_url)
-        yield People(door, directory, keys, invites, identity)
+        yield People(door, directory, keys, invites, identity, suspensions)
 
 
 @asynccontextmanager
@@ -296,14 +286,6 @@ def preparer(catalog: Catalog) -> Prepare:
         return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
 
     return prepare
-
-
-async def _suspensions(database: Database, flights: Flights) -> Suspensions:
-    """Who is suspended; what runs for whoever is from now on is stopped."""
-    suspensions = Suspensions(database)
-    await suspensions.load()
-    suspensions.on_change(partial(flights.review_callers, suspensions.objection))
-    return suspensions
 
 
 async def _registry(database: Database, settings: Settings) -> DeploymentRegistry:

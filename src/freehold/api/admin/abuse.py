@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Final, TypeAlias
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from freehold.api.admin.door import allow, caller
 from freehold.api.admin.subjects import (
@@ -40,6 +40,22 @@ Names: TypeAlias = Annotated[list[str] | None, Query()]
 Name: TypeAlias = Annotated[str, Query(min_length=1, max_length=1024)]
 
 
+def _window(start_time: Time | None = None, end_time: Time | None = None) -> tuple[int, int]:
+    """The time that is asked for.
+
+    Raises:
+        InvalidRequest: it ends before it begins.
+    """
+    end_s = int(time.time()) + 1 if end_time is None else end_time
+    start_s = max(0, end_s - _WEEK_S) if start_time is None else start_time
+    if end_s <= start_s:
+        raise InvalidRequest("'end_time' must be later than 'start_time'.", param="end_time")
+    return start_s, end_s
+
+
+Window: TypeAlias = Annotated[tuple[int, int], Depends(_window)]
+
+
 def abuse_routes(
     directory: Directory, reports: UsageReports, suspensions: Suspensions, digest_end_user: Callable[[str], str]
 ) -> APIRouter:
@@ -57,9 +73,8 @@ def abuse_routes(
     @router.get("/abuse", dependencies=read)
     async def report_abuse(
         request: Request,
+        window: Window,
         group_by: SubjectKind = SubjectKind.END_USER,
-        start_time: Time | None = None,
-        end_time: Time | None = None,
         project: Names = None,
         end_user: Names = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -71,7 +86,7 @@ def abuse_routes(
         or the digest that stands in its place.
         """
         organization_id = caller(request).organization_id
-        query = FlagQuery(organization_id, *_window(start_time, end_time), _COLUMNS[group_by], {}, limit, offset)
+        query = FlagQuery(organization_id, *window, _COLUMNS[group_by], {}, limit, offset)
         where = {"end_user": digests_of(end_user, digest_end_user)} if end_user else {}
         projects = visible_projects(request, Action.READ_ABUSE, project)
         rows, more = await reports.flagged(_within(query, where, projects))
@@ -79,30 +94,16 @@ def abuse_routes(
         return {"object": "list", "group_by": group_by.value, **_told(query), "data": data, "has_more": more}
 
     @router.get("/abuse/end_user", dependencies=read)
-    async def show_end_user(
-        request: Request,
-        name: Name,
-        start_time: Time | None = None,
-        end_time: Time | None = None,
-        project: Names = None,
-    ) -> dict[str, Any]:
+    async def show_end_user(request: Request, window: Window, name: Name, project: Names = None) -> dict[str, Any]:
         """What was flagged of an end user by day, who is called by the name that callers give it."""
         (digest,) = digests_of([name], digest_end_user)
         projects = visible_projects(request, Action.READ_ABUSE, project)
-        window = _window(start_time, end_time)
         return await _timeline(request, directory, reports, suspensions, digest, window, projects)
 
     @router.get("/abuse/{subject}", dependencies=read)
-    async def show_subject(
-        request: Request,
-        subject: str,
-        start_time: Time | None = None,
-        end_time: Time | None = None,
-        project: Names = None,
-    ) -> dict[str, Any]:
+    async def show_subject(request: Request, window: Window, subject: str, project: Names = None) -> dict[str, Any]:
         """What was flagged by day of an end user (by its digest), a member or a project."""
         projects = visible_projects(request, Action.READ_ABUSE, project)
-        window = _window(start_time, end_time)
         return await _timeline(request, directory, reports, suspensions, subject, window, projects)
 
     return router
@@ -191,19 +192,6 @@ def _figures(row: FlagSum) -> dict[str, Any]:
             for each in row.findings
         ],
     }
-
-
-def _window(start_time: int | None, end_time: int | None) -> tuple[int, int]:
-    """The time that is asked for.
-
-    Raises:
-        InvalidRequest: it ends before it begins.
-    """
-    end_s = int(time.time()) + 1 if end_time is None else end_time
-    start_s = max(0, end_s - _WEEK_S) if start_time is None else start_time
-    if end_s <= start_s:
-        raise InvalidRequest("'end_time' must be later than 'start_time'.", param="end_time")
-    return start_s, end_s
 
 
 def _within(query: FlagQuery, where: dict[str, tuple[str, ...]], projects: tuple[str, ...] | None) -> FlagQuery:

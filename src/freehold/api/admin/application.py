@@ -51,13 +51,11 @@ from freehold.errors import FreeholdError, InternalError, InvalidRequest, Method
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
-from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.ledger import Ledger
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
 from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
-from freehold.governance.suspensions import Suspensions
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
 
@@ -98,8 +96,6 @@ class AdminServices:
         digests: the names of end users.
         content: keys and retention of kept content.
         erasure: erases users and projects.
-        suspensions: who may use nothing.
-        flagged: kept texts that the content filter blocked.
     """
 
     people: People
@@ -113,8 +109,6 @@ class AdminServices:
     digests: Digests
     content: ContentControl
     erasure: Erasure
-    suspensions: Suspensions
-    flagged: FlaggedContent
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
@@ -188,11 +182,11 @@ def content_routers(services: AdminServices) -> list[APIRouter]:
 
 def abuse_routers(services: AdminServices) -> list[APIRouter]:
     """The routes on what the content filter found and on who is suspended; likewise, each for its own organization."""
-    directory, digest = services.people.directory, services.digests.end_user
+    people, digest = services.people, services.digests.end_user
     return [
-        abuse_routes(directory, services.reports, services.suspensions, digest),
-        suspension_routes(directory, services.suspensions, digest),
-        flagged_routes(services.flagged, digest),
+        abuse_routes(people.directory, services.reports, people.suspensions, digest),
+        suspension_routes(people.directory, people.suspensions, digest),
+        flagged_routes(services.content.flagged, digest),
     ]
 
 
