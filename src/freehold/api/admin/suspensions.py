@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeAlias
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -23,6 +23,8 @@ from freehold.governance.suspensions import EVERYWHERE, Suspensions
 from freehold.store.suspensions import SuspensionRow
 from freehold.types.abuse import MAX_REASON, SubjectKind
 from freehold.types.identity import DATA_PLANE, Action
+
+Names: TypeAlias = Annotated[list[str] | None, Query()]
 
 
 class SuspendBody(BaseModel):
@@ -55,13 +57,17 @@ def suspension_routes(
     @router.get("/suspensions", dependencies=[allow(Action.READ_ABUSE, own_project=True)])
     async def list_suspensions(
         request: Request,
-        project: Annotated[list[str] | None, Query()] = None,
+        project: Names = None,
+        end_user: Names = None,
         limit: Limit = 20,
         after: After = None,
     ) -> dict[str, Any]:
-        """Who is suspended now; held in a project, what is said for the project."""
+        """Who is suspended now; whoever may see this in a project only sees what is said for the project."""
         projects = visible_projects(request, Action.READ_ABUSE, project)
         rows = suspensions.all(caller(request).organization_id, projects)
+        if end_user is not None:
+            digests = digests_of(end_user, digest_end_user)
+            rows = [row for row in rows if row.subject_id in digests]
         return page(rows, lambda row: suspension_object(directory, row), limit=limit, after=after)
 
     @router.post("/suspensions", status_code=201, dependencies=[allow(Action.WRITE_ABUSE, own_project=True)])
