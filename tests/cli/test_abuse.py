@@ -9,7 +9,7 @@ import pytest
 
 from freehold.governance.digests import Digests
 from freehold.store.home import Home
-from tests.api.test_abuse import KEPT, NAME, TEXT, seed
+from tests.api.flagged_past import KEPT, NAME, TEXT, seed
 from tests.cli.program import ECHO_CONFIG, Program
 
 pytestmark = pytest.mark.slow
