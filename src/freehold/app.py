@@ -14,6 +14,8 @@ from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
+from freehold.content_filter.detectors import detectors_for
+from freehold.content_filter.registry import FilterRegistry, Parts
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
@@ -148,7 +150,10 @@ async def open_app(
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = await stack.enter_async_context(_open_supervisor(place, settings, catalog))
-        control = DeploymentControl(registry, supervisor, running=engines, is_stopped=content.keys.is_stopped)
+        filters = await _filters(database, settings, registry)
+        control = DeploymentControl(
+            registry, supervisor, running=engines, is_stopped=content.keys.is_stopped, is_filter=filters.knows
+        )
         _check_configured(control, settings)
         policies = await _policies(database, settings, registry)
         flights = Flights(settings.server.request_timeout_s)
@@ -164,7 +169,7 @@ async def open_app(
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
         admin = AdminServices(
-            people, control, catalog, limits, ledger, policies, journal, reports, digests, kept, erasure
+            people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
         )
         receipts = Receipts(journal, projection, usage)
         services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
@@ -300,6 +305,14 @@ async def _policies(database: Database, settings: Settings, deployments: Deploym
     policies = PolicyRegistry(database, lambda: [deployment.settings for deployment in deployments.all()])
     await policies.load(settings.policy)
     return policies
+
+
+async def _filters(database: Database, settings: Settings, deployments: DeploymentRegistry) -> FilterRegistry:
+    """The content-filter policies and blocklists: stored ones, those of the file, and the built-in policy."""
+    parts = Parts(detectors_for, stages=lambda _settings, _side: [])
+    filters = FilterRegistry(parts, database, lambda: [deployment.settings for deployment in deployments.all()])
+    await filters.load(settings.content_filter, settings.blocklist)
+    return filters
 
 
 def _usage_url(settings: Settings) -> str | None:

@@ -150,6 +150,17 @@ class Settings(SettingsModel):
         return self
 
     @model_validator(mode="after")
+    def _unique_filters(self) -> Self:
+        for kind, names in (
+            ("content_filter", [policy.name for policy in self.content_filter]),
+            ("blocklist", [each.name for each in self.blocklist]),
+        ):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    raise ValueError(f"{kind}[{index}]: there is already a '{name}'")
+        return self
+
+    @model_validator(mode="after")
     def _unique_limits(self) -> Self:
         seen: set[tuple[str, str]] = set()
         for index, limit in enumerate(self.limit):

@@ -14,12 +14,12 @@ def _names(program: Program) -> set[str]:
 def test_a_deployment_is_created_listed_scaled_and_deleted(program: Program) -> None:
     """The commands change what the list shows, with the settings that were given."""
     options = ["--alias", "gpt-4o", "--parallel", "3", "--price-input", "0.15", "--start", "on_demand"]
-    options += ["--zone", "eu", "--content-filter", "strict"]
+    options += ["--zone", "eu", "--content-filter", "default"]
     program.fine("deployments", "create", "echo", "--engine", "echo", "--model", "echo", *options)
     found = program.json("deployments", "show", "echo")
     assert found["settings"]["aliases"] == ["gpt-4o"]
     assert found["settings"]["parallel"] == 3
-    assert (found["settings"]["zone"], found["settings"]["content_filter"]) == ("eu", "strict")
+    assert (found["settings"]["zone"], found["settings"]["content_filter"]) == ("eu", "default")
     assert found["settings"]["price"]["input"] == "0.15"
     program.fine("deployments", "scale", "echo", "2")
     table = program.fine("deployments", "list")
@@ -50,6 +50,12 @@ def test_an_unknown_engine_option_is_named(program: Program) -> None:
         2, "deployments", "create", "e", "--engine", "echo", "--model", "echo", "-o", "turbo_mode=true"
     )
     assert "options.turbo_mode" in line
+
+
+def test_an_unknown_content_filter_is_named(program: Program) -> None:
+    """A content-filter policy that does not exist ends with 2 and its name."""
+    create = ["deployments", "create", "e", "--engine", "echo", "--model", "echo", "--content-filter", "ghost"]
+    assert "there is no content-filter policy 'ghost'" in program.refused(2, *create)
 
 
 def test_a_value_out_of_range_is_named(program: Program) -> None:

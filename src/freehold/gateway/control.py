@@ -34,6 +34,7 @@ class DeploymentControl:
         supervisor: runs them.
         running: whether engines run here; without, only the record changes.
         is_stopped: whether a project, by its id, may not be served, so that its own deployments do not run.
+        is_filter: whether there is a content-filter policy of that name.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class DeploymentControl:
         *,
         running: bool,
         is_stopped: Callable[[str], bool] = lambda _project_id: False,
+        is_filter: Callable[[str], bool] = lambda _name: True,
     ) -> None:
         self._registry = registry
         self._supervisor = supervisor
         self._running = running
         self._is_stopped = is_stopped
+        self._is_filter = is_filter
 
     async def start(self) -> None:
         """Set every known deployment going."""
@@ -107,7 +110,8 @@ class DeploymentControl:
 
         Raises:
             Conflict: it stands in the configuration file, or a name or alias is taken.
-            ConfigError: its engine does not take these settings, or a fallback does not exist.
+            ConfigError: its engine does not take these settings, or a fallback or its content-filter policy does not
+                exist.
         """
         self.check(settings)
         changed = await self._registry.put(settings)
@@ -138,12 +142,16 @@ class DeploymentControl:
             await asyncio.wait({removing}, timeout=REMOVAL_S)
 
     def check(self, settings: DeploymentSettings) -> None:
-        """Return if an engine takes these settings and every fallback exists.
+        """Return if an engine takes these settings, and every fallback and the content-filter policy exist.
 
         Raises:
             ConfigError: names the offending key.
         """
         get_engine(settings.engine).validate(settings)
+        if settings.content_filter is not None and not self._is_filter(settings.content_filter):
+            raise ConfigError(
+                f"content_filter: there is no content-filter policy '{settings.content_filter}'", param="content_filter"
+            )
         names = {d.name for d in self._registry.all()}
         for index, fallback in enumerate(settings.fallbacks):
             if fallback not in names:

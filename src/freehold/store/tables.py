@@ -136,6 +136,26 @@ policies = Table(
 )
 """Policies that were set through the API; `settings` is what `PolicySettings.wire()` gives."""
 
+content_filters = Table(
+    "content_filters",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)
+"""Content-filter policies that were set through the API; `settings` is what `FilterSettings.wire()` gives."""
+
+blocklists = Table(
+    "blocklists",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)
+"""Blocklists that were set through the API, with their items; `settings` is what `BlocklistSettings.wire()` gives."""
+
 content_keys = Table(
     "content_keys",
     metadata,

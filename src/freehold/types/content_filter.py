@@ -17,6 +17,10 @@ from freehold.types.deployment import NAME_PATTERN
 FilterName = Annotated[str, Field(pattern=NAME_PATTERN)]
 DEFAULT_FILTER = "default"
 """The policy of a deployment that names none."""
+MAX_ITEMS = 10_000
+"""How many items a blocklist may have."""
+MAX_PATTERNS = 1000
+"""How many of them may be patterns, which are dearer than terms."""
 
 
 class Category(StrEnum):
@@ -202,7 +206,7 @@ class BlocklistSettings(SettingsModel):
     """The project whose requests it holds for, under every policy; without one, those under policies that name it."""
     prompt: Harm = "block"
     completion: Harm = "block"
-    items: Annotated[tuple[BlocklistItem, ...], Field(max_length=10_000)] = ()
+    items: Annotated[tuple[BlocklistItem, ...], Field(max_length=MAX_ITEMS)] = ()
 
     def wire(self) -> dict[str, Any]:
         """The settings as JSON values that `BlocklistSettings` reads back to the same settings."""

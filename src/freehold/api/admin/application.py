@@ -18,8 +18,10 @@ from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.audit import audit_routes
 from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
+from freehold.api.admin.blocklists import blocklist_routes
 from freehold.api.admin.can import can_routes
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
@@ -47,6 +49,7 @@ from freehold.api.docs_page import ACTION
 from freehold.api.door import People
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
+from freehold.content_filter.registry import FilterRegistry
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
@@ -91,6 +94,7 @@ class AdminServices:
         catalog: which models there are.
         limits: what callers may use; `ledger` is what they have used of it.
         policies: which requests are allowed.
+        filters: what is looked for in texts.
         journal: where every action is recorded.
         reports: usage and costs.
         digests: the names of end users.
@@ -104,6 +108,7 @@ class AdminServices:
     limits: LimitRegistry
     ledger: Ledger
     policies: PolicyRegistry
+    filters: FilterRegistry
     journal: Journal
     reports: UsageReports
     digests: Digests
@@ -137,6 +142,8 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
         policy_routes(services.policies),
+        content_filter_routes(services.filters, people.directory),
+        blocklist_routes(services.filters, people.directory),
         can_routes(Explainer(people.directory, people.keys, services.policies, services.control.settings_of)),
         usage_routes(services.reports, services.digests.end_user),
         audit_routes(people.directory, services.reports),
