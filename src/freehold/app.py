@@ -198,7 +198,11 @@ def _erasure(
         deployments,
         journal,
         signer,
-        forget=(people.identity.sessions.sweep, partial(forget_strangers, database)),
+        forget=(
+            people.identity.sessions.sweep,
+            partial(forget_strangers, database),
+            partial(people.suspensions.forget_strangers, people.directory.member),
+        ),
     )
 
 

@@ -136,6 +136,20 @@ def test_another_organizations_suspension_is_not_there(tmp_path: Path) -> None:
     with_suspensions(tmp_path, trial)
 
 
+def test_what_is_kept_of_members_who_are_gone_goes(tmp_path: Path) -> None:
+    """With the members who are there no more their suspensions go; those of end users and of others stay."""
+
+    async def trial(suspensions: Suspensions, database: Database, _clock: Clock) -> None:
+        await suspensions.put(ROW)
+        for member in ("user-ann", "user-bob"):
+            await suspensions.put(replace(ROW, kind="principal", subject_id=member))
+        await suspensions.forget_strangers(lambda member_id: member_id if member_id == "user-bob" else None)
+        assert {row.subject_id for row in await all_suspensions(database)} == {"eu_1", "user-bob"}
+        assert suspensions.objection(ANN, None) is None
+
+    with_suspensions(tmp_path, trial)
+
+
 def test_whoever_listens_hears_of_a_suspension(tmp_path: Path) -> None:
     """What runs can be stopped the moment that somebody is suspended; the suspension holds by then."""
 

@@ -283,6 +283,8 @@ class Operation:
         deployment = account.deployment.name if account.deployment else ""
         metrics.requests.labels(self.route, deployment, str(status)).inc()
         metrics.duration.labels(self.route).observe(account.elapsed_s)
+        if receipt is not None and receipt.filter:
+            metrics.flagged(receipt.filter)
         if deployment and receipt is not None:
             metrics.tokens.labels(deployment, "prompt").inc(receipt.prompt_tokens)
             metrics.tokens.labels(deployment, "completion").inc(receipt.completion_tokens)

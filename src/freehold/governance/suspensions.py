@@ -135,6 +135,18 @@ class Suspensions:
             await self._remove(row)
         return row
 
+    async def forget_strangers(self, member: Callable[[str], object | None]) -> None:
+        """Delete the suspensions of members who are there no more.
+
+        Args:
+            member: the member of an id; None if there is none.
+        """
+        async with self._changing:
+            rows = [row for there in self._rows.values() for row in there.values()]
+            for row in rows:
+                if row.kind == SubjectKind.PRINCIPAL.value and member(row.subject_id) is None:
+                    await self._remove(row)
+
     def _holds(self, row: SuspensionRow) -> bool:
         return row.until is None or row.until > self._clock()
 

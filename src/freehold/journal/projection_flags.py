@@ -6,6 +6,7 @@ mostly carelessness. What is in neither list counts as `low`, so that a newer re
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from freehold.errors import JournalDamaged
@@ -25,6 +26,27 @@ _GROUPED: Final = {"personal_data": "personal_data", "secret": "secrets"}
 """How `blocked` may name all findings of a kind at once."""
 _LABELS: Final = {severity.label: severity for severity in Severity}
 _WHOSE: Final = ("organization_id", "project_id", "principal", "key_id", "end_user", "deployment")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing that was found in one half of a request, and whether it is why the text did not pass."""
+
+    side: Side
+    name: str
+    severity: Severity
+    blocked: bool
+
+
+def findings_of(record: Mapping[str, Any]) -> list[Found]:
+    """What the field `filter` of a receipt tells; what is safe is left out."""
+    blocked = set(record.get("blocked", ()))
+    return [
+        Found(side, name, severity, not blocked.isdisjoint(_blocking(side, name)))
+        for side in Side
+        for name, label in sorted(record.get(side.value, {}).items())
+        if (severity := _severity(name, label))
+    ]
 
 
 def flags_of(line: Line, writer: str) -> list[Row]:
@@ -47,16 +69,11 @@ def flags_of(line: Line, writer: str) -> list[Row]:
 def _flags(line: Line, writer: str, found: Mapping[str, Any]) -> list[Row]:
     body = line.body
     whose = [_text(body.get(name) or "") for name in _WHOSE]
-    started_at, blocked = micro_of(body["started_at"]), set(found.get("blocked", ()))
-    rows: list[Row] = []
-    for side in Side:
-        for name, label in sorted(found.get(side.value, {}).items()):
-            severity = _severity(name, label)
-            if severity:
-                stopped = int(not blocked.isdisjoint(_blocking(side, name)))
-                place = (writer, line.seq, side.value, _text(name))
-                rows.append((*place, int(severity), stopped, body["request_id"], started_at, *whose))
-    return rows
+    request = (body["request_id"], micro_of(body["started_at"]), *whose)
+    return [
+        (writer, line.seq, each.side.value, _text(each.name), int(each.severity), int(each.blocked), *request)
+        for each in findings_of(found)
+    ]
 
 
 def _severity(name: str, label: str) -> Severity:
