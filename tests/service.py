@@ -53,15 +53,27 @@ class Reply:
 
 
 class Service:
-    """`freehold serve` on a home and a configuration, listening on a free port of the loopback address."""
+    """`freehold serve` on a home and a configuration, listening on a free port of the loopback address.
 
-    def __init__(self, home: Path, config: str = ECHO_CONFIG, *, environment: Mapping[str, str] | None = None) -> None:
+    Or another `program`, a module that takes home and configuration.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        config: str = ECHO_CONFIG,
+        *,
+        environment: Mapping[str, str] | None = None,
+        program: str | None = None,
+    ) -> None:
         self.home = Home(home)
         home.mkdir(parents=True, exist_ok=True)
         file = home / "test-config.toml"
         file.write_text(config, encoding="utf-8")
         self.log_path = home / "test-server.log"
         argv = [sys.executable, "-m", "freehold", "serve", "--home", str(home), "--port", "0", "--config", str(file)]
+        if program is not None:
+            argv = [sys.executable, "-m", program, str(home), str(file)]
         self._log = self.log_path.open("ab")
         self.process = subprocess.Popen(
             argv,

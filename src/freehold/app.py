@@ -16,6 +16,7 @@ from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
 from freehold.content_filter.detectors import detectors_for
 from freehold.content_filter.registry import FilterRegistry, Parts
+from freehold.content_filter.stages import stages_for
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
@@ -25,8 +26,10 @@ from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
+from freehold.gateway.filter_models import EMBEDDING_MODEL, FilterModels
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.moderation import Moderator
 from freehold.gateway.permits import Permits
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
@@ -119,7 +122,12 @@ class App:
 
 @asynccontextmanager
 async def open_app(
-    home: Path, settings: Settings, *, engines: bool = True, recorder: Recorder | None = None
+    home: Path,
+    settings: Settings,
+    *,
+    engines: bool = True,
+    recorder: Recorder | None = None,
+    parts: Parts | None = None,
 ) -> AsyncIterator[App]:
     """Build everything on a home folder, and close it at the end.
 
@@ -128,6 +136,7 @@ async def open_app(
         settings: the configuration.
         engines: whether to start the deployments; without, only records can be read and changed.
         recorder: where requests are recorded instead of the journal.
+        parts: what content filters are made of instead of Freehold's own detectors.
 
     Raises:
         HomeError: the folder is in use, cannot be written, or was written by a newer version.
@@ -150,21 +159,16 @@ async def open_app(
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = await stack.enter_async_context(_open_supervisor(place, settings, catalog))
-        filters = await _filters(database, settings, registry)
-        control = DeploymentControl(
-            registry, supervisor, running=engines, is_stopped=content.keys.is_stopped, is_filter=filters.knows
-        )
-        _check_configured(control, settings)
+        filters = await _filters(database, settings, registry, parts or _filter_parts(registry, supervisor))
+        control = _control(registry, supervisor, content, filters, settings, running=engines)
         policies = await _policies(database, settings, registry)
-        flights = Flights(settings.server.request_timeout_s)
-        for changing in (people, content.keys):
-            changing.on_change(partial(flights.review, people.door.objection))
-        people.suspensions.on_change(partial(flights.review_callers, people.suspensions.objection))
+        flights = _flights(settings, people, content.keys)
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content.pictures, content.retention)
+        moderator = Moderator(filters.moderation, {}, books, permits)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
@@ -177,6 +181,15 @@ async def open_app(
         await stack.enter_async_context(Upkeep(journal, projection, content.sweep, people.keys))
         await control.start()
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
+
+
+def _flights(settings: Settings, people: People, content_keys: ContentKeys) -> Flights:
+    """The requests that run; those of somebody who may no more are stopped."""
+    flights = Flights(settings.server.request_timeout_s)
+    for changing in (people, content_keys):
+        changing.on_change(partial(flights.review, people.door.objection))
+    people.suspensions.on_change(partial(flights.review_callers, people.suspensions.objection))
+    return flights
 
 
 def _erasure(
@@ -311,12 +324,19 @@ async def _policies(database: Database, settings: Settings, deployments: Deploym
     return policies
 
 
-async def _filters(database: Database, settings: Settings, deployments: DeploymentRegistry) -> FilterRegistry:
+async def _filters(
+    database: Database, settings: Settings, deployments: DeploymentRegistry, parts: Parts
+) -> FilterRegistry:
     """The content-filter policies and blocklists: stored ones, those of the file, and the built-in policy."""
-    parts = Parts(detectors_for, stages=lambda _settings, _side: [])
     filters = FilterRegistry(parts, database, lambda: [deployment.settings for deployment in deployments.all()])
     await filters.load(settings.content_filter, settings.blocklist)
     return filters
+
+
+def _filter_parts(deployments: DeploymentRegistry, supervisor: Supervisor) -> Parts:
+    """What content filters are made of, with the models that they may ask."""
+    models = FilterModels(deployments, supervisor, EMBEDDING_MODEL)
+    return Parts(detectors_for, partial(stages_for, embed=models.embed, ask=models.ask))
 
 
 def _usage_url(settings: Settings) -> str | None:
@@ -326,6 +346,27 @@ def _usage_url(settings: Settings) -> str | None:
         ConfigError: the place where it should be kept has none.
     """
     return read_secret(settings.usage.database) if settings.usage.database else None
+
+
+def _control(
+    registry: DeploymentRegistry,
+    supervisor: Supervisor,
+    content: Content,
+    filters: FilterRegistry,
+    settings: Settings,
+    *,
+    running: bool,
+) -> DeploymentControl:
+    """What changes deployments, after those of the file were checked.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    control = DeploymentControl(
+        registry, supervisor, running=running, is_stopped=content.keys.is_stopped, is_filter=filters.knows
+    )
+    _check_configured(control, settings)
+    return control
 
 
 def _check_configured(control: DeploymentControl, settings: Settings) -> None:

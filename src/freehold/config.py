@@ -9,11 +9,12 @@ import difflib
 import glob
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
@@ -245,11 +246,11 @@ def parse_settings(raw: Mapping[str, Any], model: type[SettingsT]) -> SettingsT:
     try:
         return model.model_validate(raw)
     except ValidationError as exc:
-        path, message = _first_problem(exc, raw)
+        path, message = _first_problem(exc, raw, model)
         raise ConfigError(f"{path}: {message}" if path else message, param=path or None) from exc
 
 
-def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, str]:
+def _first_problem(exc: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str]:
     """The path and the description of the first error; an unknown key goes before what follows from it."""
     problem = next((e for e in exc.errors() if e["type"] == "extra_forbidden"), exc.errors()[0])
     path = ""
@@ -266,7 +267,10 @@ def _first_problem(exc: ValidationError, raw: Mapping[str, Any]) -> tuple[str, s
         here = _step(here, step)
     if problem["type"] == "extra_forbidden":
         wrong = str(problem["loc"][-1])  # elsewhere it may be a key
-        known = difflib.get_close_matches(wrong, _setting_names(Settings) - {wrong}, n=1)
+        here_known = _known_at(model, problem["loc"][:-1])
+        known = difflib.get_close_matches(wrong, here_known, n=1) or difflib.get_close_matches(
+            wrong, _setting_names(Settings) - {wrong}, n=1
+        )
         return path, "unknown key" + (f"; did you mean '{known[0]}'?" if known else "")
     if problem["type"] == "missing":
         return path, "is required"
@@ -280,13 +284,27 @@ def _step(here: Any, step: int | str) -> Any:
     return here.get(step) if isinstance(here, Mapping) else None
 
 
+def _known_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The keys of the table to which the steps from a model on lead."""
+    for step in loc:
+        field = model.model_fields.get(step) if isinstance(step, str) else None
+        if field is not None:
+            model = next(_inner_models(field), model)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _inner_models(field: FieldInfo) -> Iterator[type[BaseModel]]:
+    for inner in (field.annotation, *get_args(field.annotation)):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield inner
+
+
 def _setting_names(model: type[BaseModel]) -> set[str]:
     """Every key that a model and the models in it know."""
     names = {field.alias or name for name, field in model.model_fields.items()}
     for field in model.model_fields.values():
-        for inner in (field.annotation, *get_args(field.annotation)):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                names |= _setting_names(inner)
+        for inner in _inner_models(field):
+            names |= _setting_names(inner)
     return names
 
 

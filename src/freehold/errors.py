@@ -151,13 +151,17 @@ class ContentFiltered(RequestError):
         message: says so, in Azure's words, on which clients match.
         results: what was found, as Azure's annotations have it.
         param: the parameter that holds the prompt.
+        picture: whether a picture was to be painted after it.
     """
 
     default_code = "content_filter"
 
-    def __init__(self, message: str, *, results: Mapping[str, Any], param: str = "prompt") -> None:
+    def __init__(
+        self, message: str, *, results: Mapping[str, Any], param: str = "prompt", picture: bool = False
+    ) -> None:
         super().__init__(message, param=param)
         self.results = results
+        self.picture = picture
 
 
 class SignInFailed(RequestError):

@@ -24,6 +24,7 @@ import uvloop
 from freehold.api.connection import BoundedConnection
 from freehold.app import App, open_app
 from freehold.config import Settings
+from freehold.content_filter.registry import Parts
 from freehold.errors import HomeError
 from freehold.gateway.books import Recorder
 
@@ -49,7 +50,12 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    home: Path, settings: Settings, *, announce: Callable[[Announcement], None], recorder: Recorder | None = None
+    home: Path,
+    settings: Settings,
+    *,
+    announce: Callable[[Announcement], None],
+    recorder: Recorder | None = None,
+    parts: Parts | None = None,
 ) -> int:
     """Serve until a signal; the process's exit code.
 
@@ -58,22 +64,27 @@ def run(
         settings: the configuration.
         announce: called once, when requests are accepted.
         recorder: where requests are recorded instead of the journal; for measuring what the journal costs.
+        parts: what content filters are made of instead of Freehold's own detectors.
 
     Raises:
         HomeError, ConfigError: as `open_app`; HomeError also if the address cannot be listened on.
     """
     configure_logging(settings.server.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(home, settings, announce, recorder))
+        return runner.run(_serve(home, settings, announce, recorder, parts))
 
 
 async def _serve(
-    home: Path, settings: Settings, announce: Callable[[Announcement], None], recorder: Recorder | None
+    home: Path,
+    settings: Settings,
+    announce: Callable[[Announcement], None],
+    recorder: Recorder | None,
+    parts: Parts | None,
 ) -> int:
     stop = _on_signals()
     listener = _listen(settings.server.host, settings.server.port)
     try:
-        async with open_app(home, settings, recorder=recorder) as app:
+        async with open_app(home, settings, recorder=recorder, parts=parts) as app:
             url = _url(settings.server.host, listener.getsockname()[1])
             server = _Server(
                 uvicorn.Config(

@@ -141,6 +141,8 @@ def _error_classes(base: type[errors.FreeholdError] = errors.FreeholdError) -> I
 def _example(kind: type[errors.FreeholdError]) -> errors.FreeholdError:
     if issubclass(kind, errors.ContextLengthExceeded):
         return kind(limit=2048, requested=3000)
+    if issubclass(kind, errors.ContentFiltered):
+        return kind("example", results={})
     return kind("example")
 
 

@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from freehold.api.annotating import REFUSAL, Annotator, annotator
 from freehold.api.body import parse
 from freehold.api.operation import Call, Reply
 from freehold.api.rendering import chat_logprobs, collect, head, obfuscation, usage_object, wants_usage
 from freehold.gateway.answers import Answer
 from freehold.gateway.legacy import uses_functions
 from freehold.gateway.validation import tier_of
-from freehold.types.chat import ChatRequest
+from freehold.types.chat import ChatRequest, JsonSchemaFormat
 from freehold.types.generation import Delta, ToolCallDelta, Usage
 
 
@@ -20,17 +21,22 @@ async def create_chat_completion(call: Call) -> Reply:
     call.account.called_by(request.safety_identifier or request.user)
     call.account.metadata = request.metadata
     answer = await call.gateway.chat(call.principal, request, call.account)
+    notes = annotator(call.dialect, call.account)
     if request.stream:
-        return _stream(request, answer)
-    return await _whole(request, answer)
+        return _stream(request, answer, notes)
+    return await _whole(request, answer, notes)
 
 
-async def _whole(request: ChatRequest, answer: Answer) -> dict[str, Any]:
+async def _whole(request: ChatRequest, answer: Answer, notes: Annotator) -> dict[str, Any]:
     choices, usage = await collect(answer.events)
     body = {
         **head(answer, "chat.completion"),
-        "choices": [_choice(request, index, choices[index]) for index in sorted(choices)],
+        "choices": [
+            _choice(request, index, choices[index]) | notes.choice(choices[index][-1].verdict)
+            for index in sorted(choices)
+        ],
         "usage": usage_object(usage),
+        **notes.prompts(),
     }
     return body | _tier(request)
 
@@ -40,6 +46,8 @@ def _choice(request: ChatRequest, index: int, deltas: list[Delta]) -> dict[str, 
     calls = _joined_calls(deltas)
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
     finish: str = next((delta.finish_reason for delta in reversed(deltas) if delta.finish_reason), "stop")
+    if finish == "content_filter" and not text and not calls:
+        message |= {"content": None, "refusal": REFUSAL if _wants_schema(request) else None}
     if calls and uses_functions(request):
         message["function_call"] = calls[0]["function"]
         finish = "function_call" if finish == "tool_calls" else finish
@@ -57,6 +65,11 @@ def _choice(request: ChatRequest, index: int, deltas: list[Delta]) -> dict[str, 
     }
 
 
+def _wants_schema(request: ChatRequest) -> bool:
+    """Whether the caller's client reads data, and looks into `refusal` where there is none."""
+    return isinstance(request.response_format, JsonSchemaFormat)
+
+
 def _joined_calls(deltas: list[Delta]) -> list[dict[str, Any]]:
     """The tool calls that the pieces add up to."""
     calls: dict[int, dict[str, Any]] = {}
@@ -68,10 +81,13 @@ def _joined_calls(deltas: list[Delta]) -> list[dict[str, Any]]:
     return [calls[index] for index in sorted(calls)]
 
 
-async def _stream(request: ChatRequest, answer: Answer) -> AsyncGenerator[dict[str, Any]]:
+async def _stream(request: ChatRequest, answer: Answer, notes: Annotator) -> AsyncGenerator[dict[str, Any]]:
     base = head(answer, "chat.completion.chunk") | _tier(request)
     if wants_usage(request.stream_options):
         base["usage"] = None
+    prompts = notes.prompts()
+    if prompts:
+        yield {**base, "choices": [], **prompts}
     begun: set[int] = set()
     async with aclosing(answer.events) as events:
         async for event in events:
@@ -83,11 +99,11 @@ async def _stream(request: ChatRequest, answer: Answer) -> AsyncGenerator[dict[s
                 begun.add(event.choice)
                 opening = {"role": "assistant", "content": None if event.tool_calls else "", "refusal": None}
                 yield {**base, "choices": [_chunk(event.choice, opening)]}
-            for choice in _chunks(request, event):
+            for choice in _chunks(request, event, notes):
                 yield {**base, "choices": [choice], **obfuscation(request.stream_options)}
 
 
-def _chunks(request: ChatRequest, event: Delta) -> list[dict[str, Any]]:
+def _chunks(request: ChatRequest, event: Delta, notes: Annotator) -> list[dict[str, Any]]:
     """The choices, each for a chunk of its own, that one delta becomes: content first, then the finish."""
     chunks: list[dict[str, Any]] = []
     delta: dict[str, Any] = {}
@@ -101,10 +117,13 @@ def _chunks(request: ChatRequest, event: Delta) -> list[dict[str, Any]]:
         delta["tool_calls"] = [_tool_piece(piece) for piece in event.tool_calls]
     if delta or event.logprobs:
         logprobs = chat_logprobs(event.logprobs) if request.logprobs and event.logprobs else None
-        chunks.append(_chunk(event.choice, delta, logprobs=logprobs))
+        chunks.append(_chunk(event.choice, delta, logprobs=logprobs) | notes.choice(event.verdict))
     if event.finish_reason is not None:
         legacy = event.finish_reason == "tool_calls" and uses_functions(request)
-        chunks.append(_chunk(event.choice, {}, finish="function_call" if legacy else event.finish_reason))
+        finish = "function_call" if legacy else event.finish_reason
+        chunks.append(_chunk(event.choice, {}, finish=finish) | notes.choice(None if chunks else event.verdict))
+    elif not chunks and event.verdict is not None and (said := notes.choice(event.verdict)):
+        chunks.append(_chunk(event.choice, {}) | said)
     return chunks
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from freehold.api.annotating import Annotator, annotator
 from freehold.api.body import parse
 from freehold.api.operation import Call, Reply
 from freehold.api.rendering import collect, completion_logprobs, head, obfuscation, usage_object, wants_usage
@@ -19,17 +20,22 @@ async def create_completion(call: Call) -> Reply:
     call.account.called_by(request.user)
     answer = await call.gateway.complete(call.principal, request, call.account)
     request = as_served(request, call.account)
+    notes = annotator(call.dialect, call.account)
     if request.stream:
-        return _stream(request, answer)
-    return await _whole(request, answer)
+        return _stream(request, answer, notes)
+    return await _whole(request, answer, notes)
 
 
-async def _whole(request: CompletionRequest, answer: Answer) -> dict[str, Any]:
+async def _whole(request: CompletionRequest, answer: Answer, notes: Annotator) -> dict[str, Any]:
     choices, usage = await collect(answer.events)
     return {
         **head(answer, "text_completion"),
-        "choices": [_choice(request, index, choices[index]) for index in sorted(choices)],
+        "choices": [
+            _choice(request, index, choices[index]) | notes.choice(choices[index][-1].verdict)
+            for index in sorted(choices)
+        ],
         "usage": usage_object(usage),
+        **notes.prompts(),
     }
 
 
@@ -53,10 +59,13 @@ def _echoed(request: CompletionRequest, index: int) -> str:
     return prompt
 
 
-async def _stream(request: CompletionRequest, answer: Answer) -> AsyncGenerator[dict[str, Any]]:
+async def _stream(request: CompletionRequest, answer: Answer, notes: Annotator) -> AsyncGenerator[dict[str, Any]]:
     base = head(answer, "text_completion")
     if wants_usage(request.stream_options):
         base["usage"] = None
+    prompts = notes.prompts()
+    if prompts:
+        yield {**base, "choices": [], **prompts}
     offsets: dict[int, int] = {}
     async with aclosing(answer.events) as events:
         async for event in events:
@@ -74,4 +83,5 @@ async def _stream(request: CompletionRequest, answer: Answer) -> AsyncGenerator[
                 logprobs = completion_logprobs(event.logprobs, offsets[index])
             offsets[index] += len(text)
             choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": event.finish_reason}
+            choice |= notes.choice(event.verdict)
             yield {**base, "choices": [choice], **obfuscation(request.stream_options)}

@@ -4,7 +4,7 @@ import math
 from enum import StrEnum
 from typing import Any
 
-from freehold.errors import DeploymentNotFound, FreeholdError, RateLimited, Unauthenticated
+from freehold.errors import ContentFiltered, DeploymentNotFound, FreeholdError, RateLimited, Unauthenticated
 from freehold.gateway.account import Account
 from freehold.types.policy import scalar
 
@@ -38,11 +38,27 @@ def error_body(error: FreeholdError, dialect: Dialect) -> dict[str, Any]:
                 return {"error": {"code": "401", "message": AZURE_UNAUTHENTICATED}}
             case DeploymentNotFound():
                 return {"error": {"code": "DeploymentNotFound", "message": AZURE_NO_DEPLOYMENT}}
+            case ContentFiltered():
+                return {"error": _filtered(error)}
             case RateLimited():
                 return {"error": {"code": "429", "message": error.message}}
             case FreeholdError(status=404 | 405 | 403 | 503):
                 return {"error": {"code": str(error.status), "message": error.message}}
     return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def _filtered(error: ContentFiltered) -> dict[str, Any]:
+    """The error of a prompt that does not pass: as Azure sends it, and as its specification describes it."""
+    code = "ResponsibleAIPolicyViolation"
+    return {
+        "message": error.message,
+        "type": None,
+        "param": error.param,
+        "code": "contentFilter" if error.picture else error.code,
+        "status": error.status,
+        "innererror": {"code": code, "content_filter_result": error.results},
+        "inner_error": {"code": code, "content_filter_results": error.results},
+    }
 
 
 def error_headers(error: FreeholdError) -> dict[str, str]:

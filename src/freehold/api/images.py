@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+from freehold.api.annotating import annotator
 from freehold.api.body import parse
 from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
@@ -99,7 +100,7 @@ async def _whole(call: Call, request: ImageRequest, answer: PaintAnswer) -> dict
 
 async def _image(call: Call, request: ImageRequest, picture: Picture) -> dict[str, Any]:
     """`Image`: the file itself, or an address of it."""
-    body: dict[str, Any] = {}
+    body: dict[str, Any] = dict(annotator(call.dialect, call.account).picture())
     if request.by_url:
         path = await call.gateway.keep(call.principal, picture.data, request.format, call.account)
         body["url"] = call.origin + path

@@ -10,6 +10,7 @@ from freehold.api.dialect import Dialect
 from freehold.api.embeddings import create_embedding
 from freehold.api.images import WITH_FILES, create_image, edit_image, vary_image
 from freehold.api.models import list_models, retrieve_model
+from freehold.api.moderations import create_moderation
 from freehold.api.operation import Operation
 
 MakeOperation = Callable[..., Operation]
@@ -17,7 +18,11 @@ MakeOperation = Callable[..., Operation]
 
 def openai_routes(operation: MakeOperation) -> list[BaseRoute]:
     """The routes; `operation(route, handler, dialect, has_body=True, forms=False)` makes an endpoint."""
-    return v1_routes("/v1", operation, Dialect.OPENAI)
+    moderations = "/v1/moderations"
+    return [
+        *v1_routes("/v1", operation, Dialect.OPENAI),
+        Route(moderations, operation(moderations, create_moderation, Dialect.OPENAI), methods=["POST"]),
+    ]
 
 
 def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[BaseRoute]:

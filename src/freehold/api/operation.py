@@ -293,6 +293,9 @@ class Operation:
             metrics.cost.labels(deployment).inc(receipt.cost_micro)
             if account.first_piece_s is not None:
                 metrics.first_token.labels(deployment).observe(account.first_piece_s)
+        held_s = account.filter.held_s if account.filter else None
+        if held_s is not None:
+            metrics.held_back.labels(deployment).observe(held_s)
         log.info(
             "request",
             request_id=account.request_id,
@@ -313,6 +316,7 @@ class Operation:
             cost_micro=receipt.cost_micro if receipt else 0,
             duration_ms=round(account.elapsed_s * 1000, 1),
             first_piece_ms=None if account.first_piece_s is None else round(account.first_piece_s * 1000, 1),
+            held_ms=None if held_s is None else round(held_s * 1000, 1),
         )
 
 

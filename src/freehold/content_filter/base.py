@@ -13,6 +13,7 @@ What every implementation holds, and the shared suite in tests/content_filter/ c
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from freehold.types.content_filter import Findings, Passage
@@ -56,5 +57,25 @@ class Stage(Protocol):
 Embed: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]] | None]]
 """Sentence vectors of unit length from the deployment that the classifier's head was trained for; None where there is
 none running."""
-Ask: TypeAlias = Callable[[str, Sequence[tuple[str, str]]], Awaitable[str]]
-"""A deployment's answer to messages (role, text), at temperature 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a model is asked: messages (role, text) for its chat template, or a prompt that is complete as it is.
+
+    Args:
+        messages: the conversation; empty where `prompt` is given.
+        prompt: the text to continue.
+        max_tokens: of the answer, reasoning included.
+    """
+
+    messages: tuple[tuple[str, str], ...] = ()
+    prompt: str | None = None
+    max_tokens: int = 64
+
+
+Ask: TypeAlias = Callable[[str, Question], Awaitable[str]]
+"""A deployment's answer at temperature 0, without its reasoning.
+
+Raises FilterUnavailable: there is none.
+"""

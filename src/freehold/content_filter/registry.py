@@ -301,6 +301,11 @@ class FilterRegistry:
             return self.filter(name, "")
         return self._make(settings, [each for each in every if each.name in settings.blocklists] + own)
 
+    @property
+    def moderation(self) -> Filter:
+        """What `POST /moderations` examines texts by: every category of harm, nothing else, no guard."""
+        return self._make(FilterSettings(name="moderation", jailbreak="off"), [])
+
     def _make(self, settings: FilterSettings, lists: Sequence[BlocklistSettings]) -> Filter:
         canonical = orjson.dumps([settings.wire(), [each.wire() for each in lists]], option=orjson.OPT_SORT_KEYS)
         chain = partial(self._chain, settings, lists)

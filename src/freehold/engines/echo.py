@@ -32,6 +32,7 @@ OPTIONS: Mapping[str, type | tuple[type, ...]] = {
     "crash_on": str,
     "hang_on": str,
     "fail_on": str,
+    "piece_length": int,
     "without": list,
 }
 """`without` names features that the engine does as if it had not; the rest are told in `echo_server.EchoOptions`."""
@@ -78,6 +79,8 @@ class EchoEngine(Engine):
             raise ConfigError("options.context_length: must be at least 1", param="options.context_length")
         if not 1 <= options.get("dimensions", DIMENSIONS) <= MAX_DIMENSIONS:
             raise ConfigError(f"options.dimensions: must be from 1 to {MAX_DIMENSIONS}", param="options.dimensions")
+        if options.get("piece_length", 0) < 0:
+            raise ConfigError("options.piece_length: must not be negative", param="options.piece_length")
         for feature in options.get("without", ()):
             if not isinstance(feature, str) or feature not in set(Feature):
                 raise ConfigError(f"options.without: there is no feature '{feature}'", param="options.without")

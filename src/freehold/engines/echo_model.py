@@ -64,6 +64,17 @@ class Answer:
         """The tokens produced; a call's name is one."""
         return len(self.tokens) + sum(1 + len(call.arguments) for call in self.calls)
 
+    def in_pieces(self, length: int) -> "Answer":
+        """The same in tokens of that many characters; as it is for 0."""
+        if length == 0:
+            return self
+        calls = tuple(Call(call.name, _pieces("".join(call.arguments), length)) for call in self.calls)
+        return Answer(_pieces("".join(self.tokens), length), calls, self.finish_reason)
+
+
+def _pieces(text: str, length: int) -> tuple[str, ...]:
+    return tuple(text[start : start + length] for start in range(0, len(text), length))
+
 
 def answer_chat(body: Mapping[str, Any], most: int) -> Answer:
     """The answer to a conversation, of at most so many tokens.

@@ -49,6 +49,7 @@ class EchoOptions:
         crash_on: a prompt that contains this text kills the process after two tokens.
         hang_on: a prompt that contains this text stops the process from answering anything, ever.
         fail_on: a prompt that contains this text is answered with status 500.
+        piece_length: tokens of answers have that many characters instead of being words; 0 for words.
     """
 
     delay_s: float = 0.0
@@ -58,6 +59,7 @@ class EchoOptions:
     crash_on: str = ""
     hang_on: str = ""
     fail_on: str = ""
+    piece_length: int = 0
 
 
 class RefusedError(ValueError):
@@ -158,6 +160,7 @@ class EchoService:
     ) -> Steps:
         """An answer, token by token, for each choice."""
         options = self._options
+        answer = answer.in_pieces(options.piece_length)
         self._requests += 1
         self._hang(prompt)
         if options.fail_on and options.fail_on in prompt:

@@ -12,7 +12,8 @@ from hmac import HMAC
 from typing import Any, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
-from freehold.errors import Draining, FreeholdError, RequestError, Suspended, Unauthenticated
+from freehold.content_filter.report import Report
+from freehold.errors import ContentFiltered, Draining, FreeholdError, RequestError, Suspended, Unauthenticated
 from freehold.gateway.flights import ClientGone
 from freehold.gateway.ledger import Grant
 from freehold.governance.authorization import Decision, assure
@@ -83,6 +84,8 @@ class Account:
         self.clamped: dict[str, Number] = {}
         """What the policies have cut, and to what."""
         self.prompt_bytes = 0
+        self.filter: Report | None = None
+        """What the content filter did; None where the deployment's policy is off."""
         self.replay_of: str | None = None
         self.usage: Usage | None = None
         self.receipt: Receipt | None = None
@@ -170,7 +173,9 @@ class Account:
         if isinstance(event, Picture):
             self._complete(event.index, event.data)
             return
-        if event.finish_reason is not None and self._finish_reason in {None, "stop"}:
+        if event.finish_reason is not None and (
+            self._finish_reason in {None, "stop"} or event.finish_reason == "content_filter"
+        ):
             self._finish_reason = event.finish_reason
         text = event.text + event.reasoning
         for call in event.tool_calls:
@@ -201,6 +206,11 @@ class Account:
             async for event in events:
                 self.produced(event)
                 yield event
+
+    def estimated_usage(self) -> Usage:
+        """What can be told of the usage without the engine."""
+        prompt_tokens = self.admission.prompt_tokens if self.admission else 0
+        return Usage(prompt_tokens, self._pieces, estimated=True)
 
     def close(self, error: FreeholdError | None, status: int) -> Receipt:
         """Settle what was reserved and make the receipt. Exactly once.
@@ -238,18 +248,22 @@ class Account:
             case Unauthenticated() | Suspended() if self.admission is not None:
                 return Outcome.CANCELLED
             case RequestError():
-                return Outcome.REFUSED
+                return Outcome.FILTERED if isinstance(error, ContentFiltered) else Outcome.REFUSED
         return Outcome.FAILED
 
     def _used(self, outcome: Outcome) -> Usage:
         """The engine's own count, or what can be told without it."""
         if self.usage is not None:
             return self.usage
-        if self.admission is None or self.lease is None or outcome is Outcome.REFUSED:
+        if self.admission is None or outcome is Outcome.REFUSED:
+            return Usage()
+        if outcome is Outcome.FILTERED:
+            return self.estimated_usage()
+        if self.lease is None:
             return Usage()
         if outcome is Outcome.FAILED and not self._pieces:
             return Usage()
-        return Usage(self.admission.prompt_tokens, self._pieces, estimated=True)
+        return self.estimated_usage()
 
     def _receipt(  # as many facts as a receipt has
         self,
@@ -322,6 +336,7 @@ class Account:
             "decision": self.decision.record(self.clamped) if self.decision else None,
             "zone": settings.zone if settings else None,
             "content_filter": settings.content_filter if settings else None,
+            "filter": self.filter.record() if self.filter else None,
         }
 
     def _completion_digest(self) -> str | None:

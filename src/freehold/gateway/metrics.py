@@ -9,6 +9,8 @@ from freehold.journal.projection_flags import findings_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
+_HELD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
 
 class Metrics:
     """The counters of one gateway."""
@@ -34,6 +36,13 @@ class Metrics:
             "From the request's arrival to the first piece of the answer.",
             ("deployment",),
             buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.held_back = Histogram(
+            "freehold_content_filter_held_seconds",
+            "How much later the first piece of a stream left because it was examined before.",
+            ("deployment",),
+            buckets=_HELD_BUCKETS,
             registry=self.registry,
         )
         self.in_flight = Gauge("freehold_requests_in_flight", "Requests that are running.", registry=self.registry)

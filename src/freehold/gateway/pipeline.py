@@ -1,51 +1,55 @@
 """The way of one request, from a credential to a stream of events.
 
-    authenticate → authorize → resolve → validate → permit → admit → route → generate → settle
+    authenticate → authorize → resolve → validate → permit → admit → filter → route → generate → settle
 
 `chat`, `complete`, `embed` and `paint` each show it whole, but for the first step and the last, which the edge takes
 with `authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
 to know of the request. The answer is an `Answer`: its first event has arrived when it is returned, so everything
-that can be refused was refused, and what comes after belongs to the answer.
+that can be refused was refused, and what comes after belongs to the answer. Embeddings pass no filter, as on Azure.
 """
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
+from freehold.content_filter.registry import FilterRegistry
 from freehold.engines.base import Connection
 from freehold.errors import DeploymentNotFound, FreeholdError, InvalidRequest
 from freehold.gateway.account import Account
 from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin_text, begun
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
+from freehold.gateway.content import Content
+from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
+from freehold.gateway.filtering import Filtering
 from freehold.gateway.flights import Flights
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
+from freehold.gateway.moderation import Moderator
 from freehold.gateway.parameters import (
     chat_parameters,
     completion_parameters,
     embedding_parameters,
     image_parameters,
 )
+from freehold.gateway.passages import echoed
 from freehold.gateway.permits import Permits, allowed_sizes, bounded_images, bounded_text
-from freehold.gateway.picture_files import PictureFiles
+from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.routing import Begin, EventT, Router, Tries
+from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
-from freehold.governance.retention import RetentionRegistry
 from freehold.serving.supervisor import Supervisor
-from freehold.types.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
+from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.content import tenant_of
 from freehold.types.embeddings import EmbeddingRequest
 from freehold.types.engine import Feature, Traits
-from freehold.types.generation import Delta, Embeddings, Event, Usage
+from freehold.types.generation import Embeddings, Event
 from freehold.types.identity import Action, Principal
 from freehold.types.images import ImageRequest, OutputFormat, PaintEvent
 
@@ -64,8 +68,9 @@ class Gateway:
         books: Books,
         permits: Permits,
         pictures: Pictures,
-        files: PictureFiles,
-        retention: RetentionRegistry,
+        content: Content,
+        filters: FilterRegistry,
+        moderator: Moderator,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
@@ -73,8 +78,10 @@ class Gateway:
         self._permits = permits
         self.check_caller = permits.check_caller
         self._pictures = pictures
-        self._retention = retention
-        self.files = files
+        self._retention = content.retention
+        self._filtering = Filtering(filters)
+        self.files = content.pictures
+        self.moderator = moderator
         self.flights = flights
         self.books = books
 
@@ -96,28 +103,34 @@ class Gateway:
         request = bounded_text(request, permit, deployment, account)
         copies = 1 if Feature.N in traits.features else request.n or 1
         tries = [Tries() for _ in range(copies)]
+        screen = TextScreen(
+            self._filtering, principal.project_id, account, choices=request.n or 1, whole=not request.stream
+        )
 
         def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
-            def start(copy: int) -> AsyncGenerator[Event]:
+            def start(vetted: ChatRequest, copy: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
-                    update = _with_defaults(request, served) | _copy(request, copy, copies)
-                    return connection.chat(request.model_copy(update=update))
+                    update = with_defaults(vetted, served) | copy_of(vetted, copy, copies)
+                    return connection.chat(vetted.model_copy(update=update))
 
                 return self._router.stream(
                     chosen,
                     needs,
                     call,
-                    affinity=request.prompt_cache_key or request.user,
+                    affinity=vetted.prompt_cache_key or vetted.user,
                     patience_s=patience_s,
                     tries=tries[copy],
                     account=account,
                 )
 
-            return merge([start(copy) for copy in range(copies)], per_prompt=copies)
+            def generate(vetted: ChatRequest) -> AsyncGenerator[Event]:
+                return account.counted(merge([start(vetted, copy) for copy in range(copies)], per_prompt=copies))
+
+            return screen.screened(chosen, request, generate)
 
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
         events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
-        return await begin_text("chatcmpl", deployment, traits, account.metered(events))
+        return await begin_text("chatcmpl", deployment, traits, account.metered(events, counted=True))
 
     async def complete(self, principal: Principal, request: CompletionRequest, account: Account) -> Answer:
         """Continue one prompt or several.
@@ -135,18 +148,26 @@ class Gateway:
         copies = 1 if Feature.N in traits.features else wanted
         limit = DEFAULT_COMPLETION_TOKENS if request.max_tokens is None else request.max_tokens
         tries = [Tries() for _ in range(copies * len(request.prompts))]
+        screen = TextScreen(
+            self._filtering,
+            principal.project_id,
+            account,
+            choices=keep * len(request.prompts),
+            whole=not request.stream,
+            befores=echoed(request),
+        )
 
         def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
-            def start(prompt: Prompt, place: int) -> AsyncGenerator[Event]:
+            def start(vetted: CompletionRequest, prompt: Prompt, place: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
-                    update = _with_defaults(request, served)
-                    update |= _copy(request, place % copies, copies) | {"best_of": None}
+                    update = with_defaults(vetted, served)
+                    update |= copy_of(vetted, place % copies, copies) | {"best_of": None}
                     if copies < wanted:
                         update["n"] = wanted
-                    if wanted > keep and request.logprobs is None:
+                    if wanted > keep and vetted.logprobs is None:
                         update["logprobs"] = 0
                     update["max_tokens"] = max(limit, 1)  # none is not a request to an engine
-                    return connection.complete(request.model_copy(update=update), prompt)
+                    return connection.complete(vetted.model_copy(update=update), prompt)
 
                 stream = self._router.stream(
                     chosen,
@@ -157,17 +178,18 @@ class Gateway:
                     tries=tries[place],
                     account=account,
                 )
-                return _nothing_but_usage(stream) if limit == 0 else stream
+                return nothing_but_usage(stream) if limit == 0 else stream
 
-            streams = [start(request.prompts[place // copies], place) for place in range(len(tries))]
-            return merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
+            def generate(vetted: CompletionRequest) -> AsyncGenerator[Event]:
+                streams = [start(vetted, vetted.prompts[place // copies], place) for place in range(len(tries))]
+                events = account.counted(merge(streams, per_prompt=copies, choices_per_stream=wanted // copies))
+                return best(events, best_of=wanted, keep=keep) if wanted > keep else events
+
+            return screen.screened(chosen, request, generate)
 
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
         events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
-        if wanted > keep:
-            chosen_from = best(account.counted(events), best_of=wanted, keep=keep)
-            return await begin_text("cmpl", deployment, traits, account.metered(chosen_from, counted=True))
-        return await begin_text("cmpl", deployment, traits, account.metered(events))
+        return await begin_text("cmpl", deployment, traits, account.metered(events, counted=True))
 
     async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.
@@ -221,13 +243,18 @@ class Gateway:
         order = replace(order, n=request.count)
         tries = Tries()
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
-            def call(connection: Connection, _served: Deployment) -> AsyncGenerator[PaintEvent]:
-                return connection.paint(order)
+        screen = PictureScreen(self._filtering, principal.project_id, account)
 
-            return self._router.stream(
-                chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
-            )
+        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
+            def generate(vetted: str) -> AsyncGenerator[PaintEvent]:
+                def call(connection: Connection, _served: Deployment) -> AsyncGenerator[PaintEvent]:
+                    return connection.paint(replace(order, prompt=vetted))
+
+                return self._router.stream(
+                    chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
+                )
+
+            return screen.screened(chosen, order.prompt, generate)
 
         bounds = partial(image_bounds, request)
         events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
@@ -342,44 +369,3 @@ def _owns(principal: Principal, deployment: Deployment) -> bool:
 def _sees(principal: Principal, deployment: Deployment) -> bool:
     """Whether the deployment exists for the principal."""
     return _owns(principal, deployment) and principal.reaches(deployment.name, *deployment.settings.aliases)
-
-
-def _with_defaults(request: ChatRequest | CompletionRequest, deployment: Deployment) -> dict[str, Any]:
-    """The deployment's values for sampling parameters that the request leaves out, and its own model name."""
-    defaults = deployment.settings.defaults
-    update: dict[str, Any] = {"model": deployment.settings.model}
-    names: tuple[str, ...] = ("temperature", "top_p")
-    if not _wants_data(request):
-        names += ("frequency_penalty", "presence_penalty")
-    for name in names:
-        if getattr(request, name) is None and getattr(defaults, name) is not None:
-            update[name] = getattr(defaults, name)
-    if isinstance(request, ChatRequest):
-        update["max_tokens"] = None
-        update["max_completion_tokens"] = (
-            request.completion_limit if request.completion_limit is not None else defaults.max_tokens
-        )
-    return update
-
-
-def _wants_data(request: ChatRequest | CompletionRequest) -> bool:
-    """Whether the answer is data under a schema rather than prose."""
-    if isinstance(request, CompletionRequest):
-        return False
-    return isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat) or bool(request.tools)
-
-
-def _copy(request: ChatRequest | CompletionRequest, copy: int, copies: int) -> dict[str, Any]:
-    """What the copy-th of several calls for one request changes: one sequence, and a seed of its own."""
-    if copies == 1:
-        return {}
-    return {"n": None, "seed": None if request.seed is None else request.seed + copy}
-
-
-async def _nothing_but_usage(stream: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-    """For `max_tokens: 0`: what the prompt costs, and an empty completion."""
-    async with aclosing(stream):
-        async for event in stream:
-            if isinstance(event, Usage):
-                yield Delta(finish_reason="length")
-                yield Usage(prompt_tokens=event.prompt_tokens, cached_tokens=event.cached_tokens)

@@ -129,5 +129,5 @@ def policy_request(
         deployment=deployment.name,
         model=deployment.model,
         zone=deployment.zone or "",
-        content_filter=deployment.content_filter or "",
+        content_filter=deployment.content_filter,
     )

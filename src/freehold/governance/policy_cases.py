@@ -85,7 +85,7 @@ def _request(asked: CaseRequest, deployment: DeploymentSettings | None) -> Polic
         deployment=deployment.name if deployment else asked.deployment,
         model=asked.model or (deployment.model if deployment else None),
         zone=asked.zone or ((deployment.zone or "") if deployment else None),
-        content_filter=asked.content_filter or ((deployment.content_filter or "") if deployment else None),
+        content_filter=asked.content_filter or (deployment.content_filter if deployment else None),
     )
 
 

@@ -62,8 +62,8 @@ class DeploymentSettings(SettingsModel):
     fallbacks: list[DeploymentName] = Field(default_factory=list)
     zone: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     """Where its model runs, as an organization calls it; policies can demand one."""
-    content_filter: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
-    """The name of the content-filter policy that stands before it; policies can demand one."""
+    content_filter: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
+    """The name of the content-filter policy under which its texts are examined; policies can demand one."""
     price: tuple[Price, ...] = ()
     """What use costs: one price, or a list of prices with the day from which each is in force."""
     defaults: SamplingDefaults = SamplingDefaults()

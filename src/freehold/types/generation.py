@@ -7,6 +7,8 @@ One grammar for every engine, chat and text alike: zero or more `Delta`s; for ea
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from freehold.types.verdict import Verdict
+
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
@@ -41,7 +43,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of one choice."""
+    """A piece of one choice; the content filter adds its verdict on it."""
 
     choice: int = 0
     text: str = ""
@@ -49,6 +51,7 @@ class Delta:
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

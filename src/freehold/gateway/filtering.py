@@ -1,0 +1,119 @@
+"""The content filter on a request's way: which policy holds, and what becomes of prompts.
+
+The policy is that of the deployment that serves: where a request spills over to another one, its texts are examined
+anew.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.catalog.deployments import Deployment
+from freehold.content_filter.annotations import annotations
+from freehold.content_filter.examination import Examiner
+from freehold.content_filter.filter import Filter
+from freehold.content_filter.masking import masked
+from freehold.content_filter.registry import FilterRegistry
+from freehold.content_filter.report import Report
+from freehold.content_filter.verdicts import total
+from freehold.errors import ContentFiltered, FilterUnavailable, NotFound
+from freehold.gateway.passages import (
+    Text,
+)
+from freehold.types.content_filter import Side
+from freehold.types.verdict import Verdict
+
+MESSAGE = (
+    "The response was filtered due to the prompt triggering Freehold's content management policy. Please modify your "
+    "prompt and retry."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filtering:
+    """What the pipeline needs to have texts examined.
+
+    Args:
+        registry: knows the policies.
+        clock: tells seconds.
+    """
+
+    registry: FilterRegistry
+    clock: Callable[[], float] = time.perf_counter
+
+    def policy(self, deployment: Deployment, project_id: str) -> Filter:
+        """The policy of a deployment, for the requests of a project.
+
+        Raises:
+            FilterUnavailable: there is no policy of the name that the deployment says.
+        """
+        name = deployment.settings.content_filter
+        try:
+            return self.registry.filter(name, project_id)
+        except NotFound as exc:
+            raise FilterUnavailable(
+                f"The deployment '{deployment.name}' names the content-filter policy '{name}', which does not exist. "
+                "Nothing is served unexamined; name one that exists."
+            ) from exc
+
+
+async def vetted_prompts(
+    examiner: Examiner, prompts: Sequence[Sequence[Text]], more: Sequence[Text], report: Report
+) -> list[list[str]]:
+    """The prompts, each several texts, with what must be hidden in them hidden.
+
+    Raises:
+        FilterUnavailable: one cannot be examined, and does not pass.
+    """
+    texts: list[list[str]] = []
+    try:
+        for prompt in prompts:
+            verdict, changed = await _vetted(examiner, prompt, more, report)
+            report.prompts.append(verdict)
+            texts.append(changed)
+    finally:
+        report.spent_s += examiner.spent_s
+        if examiner.failed:
+            report.failed(Side.PROMPT)
+    report.scanned(Side.PROMPT)
+    return texts
+
+
+async def _vetted(
+    examiner: Examiner, texts: Sequence[Text], more: Sequence[Text], report: Report
+) -> tuple[Verdict, list[str]]:
+    """The verdict on a prompt, which is several texts, and the texts with what must be hidden in them hidden.
+
+    Args:
+        examiner: examines prompts under the policy.
+        texts: the prompt's.
+        more: further ones that are examined, and not changed.
+        report: told of the verdict.
+
+    Raises:
+        FilterUnavailable: a text cannot be examined, and does not pass.
+    """
+    verdicts: list[Verdict] = [examiner.clean]
+    changed: list[str] = []
+    for each in texts:
+        judgement = await examiner.judge_all(each.text, each.source)
+        verdicts.append(examiner.verdict(judgement))
+        changed.append(masked(each.text, judgement.masked) if judgement.masked else each.text)
+        report.masked += len(judgement.masked)
+    verdicts += [examiner.verdict(await examiner.judge_all(each.text, each.source)) for each in more]
+    verdict = total(verdicts)
+    report.add(verdict)
+    return verdict, changed
+
+
+def require_passing(report: Report, *, picture: bool = False) -> None:
+    """Return if every prompt passes.
+
+    Raises:
+        ContentFiltered: one does not.
+    """
+    blocked = [verdict for verdict in report.prompts if verdict.blocked]
+    if blocked:
+        results: dict[str, Any] = annotations(total(blocked))
+        raise ContentFiltered(MESSAGE, results=results, picture=picture)
