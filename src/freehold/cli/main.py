@@ -41,6 +41,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("usage", "Show what was used and what it cost.", "freehold.cli.usage:app"),
     LazyCommand("reconcile", "Compare the journal, the usage database and the engines.", "freehold.cli.reconcile:app"),
     LazyCommand("audit", "Read, export and verify the journal.", "freehold.cli.audit:app"),
+    LazyCommand("abuse", "Find misuse, suspend users, review blocked texts.", "freehold.cli.abuse:app"),
     LazyCommand("retention", "Set how long kept content stays.", "freehold.cli.retention:app"),
     LazyCommand("content-keys", "Revoke and restore the keys of kept content.", "freehold.cli.content_keys:app"),
     LazyCommand("master-key", "Exchange the master key of kept content.", "freehold.cli.master_key:app"),
