@@ -11,16 +11,14 @@ from typing import Any
 
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.annotations import annotations
-from freehold.content_filter.examination import Examiner
+from freehold.content_filter.examination import Examiner, detecting
 from freehold.content_filter.filter import Filter
 from freehold.content_filter.masking import masked
 from freehold.content_filter.registry import FilterRegistry
 from freehold.content_filter.report import Report
 from freehold.content_filter.verdicts import total
-from freehold.errors import ContentFiltered, FilterUnavailable, NotFound
-from freehold.gateway.passages import (
-    Text,
-)
+from freehold.errors import ContentFiltered
+from freehold.gateway.passages import Text
 from freehold.types.content_filter import Side
 from freehold.types.verdict import Verdict
 
@@ -46,16 +44,10 @@ class Filtering:
         """The policy of a deployment, for the requests of a project.
 
         Raises:
-            FilterUnavailable: there is no policy of the name that the deployment says.
+            FilterUnavailable: there is no policy of the name that the deployment says, or a detector cannot be made.
         """
-        name = deployment.settings.content_filter
-        try:
-            return self.registry.filter(name, project_id)
-        except NotFound as exc:
-            raise FilterUnavailable(
-                f"The deployment '{deployment.name}' names the content-filter policy '{name}', which does not exist. "
-                "Nothing is served unexamined; name one that exists."
-            ) from exc
+        with detecting():
+            return self.registry.filter(deployment.settings.content_filter, project_id)
 
 
 async def vetted_prompts(
