@@ -46,6 +46,7 @@ from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
+from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
@@ -165,12 +166,12 @@ async def open_app(
         backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
-        permits = Permits(policies)
+        permits = Permits(policies, people.suspensions)
         moderator = Moderator(filters.moderation, {}, books, permits)
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
-        kept = ContentControl(content.keys, content.retention, content.sweep, control)
+        kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
         admin = AdminServices(
             people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
         )
@@ -187,6 +188,7 @@ def _flights(settings: Settings, people: People, content_keys: ContentKeys) -> F
     flights = Flights(settings.server.request_timeout_s)
     for changing in (people, content_keys):
         changing.on_change(partial(flights.review, people.door.objection))
+    people.suspensions.on_change(partial(flights.review_callers, people.suspensions.objection))
     return flights
 
 
@@ -209,7 +211,11 @@ def _erasure(
         deployments,
         journal,
         signer,
-        forget=(people.identity.sessions.sweep, partial(forget_strangers, database)),
+        forget=(
+            people.identity.sessions.sweep,
+            partial(forget_strangers, database),
+            partial(people.suspensions.forget_strangers, people.directory.member),
+        ),
     )
 
 
@@ -255,16 +261,18 @@ async def _limits(
 async def _open_people(
     database: Database, home: Home, settings: Settings, content_keys: ContentKeys
 ) -> AsyncIterator[People]:
-    """Who there is, and how they show it: members, their keys, those who were asked to join, and sign-in."""
+    """Who there is, how they show it, and who is suspended: members, their keys, who was asked to join, and sign-in."""
     directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
     await directory.load()
     keys = KeyRing(database, home.pepper(), directory)
     await keys.load()
     invites = Invites(database, home.pepper(), directory)
     await invites.load()
+    suspensions = Suspensions(database)
+    await suspensions.load()
     async with open_identity(database, directory, invites, settings.identity) as identity:
         door = Door(keys, directory, identity, content_keys, settings.server.public_url)
-        yield People(door, directory, keys, invites, identity)
+        yield People(door, directory, keys, invites, identity, suspensions)
 
 
 @asynccontextmanager

@@ -106,6 +106,14 @@ class ProvenanceSettings(SettingsModel):
         return self
 
 
+class ContentFilterSettings(SettingsModel):
+    """`[filter]`: what all content-filter policies share."""
+
+    weights: str | None = None
+    """A file with weights of the n-gram classifier, as `freehold train content-filter` makes them; without one, those
+    that come with Freehold."""
+
+
 class RoleSettings(SettingsModel):
     """`[[role]]`: a role of one's own, beside the built-in ones."""
 
@@ -131,6 +139,7 @@ class Settings(SettingsModel):
     identity: IdentitySettings = IdentitySettings()
     encryption: EncryptionSettings = EncryptionSettings()
     retention: RetentionSettings = RetentionSettings()
+    filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
     policies: list[str] = Field(default_factory=list)

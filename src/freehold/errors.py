@@ -13,7 +13,8 @@ FreeholdError
 │   ├── Unauthenticated          401 invalid_api_key
 │   ├── Forbidden                403
 │   │   ├── PolicyDenied         403 policy_denied
-│   │   └── ProjectKeyRevoked    403 project_key_revoked: nothing is done for the project
+│   │   ├── ProjectKeyRevoked    403 project_key_revoked: nothing is done for the project
+│   │   └── Suspended            403 suspended: nothing is done for the end user or the member
 │   ├── NotFound                 404
 │   │   └── DeploymentNotFound   404 model_not_found
 │   ├── MethodNotAllowed         405
@@ -187,6 +188,12 @@ class ProjectKeyRevoked(Forbidden):
     """The content key of the project is revoked or destroyed: nothing is done for the project."""
 
     default_code = "project_key_revoked"
+
+
+class Suspended(Forbidden):
+    """The end user, or the member, is suspended: nothing is done for it."""
+
+    default_code = "suspended"
 
 
 class PolicyDenied(Forbidden):

@@ -36,6 +36,13 @@ name = "large"
 engine = "echo"
 model = "large"
 
+[[blocklist]]
+name = "own-words"
+project = "proj-default"
+
+[[blocklist]]
+name = "all-words"
+
 [[policy]]
 name = "no-large"
 applies_to = { roles = ["user"] }
@@ -91,6 +98,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "reader": key("reader", role="reader"),
             "deployer": key("deployer", role="deployer"),
             "limiter": key("limiter", role="limiter"),
+            "filters": key("filters", role="filter_manager"),
+            "filters elsewhere": key("filters elsewhere", role="filter_manager", project_id=other),
             "elsewhere": key("elsewhere", role="user", project_id=other),
             "scoped": key("scoped", role="user", scope={"models": ["gpt-*"]}),
             "models only": key("models only", role="owner", scope={"operations": ["models:read"]}),
@@ -116,6 +125,11 @@ def get(path: str) -> Call:
     return lambda world, key: world.service.get(path.replace("OTHER", world.other_project), key=key)
 
 
+def delete(path: str) -> Call:
+    """Deleting what stands in the file, which is a conflict for whoever may."""
+    return lambda world, key: world.service.request("DELETE", path, key=key)
+
+
 def put_limit(world: World, key: str) -> Reply:
     """A limit that changes nothing for anybody."""
     body = {"scope": "key", "id": "nobody", "requests_per_minute": 5}
@@ -137,6 +151,12 @@ QUESTIONS: dict[tuple[str, str], Call] = {
     ("projects:read", "projects/proj-default"): get("/v1/organization/projects/proj-default"),
     ("projects:read", "projects/OTHER"): get("/v1/organization/projects/OTHER"),
     ("users:read", "projects/proj-default"): get("/v1/organization/projects/proj-default/users"),
+    ("filters:read", "content_filters/default"): get("/admin/content_filters/default"),
+    ("filters:write", "content_filters/default"): delete("/admin/content_filters/default"),
+    ("filters:read", "blocklists/own-words"): get("/admin/blocklists/own-words"),
+    ("filters:write", "blocklists/own-words"): delete("/admin/blocklists/own-words"),
+    ("filters:read", "blocklists/all-words"): get("/admin/blocklists/all-words"),
+    ("filters:write", "blocklists/all-words"): delete("/admin/blocklists/all-words"),
     ("service:manage", "service"): get("/admin/status"),
 }
 

@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused_with_the_reason(
 
 def test_several_are_set_together_or_not_at_all(service: Service) -> None:
     """Policies and lists that need each other are set by one call, with one record, or none of them is."""
-    together = {
+    together: dict[str, list[Any]] = {
         "content_filters": [{"name": "veggie", "blocklists": ["greens"]}],
         "blocklists": [{"name": "greens", "items": [{"term": "kale"}]}],
     }
@@ -179,11 +179,12 @@ def test_a_filter_manager_of_a_project_keeps_its_lists_only(service: Service) ->
     assert [each["name"] for each in call(service, "GET", LISTS, key=manager).json()["data"]] == ["mine"]
     assert call(service, "GET", LISTS, key=other).json()["data"] == []
     assert call(service, "GET", f"{FILTERS}/house", key=manager).status == 200
-    for method, path, body in (
+    changes: list[tuple[str, str, Any]] = [
         ("PUT", f"{FILTERS}/mine", {"name": "mine"}),
         ("PUT", FILTERS, {"blocklists": [mine]}),
         ("DELETE", f"{FILTERS}/house", None),
-    ):
+    ]
+    for method, path, body in changes:
         assert "'filters:write' needs a role" in told(call(service, method, path, body, key=manager), 403)
     asked = {"text": "a text", "project_id": ours}
     assert call(service, "POST", f"{FILTERS}/house/test", asked, key=manager).json()["project_id"] == ours

@@ -15,6 +15,7 @@ from freehold.governance.authorization import Roles
 from freehold.governance.directory import ORGANIZATION, PROJECT, WHOLE, Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
+from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
 from freehold.store.database import Database
 from freehold.types.identity import Action, Role
@@ -39,6 +40,7 @@ async def _open(
             keys,
             invites,
             identity,
+            Suspensions(database),
         )
     await database.close()
 

@@ -190,7 +190,11 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
     project_id, key = make_project(service, "Times")
     path = f"{ORGANIZATION}/projects/{project_id}/retention"
     answer = admin(service, "PUT", path, {"keep_s": {"pictures": 600}})
-    assert answer["effective"] == {"zero": False, "store": False, "keep_s": {"answers": 86400, "pictures": 600}}
+    assert answer["effective"] == {
+        "zero": False,
+        "store": False,
+        "keep_s": {"answers": 86400, "pictures": 600, "flagged": 2592000},
+    }
     address = paint(service, key, response_format="url").json()["data"][0]["url"]
     end = int(address.split("exp=")[1].split("&")[0])
     assert end - time.time() <= 601

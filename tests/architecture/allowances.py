@@ -40,6 +40,8 @@ HEAVY = (
     "openvino_genai",
     "ray",
     "safetensors",
+    "scipy",
+    "sklearn",
     "torch",
     "transformers",
     "vllm",
@@ -71,8 +73,11 @@ HEAVY_HOMES = {
         "freehold.engines.openvino_images_painting",
         "freehold.engines.painter_model",
         "freehold.engines.painter_pictures",
+        "freehold.training.content_filter",
         "freehold.training.image",
     ),
+    "scipy": ("freehold.training.content_filter",),
+    "sklearn": ("freehold.training.content_filter",),
     "safetensors": ("freehold.catalog.convert", "freehold.training.image"),
 }
 """Package → the modules or packages of freehold that may import it."""

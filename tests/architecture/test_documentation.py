@@ -59,6 +59,8 @@ def _default(field: FieldInfo) -> str:
         return "see its keys"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple) and value:
+        return f"`{[str(each) for each in value]}`"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 
@@ -76,7 +78,7 @@ def test_a_setting_is_documented_with_its_default(key: str, field: FieldInfo) ->
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     """The configuration reference has no key that the configuration does not know."""
     documented = {
-        row[0].strip("`") for row in _rows(_page("configuration.md")) if re.match(r"`(?!options\.)[a-z]+\.", row[0])
+        row[0].strip("`") for row in _rows(_page("configuration.md")) if re.match(r"`(?!options\.)[a-z_]+\.", row[0])
     }
     assert documented == {key for key, _ in _settings(Settings) if "." in key}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+from openai.types import ModerationMultiModalInputParam
 
 from tests.conformance.echo import CONFIG
 from tests.conformance.recording import Judge, client_for
@@ -43,11 +44,15 @@ def test_texts_are_classified_in_their_order(service: Service, judge: Judge) -> 
 def test_parts_belong_to_one_input(service: Service, judge: Judge) -> None:
     """Several parts of text are classified together, and a picture is refused by its place."""
     with client_for(service, "openai", judge) as client:
-        parts = client.moderations.create(input=[{"type": "text", "text": RECIPE}, {"type": "text", "text": THREAT}])
+        texts: list[ModerationMultiModalInputParam] = [{"type": "text", "text": each} for each in (RECIPE, THREAT)]
+        parts = client.moderations.create(input=texts)
         assert [result.flagged for result in parts.results] == [True]
-        picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+        picture: ModerationMultiModalInputParam = {
+            "type": "image_url",
+            "image_url": {"url": "https://example.com/a.png"},
+        }
         with pytest.raises(openai.BadRequestError) as refused:
-            client.moderations.create(input=[{"type": "text", "text": RECIPE}, picture])
+            client.moderations.create(input=[texts[0], picture])
     assert refused.value.param == "input[1]"
     assert "no classifier of pictures" in refused.value.message
 

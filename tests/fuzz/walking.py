@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from freehold.app import App
 from freehold.governance.directory import WHOLE
+from freehold.store.suspensions import SuspensionRow
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Role
 
@@ -183,7 +184,13 @@ async def tenant(app: App, name: str) -> Tenant:
     for role in app.directory.roles.names():
         holder = await app.directory.create_service_account(organization.id, None, role, [role])
         keys[role] = (await app.keys.create(role, holder, project.id))[1]
+    row = SuspensionRow(
+        "", organization.id, project.id, "principal", account.id, f"reason of {name}", False, None, owner.id, 0
+    )
+    _, suspension = await app.people.suspensions.put(row)
     objects = {
+        "subject": account.id,
+        "suspension_id": suspension.id,
         "project_id": project.id,
         "user_id": user.id,
         "service_account_id": account.id,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.master_key import LocalMasterKey, MasterKeys
+from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
@@ -48,6 +49,14 @@ def pictures_of(
     """The kept pictures of a database."""
     found = retention or RetentionRegistry(database, RetentionSettings())
     return PictureFiles(database, cipher_of(database), found, signing_key, clock=clock)
+
+
+def flagged_of(
+    database: Database, clock: Callable[[], float], *, retention: RetentionRegistry | None = None
+) -> FlaggedContent:
+    """The kept texts of blocked requests of a database."""
+    found = retention or RetentionRegistry(database, RetentionSettings())
+    return FlaggedContent(database, cipher_of(database), found, clock=clock)
 
 
 def sweep_of(database: Database, clock: Callable[[], float], retention: RetentionRegistry | None = None) -> Sweep:

@@ -90,11 +90,11 @@ def test_a_shorter_time_reaches_what_is_there(tmp_path: Path) -> None:
         await keep_one_of_each(database, retention, clock, NEIGHBOUR)
         clock.now += 100
         await retention.put("org", "proj", RetentionOverride(keep_s={"answers": 60}))
-        assert await sweep_of(database, clock, retention).run() == {"answers": 1, "pictures": 0}
+        assert await sweep_of(database, clock, retention).run() == {"answers": 1, "pictures": 0, "flagged": 0}
 
     async def restarted(database: Database, retention: RetentionRegistry, clock: Clock) -> None:
         clock.now += 100
-        assert await sweep_of(database, clock, retention).run() == {"answers": 1, "pictures": 2}
+        assert await sweep_of(database, clock, retention).run() == {"answers": 1, "pictures": 2, "flagged": 0}
 
     with_retention(tmp_path, trial)
     with_retention(tmp_path, restarted, RetentionSettings(answers_s=60, pictures_s=60))

@@ -17,6 +17,7 @@ from freehold.governance.credentials import carries_credential, credential_from
 from freehold.governance.directory import WHOLE, Directory, absent
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
+from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import Identity
 from freehold.identity.tokens import looks_like_jwt
 from freehold.types.identity import DATA_PLANE, Action, MemberKind, Principal
@@ -155,6 +156,7 @@ class People:
         keys: their API keys.
         invites: who was asked to join.
         identity: sign-in.
+        suspensions: who is suspended.
     """
 
     door: Door
@@ -162,6 +164,7 @@ class People:
     keys: KeyRing
     invites: Invites
     identity: Identity
+    suspensions: Suspensions
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever somebody may do less than before: a member, a role, a key or a session has gone."""

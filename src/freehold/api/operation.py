@@ -154,7 +154,8 @@ class Operation:
         account.principal = principal = await self.plane.door.authenticate(scope)
         if self.has_body:
             self.plane.door.check_served(principal)
-        with gateway.flights.open(principal) as flight:
+            gateway.check_caller(principal, account)
+        with gateway.flights.open(principal, lambda: account.end_user) as flight:
             watcher: asyncio.Task[None] | None = None
             try:
                 async with aclosing(await self._read(scope, receive)) as body:
@@ -188,6 +189,8 @@ class Operation:
         fingerprint = self.plane.gateway.books.digests.fingerprint(self.route + scope["path"], body.identity)
         found = await self.plane.kept.begin(tenant_of(principal), key, fingerprint)
         if isinstance(found, KeptAnswer):
+            account.called_by(end_user_of(body.fields()))
+            self.plane.gateway.check_caller(principal, account)
             account.replay_of = found.request_id
             await self._commit(account, found.status)
             await Replay(found).send(wire.send)
@@ -280,6 +283,8 @@ class Operation:
         deployment = account.deployment.name if account.deployment else ""
         metrics.requests.labels(self.route, deployment, str(status)).inc()
         metrics.duration.labels(self.route).observe(account.elapsed_s)
+        if receipt is not None and receipt.filter:
+            metrics.flagged(receipt.filter)
         if deployment and receipt is not None:
             metrics.tokens.labels(deployment, "prompt").inc(receipt.prompt_tokens)
             metrics.tokens.labels(deployment, "completion").inc(receipt.completion_tokens)
@@ -338,6 +343,12 @@ async def _watch(receive: Receive, flight: Flight) -> None:
         if message["type"] == "http.disconnect":
             flight.abort(ClientGone("The client closed the connection."))
             return
+
+
+def end_user_of(fields: Mapping[str, Any]) -> str | None:
+    """The name that a body gives the caller's end user, in whichever of the fields that there are for it."""
+    names = (fields.get(name) for name in ("safety_identifier", "user"))
+    return next((name for name in names if isinstance(name, str) and name), None)
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from freehold.cli.lazy import command_group
+from freehold.training.content_filter import build as content_filter
+from freehold.training.content_filter.recipe import Recipe as ContentFilterRecipe
 from freehold.training.image.build import build
 from freehold.training.image.recipe import Recipe
 
@@ -35,6 +37,36 @@ def train_image(
     weights = asyncio.run(build(recipe, out.resolve(), say, resume=resume))
     say(f"the weights are in {weights}")
     say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
+
+
+@app.command(
+    "content-filter",
+    epilog="Example: freehold train content-filter --data moderation.jsonl --own ours.jsonl --out weights",
+)
+def train_content_filter(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the weights and their card go.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="FILE", help="Labelled texts in a public form, JSONL or CSV; repeatable."),
+    ] = None,
+    own: Annotated[
+        list[Path] | None,
+        typer.Option("--own", metavar="FILE", help="JSONL of your own: text, and labels by name; repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds and of what is drawn.")] = 1,
+) -> None:
+    """Train the classifier of the content filter. Needs the extra 'train'.
+
+    The forms of the files are in docs/reference/content-filter-classifier.md. The same files and seed give the
+    same weights.
+    """
+    if not data and not own:
+        raise typer.BadParameter("give labelled texts with --data or --own")
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = ContentFilterRecipe(seed=seed)
+    weights = asyncio.run(content_filter.train(recipe, data or [], own or [], out.resolve(), say))
+    say(f"the weights are in {weights}, their card in {weights.with_name('card.md')}")
+    say(f'use them with: [filter] weights = "{weights}"')
 
 
 def say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from freehold.content_filter.normalise import plain
 from freehold.content_filter.patterns import check_pattern
 from freehold.errors import ConfigError, Conflict, InvalidRequest
 from freehold.types.content_filter import MAX_ITEMS, MAX_PATTERNS, BlocklistItem, BlocklistSettings, FilterSettings
@@ -23,7 +24,7 @@ def check_items(items: Iterable[BlocklistItem]) -> None:
             except InvalidRequest as exc:
                 where = f"items[{index}].pattern"
                 raise ConfigError(f"{where}: {exc.message}", param=where) from exc
-        elif not any(character.isalnum() for character in item.term or ""):
+        elif not any(character.isalnum() for character in plain(item.term or "")):
             where = f"items[{index}].term"
             raise ConfigError(f"{where}: has neither a letter nor a digit", param=where)
         first = seen.setdefault(key(item), index)
@@ -48,8 +49,8 @@ def check_size(items: Sequence[BlocklistItem]) -> None:
 
 
 def key(item: BlocklistItem) -> tuple[str | None, str | None]:
-    """What an item is told by: terms are the same in capital and small letters."""
-    return (None if item.term is None else " ".join(item.term.casefold().split()), item.pattern)
+    """What an item is told by: terms are the same that read the same."""
+    return (None if item.term is None else plain(item.term).strip(), item.pattern)
 
 
 def check_names(policy: FilterSettings, lists: Mapping[str, BlocklistSettings]) -> None:

@@ -5,14 +5,35 @@ from functools import lru_cache
 
 from freehold.content_filter.base import Detector
 from freehold.content_filter.blocklists import Blocklists
-from freehold.types.content_filter import BlocklistSettings, FilterSettings, Side
+from freehold.content_filter.ngrams import NgramClassifier, load_classifier
+from freehold.content_filter.personal_data import PersonalDataDetector
+from freehold.content_filter.secrets import SecretDetector
+from freehold.types.content_filter import BlocklistSettings, Category, FilterSettings, Side
 
 
-def detectors_for(settings: FilterSettings, lists: Sequence[BlocklistSettings], side: Side) -> list[Detector]:  # noqa: ARG001
-    """Those for one half of a request."""
+def detectors_for(
+    settings: FilterSettings,
+    lists: Sequence[BlocklistSettings],
+    side: Side,
+    classifier: NgramClassifier | None = None,
+) -> list[Detector]:
+    """Those for one half of a request.
+
+    Args:
+        settings: the policy.
+        lists: the blocklists that hold.
+        side: the half.
+        classifier: judges the four categories; the shipped one without it.
+    """
     found: list[Detector] = []
     if any(each.items for each in lists):
         found.append(_blocklists(tuple(lists)))
+    if getattr(settings.secrets, side.value) != "off":
+        found.append(SecretDetector())
+    if getattr(settings.personal_data, side.value) != "off":
+        found.append(PersonalDataDetector(frozenset(settings.personal_data.kinds)))
+    if any(settings.rule(category, side).action != "off" for category in Category):
+        found.append(classifier or load_classifier())
     return found
 
 

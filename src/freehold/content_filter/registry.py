@@ -129,6 +129,11 @@ class FilterRegistry:
         except KeyError:
             raise no_list(name) from None
 
+    def project_of(self, name: str) -> str | None:
+        """The id of the project whose own a list is; None where it is none's, or there is no such list."""
+        found = self._lists.get(name)
+        return None if found is None else found[0].project
+
     def used_by(self, name: str) -> list[str]:
         """The names of the deployments that name a policy."""
         return sorted(each.name for each in self._deployments() if each.content_filter == name)

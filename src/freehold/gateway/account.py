@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.report import Report
-from freehold.errors import ContentFiltered, Draining, FreeholdError, RequestError, Unauthenticated
+from freehold.errors import ContentFiltered, Draining, FreeholdError, RequestError, Suspended, Unauthenticated
 from freehold.gateway.flights import ClientGone
 from freehold.gateway.ledger import Grant
 from freehold.governance.authorization import Decision, assure
@@ -143,6 +143,16 @@ class Account:
         self.authorization = f"{'allow' if decision.allowed else 'deny'}: {decision.reason}"
         assure(decision)
 
+    def refused(self, suspended: Suspended | None) -> None:
+        """Note that nothing is done for the caller, or for the end user it acts for, if so.
+
+        Raises:
+            Suspended: nothing is.
+        """
+        if suspended is not None:
+            self.authorization = "deny: suspended"
+            raise suspended
+
     def called_by(self, end_user: str | None) -> None:
         """Note whom the caller acts for."""
         self.end_user = None if end_user is None else self._digests.end_user(end_user)
@@ -247,7 +257,7 @@ class Account:
                 return Outcome.CANCELLED
             case Draining():
                 return Outcome.REFUSED if self.admission is None else Outcome.INTERRUPTED
-            case Unauthenticated() if self.admission is not None:
+            case Unauthenticated() | Suspended() if self.admission is not None:
                 return Outcome.CANCELLED
             case RequestError():
                 return Outcome.FILTERED if isinstance(error, ContentFiltered) else Outcome.REFUSED

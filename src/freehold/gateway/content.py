@@ -10,6 +10,7 @@ from freehold.config import Settings
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.opening import open_master_keys
+from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
@@ -30,6 +31,7 @@ class Content:
         retention: how long each kind stays.
         answers: kept for `Idempotency-Key`.
         pictures: kept for their addresses.
+        flagged: texts that the content filter blocked, kept for review.
         sweep: deletes what may not stay.
     """
 
@@ -37,6 +39,7 @@ class Content:
     retention: RetentionRegistry
     answers: KeptAnswers
     pictures: PictureFiles
+    flagged: FlaggedContent
     sweep: Sweep
 
 
@@ -59,4 +62,5 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
         cipher, pepper = ContentCipher(keys), home.pepper()
         answers = KeptAnswers(database, cipher, retention, derived(pepper, b"freehold kept answer digests"))
         pictures = PictureFiles(database, cipher, retention, derived(pepper, b"freehold picture addresses"))
-        yield Content(keys, retention, answers, pictures, Sweep(database, retention))
+        flagged = FlaggedContent(database, cipher, retention)
+        yield Content(keys, retention, answers, pictures, flagged, Sweep(database, retention))

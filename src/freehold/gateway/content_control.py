@@ -4,6 +4,7 @@ from typing import Any
 
 from freehold.encryption.content_keys import ContentKeys, Rewrapped
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.retention import Sweep
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.content_keys import ContentKeyRow
@@ -18,15 +19,22 @@ class ContentControl:
         retention: how long each kind is kept.
         sweep: deletes what may not stay.
         deployments: those of a project whose key is revoked stop.
+        flagged: kept texts that the content filter blocked.
     """
 
     def __init__(
-        self, keys: ContentKeys, retention: RetentionRegistry, sweep: Sweep, deployments: DeploymentControl
+        self,
+        keys: ContentKeys,
+        retention: RetentionRegistry,
+        sweep: Sweep,
+        deployments: DeploymentControl,
+        flagged: FlaggedContent,
     ) -> None:
         self._keys = keys
         self._retention = retention
         self._sweep = sweep
         self._deployments = deployments
+        self.flagged = flagged
 
     def state(self, organization_id: str, project_id: str) -> KeyState:
         """The state of a project's key."""

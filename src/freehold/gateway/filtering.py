@@ -18,7 +18,10 @@ from freehold.content_filter.registry import FilterRegistry
 from freehold.content_filter.report import Report
 from freehold.content_filter.verdicts import total
 from freehold.errors import ContentFiltered
+from freehold.gateway.account import Account
+from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.passages import Text
+from freehold.gateway.witness import Witness
 from freehold.types.content_filter import Side
 from freehold.types.verdict import Verdict
 
@@ -34,10 +37,12 @@ class Filtering:
 
     Args:
         registry: knows the policies.
+        flagged: keeps texts that were blocked, where a policy says so.
         clock: tells seconds.
     """
 
     registry: FilterRegistry
+    flagged: FlaggedContent
     clock: Callable[[], float] = time.perf_counter
 
     def policy(self, deployment: Deployment, project_id: str) -> Filter:
@@ -48,6 +53,10 @@ class Filtering:
         """
         with detecting():
             return self.registry.filter(deployment.settings.content_filter, project_id)
+
+    def witness(self, policy: Filter, deployment: Deployment, account: Account) -> Witness | None:
+        """What remembers a request's texts; None where the policy keeps nothing of what it blocks."""
+        return Witness(self.flagged, account, deployment) if policy.settings.keep_flagged else None
 
 
 async def vetted_prompts(

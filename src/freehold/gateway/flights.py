@@ -23,8 +23,11 @@ class ClientGone(RequestError):
 class Flight:
     """One running request and the task that runs it."""
 
-    def __init__(self, principal: Principal, task: "asyncio.Task[object]") -> None:
+    def __init__(
+        self, principal: Principal, task: "asyncio.Task[object]", end_user: Callable[[], str | None] = lambda: None
+    ) -> None:
         self.principal = principal
+        self.end_user = end_user
         self.reason: FreeholdError | None = None
         self._task = task
 
@@ -55,8 +58,12 @@ class Flights:
         return len(self._flying)
 
     @contextmanager
-    def open(self, principal: Principal) -> Iterator[Flight]:
+    def open(self, principal: Principal, end_user: Callable[[], str | None] = lambda: None) -> Iterator[Flight]:
         """Count the current task as a running request, and bound its time.
+
+        Args:
+            principal: who asks.
+            end_user: tells the digest of the end user whom it asks for, once that is known.
 
         Raises:
             Draining: the server is shutting down and takes no more.
@@ -65,7 +72,7 @@ class Flights:
         assert task is not None, "a request runs in a task"
         if self.draining:
             raise Draining("The server is shutting down. Please try again.")
-        flight = Flight(principal, task)
+        flight = Flight(principal, task, end_user)
         self._flying.add(flight)
         self._empty.clear()
         late: FreeholdError = EngineTimeout(
@@ -92,6 +99,17 @@ class Flights:
         """
         for flight in tuple(self._flying):
             reason = objection(flight.principal)
+            if reason is not None:
+                flight.abort(reason)
+
+    def review_callers(self, objection: Callable[[Principal, str | None], FreeholdError | None]) -> None:
+        """Stop every request whose caller, or the end user it acts for, may go on no more.
+
+        Args:
+            objection: why a caller may not on behalf of an end user, by its digest; None if it may.
+        """
+        for flight in tuple(self._flying):
+            reason = objection(flight.principal, flight.end_user())
             if reason is not None:
                 flight.abort(reason)
 

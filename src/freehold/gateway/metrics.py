@@ -1,6 +1,11 @@
 """What `/metrics` shows, in Prometheus' terms. Labels are names of deployments and routes, never of people."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from freehold.journal.projection_flags import findings_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -48,11 +53,22 @@ class Metrics:
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
 
+        self.flags = Counter(
+            "freehold_filter_flags",
+            "What the content filter found in requests, and whether it blocked.",
+            ("category", "severity", "blocked"),
+            registry=self.registry,
+        )
         self.projection_lag = Gauge(
             "freehold_usage_lag_records",
             "Records of the journal that the usage database does not have yet.",
             registry=self.registry,
         )
+
+    def flagged(self, record: Mapping[str, Any]) -> None:
+        """Count what a receipt's `filter` tells; of a blocklist, of personal data and of secrets only the kind."""
+        for each in findings_of(record):
+            self.flags.labels(each.name.partition(":")[0], each.severity.label, str(each.blocked).lower()).inc()
 
     def exposition(self) -> bytes:
         """All of it in the text format."""

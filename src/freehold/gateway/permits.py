@@ -8,6 +8,7 @@ from freehold.catalog.deployments import Deployment
 from freehold.errors import PolicyDenied
 from freehold.gateway.account import Account
 from freehold.governance.policies import PolicyRegistry, policy_request
+from freehold.governance.suspensions import Suspensions
 from freehold.types.base import RequestModel
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest
@@ -38,21 +39,33 @@ class Permit:
 
 
 class Permits:
-    """Asks the policies that are in force.
+    """Asks the policies that are in force, and whether somebody is suspended.
 
     Args:
-        policies: knows them.
+        policies: knows the policies.
+        suspensions: knows who is suspended.
     """
 
-    def __init__(self, policies: PolicyRegistry) -> None:
+    def __init__(self, policies: PolicyRegistry, suspensions: Suspensions) -> None:
         self._policies = policies
+        self._suspensions = suspensions
+
+    def check_caller(self, principal: Principal, account: Account) -> None:
+        """Let a caller pass, with the end user it acts for if that is known already.
+
+        Raises:
+            Suspended: one of them is suspended.
+        """
+        account.refused(self._suspensions.objection(principal, account.end_user))
 
     def enter(self, principal: Principal, deployment: Deployment, account: Account) -> None:
         """Let a request pass that names a deployment, before anything is done for it, such as loading a model.
 
         Raises:
+            Suspended: the principal, or the end user it acts for, is suspended.
             PolicyDenied: a policy closes the deployment to the principal, whatever is asked of it.
         """
+        self.check_caller(principal, account)
         policies = self._policies.current
         if policies:
             account.policy_sha256 = policies.sha256

@@ -41,16 +41,25 @@ class PictureScreen:
         """
         self._account.filter = None
         policy = self._filtering.policy(deployment, self._project_id)
-        return self._screened(policy, prompt, generate) if policy.prompt and prompt else generate(prompt)
+        return self._screened(policy, deployment, prompt, generate) if policy.prompt and prompt else generate(prompt)
 
     async def _screened(
-        self, policy: Filter, prompt: str, generate: Callable[[str], AsyncGenerator[PaintEvent]]
+        self,
+        policy: Filter,
+        deployment: Deployment,
+        prompt: str,
+        generate: Callable[[str], AsyncGenerator[PaintEvent]],
     ) -> AsyncGenerator[PaintEvent]:
         self._account.filter = report = Report(policy)
-        [[prompt]] = await vetted_prompts(
-            Examiner(policy, Side.PROMPT, self._filtering.clock), [[Text(prompt, Source.USER)]], [], report
-        )
-        require_passing(report, picture=True)
+        witness = self._filtering.witness(policy, deployment, self._account)
+        prompts = [[Text(prompt, Source.USER)]]
+        try:
+            [[prompt]] = await vetted_prompts(Examiner(policy, Side.PROMPT, self._filtering.clock), prompts, [], report)
+            require_passing(report, picture=True)
+        finally:
+            if witness is not None:
+                witness.asked(prompts)
+                await witness.testify(report)
         examiner = Examiner(policy, Side.COMPLETION, self._filtering.clock)
         async with aclosing(generate(prompt)) as events:
             async for event in events:

@@ -76,9 +76,10 @@ class Gateway:
         self._supervisor = supervisor
         self._router = Router(supervisor)
         self._permits = permits
+        self.check_caller = permits.check_caller
         self._pictures = pictures
         self._retention = content.retention
-        self._filtering = Filtering(filters)
+        self._filtering = Filtering(filters, content.flagged)
         self.files = content.pictures
         self.moderator = moderator
         self.flights = flights

@@ -22,6 +22,7 @@ from freehold.gateway.passages import (
     with_chat_texts,
     with_completion_texts,
 )
+from freehold.gateway.witness import Witness
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest
 from freehold.types.content_filter import Side
@@ -77,7 +78,22 @@ class TextScreen:
         policy = self._filtering.policy(deployment, self._project_id)
         if not policy.prompt and not policy.completion:
             return generate(request)
-        return self._screened(policy, deployment, request, generate)
+        witness = self._filtering.witness(policy, deployment, self._account)
+        if witness is None:
+            return self._screened(policy, deployment, request, generate)
+        witness.asked([chat_texts(request)] if isinstance(request, ChatRequest) else completion_texts(request))
+        events = self._screened(policy, deployment, request, lambda asked: witness.watched(generate(asked)))
+        return self._witnessed(events, witness)
+
+    async def _witnessed(self, events: AsyncGenerator[Event], witness: Witness) -> AsyncGenerator[Event]:
+        """The events as they are; at their end the texts are kept, if something was blocked."""
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+        finally:
+            if self._account.filter is not None:
+                await witness.testify(self._account.filter)
 
     async def _screened(
         self,

@@ -25,7 +25,7 @@ class Upkeep:
     """A task that tidies up while its block runs, at the start and then every ten minutes.
 
     Args:
-        journal: whose old segments are deleted once they are in the usage database.
+        journal: whose old segments are deleted once they are in the usage database, and what was flagged in them there.
         projection: brings them there.
         sweep: deletes kept content that may not stay.
         keys: whose last use is written down.
@@ -58,11 +58,12 @@ class Upkeep:
             await self._keys.write_last_used()
             content = await self._sweep.run()
             segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
+            flags = await self._projection.forget_retired()
         except FreeholdError as exc:
             log.warning("upkeep_failed", reason=exc.message)
             return
-        if any(content.values()) or segments:
-            log.info("tidied", **content, segments=segments)
+        if any(content.values()) or segments or flags:
+            log.info("tidied", **content, segments=segments, flags=flags)
 
     async def _run(self) -> None:
         while True:

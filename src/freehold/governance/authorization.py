@@ -35,8 +35,16 @@ BUILT_IN: Mapping[str, frozenset[Action]] = {
     Role.READER: _READING,
     Role.USAGE_READER: frozenset({Action.READ_USAGE, Action.READ_MODELS, Action.READ_LIMITS}),
     Role.AUDITOR: (_READING - {Action.READ_PROVENANCE})
-    | {Action.READ_AUDIT, Action.READ_RECEIPTS, Action.READ_USAGE, Action.READ_KEYS},
-    Role.FILTER_MANAGER: frozenset({Action.READ_MODELS, Action.READ_FILTERS, Action.WRITE_FILTERS}),
+    | {Action.READ_AUDIT, Action.READ_RECEIPTS, Action.READ_USAGE, Action.READ_KEYS, Action.READ_ABUSE},
+    Role.FILTER_MANAGER: frozenset(
+        {
+            Action.READ_MODELS,
+            Action.READ_FILTERS,
+            Action.WRITE_FILTERS,
+            Action.READ_ABUSE,
+            Action.WRITE_ABUSE,
+        }
+    ),
 }
 
 

@@ -71,6 +71,7 @@ class Explainer:
         keys: their API keys.
         policies: which requests are allowed.
         deployment: gives a deployment's settings by its name or alias; raises DeploymentNotFound.
+        list_project: gives the project whose own a blocklist is, by the list's name, if it is one's.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Explainer:
         keys: KeyRing,
         policies: PolicyRegistry,
         deployment: Callable[[str], DeploymentSettings],
+        list_project: Callable[[str], str | None],
     ) -> None:
         self._directory = directory
         self._keys = keys
         self._policies = policies
         self._deployment = deployment
+        self._list_project = list_project
 
     def explain(
         self, organization_id: str, who: str, action: str, resource: str, project_id: str | None = None
@@ -181,8 +184,9 @@ class Explainer:
     def _place(self, asked: _Question) -> str:
         """The project whose roles count besides those of the organization, if one's do.
 
-        What callers of deployments do counts in the project in which they act; what is done to a project, or to a
-        deployment of its own, in that project; all else in the organization. A key of a project reaches no other one.
+        What callers of deployments do counts in the project in which they act, and that one reads content-filter
+        policies; what is done to a project, or to a deployment or a blocklist of its own, in that project; all else in
+        the organization. A key of a project reaches no other one.
         """
         if asked.action in DATA_PLANE:
             return asked.project_id
@@ -193,6 +197,10 @@ class Explainer:
             self._directory.project(asked.member.organization_id, place)
         elif asked.deployment is not None and asked.deployment.project is not None:
             place = asked.deployment.project
+        elif kind == "blocklists":
+            place = self._list_project(name) or WHOLE
+        elif kind == "content_filters" and asked.action is Action.READ_FILTERS:
+            place = asked.project_id
         reached = asked.key is None or asked.key.project_id in {WHOLE, place}
         return place if reached else WHOLE
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from freehold.errors import UnsupportedParameter, ZeroRetention
 from freehold.store.database import Database
 from freehold.store.retention import RetentionRow, all_retention, put_retention
-from freehold.types.content import KINDS, ContentKind, RetentionOverride, RetentionSettings, RetentionType
+from freehold.types.content import FLAGGED, KINDS, ContentKind, RetentionOverride, RetentionSettings, RetentionType
 
 UNSET = RetentionOverride()
 
@@ -23,7 +23,7 @@ class Retention:
     Args:
         zero: whether nothing is kept.
         store: whether completions are stored whose requests do not say.
-        keep_s: how long each kind is kept, by its name; nothing where `zero`.
+        keep_s: how long each kind is kept, by its name; 0 is not at all.
     """
 
     zero: bool
@@ -120,4 +120,8 @@ class RetentionRegistry:
         if zero:
             return Retention(zero=True, store=False, keep_s=dict.fromkeys(self._defaults, 0))
         store = next((each.store for each in (project, organization) if each.store is not None), False)
-        return Retention(zero=False, store=store, keep_s=self._defaults | organization.keep_s | project.keep_s)
+        keep_s = self._defaults | organization.keep_s | project.keep_s
+        given = organization.type if project.type == "organization_default" else project.type
+        if given == "modified_abuse_monitoring":
+            keep_s[FLAGGED.name] = 0
+        return Retention(zero=False, store=store, keep_s=keep_s)

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,11 +20,12 @@ import structlog
 
 from freehold.errors import FreeholdError, HomeError, Unavailable
 from freehold.journal.journal import Journal
+from freehold.journal.projection_flags import flags_of
 from freehold.journal.projection_rows import action_of, row_of
 from freehold.journal.reader import Block, Cursor, Line, kind_and_seq, parse_line, read_block, read_line, segment_path
 from freehold.journal.records import Kind
 from freehold.store.usage_database import UsageDatabase
-from freehold.store.usage_writing import Progress, Row, clear, load_progress, write_batch
+from freehold.store.usage_writing import Progress, Row, clear, forget_flags, load_progress, write_batch
 
 log = structlog.get_logger("freehold.projection")
 
@@ -62,9 +63,10 @@ class WrongJournal(HomeError):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What was read at once: receipts and administrative actions as rows, and how far it goes."""
+    """What was read at once: receipts, what was flagged and administrative actions as rows, and how far it goes."""
 
     rows: list[Row]
+    flags: list[Row]
     actions: list[Row]
     records: int
     after: Progress
@@ -166,6 +168,17 @@ class Projection:
         self._wake.set()
         self._retry.set()
 
+    async def forget_retired(self) -> int:
+        """Delete what was flagged in requests whose receipts were retired from the journal; how many rows.
+
+        Raises:
+            Unavailable, HomeError: the database cannot be used.
+        """
+        first = await asyncio.to_thread(_first_record, self._journal.folder, self._journal.durable)
+        if first <= 1:
+            return 0
+        return await forget_flags(self._database, self._writer, first)
+
     async def _is_foreign(self) -> bool:
         """Whether the database was made from another journal."""
         stored = await load_progress(self._database, self._writer)
@@ -205,7 +218,8 @@ class Projection:
         batch = await asyncio.to_thread(_read, self._journal.folder, self._writer, self._progress, until)
         if not batch.records:
             return False
-        if not await write_batch(self._database, self._writer, self._progress, batch.after, batch.rows, batch.actions):
+        before, rows = self._progress, (batch.rows, batch.actions, batch.flags)
+        if not await write_batch(self._database, self._writer, before, batch.after, *rows):
             # Another connection of ours came first, such as one that the server before a crash had left.
             self._known = False
             return True
@@ -282,23 +296,19 @@ def _read(folder: Path, writer: str, progress: Progress, until: Cursor) -> _Batc
         WrongJournal: it does not follow what was read before.
         JournalDamaged: a line is no record.
     """
-    rows: list[Row] = []
-    actions: list[Row] = []
-    after = progress
-    records = 0
-    while records < BATCH_RECORDS:
-        block = read_block(folder, Cursor(after.segment, after.offset, after.seq), until)
+    batch = _Batch([], [], [], 0, progress)
+    while batch.records < BATCH_RECORDS:
+        block = read_block(folder, Cursor(batch.after.segment, batch.after.offset, batch.after.seq), until)
         if block is None:
             break
-        after = _read_block(segment_path(folder, block.segment), block, after, writer, rows, actions)
-        records += len(block.lines)
-    return _Batch(rows, actions, records, after)
+        after = _read_block(segment_path(folder, block.segment), block, batch, writer)
+        batch = replace(batch, records=batch.records + len(block.lines), after=after)
+    return batch
 
 
-def _read_block(
-    path: Path, block: Block, after: Progress, writer: str, rows: list[Row], actions: list[Row]
-) -> Progress:
-    """Add the receipts and the administrative actions of a block to their rows; how far that goes."""
+def _read_block(path: Path, block: Block, batch: _Batch, writer: str) -> Progress:
+    """Add the receipts and the administrative actions of a block to the batch's rows; how far that goes."""
+    after = batch.after
     _follows(parse_line(path, block.segment, block.offset, block.lines[0] + b"\n"), after)
     offset, seq = block.offset, after.seq
     last_offset = offset
@@ -308,9 +318,10 @@ def _read_block(
         if tail is None or tail[0] in _PROJECTED:
             line = parse_line(path, block.segment, offset, raw + b"\n")
             if line.kind == Kind.RECEIPT:
-                rows.append(row_of(line, writer))
+                batch.rows.append(row_of(line, writer))
+                batch.flags.extend(flags_of(line, writer))
             elif line.kind == Kind.ADMIN:
-                actions.append(action_of(line, writer))
+                batch.actions.append(action_of(line, writer))
             seq = line.seq
         else:
             seq = tail[1]

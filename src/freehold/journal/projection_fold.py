@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from freehold.journal.projection_flags import flags_of
 from freehold.journal.projection_rows import micro_of, row_of
 from freehold.journal.reader import Cursor, Line, read_lines
 from freehold.journal.records import Kind
@@ -134,11 +135,20 @@ def add_row(days: dict[tuple[int, str], list[int]], row: Row) -> None:
     sums[2] += row[_INDEX["cost_micro"]]
 
 
-def read_rows(folder: Path, fold: Fold, after: Cursor, until: Cursor) -> tuple[Cursor, dict[int, Row]]:
-    """Fold the next records in a thread: where they end, and the rows that they should be, by number."""
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What some records should be in the database: the receipts' rows by number, and what was flagged in them."""
+
+    rows: dict[int, Row]
+    flags: set[Row]
+
+
+def read_rows(folder: Path, fold: Fold, after: Cursor, until: Cursor) -> tuple[Cursor, Expected]:
+    """Fold the next records in a thread: where they end, and what they should be in the database."""
     lines = read_lines(folder, after, until, CHUNK_RECORDS)
     rows = {line.seq: row for line in lines if (row := fold.take(line, folder.name)) is not None}
-    return (lines[-1].after if lines else after), rows
+    flags = {flag for line in lines if line.seq in rows for flag in flags_of(line, folder.name)}
+    return (lines[-1].after if lines else after), Expected(rows, flags)
 
 
 def receipts_of(folder: Path, after: Cursor, until: Cursor) -> tuple[Cursor, set[str]]:

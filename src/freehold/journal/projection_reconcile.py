@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from freehold.journal.projection_fold import (
     EngineUse,
+    Expected,
     Fold,
     Gaps,
     add_row,
@@ -19,13 +20,15 @@ from freehold.journal.projection_fold import (
 )
 from freehold.journal.projection_reports import UsageReports
 from freehold.journal.reader import Cursor
-from freehold.store.usage_checks import DaySum, day_sums, places_of, rows_between
+from freehold.store.usage_checks import DaySum, day_sums, flags_between, places_of, rows_between
 from freehold.store.usage_database import UsageDatabase
-from freehold.store.usage_writing import ROW, Row
+from freehold.store.usage_writing import FLAG, ROW, Row
 
 PATIENCE_S: Final = 60.0
 """How long the database may take to catch up."""
 _REQUEST_ID: Final = ROW.index("request_id")
+_FLAG_KEY: Final = FLAG.index("name") + 1
+"""How many values at the beginning of a flag's row name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,12 @@ async def reconcile(reports: UsageReports, report: Callable[[int, int], None]) -
     stored: dict[tuple[int, str], list[int]] = {}
     cursor = Cursor()
     while cursor.seq < until.seq:
-        after, rows = await asyncio.to_thread(read_rows, journal.folder, fold, cursor, until)
+        after, expected = await asyncio.to_thread(read_rows, journal.folder, fold, cursor, until)
         if after == cursor:
             break
-        await _compare(database, journal.folder.name, fold, rows, (max(cursor.seq + 1, fold.first), after.seq), stored)
+        between = (max(cursor.seq + 1, fold.first), after.seq)
+        await _compare(database, journal.folder.name, fold, expected.rows, between, stored)
+        await _compare_flags(database, journal.folder.name, fold.gaps, expected, between)
         cursor = after
         report(cursor.seq, until.seq)
     engines = engine_gaps(counters, fold, {name for _, name in fold.open.values()})
@@ -122,6 +127,23 @@ async def _compare(
         if names:
             request_id = expected[seq][_REQUEST_ID]
             fold.gaps.add(f"the usage database has another {', '.join(names)} of {request_id} (record {seq})")
+
+
+async def _compare_flags(
+    database: UsageDatabase, writer: str, gaps: Gaps, expected: Expected, between: tuple[int, int]
+) -> None:
+    """Compare what was flagged in the requests of some records with what the database has of them."""
+    found = {flag[:_FLAG_KEY]: flag for flag in await flags_between(database, writer, *between)}
+    wanted = {flag[:_FLAG_KEY]: flag for flag in expected.flags}
+    for key in sorted(found.keys() | wanted.keys()):
+        _, seq, side, name = key
+        flag = f"'{side}:{name}' of the content filter in record {seq}"
+        if key not in found:
+            gaps.add(f"the usage database lacks the finding {flag}")
+        elif key not in wanted:
+            gaps.add(f"the usage database has the finding {flag}, and the journal has none there")
+        elif found[key] != wanted[key]:
+            gaps.add(f"the usage database has another finding {flag} than the journal")
 
 
 async def _settled(reports: UsageReports, fold: Fold, running: set[str], until: Cursor) -> None:

@@ -5,6 +5,7 @@ from typing import Final, TypeAlias
 
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection, unavailable
+from freehold.store.abuse_queries import FlagQuery, FlagSum, count_requests, sum_flags
 from freehold.store.audit_queries import ActionRow, AuditQuery, find_action, find_actions
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_queries import UsageQuery, UsageSum, sum_usage
@@ -61,6 +62,24 @@ class UsageReports:
         """
         await self._catch_up()
         return await sum_usage(self.database, query)
+
+    async def flagged(self, query: FlagQuery) -> tuple[list[FlagSum], bool]:
+        """What the content filter found, by group, and whether there are more groups; as up to date as the sums.
+
+        Raises:
+            Unavailable, HomeError: as `sums`.
+        """
+        await self._catch_up()
+        return await sum_flags(self.database, query)
+
+    async def sent(self, query: FlagQuery) -> int:
+        """How many requests there were, flagged or not; as up to date as the sums.
+
+        Raises:
+            Unavailable, HomeError: as `sums`.
+        """
+        await self._catch_up()
+        return await count_requests(self.database, query)
 
     async def actions(self, query: AuditQuery) -> tuple[list[ActionRow], bool]:
         """Administrative actions, newest first, and whether there are more; as up to date as the sums.

@@ -14,7 +14,7 @@ from freehold.types.receipt import Outcome
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_MAX_KEY: Final = 256
+MAX_KEY: Final = 256
 """Longer texts are cut where they are part of a key: PostgreSQL's indexes hold no entry of more than 2,704 bytes."""
 _IMAGES: Final = {"generations": "image.generation", "edits": "image.edit", "variations": "image.variation"}
 _KINDS: Final = {
@@ -113,7 +113,7 @@ def micro_of(at: str) -> int:
 
 
 def _key(text: str) -> str:
-    return text if len(text) <= _MAX_KEY else text[:_MAX_KEY]
+    return text if len(text) <= MAX_KEY else text[:MAX_KEY]
 
 
 @lru_cache(maxsize=256)

@@ -9,10 +9,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, update
 
 from freehold.store.database import Database
-from freehold.store.tables import kept_answers, kept_pictures
-from freehold.types.content import ANSWERS, PICTURES, ContentKind
+from freehold.store.tables import kept_answers, kept_flagged, kept_pictures
+from freehold.types.content import ANSWERS, FLAGGED, PICTURES, ContentKind
 
-KEPT: Final[dict[ContentKind, Table]] = {ANSWERS: kept_answers, PICTURES: kept_pictures}
+KEPT: Final[dict[ContentKind, Table]] = {ANSWERS: kept_answers, PICTURES: kept_pictures, FLAGGED: kept_flagged}
 """The table of each kind."""
 
 BATCH: Final = 500

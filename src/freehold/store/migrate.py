@@ -14,7 +14,7 @@ _STORE = Path(__file__).parent
 _SCRIPTS = _STORE / "migrations"
 """Where Alembic finds `env.py`, which all schemas share."""
 
-HEAD = "0008"
+HEAD = "0009"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Schema:
 
 
 HOME_SCHEMA = Schema(_SCRIPTS / "versions", HEAD)
-USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0002", "freehold_usage_version")
+USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0003", "freehold_usage_version")
 
 
 def known_revisions(schema: Schema = HOME_SCHEMA) -> set[str]:

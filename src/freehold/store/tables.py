@@ -3,7 +3,7 @@
 Times are seconds since the epoch, UTC; `json` columns hold what the layer above calls `wire()`.
 """
 
-from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
 
 metadata = MetaData(
     naming_convention={
@@ -225,6 +225,41 @@ kept_pictures = Table(
     Column("expires_at", Integer, nullable=False, index=True),
 )
 """Pictures that were answered as an address; `picture` is encrypted under the owner's key."""
+
+kept_flagged = Table(
+    "kept_flagged",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False, index=True),
+    Column("owner_id", String(64), nullable=False),
+    Column("end_user", String(64), nullable=False),
+    Column("deployment", String(64), nullable=False),
+    Column("found", JSON, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False, index=True),
+)
+"""Requests that the content filter blocked. `found` is what the receipt's `filter` says, names and severities;
+`content` is the prompt and the completion, encrypted under the owner's key; `end_user` is a digest, or empty."""
+
+suspensions = Table(
+    "suspensions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("subject_id", String(64), nullable=False),
+    Column("reason", String(1000), nullable=False),
+    Column("tell", Boolean, nullable=False),
+    Column("until", Integer, nullable=True),
+    Column("created_by", String(64), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    UniqueConstraint("organization_id", "project_id", "kind", "subject_id"),
+)
+"""Who may use nothing: `kind` is `end_user`, whose `subject_id` is a digest, or `principal`. An empty `project_id` is
+every project of the organization; `tell` says whether the caller is told the reason."""
 
 sessions = Table(
     "sessions",

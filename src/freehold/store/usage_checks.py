@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Select, Table, cast, func, literal, literal_column, select, union_all
 
 from freehold.store.usage_database import UsageDatabase
-from freehold.store.usage_tables import DAY_US, requests, usage_daily, usage_hourly
-from freehold.store.usage_writing import ROW, Row
+from freehold.store.usage_tables import DAY_US, filter_flags, requests, usage_daily, usage_hourly
+from freehold.store.usage_writing import FLAG, ROW, Row
 
 _SOURCES: Final = {"requests": requests, "usage_hourly": usage_hourly, "usage_daily": usage_daily}
 
@@ -35,6 +35,18 @@ async def rows_between(database: UsageDatabase, writer: str, first: int, last: i
     at = ROW.index("seq")
     async with database.read() as connection:
         return {row[at]: tuple(row) for row in await connection.execute(chosen)}
+
+
+async def flags_between(database: UsageDatabase, writer: str, first: int, last: int) -> set[Row]:
+    """What was flagged in the requests of a writer's records from `first` to `last`, values in the order of `FLAG`.
+
+    Raises:
+        Unavailable, HomeError: as `UsageDatabase.read`.
+    """
+    columns = [filter_flags.c[name] for name in FLAG]
+    chosen = select(*columns).where(filter_flags.c.writer == writer, filter_flags.c.seq.between(first, last))
+    async with database.read() as connection:
+        return {tuple(row) for row in await connection.execute(chosen)}
 
 
 async def places_of(database: UsageDatabase, request_ids: Collection[str]) -> dict[str, int]:

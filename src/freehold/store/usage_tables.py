@@ -129,6 +129,31 @@ admin_actions = Table(
 """A row for each administrative record. `project_id` is the project of what was changed, `event` is empty where nothing
 was, and `body` is the record's body, as JSON."""
 
+filter_flags = Table(
+    "filter_flags",
+    usage_metadata,
+    Column("writer", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("severity", BigInteger, nullable=False),
+    Column("blocked", BigInteger, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    *(
+        Column(name, Text, nullable=False)
+        for name in ("organization_id", "project_id", "principal", "key_id", "end_user", "deployment")
+    ),
+    PrimaryKeyConstraint("writer", "seq", "side", "name", name="pk_filter_flags"),
+    Index("ix_filter_flags_organization_id", "organization_id", "started_at"),
+    Index("ix_filter_flags_project_id", "project_id", "started_at"),
+    Index("ix_filter_flags_principal", "principal", "started_at"),
+    Index("ix_filter_flags_end_user", "end_user", "started_at"),
+)
+"""A row for each thing that the content filter found in one half of a request: `side` is `prompt` or `completion`,
+`name` as in the receipt's `filter`, such as `hate` or `blocklist:NAME`, `severity` 1 to 3, and `blocked` 1 where it was
+why the text did not pass, else 0."""
+
 projection = Table(
     "projection",
     usage_metadata,

@@ -1,4 +1,4 @@
-"""Writing the usage database: receipts, their sums, administrative actions and how far the journal is read.
+"""Writing the usage database: receipts, their sums, what was flagged, administrative actions and how far it is read.
 
 All of it in one transaction.
 """
@@ -20,6 +20,7 @@ from freehold.store.usage_tables import (
     KEYS,
     SUMS,
     admin_actions,
+    filter_flags,
     projection,
     requests,
     usage_daily,
@@ -30,6 +31,8 @@ ROW: Final = tuple(str(name) for name in requests.c.keys())  # noqa: SIM118  # a
 """The order of a row's values."""
 ACTION: Final = tuple(str(name) for name in admin_actions.c.keys())  # noqa: SIM118
 """The order of the values of an administrative action's row."""
+FLAG: Final = tuple(str(name) for name in filter_flags.c.keys())  # noqa: SIM118
+"""The order of the values of the row of one thing that the content filter found."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -84,6 +87,7 @@ async def write_batch(
     after: Progress,
     rows: Sequence[Row],
     actions: Sequence[Row] = (),
+    flags: Sequence[Row] = (),
 ) -> bool:
     """Add what stands between two places of a journal: each record once, however often this is called.
 
@@ -94,6 +98,7 @@ async def write_batch(
         after: how far it is read with these rows.
         rows: the receipts, values in the order of `ROW`.
         actions: the administrative records, values in the order of `ACTION`.
+        flags: what the content filter found in the requests of these receipts, values in the order of `FLAG`.
 
     Returns:
         False if the database is not at `before`; then nothing was changed.
@@ -114,6 +119,8 @@ async def write_batch(
             await _add(connection, database, writer, before.seq + 1, after.seq, rows)
         if actions:
             await _insert_rows(connection, database.dialect, admin_actions, actions)
+        if flags:
+            await _insert_rows(connection, database.dialect, filter_flags, flags)
         return True
 
 
@@ -161,9 +168,10 @@ async def clear(database: UsageDatabase, writer: str, first: int) -> None:
         Unavailable, HomeError: as `UsageDatabase.write`.
     """
     stays = or_(requests.c.writer != writer, requests.c.seq < first)
-    goes = and_(admin_actions.c.writer == writer, admin_actions.c.seq >= first)
     async with database.write() as connection:
-        await connection.execute(delete(admin_actions) if first == 0 else delete(admin_actions).where(goes))
+        for table in (admin_actions, filter_flags):
+            goes = and_(table.c.writer == writer, table.c.seq >= first)
+            await connection.execute(delete(table) if first == 0 else delete(table).where(goes))
         await connection.execute(delete(projection) if first == 0 else _forget(writer))
         if first == 0 or (await connection.execute(select(requests.c.seq).where(stays).limit(1))).first() is None:
             for table in (requests, usage_hourly, usage_daily):
@@ -173,6 +181,22 @@ async def clear(database: UsageDatabase, writer: str, first: int) -> None:
             for table, width_us in _ROLLUPS:
                 await connection.execute(_emptied(database, table))
                 await connection.execute(_rolled_up(database.dialect, table, width_us, requests.c.seq > 0))
+
+
+async def forget_flags(database: UsageDatabase, writer: str, first: int) -> int:
+    """Delete what the content filter found in requests whose receipts the journal no longer has; how many rows.
+
+    Args:
+        database: which one.
+        writer: whose journal.
+        first: the oldest record that the journal still has.
+
+    Raises:
+        Unavailable, HomeError: as `UsageDatabase.write`.
+    """
+    gone = delete(filter_flags).where(filter_flags.c.writer == writer, filter_flags.c.seq < first)
+    async with database.write() as connection:
+        return (await connection.execute(gone)).rowcount
 
 
 def _forget(writer: str) -> Any:

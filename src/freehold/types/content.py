@@ -49,17 +49,21 @@ class ContentKind:
 
 ANSWERS: Final = ContentKind("answers", DAY_S, "answers to requests with an Idempotency-Key")
 PICTURES: Final = ContentKind("pictures", DAY_S, "pictures that were answered as an address")
+FLAGGED: Final = ContentKind(
+    "flagged", 30 * DAY_S, "texts of requests that the content filter blocked, where its policy keeps them for review"
+)
 
 STORES_COMPLETIONS: Final = False
 """Whether there is a place for stored completions, so that `store` can be true."""
 
-KINDS: Final = (ANSWERS, PICTURES)
+KINDS: Final = (ANSWERS, PICTURES, FLAGGED)
 """Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
 
 RetentionType: TypeAlias = Literal["organization_default", "none", "modified_abuse_monitoring", "zero_data_retention"]
-"""How much is kept, in the words of OpenAI's administration API. `none` and `modified_abuse_monitoring` come to the
-same: content is kept for as long as each kind says, and nothing is ever kept for monitoring."""
+"""How much is kept, in the words of OpenAI's administration API. With `none` content is kept for as long as each kind
+says; with `modified_abuse_monitoring` likewise, but nothing for monitoring (`FLAGGED`), whatever a content-filter
+policy says."""
 
 KeptS: TypeAlias = Annotated[int, Field(ge=60, le=10 * 366 * DAY_S)]
 """How long something is kept, in seconds: a minute to ten years."""
@@ -72,6 +76,7 @@ class RetentionSettings(SettingsModel):
     """Whether nothing is kept for anyone."""
     answers_s: KeptS = ANSWERS.default_s
     pictures_s: KeptS = PICTURES.default_s
+    flagged_s: KeptS = FLAGGED.default_s
 
 
 class RetentionOverride(SettingsModel):

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from freehold import __version__
+from freehold.api.admin.abuse import abuse_routes
 from freehold.api.admin.accounts import account_routes
 from freehold.api.admin.admin_keys import admin_key_routes
 from freehold.api.admin.audit import audit_routes
@@ -25,6 +26,7 @@ from freehold.api.admin.content_keys import content_key_routes, master_key_route
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
 from freehold.api.admin.erasures import erasure_routes
+from freehold.api.admin.flagged import flagged_routes
 from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
@@ -39,6 +41,7 @@ from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
 from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.status import status_routes
+from freehold.api.admin.suspensions import suspension_routes
 from freehold.api.admin.usage import usage_routes
 from freehold.api.admin.users import user_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
@@ -141,7 +144,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         policy_routes(services.policies),
         content_filter_routes(services.filters, people.directory),
         blocklist_routes(services.filters, people.directory),
-        can_routes(Explainer(people.directory, people.keys, services.policies, services.control.settings_of)),
+        can_routes(_explainer(services)),
         usage_routes(services.reports, services.digests.end_user),
         audit_routes(people.directory, services.reports),
         organization_admin_routes(people.directory, people.keys, people.invites),
@@ -149,8 +152,14 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         status_routes(services.journal, services.reports.projection),
         master_key_routes(services.content),
         *content_routers(services),
+        *abuse_routers(services),
     ]
     return control_plane("The service", routers)
+
+
+def _explainer(services: AdminServices) -> Explainer:
+    people, filters = services.people, services.filters
+    return Explainer(people.directory, people.keys, services.policies, services.control.settings_of, filters.project_of)
 
 
 def organization_routers(services: AdminServices) -> list[APIRouter]:
@@ -170,6 +179,7 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         rate_limit_routes(directory, services.control, services.limits),
         data_retention_routes(services.content, directory),
         *content_routers(services),
+        *abuse_routers(services),
     ]
 
 
@@ -179,6 +189,16 @@ def content_routers(services: AdminServices) -> list[APIRouter]:
         content_key_routes(services.content, services.people.directory),
         retention_routes(services.content, services.people.directory),
         erasure_routes(services.erasure, services.people.directory),
+    ]
+
+
+def abuse_routers(services: AdminServices) -> list[APIRouter]:
+    """The routes on what the content filter found and on who is suspended; likewise, each for its own organization."""
+    people, digest = services.people, services.digests.end_user
+    return [
+        abuse_routes(people.directory, services.reports, people.suspensions, digest),
+        suspension_routes(people.directory, people.suspensions, digest),
+        flagged_routes(services.content.flagged, digest),
     ]
 
 

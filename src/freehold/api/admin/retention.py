@@ -138,7 +138,7 @@ def _settings(retention_type: str) -> RetentionOverride:
     """
     if retention_type.startswith(_ENHANCED):
         raise UnsupportedParameter(
-            "Unsupported value: 'retention_type': nothing is kept for monitoring here, so there is no enhanced form: "
+            "Unsupported value: 'retention_type': monitoring reads no text by itself, so there is no enhanced form: "
             f"use '{retention_type.removeprefix(_ENHANCED)}'.",
             param="retention_type",
         )

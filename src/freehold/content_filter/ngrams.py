@@ -1,0 +1,139 @@
+"""The classifier: a linear model over hashed words, pairs of words and character n-grams, in pure Python.
+
+A row of the table has a lane for each head, one for the square of the row's idf (its share of the text's length) and
+one that counts. In memory a row is one integer with lanes of 32 bits, so that adding two integers adds all lanes at
+once; a word's sum and a pair's row are kept in caches. A text's scores come from the sum over its different words
+and pairs: divided by the square root of the summed squares, then made a probability.
+
+How the weights were made is in `freehold.training.content_filter`, what they are worth in
+docs/models/content-filter/card.md.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import pairwise
+from math import exp, sqrt
+from pathlib import Path
+
+from freehold.content_filter.features import pair_row, windows, word_rows, words_of
+from freehold.content_filter.weights_file import WeightsFile, read_weights
+from freehold.types.content_filter import Category, Findings, Passage, Severity
+
+KIND = "ngrams"
+SHIPPED = Path(__file__).parent / "weights" / "ngrams.bin"
+LANE_BYTES = 4
+CENTRE = 128
+"""What a weight of zero is in a lane, which knows no sign."""
+SQUARE_STEPS = 4
+"""Of a squared idf of one."""
+_WORDS_KEPT = 65_536
+_PAIRS_KEPT = 131_072
+MINORS = frozenset({
+    "child", "children", "kid", "kids", "minor", "minors", "underage", "teen", "teens", "teenage", "teenager",
+    "schoolgirl", "schoolboy", "toddler", "toddlers", "preteen", "preteens", "infant", "infants", "juvenile",
+})  # fmt: skip
+"""Words of which one must stand beside sexual content for `sexual/minors`; no weights are trained on such texts."""
+
+
+class NgramClassifier:
+    """A detector of the four categories, with the scores of the finer ones of OpenAI's moderation.
+
+    Args:
+        weights: as `freehold train content-filter` makes them.
+    """
+
+    name = KIND
+
+    def __init__(self, weights: WeightsFile) -> None:
+        header = weights.header
+        self.version = weights.version
+        self.header = header
+        self._heads: tuple[str, ...] = tuple(header["heads"])
+        self._scales: tuple[tuple[float, float], ...] = tuple(
+            (slope * step, offset) for step, (slope, offset) in zip(header["steps"], header["calibration"], strict=True)
+        )
+        self._cuts = {Category(name): tuple(cuts) for name, cuts in header["cuts"].items()}
+        self._bands = {Category(name): tuple(band) for name, band in header["bands"].items()}
+        self._lanes = len(self._heads) + 2
+        self._rows = _widened(weights.tables["rows"])
+        self._mask = len(weights.tables["rows"]) // self._lanes - 1
+        digests = weights.tables.get("seen", b"")
+        self.seen = frozenset(digests[start : start + 8] for start in range(0, len(digests), 8))
+        """Of the texts that the weights were trained on, the digests' first eight bytes."""
+        self._word: Callable[[str], int] = lru_cache(_WORDS_KEPT)(self._sum_of_word)
+        self._pair: Callable[[tuple[str, str]], int] = lru_cache(_PAIRS_KEPT)(self._sum_of_pair)
+
+    def __call__(self, passage: Passage) -> Findings:
+        """The categories, their severities and all scores: the highest of the text's windows."""
+        words = words_of(passage.text)
+        if not words:
+            return Findings()
+        scores: dict[str, float] = {}
+        for window in windows(words):
+            for name, score in self.scores(window).items():
+                if score > scores.get(name, 0.0):
+                    scores[name] = score
+        return self.findings(scores)
+
+    def pending(self, text: str) -> int:  # noqa: ARG002  # the contract's
+        """Nothing: the classifier judges by the whole."""
+        return 0
+
+    def logits(self, words: list[str]) -> list[float]:
+        """The raw scores of a window's words by head, before they are made probabilities of."""
+        total = sum(map(self._word, set(words))) + sum(map(self._pair, set(pairwise(words))))
+        lanes = memoryview(total.to_bytes(self._lanes * LANE_BYTES, "little")).cast("I")
+        squares, count = lanes[0], lanes[1]
+        if not squares:
+            return [0.0] * len(self._heads)
+        length = sqrt(squares / SQUARE_STEPS)
+        centre = CENTRE * count
+        return [(lane - centre) / length for lane in lanes[2:]]
+
+    def scores(self, words: list[str]) -> dict[str, float]:
+        """The probabilities of a window's words: of each head, and of the finer categories that heads make up."""
+        scores = {
+            name: 1.0 / (1.0 + exp(-max(-30.0, min(30.0, slope * logit + offset))))
+            for name, logit, (slope, offset) in zip(self._heads, self.logits(words), self._scales, strict=True)
+        }
+        scores["harassment/threatening"] = min(scores["harassment"], scores["violence"])
+        scores["sexual/minors"] = 0.0 if MINORS.isdisjoint(words) else scores["sexual"]
+        return scores
+
+    def findings(self, scores: Mapping[str, float]) -> Findings:
+        """What scores come to: severities by the cut points, and whether a dearer detector should look."""
+        severities = {
+            category: severity
+            for category, cuts in self._cuts.items()
+            if (severity := Severity(sum(scores[category.value] >= cut for cut in cuts)))
+        }
+        unsure = any(low <= scores[category.value] < high for category, (low, high) in self._bands.items())
+        return Findings(severities=severities, scores=scores, unsure=unsure)
+
+    def _sum_of_word(self, word: str) -> int:
+        rows, width = self._rows, self._lanes * LANE_BYTES
+        return sum(
+            int.from_bytes(rows[row * width : (row + 1) * width], "little") for row in word_rows(word, self._mask)
+        )
+
+    def _sum_of_pair(self, pair: tuple[str, str]) -> int:
+        width = self._lanes * LANE_BYTES
+        row = pair_row(*pair, self._mask)
+        return int.from_bytes(self._rows[row * width : (row + 1) * width], "little")
+
+
+@lru_cache(maxsize=4)
+def load_classifier(path: Path = SHIPPED) -> NgramClassifier:
+    """The classifier with the weights of a file, the shipped ones without one.
+
+    Raises:
+        ConfigError: the file has no such weights.
+    """
+    return NgramClassifier(read_weights(path, KIND))
+
+
+def _widened(table: bytes) -> memoryview:
+    """Bytes as numbers of 32 bits, little-endian."""
+    wide = bytearray(LANE_BYTES * len(table))
+    wide[::LANE_BYTES] = table
+    return memoryview(bytes(wide))

@@ -1,0 +1,1 @@
+"""How the content filter's classifier is trained: data, features, heads, calibration, export, evaluation."""

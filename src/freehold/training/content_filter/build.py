@@ -1,0 +1,77 @@
+"""Makes weights of the content filter, and cross-validates them: what the command line runs.
+
+The computing is done in a process of its own, which needs the extra `train`.
+"""
+
+import asyncio
+import sys
+import tempfile
+from asyncio.subprocess import PIPE
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from json import dumps
+from pathlib import Path
+
+from freehold.config import engine_environment
+from freehold.errors import ConfigError, EngineFailed
+from freehold.training.content_filter.recipe import Recipe
+from freehold.training.content_filter.report import Predictions
+
+Say = Callable[[str], None]
+
+
+async def train(recipe: Recipe, data: Sequence[Path], own: Sequence[Path], out: Path, say: Say) -> Path:
+    """Train on the files, and return the weights; their card lies beside them.
+
+    Raises:
+        ConfigError: the extra is not installed, or a file is not one of labelled texts.
+        EngineFailed: the process ended badly.
+    """
+    await _run("train", recipe, data, own, out, say)
+    return out / "ngrams.bin"
+
+
+async def validate(recipe: Recipe, file: Path, more: Sequence[Path], say: Say) -> Predictions:
+    """What weights make of a file's texts that were trained on the other folds of it and on more files.
+
+    Raises:
+        ConfigError: the extra is not installed, or a file is not one of labelled texts.
+        EngineFailed: the process ended badly.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        await _run("validate", recipe, [file, *more], [], Path(folder), say)
+        return Predictions.read(Path(folder) / "predictions.json")
+
+
+async def _run(what: str, recipe: Recipe, data: Sequence[Path], own: Sequence[Path], out: Path, say: Say) -> None:
+    """Run the worker; what it says is passed on."""
+    if find_spec("sklearn") is None:
+        raise ConfigError("training needs scikit-learn; install it with: pip install 'freehold[train]'")
+    task = {
+        "what": what,
+        "data": [str(path) for path in data],
+        "own": [str(path) for path in own],
+        "out": str(out),
+        "recipe": asdict(recipe),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "freehold.training.content_filter.worker", dumps(task),
+        stdout=PIPE, stderr=PIPE, env=engine_environment({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}),
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        async for line in process.stdout:
+            say(line.decode(errors="replace").rstrip())
+        complaint = (await errors).decode(errors="replace").strip()
+        status = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if status == 2:
+        raise ConfigError(complaint)
+    if status:
+        raise EngineFailed(f"the training ended with status {status}: {complaint[-2000:]}")

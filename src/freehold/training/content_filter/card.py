@@ -1,0 +1,59 @@
+"""The model card of weights that were just trained."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from freehold.training.content_filter.data import Example
+from freehold.training.content_filter.recipe import Recipe
+from freehold.training.content_filter.report import Report, table
+
+
+def model_card(
+    figures: Report,
+    examples: Sequence[Example],
+    sources: Sequence[str],
+    recipe: Recipe,
+    digest: str,
+    cuts: Mapping[str, Sequence[float]],
+) -> str:
+    """What the weights are, in Markdown.
+
+    Args:
+        figures: of cross-validation.
+        examples: all that they were trained on.
+        sources: the names of the files that those come from.
+        recipe: the numbers of the training.
+        digest: of the weights' file, without its last 32 bytes, which are the digest.
+        cuts: from which probability on a category is low, medium, high.
+    """
+    kinds = Counter("labelled texts" if example.primary else "weighted texts and templates" for example in examples)
+    rows = ["| category | texts | harmful | AUPRC | precision | recall |", "|---|---|---|---|---|---|"]
+    rows += [f"| {' | '.join(row)} |" for row in table(figures)]
+    over = figures.over_blocking
+    blocked = (
+        "Over-blocking (texts without a harm label that reach medium in any of the four): "
+        f"{100 * over.value:.1f} % ({100 * over.low:.1f}-{100 * over.high:.1f} %) of {figures.harmless}."
+    )
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    severities = "; ".join(f"{name} {', '.join(f'{cut:.3f}' for cut in of)}" for name, of in cuts.items())
+    return "\n".join(
+        [
+            "# Weights of the content filter's n-gram classifier",
+            "",
+            f"- SHA-256: `{digest}` (version `{digest[:12]}` in receipts)",
+            f"- trained on: {', '.join(sources)}, and Freehold's own templates: {counts}",
+            f"- recipe: {recipe}",
+            f"- low, medium and high begin at these probabilities: {severities}",
+            "",
+            f"## {recipe.folds}-fold cross-validation",
+            "",
+            "Every text was scored by weights trained without it. Precision and recall are those at severity medium;",
+            "in parentheses 95 % intervals by bootstrap over the texts.",
+            "",
+            *rows,
+            "",
+            f"Mean AUPRC over sexual, hate, violence and self_harm: **{figures.mean_auprc:.3f}**.",
+            blocked,
+            "",
+        ]
+    )

@@ -1,0 +1,100 @@
+"""The process that trains or cross-validates the content filter's classifier: needs the extra `train`.
+
+python -m freehold.training.content_filter.worker TASK, where TASK is JSON: `what` (`train` or `validate`), `data` and
+`own` (files), `out` (a folder), and `recipe`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freehold.content_filter.weights_file import write_weights
+from freehold.errors import ConfigError
+from freehold.training.content_filter.calibration import bands_of, calibrated, calibrations, cut_points
+from freehold.training.content_filter.card import model_card
+from freehold.training.content_filter.data import Example, digest_of, training_examples
+from freehold.training.content_filter.fitting import counted, fit, labels_of
+from freehold.training.content_filter.recipe import CATEGORIES, HEADS, Recipe
+from freehold.training.content_filter.report import Predictions, report
+from freehold.training.content_filter.validation import Held, held_out, honest_probabilities, weights_header
+
+
+def main() -> None:
+    """Do one task; a mistake of the user's is one line on stderr and exit code 2."""
+    task: dict[str, Any] = json.loads(sys.argv[1])
+    recipe = Recipe(**{**task["recipe"], "tweets": tuple(task["recipe"]["tweets"])})
+    try:
+        examples = training_examples(map(Path, task["data"]), map(Path, task["own"]), recipe)
+        _check(examples, recipe)
+        train(examples, recipe, task) if task["what"] == "train" else validate(examples, recipe, task)
+    except ConfigError as exc:
+        sys.stderr.write(f"{exc}\n")
+        sys.exit(2)
+
+
+def train(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> None:
+    """Train on everything, calibrated by cross-validation; write weights and their card."""
+    out = Path(task["out"])
+    counts = counted([example.text for example in examples], recipe.bits)
+    held = held_out(examples, counts, recipe, say)
+    labels = labels_of(examples)
+    primary = np.array([example.primary for example in examples])
+    harmless = np.array([example.harmless for example in examples])
+    found = calibrations(held.logits, labels, primary)
+    probabilities = calibrated(held.logits, found)
+    cuts = cut_points(probabilities[primary], labels[primary], harmless[primary], recipe.over_blocking)
+    bands = bands_of(probabilities[primary], labels[primary], cuts)
+    tables, steps = fit(examples, counts, recipe)
+    tables["seen"] = b"".join(sorted({digest_of(example.text) for example in examples}))
+    digest = write_weights(out / "ngrams.bin", weights_header(steps, found, cuts, bands), tables)
+    figures = report(_predictions(examples, held, recipe))
+    sources = [Path(name).name for name in (*task["data"], *task["own"])]
+    (out / "card.md").write_text(model_card(figures, examples, sources, recipe, digest, cuts), encoding="utf-8")
+    say(f"the weights' digest is {digest}")
+
+
+def validate(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> None:
+    """Write what weights that have not seen them make of the primary examples: `predictions.json`."""
+    counts = counted([example.text for example in examples], recipe.bits)
+    predictions = _predictions(examples, held_out(examples, counts, recipe, say), recipe)
+    (Path(task["out"]) / "predictions.json").write_text(json.dumps(predictions.wire()), encoding="utf-8")
+
+
+def _predictions(examples: list[Example], held: Held, recipe: Recipe) -> Predictions:
+    """Of the primary examples."""
+    probabilities, severities = honest_probabilities(examples, held, recipe)
+    rows = [row for row, example in enumerate(examples) if example.primary]
+    return Predictions(
+        labels=tuple(examples[row].labels for row in rows),
+        scores=tuple(dict(zip(HEADS, map(float, probabilities[row]), strict=True)) for row in rows),
+        severities=tuple(dict(zip(CATEGORIES, map(int, severities[row]), strict=True)) for row in rows),
+    )
+
+
+def _check(examples: list[Example], recipe: Recipe) -> None:
+    """Refuse what nothing can be learned from.
+
+    Raises:
+        ConfigError: there are too few labelled texts, or none of one of the four categories.
+    """
+    for category in CATEGORIES:
+        for label, word in ((1, "harmful"), (0, "harmless")):
+            number = sum(example.primary and example.labels.get(category) == label for example in examples)
+            if number < recipe.folds:
+                raise ConfigError(
+                    f"there are {number} {word} texts of '{category}' to calibrate with; "
+                    f"{recipe.folds} or more are needed"
+                )
+
+
+def say(line: str) -> None:
+    """Tell how far it is, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
