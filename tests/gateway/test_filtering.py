@@ -384,6 +384,15 @@ starter = false
 name = "open"
 on_error = "open"
 
+[[content_filter]]
+name = "unmade"
+
+[[deployment]]
+name = "unmade"
+engine = "echo"
+model = "echo"
+content_filter = "unmade"
+
 [[deployment]]
 name = "closed"
 engine = "echo"
@@ -423,6 +432,12 @@ def test_a_prompt_that_cannot_be_examined_is_not_served(failing: Service, operat
     assert (found["filter"]["failed"], found["filter"]["scanned"]) == (["prompt"], [])
     assert "detector_failed" in failing.log()
     assert "secret-word" not in failing.log()
+
+
+def test_a_filter_that_cannot_be_made_serves_nothing(failing: Service) -> None:
+    """Where a policy's detectors cannot be made, nothing passes under it."""
+    reply = failing.post("/v1/chat/completions", body_saying("unmade", "chat/completions", "hello"))
+    assert (reply.status, reply.json()["error"]["code"]) == (503, "content_filter_unavailable")
 
 
 def test_a_picture_whose_prompt_cannot_be_examined_is_not_painted(failing: Service) -> None:

@@ -30,7 +30,7 @@ class Decoded:
         last = rest.start() if rest else len(raw)
         self.text = "".join((*pieces, raw[end:last]))
         """Without half an escape at its end."""
-        self._starts = [*starts, *range(end, last), last]
+        self._starts: list[int] = [*starts, *range(end, last), last]
         self._length = len(raw)
 
     def held(self, pending: int) -> int:

@@ -11,18 +11,16 @@ from typing import Any
 
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.annotations import annotations
-from freehold.content_filter.examination import Examiner
+from freehold.content_filter.examination import Examiner, detecting
 from freehold.content_filter.filter import Filter
 from freehold.content_filter.masking import masked
 from freehold.content_filter.registry import FilterRegistry
 from freehold.content_filter.report import Report
 from freehold.content_filter.verdicts import total
-from freehold.errors import ContentFiltered, FilterUnavailable, NotFound
+from freehold.errors import ContentFiltered
 from freehold.gateway.account import Account
 from freehold.gateway.flagged import FlaggedContent
-from freehold.gateway.passages import (
-    Text,
-)
+from freehold.gateway.passages import Text
 from freehold.gateway.witness import Witness
 from freehold.types.content_filter import Side
 from freehold.types.verdict import Verdict
@@ -51,16 +49,10 @@ class Filtering:
         """The policy of a deployment, for the requests of a project.
 
         Raises:
-            FilterUnavailable: there is no policy of the name that the deployment says.
+            FilterUnavailable: there is no policy of the name that the deployment says, or a detector cannot be made.
         """
-        name = deployment.settings.content_filter
-        try:
-            return self.registry.filter(name, project_id)
-        except NotFound as exc:
-            raise FilterUnavailable(
-                f"The deployment '{deployment.name}' names the content-filter policy '{name}', which does not exist. "
-                "Nothing is served unexamined; name one that exists."
-            ) from exc
+        with detecting():
+            return self.registry.filter(deployment.settings.content_filter, project_id)
 
     def witness(self, policy: Filter, deployment: Deployment, account: Account) -> Witness | None:
         """What remembers a request's texts; None where the policy keeps nothing of what it blocks."""
