@@ -164,29 +164,48 @@ _FUSED = re.compile(
     "|doanythingnow"
 )
 _FUSED_BEGIN = ("ignore", "disregard", "forget", "doanythingnow")
-# fmt: off
-_NEEDED: dict[Shield, frozenset[str]] = {
-    Shield.JAILBREAK: frozenset({
-        "instruction", "instructions", "rules", "guidelines", "prompt", "prompts", "programming", "directive",
-        "directives", "restriction", "restrictions", "training", "policy", "policies", "safeguards",
-        "constraints", "command", "commands", "order", "orders", "anything", "mode", "unfiltered", "uncensored",
-        "unrestricted", "jailbroken", "amoral", "lawless", "unaligned", "limits", "limitations", "filter",
-        "filters", "ethics", "morals", "morality", "censorship", "boundaries", "safety", "guardrails",
-        "moderation", "message", "matter", "refuse", "decline", "character", "say",
-    }),
-    Shield.INDIRECT_ATTACK: frozenset({
-        "instruction", "instructions", "rules", "guidelines", "prompt", "prompts", "programming", "directive",
-        "directives", "restriction", "restrictions", "training", "policy", "policies", "safeguards",
-        "constraints", "command", "commands", "order", "orders", "ai", "llm", "llms", "assistant", "assistants",
-        "chatbot", "model", "models", "user", "human", "reader", "this", "system", "conversation", "password",
-        "passwords", "credentials", "tool", "function", "plugin",
-    }),
+_NEEDED: dict[Shield, tuple[str, ...]] = {
+    Shield.JAILBREAK: (
+        "instruct|rule|guideline|prompt|program|directive|restrict|training|polic|safeguard|constraint|command|order",
+        "anything now",
+        " mode ",
+        " mode",
+        "unfilter|uncensor|unrestrict|jailbroken|amoral|lawless|unaligned",
+        "restrict|rule|limit|filter|guideline|ethic|moral|censor|boundar|safeguard",
+        "safety|safeguard|filter|restrict|guardrail|censor|moderation",
+        "system prompt|hidden prompt|initial prompt|system message|hidden instr|initial instr|secret instr",
+        "no matter how",
+        "refuse|decline|break character|you can't",
+        "in character",
+        "from now on",
+        "your new",
+        "openai|anthropic|google|meta|developers|creators",
+        "you have no|you are free|no longer",
+        "unfiltered and|uncensored and",
+    ),
+    Shield.INDIRECT_ATTACK: (
+        "instruct|rule|guideline|prompt|program|directive|restrict|training|polic|safeguard|constraint|command|order",
+        "ai|llm|assistant|chatbot|language model",
+        " this",
+        "user|human|reader",
+        "ai|assistant|chatbot|language model|llm",
+        "instructions|prompt|directives",
+        "system",
+        "conversation|chat history|password|credential|api key|secret|system prompt|inbox|emails",
+        "tool|function|command|plugin",
+        "instead",
+        "only with",
+        "you are now|from now on|you must now",
+        "tell the",
+    ),
 }
-# fmt: on
-"""Without one of these words no rules come to an attack: most texts are done with one look into a set."""
+"""By rule, in their order, what a text must hold for it: looking for a string is far cheaper than for a pattern."""
 _COMPILED = {
-    Shield.JAILBREAK: [(re.compile(pattern), weight) for pattern, weight in JAILBREAK],
-    Shield.INDIRECT_ATTACK: [(re.compile(pattern), weight) for pattern, weight in INDIRECT],
+    shield: [
+        (tuple(needed.split("|")), re.compile(pattern), weight)
+        for needed, (pattern, weight) in zip(_NEEDED[shield], rules, strict=True)
+    ]
+    for shield, rules in ((Shield.JAILBREAK, JAILBREAK), (Shield.INDIRECT_ATTACK, INDIRECT))
 }
 
 
@@ -219,8 +238,7 @@ def is_attack(text: str, shield: Shield) -> bool:
     """Whether a text is one, by the rules."""
     if shield is Shield.INDIRECT_ATTACK and _MARKS.search(plain(text)):
         return True
-    words = words_of(text)
-    if not _NEEDED[shield].isdisjoint(words) and _matches(" ".join(words), shield):
+    if _matches(" ".join(words_of(text)), shield):
         return True
     letters = squeezed(text)
     return any(begin in letters for begin in _FUSED_BEGIN) and _FUSED.search(letters) is not None
@@ -229,8 +247,8 @@ def is_attack(text: str, shield: Shield) -> bool:
 def _matches(words: str, shield: Shield) -> bool:
     """Whether the rules that match come to an attack."""
     weight = 0
-    for pattern, worth in _COMPILED[shield]:
-        if pattern.search(words):
+    for needed, pattern, worth in _COMPILED[shield]:
+        if any(part in words for part in needed) and pattern.search(words):
             weight += worth
             if weight >= _ENOUGH:
                 return True
