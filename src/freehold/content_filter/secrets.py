@@ -125,7 +125,8 @@ def _found(text: str) -> Iterator[tuple[int, int, str]]:
     for name, literals, pattern in reversed(_PATTERNS):
         if any(literal in text for literal in literals):
             for match in pattern.finditer(text):
-                yield *match.span(1 if name in _GROUPED else 0), name
+                if name != "openai_key" or any(each.isdigit() for each in match.group()):  # `sk-` begins words, too
+                    yield *match.span(1 if name in _GROUPED else 0), name
     begun = _PRIVATE_KEY.search(text)
     while begun:
         ended = _PRIVATE_KEY_END.search(text, begun.end())
