@@ -1,5 +1,6 @@
 """The shipped classifier: what it finds, that it computes what its features say, and that its cost is bounded."""
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from freehold.content_filter.features import WINDOW_WORDS, pair_row, windows, word_rows, words_of
 from freehold.content_filter.ngrams import CENTRE, SQUARE_STEPS, NgramClassifier, load_classifier
+from freehold.content_filter.normalise import plain
 from freehold.content_filter.weights_file import WeightsFile, read_weights, write_weights
 from freehold.errors import ConfigError
 from freehold.types.content_filter import Category, Findings, Passage, Severity, Side
@@ -135,6 +137,16 @@ def test_windows_cover_every_word(count: int) -> None:
     assert set().union(*cut) == set(words)
     assert all(len(window) <= WINDOW_WORDS for window in cut)
     assert all(set(first) & set(second) for first, second in pairwise(cut))
+
+
+@given(st.text(st.sampled_from("aB' -_.\u00e9\t'7")) | st.text())
+def test_words_are_letters_and_apostrophes_between_them(text: str) -> None:
+    """Splitting an ASCII text and searching another with a pattern give the same words."""
+    assert "".join(words_of(text)) == "".join(re.findall(r"\w+(?:'\w+)*", plain(text)))
+    if not re.search(r"\w{24}", text):
+        assert [word for word in words_of(text) if len(word) < 24] == [
+            word for word in re.findall(r"\w+(?:'\w+)*", plain(text)) if len(word) < 24
+        ]
 
 
 def test_a_word_without_an_end_is_cut() -> None:

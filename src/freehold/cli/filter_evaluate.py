@@ -76,6 +76,7 @@ def predict(classifier: NgramClassifier, examples: Sequence[Example]) -> Predict
     found = [classifier(Passage(example.text, Side.PROMPT)) for example in examples]
     return Predictions(
         labels=tuple(example.labels for example in examples),
+        harmless=tuple(example.harmless for example in examples),
         scores=tuple(findings.scores for findings in found),
         severities=tuple(
             {name: int(findings.severities.get(Category(name), 0)) for name in CATEGORIES} for findings in found

@@ -8,7 +8,8 @@ from freehold.content_filter.blocklists import Blocklists
 from freehold.content_filter.ngrams import NgramClassifier, load_classifier
 from freehold.content_filter.personal_data import PersonalDataDetector
 from freehold.content_filter.secrets import SecretDetector
-from freehold.types.content_filter import BlocklistSettings, Category, FilterSettings, Side
+from freehold.content_filter.shields import Shields
+from freehold.types.content_filter import BlocklistSettings, Category, FilterSettings, Shield, Side
 
 
 def detectors_for(
@@ -32,6 +33,9 @@ def detectors_for(
         found.append(SecretDetector())
     if getattr(settings.personal_data, side.value) != "off":
         found.append(PersonalDataDetector(frozenset(settings.personal_data.kinds)))
+    wanted = frozenset(shield for shield in Shield if getattr(settings, shield.value) != "off")
+    if wanted and side is Side.PROMPT:
+        found.append(Shields(wanted))
     if any(settings.rule(category, side).action != "off" for category in Category):
         found.append(classifier or load_classifier())
     return found

@@ -1,8 +1,8 @@
 """A second look at texts that the n-gram classifier is not sure of, by what they mean: a head over sentence vectors.
 
 The head is linear over a vector of the embedding deployment and the classifier's own log-odds. It may take findings
-back. Its weights belong to one embedding model and to one version of the n-gram weights; who gives it vectors of
-another model gets nonsense, so the caller of `EmbeddingHead` must check `model_sha256`.
+back. Its weights belong to one embedding model, `model`, whose vectors the caller must give, and to one version of
+the n-gram weights: `embedding_stages` leaves the head out where others are used.
 """
 
 from array import array
@@ -41,13 +41,13 @@ class EmbeddingHead:
     def __init__(self, weights: WeightsFile, embed: Embed) -> None:
         header = weights.header
         self.version = weights.version
-        self.model_sha256: str = header["model_sha256"]
+        self.model: str = header["model"]
         self._embed = embed
-        self._dimensions: int = header["dimensions"]
+        self._categories = tuple(map(Category, header["categories"]))
         self._calibration: list[tuple[float, float]] = [(slope, offset) for slope, offset in header["calibration"]]
         self._cuts = {Category(name): tuple(cuts) for name, cuts in header["cuts"].items()}
         self._bands = {Category(name): tuple(band) for name, band in header["bands"].items()}
-        self._coefficients = _rows(weights.tables["coefficients"], self._dimensions + len(Category))
+        self._coefficients = _rows(weights.tables["coefficients"], header["dimensions"] + len(self._categories))
 
     async def __call__(self, passage: Passage, so_far: Findings) -> Findings:
         """The findings, with the four categories judged anew where they were unsure."""
@@ -59,7 +59,7 @@ class EmbeddingHead:
         scores = self.scores(vectors, so_far)
         severities = {
             category: severity
-            for category in Category
+            for category in self._categories
             if (severity := Severity(sum(scores[category.value] >= cut for cut in self._cuts[category])))
         }
         unsure = any(low <= scores[category.value] < high for category, (low, high) in self._bands.items())
@@ -67,11 +67,13 @@ class EmbeddingHead:
 
     def scores(self, vectors: Sequence[Sequence[float]], so_far: Findings) -> dict[str, float]:
         """The probabilities of the four categories: the highest of the text's groups of pieces."""
-        odds = [log_odds(so_far.scores.get(category.value, 0.0)) for category in Category]
-        scores = dict.fromkeys((category.value for category in Category), 0.0)
+        odds = [log_odds(so_far.scores.get(category.value, 0.0)) for category in self._categories]
+        scores = dict.fromkeys((category.value for category in self._categories), 0.0)
         for start in range(0, len(vectors), GROUP):
             inputs = [*mean_direction(vectors[start : start + GROUP]), *odds]
-            for category, row, (slope, offset) in zip(Category, self._coefficients, self._calibration, strict=True):
+            for category, row, (slope, offset) in zip(
+                self._categories, self._coefficients, self._calibration, strict=True
+            ):
                 logit = slope * sum(map(float.__mul__, row, inputs)) + offset
                 score = 1.0 / (1.0 + exp(-max(-30.0, min(30.0, logit))))
                 scores[category.value] = max(scores[category.value], score)
@@ -113,6 +115,16 @@ def mean_direction(vectors: Sequence[Sequence[float]]) -> list[float]:
     sums = [sum(column) for column in zip(*vectors, strict=True)]
     length = sqrt(sum(value * value for value in sums)) or 1.0
     return [value / length for value in sums]
+
+
+def embedding_stages(embed: Embed, classifier_version: str, head: Path = SHIPPED) -> list[EmbeddingHead]:
+    """The stage, if the head was trained with these weights of the classifier; otherwise none.
+
+    Raises:
+        ConfigError: the file has no such weights.
+    """
+    weights = read_head(head)
+    return [EmbeddingHead(weights, embed)] if weights.header["classifier"] == classifier_version else []
 
 
 @lru_cache(maxsize=4)

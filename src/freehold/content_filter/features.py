@@ -11,8 +11,12 @@ from zlib import crc32
 
 from freehold.content_filter.normalise import plain
 
-WORD = re.compile(r"\w{1,24}(?:'\w{1,8})?")
-"""A word; longer runs of letters are cut into pieces of 24, so that no text makes a word dear."""
+_WORD = re.compile(r"\w+(?:'\w+)*")
+_ASCII_WORDS = str.maketrans(
+    {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_'")}
+)  # fmt: skip
+LONGEST_WORD = 24
+"""In code points; longer runs of letters are cut into pieces, so that no text makes a word dear."""
 SHORTEST, LONGEST = 2, 5
 """Of the character n-grams, in code points; `<` and `>` stand at a word's ends."""
 WINDOW_WORDS = 200
@@ -22,8 +26,22 @@ STEP_WORDS = 150
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text as it was written."""
-    return WORD.findall(plain(text))
+    """The words of a text as it was written: letters, digits and apostrophes between them."""
+    return _words(plain(text))
+
+
+def _words(text: str) -> list[str]:
+    """Of a normalised text; in ASCII by splitting, which takes a quarter of the time of the pattern."""
+    if text.isascii() and "''" not in text:
+        spaced = f" {text.translate(_ASCII_WORDS)} "
+        if "'" in spaced:
+            spaced = spaced.replace(" '", " ").replace("' ", " ")
+        words = spaced.split()
+    else:
+        words = _WORD.findall(text)
+    if len(max(words, key=len, default="")) <= LONGEST_WORD:
+        return words
+    return [word[start : start + LONGEST_WORD] for word in words for start in range(0, len(word), LONGEST_WORD)]
 
 
 def windows(words: list[str]) -> Iterator[list[str]]:

@@ -21,14 +21,24 @@ from freehold.training.content_filter.report import Predictions
 Say = Callable[[str], None]
 
 
-async def train(recipe: Recipe, data: Sequence[Path], own: Sequence[Path], out: Path, say: Say) -> Path:
-    """Train on the files, and return the weights; their card lies beside them.
+async def train(
+    recipe: Recipe, data: Sequence[Path], own: Sequence[Path], out: Path, say: Say, vectors: Path | None = None
+) -> Path:
+    """Train on the files, and return the weights; their card lies beside them, and the head if there are vectors.
+
+    Args:
+        recipe: the numbers.
+        data: files in public forms.
+        own: files of one's own.
+        out: the folder for the results.
+        say: is told how far it is.
+        vectors: JSON with `model`, and in `vectors` those of the pieces of every labelled text, in the files' order.
 
     Raises:
         ConfigError: the extra is not installed, or a file is not one of labelled texts.
         EngineFailed: the process ended badly.
     """
-    await _run("train", recipe, data, own, out, say)
+    await _run("train", recipe, data, own, out, say, vectors)
     return out / "ngrams.bin"
 
 
@@ -44,7 +54,15 @@ async def validate(recipe: Recipe, file: Path, more: Sequence[Path], say: Say) -
         return Predictions.read(Path(folder) / "predictions.json")
 
 
-async def _run(what: str, recipe: Recipe, data: Sequence[Path], own: Sequence[Path], out: Path, say: Say) -> None:
+async def _run(
+    what: str,
+    recipe: Recipe,
+    data: Sequence[Path],
+    own: Sequence[Path],
+    out: Path,
+    say: Say,
+    vectors: Path | None = None,
+) -> None:
     """Run the worker; what it says is passed on."""
     if find_spec("sklearn") is None:
         raise ConfigError("training needs scikit-learn; install it with: pip install 'freehold[train]'")
@@ -53,6 +71,7 @@ async def _run(what: str, recipe: Recipe, data: Sequence[Path], own: Sequence[Pa
         "data": [str(path) for path in data],
         "own": [str(path) for path in own],
         "out": str(out),
+        "vectors": str(vectors) if vectors else None,
         "recipe": asdict(recipe),
     }
     process = await asyncio.create_subprocess_exec(

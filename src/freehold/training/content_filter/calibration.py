@@ -64,8 +64,11 @@ def cut_points(probabilities: Floats, labels: Floats, harmless: Bools, budget: f
         harmless: which texts carry no harm label.
         budget: for `medium`; `low` has more and `high` less.
     """
-    by_severity = [_cuts(probabilities, labels, harmless, budget * share) for share in (LOOSER, 1.0, STRICTER)]
-    return {name: [cuts[column] for cuts in by_severity] for column, name in enumerate(CATEGORIES)}
+    low, medium, high = (_cuts(probabilities, labels, harmless, budget * share) for share in (LOOSER, 1.0, STRICTER))
+    return {
+        name: [min(low[column], medium[column]), medium[column], max(medium[column], high[column])]
+        for column, name in enumerate(CATEGORIES)
+    }
 
 
 def bands_of(probabilities: Floats, labels: Floats, cuts: dict[str, list[float]]) -> dict[str, list[float]]:
@@ -85,7 +88,7 @@ def _cuts(probabilities: Floats, labels: Floats, harmless: Bools, budget: float)
     for column in range(len(CATEGORIES)):
         descending = np.append(-np.sort(-probabilities[harmless, column]), 0.0)
         harmful = probabilities[labels[:, column] == 1, column]
-        cuts = [float(np.nextafter(descending[above], 2.0)) for above in range(min(allowed, len(descending) - 1) + 1)]
+        cuts = [_between(float(descending[above]), harmful) for above in range(min(allowed, len(descending) - 1) + 1)]
         worth = [float(np.sqrt((harmful >= cut).mean())) if len(harmful) else 0.0 for cut in cuts]
         best = [
             max(
@@ -95,3 +98,9 @@ def _cuts(probabilities: Floats, labels: Floats, harmless: Bools, budget: float)
             for spent in range(allowed + 1)
         ]
     return best[-1][1]
+
+
+def _between(harmless: float, harmful: Floats) -> float:
+    """Midway from a harmless text's probability to the next harmful text's, which costs no recall."""
+    higher = harmful[harmful > harmless]
+    return float((harmless + higher.min()) / 2) if len(higher) else float(np.nextafter(harmless, 2.0))

@@ -27,13 +27,6 @@ def model_card(
         cuts: from which probability on a category is low, medium, high.
     """
     kinds = Counter("labelled texts" if example.primary else "weighted texts and templates" for example in examples)
-    rows = ["| category | texts | harmful | AUPRC | precision | recall |", "|---|---|---|---|---|---|"]
-    rows += [f"| {' | '.join(row)} |" for row in table(figures)]
-    over = figures.over_blocking
-    blocked = (
-        "Over-blocking (texts without a harm label that reach medium in any of the four): "
-        f"{100 * over.value:.1f} % ({100 * over.low:.1f}-{100 * over.high:.1f} %) of {figures.harmless}."
-    )
     counts = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
     severities = "; ".join(f"{name} {', '.join(f'{cut:.3f}' for cut in of)}" for name, of in cuts.items())
     return "\n".join(
@@ -50,10 +43,47 @@ def model_card(
             "Every text was scored by weights trained without it. Precision and recall are those at severity medium;",
             "in parentheses 95 % intervals by bootstrap over the texts.",
             "",
-            *rows,
-            "",
-            f"Mean AUPRC over sexual, hate, violence and self_harm: **{figures.mean_auprc:.3f}**.",
-            blocked,
+            *_figures(figures),
             "",
         ]
     )
+
+
+def head_card(figures: Report, model: str, digest: str) -> str:
+    """The part of the card about the head over sentence vectors.
+
+    Args:
+        figures: of cross-validation, of classifier and head together.
+        model: whose vectors the head reads.
+        digest: of the head's file.
+    """
+    return "\n".join(
+        [
+            "",
+            f"# Head over the vectors of {model}",
+            "",
+            f"- SHA-256: `{digest}` (version `{digest[:12]}` in receipts)",
+            "- trained on the labelled texts alone; the classifier's log-odds are further inputs",
+            "",
+            "Classifier and head together, the head asked about every text, by the same folds:",
+            "",
+            *_figures(figures),
+            "",
+        ]
+    )
+
+
+def _figures(figures: Report) -> list[str]:
+    """The figures' lines."""
+    over = figures.over_blocking
+    return [
+        "| category | texts | harmful | AUPRC | precision | recall |",
+        "|---|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in table(figures)),
+        "",
+        f"Mean AUPRC over sexual, hate, violence and self_harm: **{figures.mean_auprc:.3f}**.",
+        (
+            "Over-blocking (texts without a harm label that reach medium in any of the four): "
+            f"{100 * over.value:.1f} % ({100 * over.low:.1f}-{100 * over.high:.1f} %) of {figures.harmless}."
+        ),
+    ]

@@ -29,6 +29,7 @@ class Recipe:
         tweets: how large a part of each class is drawn: hate, offensive, neither.
         folds: of the cross-validation that calibration and cut points come from.
         over_blocking: which part of texts without any harm label may reach `medium`.
+        over_blocking_of_head: likewise, by the head over sentence vectors.
     """
 
     seed: int = 1
@@ -39,3 +40,4 @@ class Recipe:
     tweets: tuple[float, float, float] = (1.0, 0.08, 0.4)
     folds: int = 5
     over_blocking: float = 0.04
+    over_blocking_of_head: float = 0.03

@@ -19,23 +19,25 @@ class Predictions:
 
     Args:
         labels: of each text, heads → 0 or 1 as far as they are known.
+        harmless: whether each text carries no harm label.
         scores: of each text, heads → probability.
         severities: of each text, the four categories → 0..3.
     """
 
     labels: tuple[Mapping[str, int], ...]
+    harmless: tuple[bool, ...]
     scores: tuple[Mapping[str, float], ...]
     severities: tuple[Mapping[str, int], ...]
 
     def wire(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"labels": self.labels, "scores": self.scores, "severities": self.severities}
+        return {"labels": self.labels, "harmless": self.harmless, "scores": self.scores, "severities": self.severities}
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """What `wire` wrote."""
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return cls(tuple(raw["labels"]), tuple(raw["scores"]), tuple(raw["severities"]))
+        return cls(tuple(raw["labels"]), tuple(raw["harmless"]), tuple(raw["scores"]), tuple(raw["severities"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ def report(predictions: Predictions, threshold: Severity = Severity.MEDIUM) -> R
     flagged = np.array(
         [
             any(severity >= threshold for severity in severities.values())
-            for labels, severities in zip(predictions.labels, predictions.severities, strict=True)
-            if not any(labels.values())
+            for harmless, severities in zip(predictions.harmless, predictions.severities, strict=True)
+            if harmless
         ],
         dtype=bool,
     )

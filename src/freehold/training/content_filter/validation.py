@@ -75,9 +75,10 @@ def logits_of(classifier: NgramClassifier, steps: Sequence[float], text: str) ->
 
 
 def honest_probabilities(examples: Sequence[Example], held: Held, recipe: Recipe) -> tuple[Floats, Floats]:
-    """Probabilities and the severities 0..3 of the four categories, fold by fold.
+    """Probabilities, and the severities 0..3 of the four categories, fold by fold.
 
-    What makes a fold's raw scores probabilities and severities was found on the other folds.
+    What makes a fold's raw scores probabilities and severities was found on the other folds. To rank texts of
+    different folds the raw scores serve better: each fold's probabilities are on a scale of their own.
     """
     labels = labels_of(examples)
     primary = np.array([example.primary for example in examples])

@@ -14,8 +14,9 @@ import numpy as np
 from freehold.content_filter.weights_file import write_weights
 from freehold.errors import ConfigError
 from freehold.training.content_filter.calibration import bands_of, calibrated, calibrations, cut_points
-from freehold.training.content_filter.card import model_card
+from freehold.training.content_filter.card import head_card, model_card
 from freehold.training.content_filter.data import Example, digest_of, training_examples
+from freehold.training.content_filter.embedding_head import Texts, directions, honest_head, train_head
 from freehold.training.content_filter.fitting import counted, fit, labels_of
 from freehold.training.content_filter.recipe import CATEGORIES, HEADS, Recipe
 from freehold.training.content_filter.report import Predictions, report
@@ -52,7 +53,15 @@ def train(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> None
     digest = write_weights(out / "ngrams.bin", weights_header(steps, found, cuts, bands), tables)
     figures = report(_predictions(examples, held, recipe))
     sources = [Path(name).name for name in (*task["data"], *task["own"])]
-    (out / "card.md").write_text(model_card(figures, examples, sources, recipe, digest, cuts), encoding="utf-8")
+    card = model_card(figures, examples, sources, recipe, digest, cuts)
+    if task.get("vectors"):
+        embedded = json.loads(Path(task["vectors"]).read_text(encoding="utf-8"))
+        texts = _head_texts(examples, held, recipe, embedded["vectors"])
+        header, coefficients = train_head(texts, recipe)
+        header |= {"model": embedded["model"], "classifier": digest[:12]}
+        head = write_weights(out / "embedding.bin", header, {"coefficients": coefficients})
+        card += head_card(report(_head_predictions(examples, texts, recipe)), embedded["model"], head)
+    (out / "card.md").write_text(card, encoding="utf-8")
     say(f"the weights' digest is {digest}")
 
 
@@ -64,13 +73,52 @@ def validate(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> N
 
 
 def _predictions(examples: list[Example], held: Held, recipe: Recipe) -> Predictions:
-    """Of the primary examples."""
-    probabilities, severities = honest_probabilities(examples, held, recipe)
+    """Of the primary examples: ranked by the raw scores of weights that have not seen them."""
+    _, severities = honest_probabilities(examples, held, recipe)
+    primary = np.array([example.primary for example in examples])
+    probabilities = calibrated(held.logits, calibrations(held.logits, labels_of(examples), primary))
     rows = [row for row, example in enumerate(examples) if example.primary]
     return Predictions(
         labels=tuple(examples[row].labels for row in rows),
+        harmless=tuple(examples[row].harmless for row in rows),
         scores=tuple(dict(zip(HEADS, map(float, probabilities[row]), strict=True)) for row in rows),
         severities=tuple(dict(zip(CATEGORIES, map(int, severities[row]), strict=True)) for row in rows),
+    )
+
+
+def _head_texts(examples: list[Example], held: Held, recipe: Recipe, vectors: list[list[list[float]]]) -> Texts:
+    """What the head over sentence vectors is trained on: the primary examples, in their order.
+
+    Raises:
+        ConfigError: there are not as many texts with vectors.
+    """
+    rows = [row for row, example in enumerate(examples) if example.primary]
+    if len(vectors) != len(rows):
+        raise ConfigError(
+            f"there are vectors of {len(vectors)} texts, and {len(rows)} labelled texts; embed them again"
+        )
+    scores, _ = honest_probabilities(examples, held, recipe)
+    return Texts(
+        vectors=directions(vectors),
+        scores=scores[rows, : len(CATEGORIES)],
+        labels=labels_of(examples)[rows, : len(CATEGORIES)],
+        harmless=np.array([examples[row].harmless for row in rows]),
+        folds=held.folds[rows],
+    )
+
+
+def _head_predictions(examples: list[Example], texts: Texts, recipe: Recipe) -> Predictions:
+    """Of the classifier and the head together, asked about every text."""
+    probabilities, severities = honest_head(texts, recipe)
+    return Predictions(
+        labels=tuple(
+            {head: label for head, label in example.labels.items() if head in CATEGORIES}
+            for example in examples
+            if example.primary
+        ),
+        harmless=tuple(map(bool, texts.harmless)),
+        scores=tuple(dict(zip(CATEGORIES, map(float, row), strict=True)) for row in probabilities),
+        severities=tuple(dict(zip(CATEGORIES, map(int, row), strict=True)) for row in severities),
     )
 
 
