@@ -14,7 +14,15 @@ from freehold.content_filter.filter import Filter
 from freehold.content_filter.hold_back import CONTEXT, MOST_HELD, HoldBack
 from freehold.content_filter.normalise import squeezed
 from freehold.errors import FilterUnavailable
-from freehold.types.content_filter import FilterSettings, PersonalDataRules, Side
+from freehold.types.content_filter import (
+    Category,
+    FilterSettings,
+    Findings,
+    Passage,
+    PersonalDataRules,
+    Severity,
+    Side,
+)
 from freehold.types.generation import Delta, TokenLogprob, ToolCallDelta
 from tests.content_filter.filters import PHRASE, Digits, Failing, filter_of, fruit_filter
 
@@ -177,6 +185,31 @@ def test_the_next_pieces_leave_by_their_number_or_by_the_time() -> None:
         return left
 
     assert asyncio.run(run()) == [True, False, True, False, True]
+
+
+class Parts:
+    """A detector that takes a word for another one of which it is a part, as half-read words are taken."""
+
+    name = "parts"
+    version = "1"
+
+    def __call__(self, passage: Passage) -> Findings:
+        """See `Detector.__call__`."""
+        return Findings({Category.HATE: Severity.HIGH} if "pear" in passage.text.split() else {})
+
+    def pending(self, text: str) -> int:  # noqa: ARG002
+        """See `Detector.pending`."""
+        return 0
+
+
+def test_half_a_word_is_not_judged() -> None:
+    """A word is judged, and leaves, when it is whole: half of it may be another word."""
+    pieces = [Delta(text=text) for text in ("some", " pear", "ls", ", and", " more")]
+    left = sent(pieces, filter_of(Parts()), step_s=1.0)
+    assert received(left, "text") == "some pearls, and more"
+    blocked = sent([*pieces[:2], *pieces[3:]], filter_of(Parts()), step_s=1.0)
+    assert received(blocked, "text") == "some pear, and more"
+    assert received(sent([Delta(text="some"), Delta(text=" pear x")], filter_of(Parts())), "text") == ""
 
 
 def test_channels_do_not_wait_for_each_other() -> None:

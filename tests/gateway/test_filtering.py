@@ -8,7 +8,8 @@ import pytest
 
 from freehold.content_filter.normalise import squeezed
 from tests.content_filter.filters import PHRASE
-from tests.service import Reply, Service, events_of, eventually
+from tests.gateway.filtered import body_saying, ends, path, receipt, receipt_of, said, streamed
+from tests.service import Service, events_of
 
 pytestmark = pytest.mark.slow
 
@@ -98,74 +99,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A server whose filter has lists."""
     with Service(tmp_path_factory.mktemp("home"), CONFIG) as service:
         yield service
-
-
-def path(dialect: str, deployment: str, operation: str) -> str:
-    """The address of an operation in a dialect."""
-    operation = operation.replace("tools", "chat/completions")
-    if dialect == "openai":
-        return f"/v1/{operation}"
-    return f"/openai/deployments/{deployment}/{operation}?api-version=2024-10-21"
-
-
-def body_saying(deployment: str, operation: str, text: str) -> dict[str, Any]:
-    """A request whose answer says the text."""
-    body: dict[str, Any] = {"model": deployment}
-    match operation:
-        case "completions":
-            return body | {"prompt": text, "max_tokens": 400}
-        case "tools":
-            parameters = {"type": "object", "properties": {"x": {"const": text}}, "required": ["x"]}
-            tool = {"type": "function", "function": {"name": "say", "parameters": parameters}}
-            return body | {
-                "messages": [{"role": "user", "content": "hello"}],
-                "tools": [tool],
-                "tool_choice": "required",
-            }
-    return body | {"messages": [{"role": "user", "content": text}]}
-
-
-def streamed(service: Service, address: str, body: dict[str, Any]) -> list[Any]:
-    """The events of a stream, without `[DONE]`, which must be the last."""
-    with service.open("POST", address, body | {"stream": True}, key=service.key) as response:
-        assert response.status == 200, response.read()
-        events = events_of(response)
-    assert events[-1] == "[DONE]"
-    return events[:-1]
-
-
-def said(events: list[Any]) -> dict[int, str]:
-    """What each choice of a stream said, on whichever channel."""
-    texts: dict[int, str] = {}
-    for choice in (choice for event in events for choice in event["choices"]):
-        delta = choice.get("delta", {})
-        text = choice.get("text") or delta.get("content") or ""
-        text += "".join(call["function"]["arguments"] for call in delta.get("tool_calls", ()))
-        texts[choice["index"]] = texts.get(choice["index"], "") + text
-    return texts
-
-
-def ends(events: list[Any]) -> dict[int, list[str]]:
-    """The finish reasons of each choice; the last thing that it says."""
-    found: dict[int, list[str]] = {}
-    for choice in (choice for event in events for choice in event["choices"]):
-        assert choice["index"] not in found, "nothing of a choice comes after its end"
-        if choice["finish_reason"]:
-            found.setdefault(choice["index"], []).append(choice["finish_reason"])
-    return found
-
-
-def receipt(service: Service, reply: Reply) -> dict[str, Any]:
-    """The receipt of a request."""
-    return receipt_of(service, reply.headers["x-request-id"])
-
-
-def receipt_of(service: Service, request_id: str) -> dict[str, Any]:
-    """The receipt of that id."""
-    address = f"/v1/receipts/{request_id}"
-    eventually(lambda: service.get(address, key=service.key).status == 200, "the receipt")
-    found: dict[str, Any] = service.get(address, key=service.key).json()["receipt"]
-    return found
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -374,103 +307,3 @@ def test_the_wait_of_the_first_piece_is_reported(service: Service) -> None:
     (line,) = [json.loads(line) for line in service.log().splitlines() if request_id in line and '"request"' in line]
     assert line["held_ms"] > 0
     assert 'freehold_content_filter_held_seconds_count{deployment="by-1"}' in service.get("/metrics").body.decode()
-
-
-FAILING = """
-[server]
-starter = false
-
-[[content_filter]]
-name = "open"
-on_error = "open"
-
-[[content_filter]]
-name = "unmade"
-
-[[deployment]]
-name = "unmade"
-engine = "echo"
-model = "echo"
-content_filter = "unmade"
-
-[[deployment]]
-name = "closed"
-engine = "echo"
-model = "echo"
-options = { delay_s = 0.06 }
-
-[[deployment]]
-name = "open"
-engine = "echo"
-model = "echo"
-content_filter = "open"
-
-[[deployment]]
-name = "paint"
-engine = "echo"
-model = "echo"
-task = "images"
-"""
-
-
-@pytest.fixture(scope="module")
-def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A server with a detector that breaks at the word `crash`."""
-    program = "tests.content_filter.failing_server"
-    with Service(tmp_path_factory.mktemp("failing"), FAILING, program=program) as service:
-        yield service
-
-
-@pytest.mark.parametrize("operation", ["chat/completions", "completions"])
-def test_a_prompt_that_cannot_be_examined_is_not_served(failing: Service, operation: str) -> None:
-    """A detector that breaks gives 503, a receipt that says `failed` and never `scanned`, and no text in the log."""
-    reply = failing.post(f"/v1/{operation}", body_saying("closed", operation, "a secret-word crash"))
-    assert (reply.status, reply.json()["error"]["code"]) == (503, "content_filter_unavailable")
-    assert "retry-after" in reply.headers
-    found = receipt(failing, reply)
-    assert found["outcome"] == "failed"
-    assert (found["filter"]["failed"], found["filter"]["scanned"]) == (["prompt"], [])
-    assert "detector_failed" in failing.log()
-    assert "secret-word" not in failing.log()
-
-
-def test_a_filter_that_cannot_be_made_serves_nothing(failing: Service) -> None:
-    """Where a policy's detectors cannot be made, nothing passes under it."""
-    reply = failing.post("/v1/chat/completions", body_saying("unmade", "chat/completions", "hello"))
-    assert (reply.status, reply.json()["error"]["code"]) == (503, "content_filter_unavailable")
-
-
-def test_a_picture_whose_prompt_cannot_be_examined_is_not_painted(failing: Service) -> None:
-    """The same holds for pictures."""
-    assert failing.post("/v1/images/generations", {"model": "paint", "prompt": "a crash"}).status == 503
-
-
-@pytest.mark.parametrize("operation", ["chat/completions", "completions"])
-def test_an_open_policy_serves_what_cannot_be_examined_and_says_so(failing: Service, operation: str) -> None:
-    """Under an open policy the answer comes, with Azure's `content_filter_error`, and the receipt says `failed`."""
-    reply = failing.post(path("azure", "open", operation), body_saying("open", operation, "a crash"))
-    answer = reply.json()
-    error = {"code": "content_filter_error", "message": "The contents are not filtered"}
-    assert reply.status == 200
-    assert answer["prompt_filter_results"][0]["content_filter_results"] == {"error": error}
-    assert answer["choices"][0]["content_filter_results"] == {"error": error}
-    found = receipt(failing, reply)
-    assert (found["filter"]["failed"], found["filter"]["scanned"]) == (["prompt", "completion"], [])
-
-
-def test_a_stream_that_cannot_be_examined_ends_with_an_error(failing: Service) -> None:
-    """In a stream that has begun the error is an event, and the unexamined text does not come."""
-    schema = {
-        "type": "object",
-        "properties": {"x": {"const": "all is well so far, but crash it does"}},
-        "required": ["x"],
-    }
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-    body = body_saying("closed", "chat/completions", "hello") | {"response_format": form, "stream": True}
-    with failing.open("POST", "/v1/chat/completions", body, key=failing.key) as response:
-        request_id = response.headers["x-request-id"]
-        events = events_of(response)
-    assert events[-1]["error"]["code"] == "content_filter_unavailable"
-    assert "crash" not in json.dumps(events[:-1])
-    found = receipt_of(failing, request_id)
-    assert (found["filter"]["failed"], found["filter"]["scanned"]) == (["completion"], ["prompt"])

@@ -34,8 +34,9 @@ KEPT = 16
 """How much is looked at of the beginning and of the end of a long stretch without letters and digits."""
 _GAP = re.compile(r"[\W_\u115f\u1160\u3164\uffa0]{64,}")
 """Such a stretch; the four are letters that nobody sees."""
+LONGEST_WORD = 48
+_LAST_WORD = re.compile(r"\s(?=\S*\Z)")
 _SPACE = re.compile(r"\s")
-_SPACE_LAST = re.compile(r"\s(?=\S*\Z)")
 
 
 class Examiner:
@@ -163,6 +164,15 @@ def detecting() -> Iterator[None]:
         ) from exc
 
 
+def complete(text: str) -> int:
+    """Where the last word of an unfinished text begins, which is not judged before it is whole.
+
+    A stretch without white space that is longer than any word, as in scripts that have none, is no unfinished word.
+    """
+    word = _LAST_WORD.search(text, max(0, len(text) - LONGEST_WORD))
+    return word.end() if word else (len(text) if len(text) > LONGEST_WORD else 0)
+
+
 def compacted(text: str) -> str:
     """The text with long stretches without a letter or a digit made short: of each its beginning and its end.
 
@@ -189,7 +199,7 @@ def _cut(text: str, start: int) -> int:
     end = start + WINDOW
     if end >= len(text):
         return len(text)
-    space = _SPACE_LAST.search(text, end - OVERLAP // 2, end)
+    space = _LAST_WORD.search(text, end - OVERLAP // 2, end)
     return space.start() + 1 if space else end
 
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from freehold.content_filter.examination import Examiner
+from freehold.content_filter.examination import Examiner, complete
 from freehold.content_filter.hold_back import shortened
 from freehold.content_filter.verdicts import total
 from freehold.types.content_filter import Source
@@ -105,8 +105,10 @@ class Follower:
         new, start = channel.new, channel.checked
         channel.fresh = 0
         window = channel.context + new
-        judgement = await self._examiner.judge(window, Source.ASSISTANT, whole=ended)
-        examined = len(new) if ended else len(new) - min(self._examiner.pending(window), len(new))
+        cut = len(window) if ended else complete(window)
+        judgement = await self._examiner.judge(window[:cut], Source.ASSISTANT, whole=ended)
+        pending = 0 if ended else max(self._examiner.pending(window), len(window) - cut)
+        examined = len(new) - min(pending, len(new))
         channel.context = shortened(channel.context + new[:examined])
         channel.new = channel.new[examined:]
         channel.checked = start + examined

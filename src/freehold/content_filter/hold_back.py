@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from freehold.content_filter.escapes import Decoded
-from freehold.content_filter.examination import Examiner, compacted
+from freehold.content_filter.examination import Examiner, compacted, complete
 from freehold.content_filter.masking import masked
 from freehold.content_filter.verdicts import total
 from freehold.types.content_filter import Source, Span
@@ -199,14 +199,17 @@ class HoldBack:
         channel.fresh, channel.examined_at = 0, now
         decoded = Decoded(window) if isinstance(channel.key, int) and "\\" in window else None
         text = window if decoded is None else decoded.text
-        judgement = await self._examiner.judge(text, Source.ASSISTANT, whole=ended)
+        cut = len(text) if ended else complete(text)
+        if cut <= len(channel.context) and decoded is None and not ended:
+            return
+        judgement = await self._examiner.judge(text[:cut], Source.ASSISTANT, whole=ended)
         if self._note(verdict := self._examiner.verdict(judgement)):
             return
         hidden = judgement.masked if decoded is None else decoded.raw(judgement.masked)
         spans = _shifted(hidden, len(channel.context))
         limit = len(channel.held)
         if not ended:
-            pending = min(self._examiner.pending(text), MOST_HELD)
+            pending = max(min(self._examiner.pending(text), MOST_HELD), len(text) - cut)
             limit -= min(pending if decoded is None else decoded.held(pending), limit)
             limit = next((span.start for span in spans if span.start < limit < span.end), limit)
         pieces, limit = self._pieces(channel, limit, spans, ended=ended)
