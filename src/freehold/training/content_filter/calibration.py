@@ -16,8 +16,9 @@ ENOUGH = 8
 """So many positive primary texts calibrate a head; with fewer, it is calibrated on all examples."""
 LOOSER, STRICTER = 3.0, 0.25
 """The budgets of `low` and `high`, in terms of that of `medium`."""
-MISSED = 0.03
-"""The grey band begins where so small a part of the harmful texts scores lower."""
+ASKED = 0.1
+"""The grey band of a category begins where so large a part of the harmless texts scores higher: to ask a model about
+every text would find more, and cost more than the answer to many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,26 @@ def cut_points(probabilities: Floats, labels: Floats, harmless: Bools, budget: f
     }
 
 
-def bands_of(probabilities: Floats, labels: Floats, cuts: dict[str, list[float]]) -> dict[str, list[float]]:
+def bands_of(probabilities: Floats, harmless: Bools, cuts: dict[str, list[float]]) -> dict[str, list[float]]:
     """Between which probabilities a dearer detector should be asked, for each of the four categories."""
-    bands: dict[str, list[float]] = {}
-    for column, name in enumerate(CATEGORIES):
-        harmful = probabilities[labels[:, column] == 1, column]
-        low = float(np.quantile(harmful, MISSED)) if len(harmful) else cuts[name][0]
-        bands[name] = [min(low, cuts[name][0]), max(cuts[name][2], 0.9)]
-    return bands
+    return {
+        name: [
+            min(float(np.quantile(probabilities[harmless, column], 1 - ASKED)), cuts[name][0]),
+            max(cuts[name][2], 0.9),
+        ]
+        for column, name in enumerate(CATEGORIES)
+    }
+
+
+def asked_about(probabilities: Floats, bands: dict[str, list[float]]) -> Bools:
+    """Which texts lie in the grey band of any category."""
+    return np.any(
+        [
+            (low <= probabilities[:, column]) & (probabilities[:, column] < high)
+            for column, (low, high) in enumerate(bands[name] for name in CATEGORIES)
+        ],
+        axis=0,
+    )
 
 
 def _cuts(probabilities: Floats, labels: Floats, harmless: Bools, budget: float) -> list[float]:

@@ -49,11 +49,13 @@ def model_card(
     )
 
 
-def head_card(figures: Report, model: str, digest: str) -> str:
+def head_card(figures: Report, grey: Report, asked: float, model: str, digest: str) -> str:
     """The part of the card about the head over sentence vectors.
 
     Args:
-        figures: of cross-validation, of classifier and head together.
+        figures: of cross-validation, of classifier and head together, the head asked about every text.
+        grey: likewise, the head asked about the texts that the classifier is unsure of.
+        asked: which part of the texts those are.
         model: whose vectors the head reads.
         digest: of the head's file.
     """
@@ -68,6 +70,10 @@ def head_card(figures: Report, model: str, digest: str) -> str:
             "Classifier and head together, the head asked about every text, by the same folds:",
             "",
             *_figures(figures),
+            "",
+            f"As it serves, the head asked about the grey band alone, {100 * asked:.0f} % of these texts:",
+            "",
+            *_figures(grey),
             "",
         ]
     )

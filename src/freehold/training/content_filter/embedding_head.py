@@ -65,7 +65,7 @@ def train_head(texts: Texts, recipe: Recipe) -> tuple[dict[str, object], bytes]:
             [each.slope, float(each.slope * row[-1] + each.offset)] for each, row in zip(found, rows, strict=True)
         ],
         "cuts": cuts,
-        "bands": bands_of(probabilities, texts.labels, cuts),
+        "bands": bands_of(probabilities, texts.harmless, cuts),
     }
     return header, rows[:, :-1].astype("<f4").tobytes()
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freehold.content_filter.weights_file import write_weights
 from freehold.errors import ConfigError
-from freehold.training.content_filter.calibration import bands_of, calibrated, calibrations, cut_points
+from freehold.training.content_filter.calibration import asked_about, bands_of, calibrated, calibrations, cut_points
 from freehold.training.content_filter.card import head_card, model_card
 from freehold.training.content_filter.data import Example, digest_of, training_examples
 from freehold.training.content_filter.embedding_head import Texts, directions, honest_head, train_head
@@ -47,11 +48,12 @@ def train(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> None
     found = calibrations(held.logits, labels, primary)
     probabilities = calibrated(held.logits, found)
     cuts = cut_points(probabilities[primary], labels[primary], harmless[primary], recipe.over_blocking)
-    bands = bands_of(probabilities[primary], labels[primary], cuts)
+    bands = bands_of(probabilities[primary], harmless[primary], cuts)
     tables, steps = fit(examples, counts, recipe)
     tables["seen"] = b"".join(sorted({digest_of(example.text) for example in examples}))
     digest = write_weights(out / "ngrams.bin", weights_header(steps, found, cuts, bands), tables)
-    figures = report(_predictions(examples, held, recipe))
+    predictions = _predictions(examples, held, recipe)
+    figures = report(predictions)
     sources = [Path(name).name for name in (*task["data"], *task["own"])]
     card = model_card(figures, examples, sources, recipe, digest, cuts)
     if task.get("vectors"):
@@ -60,7 +62,10 @@ def train(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> None
         header, coefficients = train_head(texts, recipe)
         header |= {"model": embedded["model"], "classifier": digest[:12]}
         head = write_weights(out / "embedding.bin", header, {"coefficients": coefficients})
-        card += head_card(report(_head_predictions(examples, texts, recipe)), embedded["model"], head)
+        judged = _head_predictions(examples, texts, recipe)
+        asked = asked_about(probabilities[primary], bands)
+        grey = _where(asked, judged, predictions)
+        card += head_card(report(judged), report(grey), float(asked.mean()), embedded["model"], head)
     (out / "card.md").write_text(card, encoding="utf-8")
     say(f"the weights' digest is {digest}")
 
@@ -119,6 +124,16 @@ def _head_predictions(examples: list[Example], texts: Texts, recipe: Recipe) -> 
         harmless=tuple(map(bool, texts.harmless)),
         scores=tuple(dict(zip(CATEGORIES, map(float, row), strict=True)) for row in probabilities),
         severities=tuple(dict(zip(CATEGORIES, map(int, row), strict=True)) for row in severities),
+    )
+
+
+def _where(asked: NDArray[np.bool_], second: Predictions, first: Predictions) -> Predictions:
+    """The second predictions of the texts that are asked about, of the others the first."""
+    return Predictions(
+        labels=second.labels,
+        harmless=second.harmless,
+        scores=tuple(b if ask else a for ask, a, b in zip(asked, first.scores, second.scores, strict=True)),
+        severities=tuple(b if ask else a for ask, a, b in zip(asked, first.severities, second.severities, strict=True)),
     )
 
 
