@@ -4,6 +4,7 @@ import asyncio
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,9 @@ from freehold.content_filter.embedding import (
     GROUP,
     WINDOW,
     EmbeddingHead,
-    embedding_stages,
+    head_for,
     log_odds,
     pieces,
-    read_head,
 )
 from freehold.content_filter.ngrams import load_classifier
 from freehold.content_filter.weights_file import WeightsFile
@@ -115,9 +115,11 @@ def test_log_odds_are_bounded() -> None:
     assert log_odds(0.5) == 0
 
 
-def test_the_shipped_head_belongs_to_the_shipped_classifier() -> None:
-    """The stage is made for the weights that it was trained with, and left out beside others."""
-    stages = embedding_stages(Recorded(None), load_classifier().version)
-    assert [stage.model for stage in stages] == ["all-minilm-l6-v2"]
-    assert read_head().header["dimensions"] == 384
-    assert embedding_stages(Recorded(None), "another") == []
+def test_the_shipped_head_belongs_to_the_shipped_classifier(tmp_path: Path) -> None:
+    """The head is read for the weights that it was trained with, and left out beside others or where there is none."""
+    head = head_for(load_classifier().version)
+    assert head is not None
+    assert EmbeddingHead(head, Recorded(None)).model == "all-minilm-l6-v2"
+    assert head.header["dimensions"] == 384
+    assert head_for("another") is None
+    assert head_for(load_classifier().version, tmp_path / "embedding.bin") is None

@@ -1,7 +1,6 @@
 """The models that the content filter asks, on real engine processes."""
 
 import asyncio
-import hashlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -12,10 +11,9 @@ import pytest
 
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.content_filter.base import Question
-from freehold.engines.base import EngineSpec
 from freehold.errors import FilterUnavailable
 from freehold.gateway.filter_models import FilterModels
-from freehold.serving.supervisor import Progress, Supervisor
+from freehold.serving.supervisor import Supervisor
 from freehold.store.database import Database
 from freehold.types.deployment import DeploymentSettings
 from tests.serving.trial import PATIENCE_S, eventually, pid_of, supervised
@@ -26,16 +24,6 @@ VECTORS = DeploymentSettings(name="embed", model="sentences", engine="echo", tas
 GUARD = DeploymentSettings(name="guard", model="judge", engine="echo", aliases=["llama-guard"])
 
 
-def _digest(model: str) -> str:
-    return hashlib.sha256(model.encode()).hexdigest()
-
-
-async def _with_weights(settings: DeploymentSettings, progress: Progress) -> EngineSpec:
-    """Prepares a deployment as if it ran weights of its model's name."""
-    del progress
-    return EngineSpec(settings, weights_sha256=_digest(settings.model))
-
-
 @asynccontextmanager
 async def asked(folder: Path, *deployments: DeploymentSettings) -> AsyncIterator[tuple[FilterModels, Supervisor]]:
     """What asks the models of some deployments; `sentences` is the embedding model that it knows."""
@@ -43,11 +31,11 @@ async def asked(folder: Path, *deployments: DeploymentSettings) -> AsyncIterator
     try:
         registry = DeploymentRegistry(database)
         await registry.load((), deployments)
-        async with supervised(folder, *deployments, prepare=_with_weights) as supervisor:
+        async with supervised(folder, *deployments) as supervisor:
             for deployment in deployments:
                 if deployment.start == "eager":
                     await supervisor.wait_ready(deployment.name, PATIENCE_S)
-            yield FilterModels(registry, supervisor, embedding_sha256=_digest("sentences")), supervisor
+            yield FilterModels(registry, supervisor, embedding_model="sentences"), supervisor
     finally:
         await database.close()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.content_filter.embedding import embedding_stages
+from freehold.content_filter.embedding import EmbeddingHead, head_for
 from freehold.content_filter.ngrams import load_classifier
 from freehold.errors import ConfigError
 from freehold.training.content_filter.build import train, validate
@@ -142,7 +142,9 @@ def test_a_head_is_trained_with_vectors(tmp_path: Path) -> None:
     file = tmp_path / "vectors.json"
     file.write_text(json.dumps({"model": "small", "vectors": vectors}), encoding="utf-8")
     made = asyncio.run(train(QUICK, [], [own], tmp_path, quiet, file))
-    (stage,) = embedding_stages(_no_vectors, load_classifier(made).version, made.with_name("embedding.bin"))
+    head = head_for(load_classifier(made).version, made.with_name("embedding.bin"))
+    assert head is not None
+    stage = EmbeddingHead(head, _no_vectors)
     assert stage.model == "small"
     file.write_text(json.dumps({"model": "small", "vectors": vectors[1:]}), encoding="utf-8")
     with pytest.raises(ConfigError, match="there are vectors of 119 texts, and 120 labelled texts"):

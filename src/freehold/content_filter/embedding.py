@@ -2,7 +2,7 @@
 
 The head is linear over a vector of the embedding deployment and the classifier's own log-odds. It may take findings
 back. Its weights belong to one embedding model, `model`, whose vectors the caller must give, and to one version of
-the n-gram weights: `embedding_stages` leaves the head out where others are used.
+the n-gram weights: `head_for` leaves the head out where others are used.
 """
 
 from array import array
@@ -117,14 +117,16 @@ def mean_direction(vectors: Sequence[Sequence[float]]) -> list[float]:
     return [value / length for value in sums]
 
 
-def embedding_stages(embed: Embed, classifier_version: str, head: Path = SHIPPED) -> list[EmbeddingHead]:
-    """The stage, if the head was trained with these weights of the classifier; otherwise none.
+def head_for(classifier_version: str, path: Path = SHIPPED) -> WeightsFile | None:
+    """The head in a file, if it was trained with these weights of the classifier; None for another one, or no file.
 
     Raises:
         ConfigError: the file has no such weights.
     """
-    weights = read_head(head)
-    return [EmbeddingHead(weights, embed)] if weights.header["classifier"] == classifier_version else []
+    if not path.exists():
+        return None
+    head = read_head(path)
+    return head if head.header["classifier"] == classifier_version else None
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,8 @@ from pathlib import Path
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
 from freehold.content_filter.detectors import detectors_for
-from freehold.content_filter.embedding import read_head
+from freehold.content_filter.embedding import SHIPPED as SHIPPED_HEAD
+from freehold.content_filter.embedding import head_for
 from freehold.content_filter.ngrams import SHIPPED, load_classifier
 from freehold.content_filter.registry import FilterRegistry, Parts
 from freehold.content_filter.stages import stages_for
@@ -41,11 +42,15 @@ async def open_filters(
 
 
 def _parts(settings: Settings, deployments: DeploymentRegistry, supervisor: Supervisor) -> Parts:
-    """Freehold's own detectors and stages. The head that reads vectors belongs to the shipped weights."""
-    weights = settings.filter.weights
-    classifier = load_classifier(SHIPPED if weights is None else Path(weights).expanduser())
-    head = read_head() if weights is None else None
-    models = FilterModels(deployments, supervisor, embedding_sha256=head.header["model_sha256"] if head else "")
+    """Freehold's own detectors and stages.
+
+    Raises:
+        ConfigError: the weights cannot be read.
+    """
+    weights = SHIPPED if settings.filter.weights is None else Path(settings.filter.weights).expanduser()
+    classifier = load_classifier(weights)
+    head = head_for(classifier.version, weights.with_name(SHIPPED_HEAD.name))
+    models = FilterModels(deployments, supervisor, embedding_model=head.header["model"] if head else "")
     return Parts(
         detectors=partial(detectors_for, classifier=classifier),
         stages=partial(stages_for, head=head, embed=models.embed, ask=models.ask),
