@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from freehold.cli.lazy import command_group
 from freehold.cli.options import JsonOption
 from freehold.cli.output import print_json
 from freehold.cli.tables import print_table
@@ -26,6 +27,10 @@ Examples:
   freehold filter evaluate moderation.jsonl --folds 5 --with tweets.csv"""
 
 
+app = command_group()
+
+
+@app.command(epilog=EPILOG)
 def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled texts: JSONL, Davidson's or Ethos's CSV.")],
     folds: Annotated[

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from freehold.cli.control import open_control
-from freehold.cli.lazy import command_group
+from freehold.cli.lazy import LazyCommand, LazyGroup, command_group
 from freehold.cli.listing import project_id
 from freehold.cli.options import HomeOption, JsonOption, home_of, pass_on
 from freehold.cli.output import print_json, print_note
@@ -23,7 +23,19 @@ app = command_group("Say what is looked for in texts.", "Example: freehold filte
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The policy's name.")]
 
 
-@app.callback(invoke_without_command=True)
+class Commands(LazyGroup):
+    """The commands of this file, and one that computes more than the others."""
+
+    lazy = (
+        LazyCommand(
+            "evaluate",
+            "Report how well the n-gram classifier tells harmful texts: AUPRC, precision, recall, over-blocking.",
+            "freehold.cli.filter_evaluate:app",
+        ),
+    )
+
+
+@app.callback(cls=Commands, invoke_without_command=True)
 def filters(ctx: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Say what is looked for in texts. Without a command: list the content-filter policies."""
     pass_on(ctx, home, as_json=as_json)
