@@ -165,7 +165,7 @@ async def open_app(
         books = Books(recorder or backlog, ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
-        moderator = Moderator(filters.moderation, {}, books, permits)
+        moderator = Moderator(filters.moderation, books, permits)
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)

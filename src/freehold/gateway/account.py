@@ -32,6 +32,10 @@ Produced: TypeAlias = Event | PaintEvent
 ProducedT = TypeVar("ProducedT", bound=Produced)
 
 
+FILTERED_CODES = frozenset({ContentFiltered.default_code, "content_policy_violation"})
+"""Codes of errors that say what must not pass: the filter's, and that of models which look at their own pictures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What was reserved for a request, on which deployment, at which price.
@@ -260,7 +264,7 @@ class Account:
             case Unauthenticated() | Suspended() if self.admission is not None:
                 return Outcome.CANCELLED
             case RequestError():
-                return Outcome.FILTERED if isinstance(error, ContentFiltered) else Outcome.REFUSED
+                return Outcome.FILTERED if error.code in FILTERED_CODES else Outcome.REFUSED
         return Outcome.FAILED
 
     def _used(self, outcome: Outcome) -> Usage:

@@ -44,6 +44,9 @@ CATEGORIES = {
 }
 """OpenAI's categories, and the filter's own of the same kind."""
 
+LIKELY = 0.5
+"""The score from which on a category is flagged that has no severities."""
+
 BUILT_IN = Deployment(
     DeploymentSettings(name=NAME, model="content-filter", engine="content_filter", aliases=list(ALIASES)),
     Origin.STARTER,
@@ -77,14 +80,12 @@ class Moderator:
 
     Args:
         policy: looks for harm of all categories.
-        thresholds: from which score on a category is flagged, by OpenAI's name.
         books: where requests are admitted.
         permits: asks the policies.
     """
 
-    def __init__(self, policy: Filter, thresholds: Mapping[str, float], books: Books, permits: Permits) -> None:
+    def __init__(self, policy: Filter, books: Books, permits: Permits) -> None:
         self._policy = policy
-        self._thresholds = thresholds
         self._books = books
         self._permits = permits
 
@@ -114,11 +115,11 @@ class Moderator:
         return ModerationAnswer(f"{NAME}:{versions}", results)
 
     def _told(self, found: Findings) -> Moderation:
-        """The findings in OpenAI's words: what has a severity is flagged from `medium` on, the rest by its score."""
+        """The findings in OpenAI's words: what has a severity is flagged from `medium` on, the rest if it is likely."""
         scores = {name: _score(found, name, own) for name, own in CATEGORIES.items()}
         severe = {category.value for category, severity in found.severities.items() if severity >= Severity.MEDIUM}
         flags = {
-            name: own in severe if own is not None else scores[name] >= self._thresholds.get(name, 0.5)
+            name: own in severe if own is not None else scores[name] >= LIKELY
             for name, own in CATEGORIES.items()
         }
         return Moderation(flags, scores)
