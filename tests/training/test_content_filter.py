@@ -171,8 +171,8 @@ def test_cuts_keep_to_the_budget_and_to_their_order() -> None:
 def test_too_few_texts_are_refused(tmp_path: Path) -> None:
     """What nothing can be calibrated with is refused with the number that is there."""
     file = tmp_path / "few.jsonl"
-    file.write_text('{"text": "a", "hate": 1}\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match="there are 0 harmful texts of 'sexual' to calibrate with; 2 or more"):
+    file.write_text('{"text": "a", "hate": 1}\n' * 9, encoding="utf-8")
+    with pytest.raises(ConfigError, match="there are 0 different harmful texts of 'sexual' to calibrate with"):
         asyncio.run(train(QUICK, [], [file], tmp_path, quiet))
 
 

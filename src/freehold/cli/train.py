@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import orjson
 import typer
@@ -89,14 +90,14 @@ async def _embedded(home: Path, deployment: str, texts: list[str]) -> dict[str, 
     """The vectors of the pieces of every text, and the model that they are from. Needs a running server."""
     vectors: list[list[list[float]]] = []
     async with open_service(home) as service:
-        told = await service.request("GET", f"/admin/deployments/{deployment}")
+        told = await service.request("GET", f"/admin/deployments/{quote(deployment, safe='')}")
         for number, text in enumerate(texts, 1):
             body = {"model": deployment, "input": pieces(plain(text))}
             answer = await service.request("POST", "/v1/embeddings", body)
             vectors.append([item["embedding"] for item in answer["data"]])
             if number % 100 == 0:
                 say(f"{number} of {len(texts)} texts have vectors")
-    return {"model": told["model"], "vectors": vectors}
+    return {"model": told["settings"]["model"], "vectors": vectors}
 
 
 def say(line: str) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from freehold.content_filter.embedding import KIND, LEAST, mean_direction
+from freehold.errors import ConfigError
 from freehold.training.content_filter.calibration import bands_of, calibrated, calibrations, cut_points
 from freehold.training.content_filter.recipe import CATEGORIES, Recipe
 
@@ -104,12 +105,18 @@ def _inputs(texts: Texts) -> Floats:
 
 
 def _fit(texts: Texts, chosen: NDArray[np.bool_]) -> Floats:
-    """Categories x (coefficients of the inputs, intercept)."""
+    """Categories x (coefficients of the inputs, intercept).
+
+    Raises:
+        ConfigError: the chosen texts are all harmful, or all harmless, in a category.
+    """
     rows = []
     for column in range(len(CATEGORIES)):
         truth = texts.labels[chosen, column]
         weights = np.where(np.isnan(truth), UNLABELLED, 1.0)
         truth = np.nan_to_num(truth)
+        if len(np.unique(truth)) < 2:
+            raise ConfigError(f"there are too few texts of '{CATEGORIES[column]}' to cross-validate a head with")
         weights[truth == 1] *= weights[truth == 0].sum() / weights[truth == 1].sum()
         weights *= len(weights) / weights.sum()
         model = LogisticRegression(C=STRENGTH, max_iter=1000).fit(texts.vectors[chosen], truth, sample_weight=weights)

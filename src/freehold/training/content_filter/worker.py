@@ -145,10 +145,16 @@ def _check(examples: list[Example], recipe: Recipe) -> None:
     """
     for category in CATEGORIES:
         for label, word in ((1, "harmful"), (0, "harmless")):
-            number = sum(example.primary and example.labels.get(category) == label for example in examples)
+            number = len(
+                {
+                    digest_of(example.text)
+                    for example in examples
+                    if example.primary and example.labels.get(category) == label
+                }
+            )
             if number < recipe.folds:
                 raise ConfigError(
-                    f"there are {number} {word} texts of '{category}' to calibrate with; "
+                    f"there are {number} different {word} texts of '{category}' to calibrate with; "
                     f"{recipe.folds} or more are needed"
                 )
 
