@@ -47,7 +47,7 @@ async def asked(folder: Path, *deployments: DeploymentSettings) -> AsyncIterator
             for deployment in deployments:
                 if deployment.start == "eager":
                     await supervisor.wait_ready(deployment.name, PATIENCE_S)
-            yield FilterModels(registry, supervisor, embedding_sha256=_digest("sentences")), supervisor
+            yield FilterModels(registry, supervisor, embedding_model="sentences"), supervisor
     finally:
         await database.close()
 

@@ -29,13 +29,13 @@ class FilterModels:
     Args:
         deployments: which there are.
         supervisor: lends their replicas.
-        embedding_sha256: digest of the weights of the model whose vectors the filter's head reads; empty for none.
+        embedding_model: the catalog's name of the model whose vectors the filter's head reads; empty for none.
     """
 
-    def __init__(self, deployments: DeploymentRegistry, supervisor: Supervisor, *, embedding_sha256: str) -> None:
+    def __init__(self, deployments: DeploymentRegistry, supervisor: Supervisor, *, embedding_model: str) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
-        self._embedding_sha256 = embedding_sha256
+        self._embedding_model = embedding_model
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]] | None:
         """Vectors of the texts; None where no deployment of the model runs, or it does not answer at once.
@@ -45,17 +45,18 @@ class FilterModels:
         for name in self._embedders():
             try:
                 async with self._supervisor.acquire(name, frozenset({Feature.EMBEDDINGS}), patience_s=0) as lease:
-                    if lease.weights_sha256 == self._embedding_sha256:
-                        return (await lease.connection.embed(texts, None)).vectors
+                    return (await lease.connection.embed(texts, None)).vectors
             except FreeholdError as exc:
                 log.warning("filter_without_embeddings", deployment=name, code=exc.code)
         return None
 
     def _embedders(self) -> list[str]:
-        """The embedding deployments that run; most often one."""
-        if not self._embedding_sha256:
-            return []
-        names = [each.name for each in self._deployments.all() if each.settings.task == "embeddings"]
+        """The deployments of that model that run; most often one."""
+        names = [
+            each.name
+            for each in self._deployments.all()
+            if each.settings.task == "embeddings" and each.settings.model == self._embedding_model
+        ]
         return [name for name in names if self._runs(name)]
 
     def _runs(self, name: str) -> bool:

@@ -45,7 +45,7 @@ def _parts(settings: Settings, deployments: DeploymentRegistry, supervisor: Supe
     weights = settings.filter.weights
     classifier = load_classifier(SHIPPED if weights is None else Path(weights).expanduser())
     head = read_head() if weights is None else None
-    models = FilterModels(deployments, supervisor, embedding_sha256=head.header["model_sha256"] if head else "")
+    models = FilterModels(deployments, supervisor, embedding_model=head.header["model"] if head else "")
     return Parts(
         detectors=partial(detectors_for, classifier=classifier),
         stages=partial(stages_for, head=head, embed=models.embed, ask=models.ask),

@@ -118,10 +118,7 @@ class Moderator:
         """The findings in OpenAI's words: what has a severity is flagged from `medium` on, the rest if it is likely."""
         scores = {name: _score(found, name, own) for name, own in CATEGORIES.items()}
         severe = {category.value for category, severity in found.severities.items() if severity >= Severity.MEDIUM}
-        flags = {
-            name: own in severe if own is not None else scores[name] >= LIKELY
-            for name, own in CATEGORIES.items()
-        }
+        flags = {name: own in severe if own is not None else scores[name] >= LIKELY for name, own in CATEGORIES.items()}
         return Moderation(flags, scores)
 
 
