@@ -56,7 +56,7 @@ model = "echo"
 task = "images"
 """
 CATEGORIES = {"hate", "sexual", "violence", "self_harm"}
-SAFE = {"filtered": False, "severity": "safe"}
+SEVERITIES = {"safe", "low", "medium", "high"}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,9 @@ def test_the_client_reads_what_was_found_in_an_answer(azure: OpenAI) -> None:
     (prompt,) = extra(answer, "prompt_filter_results")
     assert prompt["prompt_index"] == 0
     found = prompt["content_filter_results"]
-    assert {name: found[name] for name in CATEGORIES} == dict.fromkeys(CATEGORIES, SAFE)
+    for name in CATEGORIES:
+        assert found[name]["filtered"] is False
+        assert found[name]["severity"] in SEVERITIES
     assert found["jailbreak"] == found["indirect_attack"] == {"filtered": False, "detected": False}
     assert found["custom_blocklists"] == {"filtered": False, "details": [{"id": "fruit", "filtered": False}]}
     for choice in answer.choices:
@@ -135,7 +137,7 @@ def test_the_client_reads_a_stream_that_is_ended(azure: OpenAI) -> None:
     """A stream begins with the prompt's results and no choices, and a blocked choice says why it ended."""
     chunks = list(ask(azure, "hello, I have a bananaphone", stream=True))
     assert chunks[0].choices == []
-    assert extra(chunks[0], "prompt_filter_results")[0]["content_filter_results"]["hate"] == SAFE
+    assert extra(chunks[0], "prompt_filter_results")[0]["content_filter_results"]["hate"]["filtered"] is False
     last = chunks[-1].choices[0]
     assert last.finish_reason == "content_filter"
     assert extra(last, "content_filter_results")["custom_blocklists"]["filtered"] is True
@@ -147,7 +149,7 @@ def test_every_chunk_of_a_stream_is_annotated(azure: OpenAI) -> None:
     chunks = [chunk for chunk in ask(azure, "hello my friend, how are you", stream=True) if chunk.choices]
     told = [extra(chunk.choices[0], "content_filter_results") for chunk in chunks if chunk.choices[0].delta.content]
     assert told
-    assert all(results["violence"] == SAFE for results in told)
+    assert all(results["violence"]["severity"] in SEVERITIES for results in told)
     assert extra(chunks[-1].choices[0], "content_filter_results") == {}
 
 

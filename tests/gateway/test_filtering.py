@@ -146,7 +146,7 @@ def test_a_blocked_choice_that_is_no_stream_has_no_content(service: Service, dia
     found = receipt(service, reply)
     assert (found["outcome"], found["finish_reason"]) == ("filtered", "content_filter")
     assert found["filter"]["blocked"] == ["completion:blocklist:fruit"]
-    assert found["filter"]["completion"] == {"blocklist:fruit": "detected"}
+    assert found["filter"]["completion"]["blocklist:fruit"] == "detected"
 
 
 def test_a_schema_that_cannot_be_met_is_refused_where_clients_look(service: Service) -> None:
@@ -290,7 +290,7 @@ def test_a_picture_is_not_painted_after_a_prompt_that_does_not_pass(service: Ser
     painted = service.post(
         "/openai/deployments/paint/images/generations?api-version=2024-10-21", body | {"prompt": "a pear"}
     )
-    assert painted.json()["data"][0]["prompt_filter_results"]["hate"] == {"filtered": False, "severity": "safe"}
+    assert painted.json()["data"][0]["prompt_filter_results"]["hate"]["filtered"] is False
 
 
 def test_the_wait_of_the_first_piece_is_reported(service: Service) -> None:
