@@ -1,11 +1,17 @@
 """Attacks on a model's rules are found, and what only sounds like them is not."""
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from freehold.content_filter.shields import Shields, is_attack
+from freehold.content_filter.features import words_of
+from freehold.content_filter.shields import INDIRECT as INDIRECT_RULES
+from freehold.content_filter.shields import JAILBREAK, Shields, is_attack
 from freehold.types.content_filter import Findings, Passage, Shield, Side, Source
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -93,3 +99,25 @@ def test_questions_of_public_data_are_no_attacks() -> None:
     """Of 1,319 questions of grade school mathematics, none is taken for an attack of either kind."""
     questions = [json.loads(line)["question"] for line in (DATA / "gsm8k-test.jsonl").read_text().splitlines()]
     assert not [text for text in questions for shield in Shield if is_attack(text, shield)]
+
+
+@st.composite
+def _made_by_rules(draw: st.DrawFn, rules: Sequence[tuple[str, int]]) -> str:
+    """A text that two of the rules were made for, with something before, between and behind."""
+    pieces = [draw(st.from_regex(draw(st.sampled_from(rules))[0], fullmatch=True)) for _ in range(2)]
+    fillers = [draw(st.sampled_from(("", "and then", "the tea is no good", "Now:"))) for _ in range(3)]
+    return " ".join((fillers[0], pieces[0], fillers[1], pieces[1], fillers[2]))
+
+
+@pytest.mark.parametrize(("rules", "shield"), [(JAILBREAK, Shield.JAILBREAK), (INDIRECT_RULES, Shield.INDIRECT_ATTACK)])
+def test_what_spares_a_rule_its_search_never_loses_a_match(rules: Sequence[tuple[str, int]], shield: Shield) -> None:
+    """A text in which the rules by themselves find an attack is one, though most rules are not looked for in it."""
+
+    @settings(max_examples=150, deadline=None)
+    @given(_made_by_rules(rules))
+    def holds(text: str) -> None:
+        words = " ".join(words_of(text))
+        weight = sum(worth for pattern, worth in rules if re.search(pattern, words))
+        assert weight < 2 or is_attack(text, shield)
+
+    holds()

@@ -164,45 +164,62 @@ _FUSED = re.compile(
     "|doanythingnow"
 )
 _FUSED_BEGIN = ("ignore", "disregard", "forget", "doanythingnow")
+_RULE_WORDS = (
+    "instruct|rule|guideline|prompt|program|directive|restrict|training|polic|safeguard|constraint|command|order"
+)
+_OVERRIDE_NEEDS = (
+    "ignore|disregard|forget|override|bypass|discard|neglect|abandon|stop following|pay no attention & " + _RULE_WORDS
+)
 _NEEDED: dict[Shield, tuple[str, ...]] = {
     Shield.JAILBREAK: (
-        "instruct|rule|guideline|prompt|program|directive|restrict|training|polic|safeguard|constraint|command|order",
+        _OVERRIDE_NEEDS,
         "anything now",
-        " mode ",
-        " mode",
+        " mode  & developer|debug|god|dan|jailbr|unrestricted|unfiltered|sudo",
+        " mode & enable|activate|enter|switch to|turn on",
         "unfilter|uncensor|unrestrict|jailbroken|amoral|lawless|unaligned",
-        "restrict|rule|limit|filter|guideline|ethic|moral|censor|boundar|safeguard",
-        "safety|safeguard|filter|restrict|guardrail|censor|moderation",
+        (
+            "you are|you're|act as|act like|pretend|become|roleplay as|simulate|respond|answer|reply"
+            " &  without| no|has no|have no|free of|free from|not bound by| ignore| any"
+            " & restrict|rule|limit|filter|guideline|ethic|moral|censor|boundar|safeguard"
+        ),
+        (
+            "disable|turn off|remove|switch off|deactivate|lift|bypass|circumvent|evade"
+            " & safety|safeguard|filter|restrict|guardrail|censor|moderation"
+        ),
         "system prompt|hidden prompt|initial prompt|system message|hidden instr|initial instr|secret instr",
         "no matter how",
         "refuse|decline|break character|you can't",
         "in character",
         "from now on",
         "your new",
-        "openai|anthropic|google|meta|developers|creators",
+        "openai|anthropic|google|meta|developers|creators & polic|rule|guideline",
         "you have no|you are free|no longer",
         "unfiltered and|uncensored and",
     ),
     Shield.INDIRECT_ATTACK: (
-        "instruct|rule|guideline|prompt|program|directive|restrict|training|polic|safeguard|constraint|command|order",
-        "ai|llm|assistant|chatbot|language model",
-        " this",
-        "user|human|reader",
-        "ai|assistant|chatbot|language model|llm",
-        "instructions|prompt|directives",
-        "system",
-        "conversation|chat history|password|credential|api key|secret|system prompt|inbox|emails",
-        "tool|function|command|plugin",
-        "instead",
+        _OVERRIDE_NEEDS,
+        "important|attention|note|message|instruction|urgent &  to| for &  ai|llm|assistant|chatbot|language model",
+        " this & when|if|while & read|summari|process|parse",
+        "do not|don't|never|without & tell|inform|mention|reveal|alert|notify & user|human|reader",
+        " ai|assistant|chatbot|language model|llm & must|should|shall|required to|has to|will now",
+        "instructions|prompt|directives & new|updated|hidden|additional|real",
+        "system & prompt|message|override|instruction",
+        (
+            "send|forward|email|post|upload|exfiltrate|transmit|submit"
+            " & conversation|chat history|password|credential|api key|secret|system prompt|inbox|emails"
+        ),
+        "tool|function|command|plugin & call|invoke|use|run|execute",
+        "instead & reply|respond|answer|say|output|write|summari",
         "only with",
         "you are now|from now on|you must now",
         "tell the",
     ),
 }
-"""By rule, in their order, what a text must hold for it: looking for a string is far cheaper than for a pattern."""
+"""By rule, in their order, what a text must hold for it: of each group one string. To look for a string is far cheaper
+than to look for a pattern."""
 _COMPILED = {
     shield: [
-        (tuple(needed.split("|")), re.compile(pattern), weight)
+        ([group.split("|") for group in needed.split(" & ")], re.compile(pattern), weight)
         for needed, (pattern, weight) in zip(_NEEDED[shield], rules, strict=True)
     ]
     for shield, rules in ((Shield.JAILBREAK, JAILBREAK), (Shield.INDIRECT_ATTACK, INDIRECT))
@@ -247,12 +264,24 @@ def is_attack(text: str, shield: Shield) -> bool:
 def _matches(words: str, shield: Shield) -> bool:
     """Whether the rules that match come to an attack."""
     weight = 0
-    for needed, pattern, worth in _COMPILED[shield]:
-        if any(part in words for part in needed) and pattern.search(words):
+    spaced = f" {words} "
+    for groups, pattern, worth in _COMPILED[shield]:
+        if _has_each(spaced, groups) and pattern.search(words):
             weight += worth
             if weight >= _ENOUGH:
                 return True
     return False
+
+
+def _has_each(text: str, groups: Sequence[Sequence[str]]) -> bool:
+    """Whether a text has one string of each group."""
+    for group in groups:
+        for part in group:
+            if part in text:
+                break
+        else:
+            return False
+    return True
 
 
 def _shield(passage: Passage) -> Shield | None:
