@@ -151,6 +151,23 @@ def test_a_head_is_trained_with_vectors(tmp_path: Path) -> None:
         asyncio.run(train(QUICK, [], [own], tmp_path, quiet, file))
 
 
+@pytest.mark.slow
+def test_the_embedding_stage_is_cross_validated(tmp_path: Path) -> None:
+    """With vectors both are told: the head asked about every text, and only about those that are not sure."""
+    own = labelled(tmp_path)
+    texts = [example.text for example in read_examples(own)]
+    vectors = [[[1.0 if word in text else 0.0 for word in WORDS.values()] + [0.1]] for text in texts]
+    file = tmp_path / "vectors.json"
+    file.write_text(json.dumps({"model": "small", "vectors": vectors}), encoding="utf-8")
+    found = asyncio.run(validate(QUICK, own, [], quiet, file))
+    assert found.judged is not None
+    assert found.served is not None
+    assert report(found.judged).mean_auprc == pytest.approx(1.0, abs=0.02)
+    asked = sum(a != b for a, b in zip(found.served.scores, found.classifier.scores, strict=True))
+    assert asked == pytest.approx(found.asked * len(texts))
+    assert 0 <= found.asked < 1
+
+
 async def _no_vectors(_: object) -> None:
     """No embedding model runs."""
 
@@ -183,7 +200,7 @@ def test_too_few_texts_are_refused(tmp_path: Path) -> None:
 def test_cross_validation_reaches_its_target() -> None:
     """By weights that have not seen a text: mean AUPRC at least 0.62, over-blocking at most 5 %."""
     tweets = DATA / "davidson-hate-offensive.csv"
-    figures = report(asyncio.run(validate(Recipe(), DATA / "moderation-dev.jsonl", [tweets], quiet)))
+    figures = report(asyncio.run(validate(Recipe(), DATA / "moderation-dev.jsonl", [tweets], quiet)).classifier)
     assert figures.mean_auprc >= 0.62
     assert figures.over_blocking.value <= 0.05
     assert figures.texts == 779

@@ -2,20 +2,23 @@
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from freehold.cli.lazy import command_group
-from freehold.cli.options import JsonOption
+from freehold.cli.options import HomeOption, JsonOption, home_of
 from freehold.cli.output import print_json
 from freehold.cli.tables import print_table
+from freehold.cli.vectors import embedded
 from freehold.content_filter.ngrams import SHIPPED, NgramClassifier, load_classifier
-from freehold.training.content_filter.build import validate
-from freehold.training.content_filter.data import Example, digest_of, read_examples
+from freehold.training.content_filter.build import Validated, validate
+from freehold.training.content_filter.data import Example, digest_of, read_examples, training_examples
 from freehold.training.content_filter.metrics import Measured
 from freehold.training.content_filter.recipe import CATEGORIES, Recipe
 from freehold.training.content_filter.report import Predictions, Report, report, table
@@ -45,35 +48,70 @@ def evaluate(
         Path,
         typer.Option("--weights", metavar="FILE", help="The weights to evaluate.", show_default="the shipped ones"),
     ] = SHIPPED,
+    embed: Annotated[
+        str | None,
+        typer.Option("--embed", metavar="NAME", help="With --folds: ask a head over this deployment's vectors too."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds.")] = 1,
+    home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Report how well the n-gram classifier tells harmful texts: AUPRC, precision, recall, over-blocking.
 
-    Figures come with 95 % intervals. --folds needs the extra 'train'.
+    Figures come with 95 % intervals. --folds needs the extra 'train', --embed a running server.
     """
+    if folds is None and (more or embed):
+        raise typer.BadParameter("--with and --embed need --folds: without it nothing is trained")
     if folds is None:
-        if more:
-            raise typer.BadParameter("--with needs --folds: without it nothing is trained")
-        classifier = load_classifier(weights)
-        examples = read_examples(file)
-        seen = _seen(classifier, examples)
-        predictions = predict(classifier, examples)
-    else:
-        seen = 0
-        recipe = Recipe(seed=seed, folds=folds)
-        predictions = asyncio.run(validate(recipe, file, more or [], lambda line: print(line, file=sys.stderr)))
-    figures = report(predictions)
+        _with_weights(file, weights, as_json=as_json)
+        return
+    recipe = Recipe(seed=seed, folds=folds)
+    with tempfile.TemporaryDirectory() as folder:
+        vectors = None
+        if embed is not None:
+            texts = [each.text for each in training_examples([file, *(more or [])], [], recipe) if each.primary]
+            vectors = Path(folder) / "vectors.json"
+            vectors.write_bytes(orjson.dumps(asyncio.run(embedded(home_of(home), embed, texts, _say))))
+        found = asyncio.run(validate(recipe, file, more or [], _say, vectors))
     if as_json:
-        print_json({**_wire(figures), "folds": folds, "seen_in_training": seen})
+        print_json({**_stages(found), "folds": folds, "seen_in_training": 0})
+        return
+    _print(report(found.classifier))
+    if found.judged is not None and found.served is not None:
+        print("\nwith the embedding stage, asked about every text:")
+        _print(report(found.judged))
+        print(f"\nas it serves, asked about the {100 * found.asked:.0f} % that the classifier is not sure of:")
+        _print(report(found.served))
+
+
+def _stages(found: Validated) -> dict[str, Any]:
+    """The figures of cross-validation as JSON values: the classifier's, and those with the embedding stage."""
+    wire = _wire(report(found.classifier))
+    if found.judged is not None and found.served is not None:
+        wire["with_embeddings"] = _wire(report(found.judged))
+        wire["as_served"] = {**_wire(report(found.served)), "asked": found.asked}
+    return wire
+
+
+def _with_weights(file: Path, weights: Path, *, as_json: bool) -> None:
+    """Evaluate weights as they are, and say whether they were trained on these texts."""
+    classifier = load_classifier(weights)
+    examples = read_examples(file)
+    seen = _seen(classifier, examples)
+    figures = report(predict(classifier, examples))
+    if as_json:
+        print_json({**_wire(figures), "folds": None, "seen_in_training": seen})
     else:
         _print(figures)
     if seen:
-        print(
+        _say(
             f"{seen} of these texts were part of the weights' training: the figures say little about texts like them. "
-            "'--folds 5' tells what weights make of texts that they have not seen.",
-            file=sys.stderr,
+            "'--folds 5' tells what weights make of texts that they have not seen."
         )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def predict(classifier: NgramClassifier, examples: Sequence[Example]) -> Predictions:

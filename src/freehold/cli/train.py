@@ -2,17 +2,14 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
 import orjson
 import typer
 
-from freehold.cli.control import open_service
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
-from freehold.content_filter.embedding import pieces
-from freehold.content_filter.normalise import plain
+from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
 from freehold.training.content_filter.data import training_examples
 from freehold.training.content_filter.recipe import Recipe as ContentFilterRecipe
@@ -80,24 +77,10 @@ def train_content_filter(
     if embed is not None:
         texts = [each.text for each in training_examples(data or [], own or [], recipe) if each.primary]
         vectors = out / "vectors.json"
-        vectors.write_bytes(orjson.dumps(asyncio.run(_embedded(home_of(home), embed, texts))))
+        vectors.write_bytes(orjson.dumps(asyncio.run(embedded(home_of(home), embed, texts, say))))
     weights = asyncio.run(content_filter.train(recipe, data or [], own or [], out.resolve(), say, vectors))
     say(f"the weights are in {weights}, their card in {weights.with_name('card.md')}")
     say(f'use them with: [filter] weights = "{weights}"')
-
-
-async def _embedded(home: Path, deployment: str, texts: list[str]) -> dict[str, Any]:
-    """The vectors of the pieces of every text, and the model that they are from. Needs a running server."""
-    vectors: list[list[list[float]]] = []
-    async with open_service(home) as service:
-        told = await service.request("GET", f"/admin/deployments/{quote(deployment, safe='')}")
-        for number, text in enumerate(texts, 1):
-            body = {"model": deployment, "input": pieces(plain(text))}
-            answer = await service.request("POST", "/v1/embeddings", body)
-            vectors.append([item["embedding"] for item in answer["data"]])
-            if number % 100 == 0:
-                say(f"{number} of {len(texts)} texts have vectors")
-    return {"model": told["settings"]["model"], "vectors": vectors}
 
 
 def say(line: str) -> None:

@@ -8,15 +8,15 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 
 from freehold.config import engine_environment
 from freehold.errors import ConfigError, EngineFailed
 from freehold.training.content_filter.recipe import Recipe
-from freehold.training.content_filter.report import Predictions
+from freehold.training.content_filter.report import Predictions, where
 
 Say = Callable[[str], None]
 
@@ -42,16 +42,48 @@ async def train(
     return out / "ngrams.bin"
 
 
-async def validate(recipe: Recipe, file: Path, more: Sequence[Path], say: Say) -> Predictions:
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What weights make of texts that they were not trained on.
+
+    Args:
+        classifier: the n-gram classifier alone.
+        judged: with the head asked about every text; None without vectors.
+        served: with the head asked about those that the classifier is not sure of, as it is in service.
+        asked: their share.
+    """
+
+    classifier: Predictions
+    judged: Predictions | None = None
+    served: Predictions | None = None
+    asked: float = 0.0
+
+
+async def validate(
+    recipe: Recipe, file: Path, more: Sequence[Path], say: Say, vectors: Path | None = None
+) -> Validated:
     """What weights make of a file's texts that were trained on the other folds of it and on more files.
+
+    Args:
+        recipe: the numbers.
+        file: labelled texts.
+        more: files of further texts to train with.
+        say: is told how far it is.
+        vectors: as for `train`.
 
     Raises:
         ConfigError: the extra is not installed, or a file is not one of labelled texts.
         EngineFailed: the process ended badly.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        await _run("validate", recipe, [file, *more], [], Path(folder), say)
-        return Predictions.read(Path(folder) / "predictions.json")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        await _run("validate", recipe, [file, *more], [], folder, say, vectors)
+        classifier = Predictions.read(folder / "predictions.json")
+        if vectors is None:
+            return Validated(classifier)
+        judged = Predictions.read(folder / "judged.json")
+        asked = loads((folder / "asked.json").read_text(encoding="utf-8"))
+        return Validated(classifier, judged, where(asked, judged, classifier), sum(asked) / len(asked))
 
 
 async def _run(

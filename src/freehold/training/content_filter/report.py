@@ -1,7 +1,7 @@
 """What predictions are worth: figures by category with their intervals, and over-blocking."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +38,16 @@ class Predictions:
         """What `wire` wrote."""
         raw = json.loads(path.read_text(encoding="utf-8"))
         return cls(tuple(raw["labels"]), tuple(raw["harmless"]), tuple(raw["scores"]), tuple(raw["severities"]))
+
+
+def where(asked: Sequence[bool], second: Predictions, first: Predictions) -> Predictions:
+    """The second predictions of the texts that are asked about, of the others the first."""
+    return Predictions(
+        labels=second.labels,
+        harmless=second.harmless,
+        scores=tuple(b if ask else a for ask, a, b in zip(asked, first.scores, second.scores, strict=True)),
+        severities=tuple(b if ask else a for ask, a, b in zip(asked, first.severities, second.severities, strict=True)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

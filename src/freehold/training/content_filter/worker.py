@@ -20,7 +20,7 @@ from freehold.training.content_filter.data import Example, digest_of, training_e
 from freehold.training.content_filter.embedding_head import Texts, directions, honest_head, train_head
 from freehold.training.content_filter.fitting import counted, fit, labels_of
 from freehold.training.content_filter.recipe import CATEGORIES, HEADS, Recipe
-from freehold.training.content_filter.report import Predictions, report
+from freehold.training.content_filter.report import Predictions, report, where
 from freehold.training.content_filter.validation import Held, held_out, honest_probabilities, weights_header
 
 
@@ -64,17 +64,40 @@ def train(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> None
         head = write_weights(out / "embedding.bin", header, {"coefficients": coefficients})
         judged = _head_predictions(examples, texts, recipe)
         asked = asked_about(probabilities[primary], bands)
-        grey = _where(asked, judged, predictions)
+        grey = where(asked.tolist(), judged, predictions)
         card += head_card(report(judged), report(grey), float(asked.mean()), embedded["model"], head)
     (out / "card.md").write_text(card, encoding="utf-8")
     say(f"the weights' digest is {digest}")
 
 
 def validate(examples: list[Example], recipe: Recipe, task: dict[str, Any]) -> None:
-    """Write what weights that have not seen them make of the primary examples: `predictions.json`."""
+    """Write what weights that have not seen them make of the primary examples: `predictions.json`.
+
+    With vectors also what the head makes of them, `judged.json`, and which of them it is asked about, in `asked.json`.
+    """
+    out = Path(task["out"])
     counts = counted([example.text for example in examples], recipe.bits)
-    predictions = _predictions(examples, held_out(examples, counts, recipe, say), recipe)
-    (Path(task["out"]) / "predictions.json").write_text(json.dumps(predictions.wire()), encoding="utf-8")
+    held = held_out(examples, counts, recipe, say)
+    _write(out / "predictions.json", _predictions(examples, held, recipe).wire())
+    if task.get("vectors"):
+        embedded = json.loads(Path(task["vectors"]).read_text(encoding="utf-8"))
+        texts = _head_texts(examples, held, recipe, embedded["vectors"])
+        _write(out / "judged.json", _head_predictions(examples, texts, recipe).wire())
+        _write(out / "asked.json", _asked(examples, held, recipe).tolist())
+
+
+def _asked(examples: list[Example], held: Held, recipe: Recipe) -> NDArray[np.bool_]:
+    """Of the primary examples those that the classifier is not sure of."""
+    labels = labels_of(examples)
+    primary = np.array([example.primary for example in examples])
+    harmless = np.array([example.harmless for example in examples])
+    probabilities = calibrated(held.logits, calibrations(held.logits, labels, primary))[primary]
+    cuts = cut_points(probabilities, labels[primary], harmless[primary], recipe.over_blocking)
+    return asked_about(probabilities, bands_of(probabilities, harmless[primary], cuts))
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _predictions(examples: list[Example], held: Held, recipe: Recipe) -> Predictions:
@@ -124,16 +147,6 @@ def _head_predictions(examples: list[Example], texts: Texts, recipe: Recipe) -> 
         harmless=tuple(map(bool, texts.harmless)),
         scores=tuple(dict(zip(CATEGORIES, map(float, row), strict=True)) for row in probabilities),
         severities=tuple(dict(zip(CATEGORIES, map(int, row), strict=True)) for row in severities),
-    )
-
-
-def _where(asked: NDArray[np.bool_], second: Predictions, first: Predictions) -> Predictions:
-    """The second predictions of the texts that are asked about, of the others the first."""
-    return Predictions(
-        labels=second.labels,
-        harmless=second.harmless,
-        scores=tuple(b if ask else a for ask, a, b in zip(asked, first.scores, second.scores, strict=True)),
-        severities=tuple(b if ask else a for ask, a, b in zip(asked, first.severities, second.severities, strict=True)),
     )
 
 
