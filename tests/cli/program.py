@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.cli.forked import run_forked
+
 ARGV = (sys.executable, "-m", "freehold")
+INTERPRETERS = ("PYTHON", "LANG", "LC_", "COLUMNS", "TERM", "NO_COLOR", "FORCE_COLOR")
+"""Variables that are read when the interpreter or a library starts begin so."""
+PATIENCE_S = 120.0
 
 ECHO_CONFIG = """
 [server]
@@ -50,9 +55,17 @@ class Program:
         return {**inherited, "FREEHOLD_HOME": str(self.home), **self.env}
 
     def run(self, *args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        """Run one command to its end."""
+        """Run one command to its end. What the interpreter itself would read of the environment needs a whole start."""
+        if not any(name.startswith(INTERPRETERS) for name in self.env):
+            return run_forked(args, self.environment, stdin, timeout_s=PATIENCE_S)
         return subprocess.run(
-            [*ARGV, *args], input=stdin, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            [*ARGV, *args],
+            input=stdin,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
 
     def fine(self, *args: str, stdin: str = "") -> str:
