@@ -14,12 +14,15 @@ def _names(program: Program) -> set[str]:
 def test_a_deployment_is_created_listed_scaled_and_deleted(program: Program) -> None:
     """The commands change what the list shows, with the settings that were given."""
     options = ["--alias", "gpt-4o", "--parallel", "3", "--price-input", "0.15", "--start", "on_demand"]
-    options += ["--zone", "eu", "--content-filter", "default"]
+    filters = program.home.with_name("filters.toml")
+    filters.write_text('[[content_filter]]\nname = "strict"\n', encoding="utf-8")
+    program.fine("filter", "apply", str(filters))
+    options += ["--zone", "eu", "--content-filter", "strict"]
     program.fine("deployments", "create", "echo", "--engine", "echo", "--model", "echo", *options)
     found = program.json("deployments", "show", "echo")
     assert found["settings"]["aliases"] == ["gpt-4o"]
     assert found["settings"]["parallel"] == 3
-    assert (found["settings"]["zone"], found["settings"]["content_filter"]) == ("eu", "default")
+    assert (found["settings"]["zone"], found["settings"]["content_filter"]) == ("eu", "strict")
     assert found["settings"]["price"]["input"] == "0.15"
     program.fine("deployments", "scale", "echo", "2")
     table = program.fine("deployments", "list")

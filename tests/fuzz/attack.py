@@ -45,6 +45,9 @@ def check_error(reply: Reply, *, azure: bool = False) -> None:
     error = reply.json()["error"]
     assert error["message"]
     assert not LEAK.search(error["message"]), error["message"]
+    if azure and error["code"] == "content_filter":
+        assert error.pop("status") == reply.status
+        assert error.pop("innererror")["code"] == error.pop("inner_error")["code"] == "ResponsibleAIPolicyViolation"
     assert set(error) in ({"message", "type", "param", "code"}, {"message", "code"} if azure else {None})
 
 

@@ -26,6 +26,8 @@ CENTRE = 128
 """What a weight of zero is in a lane, which knows no sign."""
 SQUARE_STEPS = 4
 """Of a squared idf of one."""
+SHORT = 1000.0
+"""Added to the squared length of a text, so that few features say little: five to fifteen words have that much."""
 _WORDS_KEPT = 65_536
 _PAIRS_KEPT = 131_072
 MINORS = frozenset({
@@ -86,7 +88,7 @@ class NgramClassifier:
         squares, count = lanes[0], lanes[1]
         if not squares:
             return [0.0] * len(self._heads)
-        length = sqrt(squares / SQUARE_STEPS)
+        length = sqrt(squares / SQUARE_STEPS + SHORT)
         centre = CENTRE * count
         return [(lane - centre) / length for lane in lanes[2:]]
 

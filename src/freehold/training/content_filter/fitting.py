@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from freehold.content_filter.features import pair_row, word_rows, words_of
-from freehold.content_filter.ngrams import CENTRE, SQUARE_STEPS
+from freehold.content_filter.ngrams import CENTRE, SHORT, SQUARE_STEPS
 from freehold.training.content_filter.data import Example
 from freehold.training.content_filter.recipe import HEADS, Recipe
 
@@ -86,9 +86,9 @@ def fit(examples: Sequence[Example], counts: sparse.csr_matrix, recipe: Recipe) 
 
 
 def _normalized(counts: sparse.csr_matrix, idf: Floats) -> sparse.csr_matrix:
-    """The features as serving has them: each count times idf, divided by the root of the summed squares of idf."""
+    """The features as serving has them: each count times idf, divided by the length that serving takes."""
     squares = np.asarray(counts @ (idf**2)).ravel()
-    return (sparse.diags(1 / np.sqrt(np.maximum(squares, 1e-9))) @ counts @ sparse.diags(idf)).tocsr()
+    return (sparse.diags(1 / np.sqrt(squares + SHORT)) @ counts @ sparse.diags(idf)).tocsr()
 
 
 def _regression(features: sparse.csr_matrix, labels: Floats, weights: Floats, recipe: Recipe) -> Floats:

@@ -8,6 +8,18 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from freehold.training.content_filter.everyday import (
+    ABOUT,
+    DOINGS,
+    NAMES,
+    NOUNS,
+    PHRASES,
+    STARTS,
+    STATES,
+    SUBJECTS,
+    WHICH,
+)
+
 PEOPLE = (
     "him", "her", "them", "my neighbour", "my boss", "my ex", "that man", "that woman", "the teacher", "the guard",
     "his brother", "her husband", "the stranger", "the prisoner", "the whole family", "everyone in the room",
@@ -295,6 +307,11 @@ GROUPS_OF_SENTENCES: tuple[Group, ...] = (
         {"task": TASKS},
         320,
     ),
+    Group(_SAFE, ("{start}{doing}", "{start}{doing}?"), {"start": STARTS, "doing": DOINGS}, 160),
+    Group(_SAFE, ("{subject} {state}",), {"subject": SUBJECTS, "state": STATES}, 120),
+    Group(_SAFE, ("{which} {noun}", "a {which} {noun}", "the {which} {noun}"), {"which": WHICH, "noun": NOUNS}, 160),
+    Group(_SAFE, ("{about}{name}", "{about}{name}?"), {"about": ABOUT, "name": NAMES}, 160),
+    Group(_SAFE, ("{phrase}",), {"phrase": PHRASES}, 80),
 )  # fmt: skip
 
 
