@@ -66,4 +66,4 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "none.jsonl" in missing.exception.message
     needless = CliRunner().invoke(app, [str(tmp_path / "a.jsonl"), "--with", str(tmp_path / "b.jsonl")])
     assert needless.exit_code == 2
-    assert "--with needs --folds" in needless.output
+    assert "--with and --embed need --folds" in needless.output

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.content_filter.features import WINDOW_WORDS, pair_row, windows, word_rows, words_of
-from freehold.content_filter.ngrams import CENTRE, SQUARE_STEPS, NgramClassifier, load_classifier
+from freehold.content_filter.ngrams import CENTRE, SHORT, SQUARE_STEPS, NgramClassifier, load_classifier
 from freehold.content_filter.normalise import plain
 from freehold.content_filter.weights_file import WeightsFile, read_weights, write_weights
 from freehold.errors import ConfigError
@@ -101,7 +101,7 @@ def test_logits_are_the_sum_over_features(text: str) -> None:
     width = len(HEADS) + 2
     squares = sum(table[row * width] for row in found) / SQUARE_STEPS
     expected = [
-        sum(table[row * width + 2 + lane] - CENTRE for row in found) / squares**0.5 if found else 0.0
+        sum(table[row * width + 2 + lane] - CENTRE for row in found) / (squares + SHORT) ** 0.5 if found else 0.0
         for lane in range(len(HEADS))
     ]
     assert small().logits(words) == pytest.approx(expected)

@@ -41,7 +41,7 @@ _UNSPACED = re.compile(
 """Letters of scripts that put no space between words."""
 _PIECES = re.compile(r"(?:[^\W_]|[@$\u20ac\u00a3\u00a2]|[!|](?=\w))+")
 """A stretch of what a skeleton is made from."""
-_INNER = re.compile(r"[!|](?=\w)")
+_INNER = re.compile(r"[!|](?=[\x00-\x08\x0e-\x1f\x7f]*\w)")
 _TOKEN = re.compile(r"\S+")
 _ASCII = str.maketrans({chr(code): squeezed(chr(code)) or " " for code in range(128)})
 """What an ASCII character is in a skeleton, and a space for what is left out of it."""

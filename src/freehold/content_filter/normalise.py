@@ -158,7 +158,7 @@ def squeezed(text: str) -> str:
     Every look-alike is Latin here, whatever word it stands in, and letters have no accents: "b.4 d" is "bad".
     """
     if text.isascii():
-        return _lettered(text.lower())
+        return _lettered(text.translate(_ASCII))
     return "".join(
         _skeleton_word(word) if len(word) <= _CACHED_LENGTH else _lettered(_piece(word, everywhere=True))
         for word in text.split()

@@ -316,8 +316,9 @@ GROUPS_OF_SENTENCES: tuple[Group, ...] = (
 
 
 def sentences(seed: int) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """All groups' sentences with their labels, drawn by the seed; no sentence of a group twice."""
+    """All groups' sentences with their labels, drawn by the seed; none with the same labels twice."""
     draw = random.Random(seed)  # noqa: S311  # a drawn sentence is no secret
+    told: set[tuple[str, tuple[tuple[str, int], ...]]] = set()
     for group in GROUPS_OF_SENTENCES:
         made: set[str] = set()
         for _ in range(20 * group.count):
@@ -327,4 +328,7 @@ def sentences(seed: int) -> Iterator[tuple[str, Mapping[str, int]]]:
             sentence = draw.choice(group.frames).format(**fillers)
             if sentence not in made:
                 made.add(sentence)
-                yield sentence[:1].upper() + sentence[1:], group.labels
+                sentence = sentence[:1].upper() + sentence[1:]
+                if (key := (sentence, tuple(group.labels.items()))) not in told:
+                    told.add(key)
+                    yield sentence, group.labels
