@@ -3,7 +3,6 @@
 import errno
 import os
 import threading
-import time
 from pathlib import Path
 
 from freehold.journal.disk import OsDisk
@@ -130,16 +129,3 @@ class SmallDisk(OsDisk):
     def truncate(self, file: int, size: int) -> None:
         self.room_bytes += os.fstat(file).st_size - size
         super().truncate(file, size)
-
-
-class PacedDisk(OsDisk):
-    """A disk that syncs nothing, takes as long for it as it is told to, and remembers which thread asked."""
-
-    def __init__(self) -> None:
-        self.sync_s = 0.0
-        self.threads: list[int] = []
-
-    def sync_data(self, file: int) -> None:
-        del file
-        self.threads.append(threading.get_ident())
-        time.sleep(self.sync_s)

@@ -219,7 +219,7 @@ class Journal:
         entries, self._outbox = self._outbox, []
         if entries:
             self._posted_at = self._loop.time()
-            self._writer.put(entries, alone=not self._open)
+            self._writer.put(entries)
 
     async def _wish(self, wish: Wish) -> None:
         self._post()

@@ -2,7 +2,6 @@
 
 While the thread has nothing to do, the event loop itself appends, and leaves to the thread only to sync: to wake a
 thread and to wait for it costs far more than to append. It never waits for the thread: whoever has `_tail` may append.
-Where the disk is fast, and nothing else is being served, the loop syncs too: that takes less time than to be woken.
 What the thread tells the event loop goes through `loop.call_soon_threadsafe`.
 """
 
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -36,11 +35,6 @@ from freehold.journal.waiting import (
 )
 
 log = structlog.get_logger("freehold.journal")
-
-_FAST_S: Final = 0.0005
-"""A sync that takes no longer than this may be done in the event loop."""
-_FORGET: Final = 0.9
-"""What is left of a slow sync after each one behind it: slow ones come together."""
 
 
 class Writer:
@@ -71,21 +65,16 @@ class Writer:
         self._in_hand: list[Item] = []
         self._kept: list[Entry] = []
         self._retry_at = 0.0
-        self._slow_s = 1.0
-        """How long syncs took of late, the slow ones more than the others; unknown is slow."""
         self._checkpoint_at = self._next_checkpoint()
         self.state = State.OK
         self.durable = self._cursor()
         self._thread = threading.Thread(target=self._run, name="freehold-journal", daemon=True)
         self._thread.start()
 
-    def put(self, items: Sequence[Entry | Command], *, alone: bool = False) -> None:
-        """Hand something over, in the event loop; `alone` says that nothing else is being served.
-
-        The waiters hear of it even if the thread has ended meanwhile.
-        """
+    def put(self, items: Sequence[Entry | Command]) -> None:
+        """Hand something over, in the event loop. The waiters hear of it even if the thread has ended meanwhile."""
         entries = [item for item in items if isinstance(item, Entry)]
-        if len(entries) < len(items) or not self._write_at_once(entries, alone=alone):
+        if len(entries) < len(items) or not self._write_at_once(entries):
             self._enqueue(items)
 
     def _enqueue(self, items: Sequence[Item]) -> None:
@@ -95,8 +84,8 @@ class Writer:
             self._refuse(self._rest())
             self._queue.put([])  # the thread may have to hear yet that it is to end
 
-    def _write_at_once(self, entries: Sequence[Entry], *, alone: bool) -> bool:
-        """Append records here and now, and perhaps sync, if the thread has nothing to do and none of its work is due.
+    def _write_at_once(self, entries: Sequence[Entry]) -> bool:
+        """Append records here and now, if the thread has nothing to do and none of its other work is due.
 
         Returns:
             Whether the records are dealt with, one way or the other.
@@ -116,11 +105,7 @@ class Writer:
             self._enqueue([])  # the thread is to end
         else:
             resolve(written)
-            if durable and alone and self._slow_s <= _FAST_S:
-                self._sync(durable)
-                if self.state is not State.OK or self._checkpoint_at != before:
-                    self._enqueue([])  # the thread is to end, or to know when the next checkpoint is due
-            elif durable or covered:
+            if durable or covered:
                 self._enqueue([Written(durable)])
             elif self._checkpoint_at != before:
                 self._enqueue([])  # the thread is to know when the next checkpoint is due
@@ -262,7 +247,6 @@ class Writer:
 
     def _sync(self, pairs: Sequence[tuple[Waiter | None, Position]]) -> bool:
         """Have everything that is written come to be on the disk, and tell those who wait; false if it cannot be."""
-        begun = time.perf_counter()
         try:
             self._segment.sync()
         except DiskLost as exc:
@@ -270,7 +254,6 @@ class Writer:
             for waiter, _ in pairs:
                 self._tell(fail, waiter, self.state)
             return False
-        self._slow_s = max(time.perf_counter() - begun, self._slow_s * _FORGET)
         self.durable = self._cursor()
         self._tell(self._release, list(pairs))
         return True
