@@ -64,6 +64,31 @@ def test_what_was_changed_is_there_after_a_restart(tmp_path: Path) -> None:
     within(tmp_path, scenario)
 
 
+def test_what_was_made_in_one_second_is_listed_as_it_was_made(tmp_path: Path) -> None:
+    """Twenty of each, made while the clock stands still, are in their order, before and after a restart."""
+
+    async def run() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        directory = Directory(database, Roles(), clock=lambda: 1_800_000_000.0)
+        await directory.load()
+        made = {"organizations": [ORGANIZATION], "projects": [PROJECT], "users": [], "accounts": []}
+        for number in range(20):
+            made["organizations"].append((await directory.create_organization(f"{number}")).id)
+            made["projects"].append((await directory.create_project(ORGANIZATION, f"{number}")).id)
+            made["users"].append((await directory.create_user(ORGANIZATION, f"{number}@example.org", "", [])).id)
+            account = await directory.create_service_account(ORGANIZATION, PROJECT, f"{number}", [Role.USER])
+            made["accounts"].append(account.id)
+        for _ in range(2):
+            assert [row.id for row in directory.organizations()] == made["organizations"]
+            assert [row.id for row in directory.projects(ORGANIZATION)] == made["projects"]
+            assert [row.id for row in directory.users(ORGANIZATION)] == made["users"]
+            assert [row.id for row in directory.service_accounts(ORGANIZATION, PROJECT)] == made["accounts"]
+            await directory.load()
+        await database.close()
+
+    asyncio.run(run())
+
+
 def test_objects_of_another_organization_do_not_exist(tmp_path: Path) -> None:
     """A project, user or service account of another organization is told exactly as one that was never made."""
 

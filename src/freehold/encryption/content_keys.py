@@ -31,6 +31,7 @@ from freehold.store.content_keys import (
 )
 from freehold.store.database import Database
 from freehold.types.content import KeyState, Tenant
+from freehold.types.ids import new_id
 
 CACHED_KEYS: Final = 4096
 """How many unwrapped keys are in memory at most."""
@@ -148,7 +149,7 @@ class ContentKeys:
             raise Conflict(f"The content key of the project '{project_id}' is destroyed.")
         now = int(time.time())
         row = ContentKeyRow(
-            id=_new_id(MARK),
+            id=new_id(f"{MARK}_"),
             organization_id=organization_id,
             project_id=project_id,
             owner_id="",
@@ -222,7 +223,7 @@ class ContentKeys:
         try:
             key, master = secrets.token_bytes(KEY_BYTES), self._masters.current
             row = ContentKeyRow(
-                id=_new_id(),
+                id=new_id("ckey_"),
                 organization_id=tenant.organization_id,
                 project_id=tenant.project_id,
                 owner_id=tenant.owner_id,
@@ -266,7 +267,7 @@ class ContentKeys:
     async def _destroy(self, tenant: Tenant) -> list[ContentKeyRow]:
         now = int(time.time())
         tombstone = ContentKeyRow(
-            id=_new_id(MARK),
+            id=new_id(f"{MARK}_"),
             organization_id=tenant.organization_id,
             project_id=tenant.project_id,
             owner_id=tenant.owner_id,
@@ -331,10 +332,6 @@ class ContentKeys:
         if row.state is KeyState.DESTROYED:
             raise ContentUnreadable("The content is gone: whose it was, or the project, was erased.")
         return await self._masters.named(row.master).unwrap(row.wrapped, context_of(row.tenant))
-
-
-def _new_id(prefix: str = "ckey") -> str:
-    return f"{prefix}_{secrets.token_hex(12)}"
 
 
 def context_of(tenant: Tenant) -> bytes:

@@ -9,7 +9,6 @@ audit are made of.
 
 import asyncio
 import hashlib
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from freehold.store.content_keys import ContentKeyRow
 from freehold.store.database import Database
 from freehold.store.erasures import ErasureRow, add_erasure, list_erasures
 from freehold.types.content import KeyState
+from freehold.types.ids import new_id
 
 REMAINS: Final = (
     "receipts and administrative records in the journal, and the usage database: ids instead of names, and no content",
@@ -182,7 +182,7 @@ class Erasure:
     ) -> dict[str, Any]:
         """Purge, record, sign and keep the certificate."""
         await self._database.purge()
-        erasure_id, now = f"erasure_{secrets.token_hex(12)}", time.time()
+        erasure_id, now = new_id("erasure_"), time.time()
         facts = plain(
             {
                 "id": erasure_id,

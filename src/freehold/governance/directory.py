@@ -5,7 +5,6 @@ An object of another organization is not found, exactly as one that does not exi
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from freehold.store.directory import (
     set_assignments,
 )
 from freehold.types.identity import MemberKind, Principal, Role
+from freehold.types.ids import new_id
 
 ORGANIZATION: Final = "org-default"
 PROJECT: Final = "proj-default"
@@ -204,8 +204,8 @@ class Directory:
 
     async def create_organization(self, name: str) -> OrganizationRow:
         """Make an organization with a first project."""
-        row = OrganizationRow(f"org-{secrets.token_hex(12)}", name, self._now())
-        project = ProjectRow(f"proj_{secrets.token_hex(12)}", row.id, "Default project", self._now())
+        row = OrganizationRow(new_id("org-"), name, self._now())
+        project = ProjectRow(new_id("proj_"), row.id, "Default project", self._now())
         async with self._changing, self._database.write() as connection:
             await insert_rows(connection, row, project)
         self._organizations[row.id], self._projects[project.id] = row, project
@@ -215,7 +215,7 @@ class Directory:
     async def create_project(self, organization_id: str, name: str) -> ProjectRow:
         """Make a project."""
         self.organization(organization_id)
-        row = ProjectRow(f"proj_{secrets.token_hex(12)}", organization_id, name, self._now())
+        row = ProjectRow(new_id("proj_"), organization_id, name, self._now())
         async with self._changing, self._database.write() as connection:
             await insert_rows(connection, row)
         self._projects[row.id] = row
@@ -241,9 +241,7 @@ class Directory:
     ) -> MemberRow:
         """Make a user with roles in the organization. Raises Conflict if the address is taken."""
         email = normal_email(email)
-        row = MemberRow(
-            f"user-{secrets.token_hex(12)}", organization_id, MemberKind.USER, None, name, email, self._now()
-        )
+        row = MemberRow(new_id("user-"), organization_id, MemberKind.USER, None, name, email, self._now())
         return await self._create_member(row, WHOLE, roles, source)
 
     async def create_service_account(
@@ -253,7 +251,7 @@ class Directory:
         if project_id is not None:
             self.active_project(organization_id, project_id)
         row = MemberRow(
-            f"svc_{secrets.token_hex(12)}",
+            new_id("svc_"),
             organization_id,
             MemberKind.SERVICE_ACCOUNT,
             project_id,
@@ -383,9 +381,12 @@ class Directory:
             listener()
 
 
-def _age(row: OrganizationRow | ProjectRow | MemberRow) -> tuple[int, str]:
-    """What lists are in the order of: the same before and after a restart."""
-    return row.created_at, row.id
+def _age(row: OrganizationRow | ProjectRow | MemberRow) -> tuple[int, bool, str]:
+    """What lists are in the order of, the same before and after a restart: ids made in one second are in order.
+
+    What a new home began with has an id of its own, and was there before all else of that second.
+    """
+    return row.created_at, row.id not in {ORGANIZATION, PROJECT}, row.id
 
 
 def normal_email(email: str) -> str:

@@ -14,6 +14,7 @@ from freehold.errors import Conflict, NotFound
 from freehold.governance.directory import Directory, absent, normal_email
 from freehold.store.database import Database
 from freehold.store.directory import InviteRow, MemberRow, all_invites, delete_invite, put_invite
+from freehold.types.ids import new_id
 
 LIFETIME_S = 7 * 86_400
 
@@ -84,7 +85,7 @@ class Invites:
             self._directory.roles.check(project_role)
         now = int(self._clock())
         row = InviteRow(
-            f"invite-{secrets.token_hex(12)}",
+            new_id("invite-"),
             organization_id,
             email,
             role,

@@ -22,6 +22,7 @@ from freehold.store.database import Database
 from freehold.store.directory import MemberRow
 from freehold.store.keys import KeyRow, all_keys, insert_key, set_last_used, set_revoked, update_key
 from freehold.types.identity import DATA_PLANE, Action, KeyScope, Principal, Role
+from freehold.types.ids import new_id
 
 PREFIX = "fh-"
 
@@ -132,7 +133,7 @@ class KeyRing:
         key = PREFIX + secrets.token_urlsafe(32)
         now = int(self._clock())
         row = KeyRow(
-            id=f"key_{secrets.token_hex(12)}",
+            id=new_id("key_"),
             name=name,
             digest=self._digest(key),
             last4=key[-4:],

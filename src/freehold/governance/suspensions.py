@@ -1,7 +1,6 @@
 """Who is suspended: end users, known by their digests, and members, in one project or in the whole organization."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from freehold.store.database import Database
 from freehold.store.suspensions import SuspensionRow, all_suspensions, delete_suspension, put_suspension
 from freehold.types.abuse import SubjectKind
 from freehold.types.identity import Principal
+from freehold.types.ids import new_id
 
 EVERYWHERE = ""
 """In place of a project: all of the organization."""
@@ -115,7 +115,7 @@ class Suspensions:
         async with self._changing:
             await self._forget_ended()
             before = self._rows.get(_whose(row), {}).get(row.project_id)
-            name = f"susp_{secrets.token_hex(12)}" if before is None else before.id
+            name = new_id("susp_") if before is None else before.id
             made = replace(row, id=name, created_at=int(self._clock()))
             await put_suspension(self._database, made)
             self._rows.setdefault(_whose(made), {})[made.project_id] = made

@@ -21,6 +21,7 @@ from freehold.store.sessions import (
     set_seen,
 )
 from freehold.types.identity import Principal
+from freehold.types.ids import new_id
 from freehold.types.signin import IdentitySettings
 
 MAX_OF_ONE = 50
@@ -82,7 +83,7 @@ class Sessions:
         now, cookie = int(self._clock()), secrets.token_urlsafe(32)
         row = SessionRow(
             digest=_digest(cookie),
-            id=f"sess_{secrets.token_hex(12)}",
+            id=new_id("sess_"),
             member_id=member_id,
             project_id=None,
             method=method,
