@@ -98,7 +98,7 @@ def test_only_what_is_wanted_is_looked_for() -> None:
 def test_questions_of_public_data_are_no_attacks() -> None:
     """Of 1,319 questions of grade school mathematics, none is taken for an attack of either kind."""
     questions = [json.loads(line)["question"] for line in (DATA / "gsm8k-test.jsonl").read_text().splitlines()]
-    assert not [text for text in questions for shield in Shield if is_attack(text, shield)]
+    assert not [text for text in questions for shield in Shield if is_attack(Passage(text, Side.PROMPT), shield)]
 
 
 @st.composite
@@ -118,6 +118,6 @@ def test_what_spares_a_rule_its_search_never_loses_a_match(rules: Sequence[tuple
     def holds(text: str) -> None:
         words = " ".join(words_of(text))
         weight = sum(worth for pattern, worth in rules if re.search(pattern, words))
-        assert weight < 2 or is_attack(text, shield)
+        assert weight < 2 or is_attack(Passage(text, Side.PROMPT), shield)
 
     holds()

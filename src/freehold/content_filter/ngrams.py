@@ -2,20 +2,21 @@
 
 A row of the table has a lane for each head, one for the square of the row's idf (its share of the text's length) and
 one that counts. In memory a row is one integer with lanes of 32 bits, so that adding two integers adds all lanes at
-once; a word's sum and a pair's row are kept in caches. A text's scores come from the sum over its different words
-and pairs: divided by the square root of the summed squares, then made a probability.
+once; a word's sum and a pair's row are kept once they were needed. A text's scores come from the sum over its
+different words and pairs: divided by the square root of the summed squares, then made a probability.
 
 How the weights were made is in `freehold.training.content_filter`, what they are worth in
 docs/models/content-filter/card.md.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import pairwise
-from math import exp, sqrt
+from math import copysign, exp, sqrt
 from pathlib import Path
 
-from freehold.content_filter.features import pair_row, windows, word_rows, words_of
+from freehold.content_filter.features import WINDOW_WORDS, pair_row, windows, word_rows, words_in
 from freehold.content_filter.weights_file import WeightsFile, read_weights
 from freehold.types.content_filter import Category, Findings, Passage, Severity
 
@@ -30,11 +31,40 @@ SHORT = 1000.0
 """Added to the squared length of a text, so that few features say little: five to fifteen words have that much."""
 _WORDS_KEPT = 65_536
 _PAIRS_KEPT = 131_072
+"""Where more are known than this, all are forgotten: a gateway meets the usual ones again within minutes."""
 MINORS = frozenset({
     "child", "children", "kid", "kids", "minor", "minors", "underage", "teen", "teens", "teenage", "teenager",
     "schoolgirl", "schoolboy", "toddler", "toddlers", "preteen", "preteens", "infant", "infants", "juvenile",
 })  # fmt: skip
 """Words of which one must stand beside sexual content for `sexual/minors`; no weights are trained on such texts."""
+
+
+class _Words(dict[str, int]):
+    """Numbers of words in the order in which they came, and by number the words and the sums of their rows."""
+
+    def __init__(self, sum_of: Callable[[str], int]) -> None:
+        super().__init__()
+        self._sum_of = sum_of
+        self.words: list[str] = []
+        self.sums: list[int] = []
+
+    def __missing__(self, word: str) -> int:
+        self.sums.append(self._sum_of(word))
+        self.words.append(word)
+        self[word] = number = len(self.words) - 1
+        return number
+
+
+class _Pairs(dict[tuple[int, int], int]):
+    """Rows of pairs of words by their numbers; so a known pair is found without a look at the words themselves."""
+
+    def __init__(self, row_of: Callable[[tuple[int, int]], int]) -> None:
+        super().__init__()
+        self._row_of = row_of
+
+    def __missing__(self, pair: tuple[int, int]) -> int:
+        self[pair] = row = self._row_of(pair)
+        return row
 
 
 class NgramClassifier:
@@ -54,22 +84,23 @@ class NgramClassifier:
         self._scales: tuple[tuple[float, float], ...] = tuple(
             (slope * step, offset) for step, (slope, offset) in zip(header["steps"], header["calibration"], strict=True)
         )
-        self._cuts = {Category(name): tuple(cuts) for name, cuts in header["cuts"].items()}
-        self._bands = {Category(name): tuple(band) for name, band in header["bands"].items()}
+        self._cuts = [(Category(name), name, tuple(sorted(cuts))) for name, cuts in header["cuts"].items()]
+        self._bands = [(name, low, high) for name, (low, high) in header["bands"].items()]
         self._lanes = len(self._heads) + 2
         self._rows = _widened(weights.tables["rows"])
         self._mask = len(weights.tables["rows"]) // self._lanes - 1
         digests = weights.tables.get("seen", b"")
         self.seen = frozenset(digests[start : start + 8] for start in range(0, len(digests), 8))
         """Of the texts that the weights were trained on, the digests' first eight bytes."""
-        self._word: Callable[[str], int] = lru_cache(_WORDS_KEPT)(self._sum_of_word)
-        self._pair: Callable[[tuple[str, str]], int] = lru_cache(_PAIRS_KEPT)(self._sum_of_pair)
+        self._words, self._pairs = _Words(self._sum_of_word), _Pairs(self._row_of_pair)
 
     def __call__(self, passage: Passage) -> Findings:
         """The categories, their severities and all scores: the highest of the text's windows."""
-        words = words_of(passage.text)
+        words = words_in(passage)
         if not words:
             return Findings()
+        if len(words) <= WINDOW_WORDS:
+            return self.findings(self.scores(words))
         scores: dict[str, float] = {}
         for window in windows(words):
             for name, score in self.scores(window).items():
@@ -83,7 +114,11 @@ class NgramClassifier:
 
     def logits(self, words: list[str]) -> list[float]:
         """The raw scores of a window's words by head, before they are made probabilities of."""
-        total = sum(map(self._word, set(words))) + sum(map(self._pair, set(pairwise(words))))
+        if len(self._words) > _WORDS_KEPT or len(self._pairs) > _PAIRS_KEPT:
+            self._words, self._pairs = _Words(self._sum_of_word), _Pairs(self._row_of_pair)
+        numbers = list(map(self._words.__getitem__, words))
+        total = sum(map(self._words.sums.__getitem__, set(numbers)))
+        total += sum(map(self._pairs.__getitem__, set(pairwise(numbers))))
         lanes = memoryview(total.to_bytes(self._lanes * LANE_BYTES, "little")).cast("I")
         squares, count = lanes[0], lanes[1]
         if not squares:
@@ -94,34 +129,33 @@ class NgramClassifier:
 
     def scores(self, words: list[str]) -> dict[str, float]:
         """The probabilities of a window's words: of each head, and of the finer categories that heads make up."""
-        scores = {
-            name: 1.0 / (1.0 + exp(-max(-30.0, min(30.0, slope * logit + offset))))
-            for name, logit, (slope, offset) in zip(self._heads, self.logits(words), self._scales, strict=True)
-        }
+        scores: dict[str, float] = {}
+        for name, logit, (slope, offset) in zip(self._heads, self.logits(words), self._scales, strict=True):
+            odds = slope * logit + offset
+            scores[name] = 1.0 / (1.0 + exp(-odds if -30.0 < odds < 30.0 else -copysign(30.0, odds)))
         scores["harassment/threatening"] = min(scores["harassment"], scores["violence"])
         scores["sexual/minors"] = 0.0 if MINORS.isdisjoint(words) else scores["sexual"]
         return scores
 
     def findings(self, scores: Mapping[str, float]) -> Findings:
         """What scores come to: severities by the cut points, and whether a dearer detector should look."""
-        severities = {
-            category: severity
-            for category, cuts in self._cuts.items()
-            if (severity := Severity(sum(scores[category.value] >= cut for cut in cuts)))
-        }
-        unsure = any(low <= scores[category.value] < high for category, (low, high) in self._bands.items())
+        severities: dict[Category, Severity] = {}
+        for category, name, cuts in self._cuts:
+            if scores[name] >= cuts[0]:
+                severities[category] = Severity(bisect_right(cuts, scores[name]))
+        unsure = any(low <= scores[name] < high for name, low, high in self._bands)
         return Findings(severities=severities, scores=scores, unsure=unsure)
 
     def _sum_of_word(self, word: str) -> int:
-        rows, width = self._rows, self._lanes * LANE_BYTES
-        return sum(
-            int.from_bytes(rows[row * width : (row + 1) * width], "little") for row in word_rows(word, self._mask)
-        )
+        return sum(map(self._row, word_rows(word, self._mask)))
 
-    def _sum_of_pair(self, pair: tuple[str, str]) -> int:
+    def _row_of_pair(self, pair: tuple[int, int]) -> int:
+        words = self._words.words
+        return self._row(pair_row(words[pair[0]], words[pair[1]], self._mask))
+
+    def _row(self, number: int) -> int:
         width = self._lanes * LANE_BYTES
-        row = pair_row(*pair, self._mask)
-        return int.from_bytes(self._rows[row * width : (row + 1) * width], "little")
+        return int.from_bytes(self._rows[number * width : (number + 1) * width], "little")
 
 
 @lru_cache(maxsize=4)

@@ -8,9 +8,10 @@ text's skeleton. What a rule cannot know is a new wording: shields catch the kno
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from freehold.content_filter.features import words_of
+from freehold.content_filter.features import words_in
 from freehold.content_filter.normalise import plain, squeezed
 from freehold.types.content_filter import Findings, Passage, Shield, Side, Source
 
@@ -164,65 +165,104 @@ _FUSED = re.compile(
     "|doanythingnow"
 )
 _FUSED_BEGIN = ("ignore", "disregard", "forget", "doanythingnow")
-_RULE_WORDS = (
-    "instruct|rule|guideline|prompt|program|directive|restrict|training|polic|safeguard|constraint|command|order"
-)
 _OVERRIDE_NEEDS = (
-    "ignore|disregard|forget|override|bypass|discard|neglect|abandon|stop following|pay no attention & " + _RULE_WORDS
+    "ignore disregard forget override bypass discard neglect abandon following attention"
+    " & instruction instructions rules guidelines prompt prompts programming directive directives restrictions training"
+    " policy policies safeguards constraints commands orders"
+    " & previous prior above earlier preceding foregoing initial original your system all any everything"
 )
+_SPEAKS = "you act pretend become roleplay play simulate respond answer reply"
 _NEEDED: dict[Shield, tuple[str, ...]] = {
     Shield.JAILBREAK: (
         _OVERRIDE_NEEDS,
-        "anything now",
-        " mode  & developer|debug|god|dan|jailbr|unrestricted|unfiltered|sudo",
-        " mode & enable|activate|enter|switch to|turn on",
-        "unfilter|uncensor|unrestrict|jailbroken|amoral|lawless|unaligned",
+        "anything & now",
+        "mode & developer debug god dan jailbreak jailbroken unrestricted unfiltered sudo",
+        "mode & developer dan god jailbreak unrestricted unfiltered & enable activate enter switch turn",
+        "unfiltered uncensored unrestricted jailbroken amoral lawless unaligned & " + _SPEAKS,
         (
-            "you are|you're|act as|act like|pretend|become|roleplay as|simulate|respond|answer|reply"
-            " &  without| no|has no|have no|free of|free from|not bound by| ignore| any"
-            " & restrict|rule|limit|filter|guideline|ethic|moral|censor|boundar|safeguard"
+            "restriction restrictions rules limits limitations filter filters guidelines ethics morals morality"
+            " censorship boundaries safeguards & without no free bound ignore ignores any & "
+        )
+        + _SPEAKS,
+        (
+            "safety safeguards filter filters restrictions guardrails censorship moderation"
+            " & disable turn remove switch deactivate lift bypass circumvent evade"
         ),
         (
-            "disable|turn off|remove|switch off|deactivate|lift|bypass|circumvent|evade"
-            " & safety|safeguard|filter|restrict|guardrail|censor|moderation"
+            "system hidden initial secret & prompt message instructions"
+            " & reveal show print repeat output display leak give tell write what"
         ),
-        "system prompt|hidden prompt|initial prompt|system message|hidden instr|initial instr|secret instr",
-        "no matter how",
-        "refuse|decline|break character|you can't",
-        "in character",
-        "from now on",
-        "your new",
-        "openai|anthropic|google|meta|developers|creators & polic|rule|guideline",
-        "you have no|you are free|no longer",
-        "unfiltered and|uncensored and",
+        "matter & illegal immoral unethical harmful offensive dangerous",
+        "refuse decline character say & you never not don cannot can / refuse|decline|break character|say you can't",
+        "character & stay remain",
+        "from & now & you / from now on",
+        "your & new & instructions rules name persona identity",
+        "openai anthropic google meta developers creators & policy policies rules guidelines",
+        "you & no free longer / you have no|you are free|you no longer have|you are no longer",
+        "unfiltered & uncensored",
     ),
     Shield.INDIRECT_ATTACK: (
         _OVERRIDE_NEEDS,
-        "important|attention|note|message|instruction|urgent &  to| for &  ai|llm|assistant|chatbot|language model",
-        " this & when|if|while & read|summari|process|parse",
-        "do not|don't|never|without & tell|inform|mention|reveal|alert|notify & user|human|reader",
-        " ai|assistant|chatbot|language model|llm & must|should|shall|required to|has to|will now",
-        "instructions|prompt|directives & new|updated|hidden|additional|real",
-        "system & prompt|message|override|instruction",
         (
-            "send|forward|email|post|upload|exfiltrate|transmit|submit"
-            " & conversation|chat history|password|credential|api key|secret|system prompt|inbox|emails"
+            "ai llm llms assistant assistants chatbot language & to for"
+            " & important attention note message instruction instructions urgent"
         ),
-        "tool|function|command|plugin & call|invoke|use|run|execute",
-        "instead & reply|respond|answer|say|output|write|summari",
-        "only with",
-        "you are now|from now on|you must now",
-        "tell the",
+        "this & when if while & read reads summarise summarize summarises summarizes process processes parse parses",
+        (
+            "user human reader & not don never without & tell telling inform informing mention mentioning"
+            " reveal revealing alert alerting notify"
+        ),
+        "ai assistant chatbot language llm & must should shall required has will",
+        "instructions prompt directives & new updated hidden additional real",
+        "system & prompt message override instruction",
+        (
+            "send forward email post upload exfiltrate transmit submit"
+            " & conversation chat password passwords credentials api secret secrets system inbox emails"
+        ),
+        "tool function command plugin & call invoke use run execute & the",
+        "instead & reply respond answer say output write summarising summarizing answering",
+        "only & with & respond reply answer",
+        "you & now",
+        "tell & the & user reader human & that to",
     ),
 }
-"""By rule, in their order, what a text must hold for it: of each group one string. To look for a string is far cheaper
-than to look for a pattern."""
-_COMPILED = {
-    shield: [
-        ([group.split("|") for group in needed.split(" & ")], re.compile(pattern), weight)
-        for needed, (pattern, weight) in zip(_NEEDED[shield], rules, strict=True)
-    ]
-    for shield, rules in ((Shield.JAILBREAK, JAILBREAK), (Shield.INDIRECT_ATTACK, INDIRECT))
+"""By rule, in their order, what a text must hold for it: of each group one word, apostrophes being between words here,
+and behind `/` one phrase. To look for a word among a text's is far cheaper than to look for a pattern."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The rules of a shield, and what spares most of them their search.
+
+    Args:
+        bits: of each word that some rule needs, those of the groups that it is in.
+        rules: of each the bits of all its groups, its phrases, its pattern and its weight.
+    """
+
+    bits: dict[str, int]
+    words: frozenset[str]
+    rules: Sequence[tuple[int, Sequence[str], re.Pattern[str], int]]
+
+
+def _rules(shield: Shield, patterns: Sequence[tuple[str, int]]) -> _Rules:
+    bits: dict[str, int] = {}
+    rules = []
+    group = 1
+    for needed, (pattern, weight) in zip(_NEEDED[shield], patterns, strict=True):
+        words, _, phrases = needed.partition(" / ")
+        all_groups = 0
+        for words_of_group in words.split(" & "):
+            for word in words_of_group.split():
+                bits[word] = bits.get(word, 0) | group
+            all_groups |= group
+            group <<= 1
+        rules.append((all_groups, phrases.split("|"), re.compile(pattern), weight))
+    return _Rules(bits, frozenset(bits), rules)
+
+
+_RULES = {
+    Shield.JAILBREAK: _rules(Shield.JAILBREAK, JAILBREAK),
+    Shield.INDIRECT_ATTACK: _rules(Shield.INDIRECT_ATTACK, INDIRECT),
 }
 
 
@@ -242,7 +282,7 @@ class Shields:
     def __call__(self, passage: Passage) -> Findings:
         """The attack that the text's author could make with it, if it is one."""
         shield = _shield(passage)
-        if shield is None or shield not in self._wanted or not is_attack(passage.text, shield):
+        if shield is None or shield not in self._wanted or not is_attack(passage, shield):
             return Findings()
         return Findings(shields=frozenset({shield}))
 
@@ -251,37 +291,39 @@ class Shields:
         return 0
 
 
-def is_attack(text: str, shield: Shield) -> bool:
+def is_attack(passage: Passage, shield: Shield) -> bool:
     """Whether a text is one, by the rules."""
-    if shield is Shield.INDIRECT_ATTACK and _MARKS.search(plain(text)):
+    if shield is Shield.INDIRECT_ATTACK and _MARKS.search(plain(passage.text)):
         return True
-    if _matches(" ".join(words_of(text)), shield):
+    if _matches(words_in(passage), shield):
         return True
-    letters = squeezed(text)
+    letters = squeezed(passage.text)
     return any(begin in letters for begin in _FUSED_BEGIN) and _FUSED.search(letters) is not None
 
 
-def _matches(words: str, shield: Shield) -> bool:
+def _matches(words: Sequence[str], shield: Shield) -> bool:
     """Whether the rules that match come to an attack."""
-    weight = 0
-    spaced = f" {words} "
-    for groups, pattern, worth in _COMPILED[shield]:
-        if _has_each(spaced, groups) and pattern.search(words):
+    rules = _RULES[shield]
+    text = " ".join(words)
+    there = rules.words.intersection(words)
+    if "'" in text:
+        there |= rules.words.intersection(_beside_apostrophes(text))
+    groups = weight = 0
+    for word in there:
+        groups |= rules.bits[word]
+    for needed, phrases, pattern, worth in rules.rules:
+        if groups & needed == needed and any(phrase in text for phrase in phrases) and pattern.search(text):
             weight += worth
             if weight >= _ENOUGH:
                 return True
     return False
 
 
-def _has_each(text: str, groups: Sequence[Sequence[str]]) -> bool:
-    """Whether a text has one string of each group."""
-    for group in groups:
-        for part in group:
-            if part in text:
-                break
-        else:
-            return False
-    return True
+def _beside_apostrophes(text: str) -> Iterator[str]:
+    """The parts of the words that have apostrophes."""
+    for piece in text.split("'"):
+        yield piece.partition(" ")[0]
+        yield piece.rpartition(" ")[2]
 
 
 def _shield(passage: Passage) -> Shield | None:

@@ -222,12 +222,14 @@ class Passage:
         side: of which half of the request.
         source: who wrote it.
         whole: False while more of it may come.
+        memo: what detectors have made of the text, for one another; not a part of the passage.
     """
 
     text: str
     side: Side
     source: Source = Source.USER
     whole: bool = True
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
