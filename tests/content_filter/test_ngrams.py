@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from freehold.content_filter.features import WINDOW_WORDS, pair_row, windows, word_rows, words_of
@@ -140,6 +140,7 @@ def test_windows_cover_every_word(count: int) -> None:
 
 
 @given(st.text(st.sampled_from("aB' -_.\u00e9\t'7")) | st.text())
+@example("''don't ''a'' 'b' \x00'\x00'c")
 def test_words_are_letters_and_apostrophes_between_them(text: str) -> None:
     """Splitting an ASCII text and searching another with a pattern give the same words."""
     assert "".join(words_of(text)) == "".join(re.findall(r"\w+(?:'\w+)*", plain(text)))

@@ -8,6 +8,7 @@ the n-gram weights: `head_for` leaves the head out where others are used.
 from array import array
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from math import exp, log, sqrt
 from pathlib import Path
 from typing import Any
@@ -86,22 +87,23 @@ def pieces(text: str) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    start, cost, space = 0, 0, 0
-    at = 0
-    while at < len(text):
-        cost += 1 if text[at] < "\x80" else 3
-        if cost > WINDOW:
-            end = space if space > start else at
-            if piece := text[start:end].strip():
-                yield piece
-            start = at = end
-            cost = space = 0
-            continue
-        if text[at] == " ":
-            space = at
-        at += 1
-    if piece := text[start:].strip():
-        yield piece
+    start = 0
+    while start < len(text):
+        end = _fitting(text, start)
+        if end < len(text) and (space := text.rfind(" ", start + 1, end)) > 0:
+            end = space
+        if piece := text[start:end].strip():
+            yield piece
+        start = end
+
+
+def _fitting(text: str, start: int) -> int:
+    """Where the longest stretch ends that begins at a place and fits into the window."""
+    end = min(start + WINDOW, len(text))
+    if text.isascii():
+        return end
+    costs = accumulate(1 if character < "\x80" else 3 for character in text[start:end])
+    return start + sum(cost <= WINDOW for cost in costs)
 
 
 def log_odds(probability: float) -> float:

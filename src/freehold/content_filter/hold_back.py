@@ -11,7 +11,7 @@ channel the context and at most the pending end and one window are kept, unless 
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from freehold.content_filter.escapes import Decoded
@@ -87,24 +87,8 @@ class HoldBack:
         self._channels: dict[str | int, _Channel] = {}
         self._ready: list[Delta] = []
         self._last: _Channel | None = None
-        self._kept: list[Delta] = []
-        self._kept_size = 0
         if before:
             self._channels["text"] = _Channel("text", examiner.clock(), shortened(before))
-
-    def keeps(self, delta: Delta) -> bool:
-        """Whether nothing is to be done about a delta yet but to keep it; it must be pushed otherwise.
-
-        That is so for most deltas of an answer that is wanted whole: they are put together before they are looked at.
-        """
-        if not self._whole or delta.finish_reason is not None or self.blocked:
-            return False
-        self._kept.append(delta)
-        self._kept_size += len(delta.text) + len(delta.reasoning) + len(delta.tool_calls)
-        if self._kept_size < WHOLE_WINDOW:
-            return True
-        self._kept.pop()
-        return False
 
     async def push(self, delta: Delta) -> list[Delta]:
         """Take a delta of the choice; those that may leave now. After a block there are none, whatever comes.
@@ -112,13 +96,6 @@ class HoldBack:
         Raises:
             FilterUnavailable: the text cannot be examined, and does not pass.
         """
-        if self._kept:
-            kept, self._kept, self._kept_size = self._kept, [], 0
-            for each in _together(kept):
-                await self._push(each)
-        return await self._push(delta)
-
-    async def _push(self, delta: Delta) -> list[Delta]:
         if self.blocked:
             return []
         logprobs = delta.logprobs
@@ -230,7 +207,6 @@ class HoldBack:
         if self._whole:
             self._ready = []
         self._channels = {}
-        self._kept = []
         said = self.verdict if self._whole else verdict
         self._ready.append(Delta(self.choice, finish_reason="content_filter", verdict=said))
         return True
@@ -269,21 +245,6 @@ class HoldBack:
         self.masked += len(spans)
         tokens = [channel.tokens.popleft() for _ in range(count)]
         return _tokens_less(channel.held[:used], tokens, spans), used
-
-
-def _together(deltas: Sequence[Delta]) -> Iterator[Delta]:
-    """The deltas of one choice, those in a row with nothing but text as one."""
-    texts: list[str] = []
-    for delta in deltas:
-        if delta.reasoning or delta.tool_calls or delta.logprobs:
-            if texts:
-                yield Delta(delta.choice, text="".join(texts))
-                texts = []
-            yield delta
-        else:
-            texts.append(delta.text)
-    if texts:
-        yield Delta(deltas[0].choice, text="".join(texts))
 
 
 def _tokens_less(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from freehold.content_filter.features import WINDOW_WORDS, pair_row, windows, word_rows, words_in
 from freehold.content_filter.weights_file import WeightsFile, read_weights
-from freehold.types.content_filter import Category, Findings, Passage, Severity
+from freehold.types.content_filter import NOTHING, Category, Findings, Passage, Severity
 
 KIND = "ngrams"
 SHIPPED = Path(__file__).parent / "weights" / "ngrams.bin"
@@ -98,7 +98,7 @@ class NgramClassifier:
         """The categories, their severities and all scores: the highest of the text's windows."""
         words = words_in(passage)
         if not words:
-            return Findings()
+            return NOTHING
         if len(words) <= WINDOW_WORDS:
             return self.findings(self.scores(words))
         scores: dict[str, float] = {}
@@ -143,7 +143,10 @@ class NgramClassifier:
         for category, name, cuts in self._cuts:
             if scores[name] >= cuts[0]:
                 severities[category] = Severity(bisect_right(cuts, scores[name]))
-        unsure = any(low <= scores[name] < high for name, low, high in self._bands)
+        unsure = False
+        for name, low, high in self._bands:
+            if low <= scores[name] < high:
+                unsure = True
         return Findings(severities=severities, scores=scores, unsure=unsure)
 
     def _sum_of_word(self, word: str) -> int:

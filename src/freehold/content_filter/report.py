@@ -31,7 +31,7 @@ class Report:
         self._asynchronous = asynchronous
         self._scanned: set[Side] = set()
         self._failed: set[Side] = set()
-        self._found: dict[Side, dict[str, str]] = {side: {} for side in Side}
+        self._found: dict[Side, dict[str, str]] = {Side.PROMPT: {}, Side.COMPLETION: {}}
         self._blocked: dict[str, None] = {}
 
     def add(self, verdict: Verdict) -> None:
@@ -60,13 +60,13 @@ class Report:
             "policy": policy.settings.name,
             "sha256": policy.sha256,
             "mode": "asynchronous" if self._asynchronous else "blocking",
-            "scanned": [side.value for side in Side if side in self._scanned and side not in self._failed],
+            "scanned": [name for side, name in _SIDES if side in self._scanned and side not in self._failed],
         }
         if self._failed:
-            record["failed"] = [side.value for side in Side if side in self._failed]
-        for side in Side:
+            record["failed"] = [name for side, name in _SIDES if side in self._failed]
+        for side, name in _SIDES:
             if self._found[side]:
-                record[side.value] = self._found[side]
+                record[name] = self._found[side]
         if self._blocked:
             record["blocked"] = list(self._blocked)
         if self.masked:
@@ -78,4 +78,5 @@ class Report:
         return record
 
 
+_SIDES = tuple((side, side.value) for side in Side)
 _RANK = {"low": 1, "medium": 2, "high": 3}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from freehold.content_filter.features import words_in
 from freehold.content_filter.normalise import plain, squeezed
-from freehold.types.content_filter import Findings, Passage, Shield, Side, Source
+from freehold.types.content_filter import NOTHING, Findings, Passage, Shield, Side, Source
 
 _ENOUGH = 2
 _GAP = r"(?: [\w']+)"
@@ -283,7 +283,7 @@ class Shields:
         """The attack that the text's author could make with it, if it is one."""
         shield = _shield(passage)
         if shield is None or shield not in self._wanted or not is_attack(passage, shield):
-            return Findings()
+            return NOTHING
         return Findings(shields=frozenset({shield}))
 
     def pending(self, text: str) -> int:  # noqa: ARG002  # the contract's

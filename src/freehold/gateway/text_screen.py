@@ -9,7 +9,8 @@ from freehold.catalog.deployments import Deployment
 from freehold.content_filter.examination import Examiner
 from freehold.content_filter.filter import Filter
 from freehold.content_filter.following import Follower
-from freehold.content_filter.hold_back import HoldBack
+from freehold.content_filter.hold_back import WHOLE_WINDOW, HoldBack
+from freehold.content_filter.joining import joined
 from freehold.content_filter.report import Report
 from freehold.errors import UnsupportedParameter
 from freehold.gateway.account import Account
@@ -136,6 +137,8 @@ class TextScreen:
         self, examiner: Examiner, events: AsyncGenerator[Event], report: Report
     ) -> AsyncGenerator[Event]:
         """The events that were vetted. Where every choice was ended here, the engine is stopped."""
+        if self._whole:
+            events = joined(events, WHOLE_WINDOW)
         befores = self._befores
         choices = [HoldBack(n, examiner, whole=self._whole, before=befores.get(n, "")) for n in range(self._choices)]
         came: float | None = None
@@ -150,8 +153,6 @@ class TextScreen:
                     if came is None:
                         came = examiner.clock()
                     choice = choices[event.choice]
-                    if choice.keeps(event):
-                        continue
                     ready = await choice.push(event)
                     if ready and report.held_s is None and not self._whole:
                         report.held_s = examiner.clock() - came

@@ -72,12 +72,22 @@ def cut_points(probabilities: Floats, labels: Floats, harmless: Bools, budget: f
     }
 
 
-def bands_of(probabilities: Floats, harmless: Bools, cuts: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Between which probabilities a dearer detector should be asked, for each of the four categories."""
+def bands_of(
+    probabilities: Floats, harmless: Bools, cuts: dict[str, list[float]], *, sure: float = 1.0
+) -> dict[str, list[float]]:
+    """Between which probabilities a dearer detector should be asked, for each of the four categories.
+
+    Args:
+        probabilities: texts x categories.
+        harmless: which texts carry no harm label.
+        cuts: of each category low, medium and high.
+        sure: from where on nobody is asked, or from `high` on. Texts that are surely harmful are rare, so a second
+            look at them costs little, and finds most of what was blocked wrongly.
+    """
     return {
         name: [
             min(float(np.quantile(probabilities[harmless, column], 1 - ASKED)), cuts[name][0]),
-            max(cuts[name][2], 0.9),
+            max(cuts[name][2], sure),
         ]
         for column, name in enumerate(CATEGORIES)
     }

@@ -24,6 +24,8 @@ UNLABELLED = 1 / 3
 STRENGTH = 1.0
 """The inverse of the regularisation."""
 OWN, HATE_IN_VIOLENCE = 0.5, 0.2
+SURE = 0.9
+"""Where the head is so sure, no guard model is asked: that costs a generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def train_head(texts: Texts, recipe: Recipe) -> tuple[dict[str, object], bytes]:
             [each.slope, float(each.slope * row[-1] + each.offset)] for each, row in zip(found, rows, strict=True)
         ],
         "cuts": cuts,
-        "bands": bands_of(probabilities, texts.harmless, cuts),
+        "bands": bands_of(probabilities, texts.harmless, cuts, sure=SURE),
     }
     return header, rows[:, :-1].astype("<f4").tobytes()
 
