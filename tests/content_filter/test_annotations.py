@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from freehold.content_filter.annotations import annotations
+from freehold.content_filter.examination import Examiner
 from freehold.content_filter.filter import Filter
 from freehold.content_filter.report import Report
 from freehold.content_filter.verdicts import clean, total, verdict
@@ -119,7 +120,9 @@ def test_a_report_says_scanned_only_of_what_was() -> None:
     report = Report(POLICY)
     report.scanned(Side.PROMPT)
     report.scanned(Side.COMPLETION)
-    report.failed(Side.COMPLETION)
+    examiner = Examiner(POLICY, Side.COMPLETION)
+    examiner.failed, examiner.spent_s = True, 0.25
+    report.examined(examiner)
     report.add(of(Side.PROMPT))
     report.masked = 2
     record = report.record()
@@ -127,3 +130,4 @@ def test_a_report_says_scanned_only_of_what_was() -> None:
     assert set(record["blocked"]) == {"prompt:hate", "prompt:violence", "prompt:blocklist:fruit", "prompt:secrets"}
     assert (record["policy"], record["mode"], record["masked"]) == ("strict", "blocking", 2)
     assert "completion" not in record
+    assert record["examine_us"] == 250_000

@@ -41,13 +41,14 @@ async def asked(folder: Path, *deployments: DeploymentSettings) -> AsyncIterator
 
 
 def test_vectors_come_from_a_deployment_of_the_model(tmp_path: Path) -> None:
-    """Texts become vectors of unit length in their order, whatever the deployment is called."""
+    """The pieces of a text become vectors of unit length in their order, whatever the deployment is called."""
 
     async def main() -> None:
         async with asked(tmp_path, VECTORS.model_copy(update={"name": "my-vectors"})) as (models, _):
-            first, second = await models.embed(["one text", "another text"]) or ()
+            first, second = await models.embed(f"{'one ' * 124}and another text") or ()
             assert sum(value * value for value in first) == pytest.approx(1)
-            assert (await models.embed(["another text"]) or ())[0] == pytest.approx(second)
+            assert list(await models.embed(f"{'one ' * 124}and") or ()) == [pytest.approx(first)]
+            assert list(await models.embed("Another  TEXT") or ()) == [pytest.approx(second)]
 
     asyncio.run(main())
 
@@ -67,7 +68,7 @@ def test_without_a_running_model_there_are_no_vectors(tmp_path: Path, deployment
     async def main() -> None:
         update = {"start": "on_demand"} if deployment.replicas == 0 else {}
         async with asked(tmp_path, deployment.model_copy(update=update)) as (models, supervisor):
-            assert await models.embed(["a text"]) is None
+            assert await models.embed("a text") is None
             assert [r.state for r in supervisor.status("embed").replicas if r.state in {"starting", "fetching"}] == []
 
     asyncio.run(main())
@@ -79,10 +80,10 @@ def test_an_embedding_model_that_dies_makes_the_filter_less_sure_only(tmp_path: 
     async def main() -> None:
         async with asked(tmp_path, VECTORS) as (models, supervisor):
             os.kill(pid_of(supervisor, "embed"), signal.SIGKILL)
-            assert await models.embed(["a text"]) is None
+            assert await models.embed("a text") is None
             await eventually(lambda: supervisor.status("embed").replicas[0].restarts == 1, "a new engine")
             await supervisor.wait_ready("embed", PATIENCE_S)
-            assert await models.embed(["a text"]) is not None
+            assert await models.embed("a text") is not None
 
     asyncio.run(main())
 

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from freehold.cli.control import open_service
 from freehold.content_filter.embedding import pieces
-from freehold.content_filter.normalise import plain
 
 
 async def embedded(home: Path, deployment: str, texts: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
@@ -26,7 +25,7 @@ async def embedded(home: Path, deployment: str, texts: Sequence[str], say: Calla
     async with open_service(home) as service:
         told = await service.request("GET", f"/admin/deployments/{quote(deployment, safe='')}")
         for number, text in enumerate(texts, 1):
-            body = {"model": deployment, "input": pieces(plain(text))}
+            body = {"model": deployment, "input": pieces(text)}
             answer = await service.request("POST", "/v1/embeddings", body)
             vectors.append([item["embedding"] for item in answer["data"]])
             if number % 100 == 0:

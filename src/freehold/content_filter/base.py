@@ -54,9 +54,9 @@ class Stage(Protocol):
         ...
 
 
-Embed: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]] | None]]
-"""Sentence vectors of unit length from the deployment that the classifier's head was trained for; None where there is
-none running."""
+Embed: TypeAlias = Callable[[str], Awaitable[Sequence[Sequence[float]] | None]]
+"""Of a text the sentence vectors of its `embedding.pieces`, of unit length, from the deployment that the classifier's
+head was trained for; None where there is none running."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class EmbeddingHead:
         """The findings, with the four categories judged anew where they were unsure."""
         if not so_far.unsure or not so_far.scores:
             return so_far
-        vectors = await self._embed(pieces(plain(passage.text)))
+        vectors = await self._embed(passage.text)
         if vectors is None:
             return so_far
         scores = self.scores(vectors, so_far)
@@ -82,8 +82,8 @@ class EmbeddingHead:
 
 
 def pieces(text: str) -> list[str]:
-    """A normalised text in pieces that the embedding model takes, cut at spaces where there are any."""
-    return list(_pieces(text)) or ["."]
+    """A text, normalised, in pieces that the embedding model takes, cut at spaces where there are any."""
+    return list(_pieces(plain(text))) or ["."]
 
 
 def _pieces(text: str) -> Iterator[str]:

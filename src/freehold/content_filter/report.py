@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from freehold.content_filter.examination import Examiner
 from freehold.content_filter.filter import Filter
 from freehold.types.content_filter import Side
 from freehold.types.verdict import Verdict
@@ -45,9 +46,11 @@ class Report:
         if verdict.failed:
             self._failed.add(verdict.side)
 
-    def failed(self, side: Side) -> None:
-        """Note that a half of the request could not be examined."""
-        self._failed.add(side)
+    def examined(self, examiner: Examiner) -> None:
+        """Note that an examiner is done: how long it took, and whether it failed."""
+        self.spent_s += examiner.spent_s
+        if examiner.failed:
+            self._failed.add(examiner.side)
 
     def scanned(self, side: Side) -> None:
         """Note that a half of the request was examined to its end, by every detector."""

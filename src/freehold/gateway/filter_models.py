@@ -10,6 +10,7 @@ import structlog
 
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.content_filter.base import Question
+from freehold.content_filter.embedding import pieces
 from freehold.engines.base import Connection
 from freehold.errors import FilterUnavailable, FreeholdError
 from freehold.gateway.validation import require_features
@@ -37,8 +38,8 @@ class FilterModels:
         self._supervisor = supervisor
         self._embedding_model = embedding_model
 
-    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]] | None:
-        """Vectors of the texts; None where no deployment of the model runs, or it does not answer at once.
+    async def embed(self, text: str) -> Sequence[Sequence[float]] | None:
+        """Vectors of the pieces of a text; None where no deployment of the model runs, or it does not answer at once.
 
         The filter then decides by what it has: an embedding model makes it surer, it does not make it whole.
         """
@@ -47,7 +48,7 @@ class FilterModels:
             return None
         try:
             async with self._supervisor.acquire(name, frozenset({Feature.EMBEDDINGS}), patience_s=0) as lease:
-                return (await lease.connection.embed(texts, None)).vectors
+                return (await lease.connection.embed(pieces(text), None)).vectors
         except FreeholdError as exc:
             log.warning("filter_without_embeddings", deployment=name, code=exc.code)
             return None

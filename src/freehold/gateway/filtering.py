@@ -74,9 +74,7 @@ async def vetted_prompts(
             report.prompts.append(verdict)
             texts.append(changed)
     finally:
-        report.spent_s += examiner.spent_s
-        if examiner.failed:
-            report.failed(Side.PROMPT)
+        report.examined(examiner)
     report.scanned(Side.PROMPT)
     return texts
 

@@ -111,7 +111,7 @@ class TextScreen:
         if policy.completion:
             examiner = Examiner(policy, Side.COMPLETION, self._filtering.clock)
             handle = self._followed if at_once else self._held_back
-            events = noted(handle(examiner, events, report), examiner, report)
+            events = handle(examiner, events, report)
         async with aclosing(events):
             async for event in events:
                 yield event
@@ -165,10 +165,12 @@ class TextScreen:
                         break
             if stopped:
                 yield self._account.estimated_usage()
+            report.scanned(Side.COMPLETION)
         finally:
             for choice in choices:
                 report.add(choice.verdict)
                 report.masked += choice.masked
+            report.examined(examiner)
 
     async def _followed(
         self, examiner: Examiner, events: AsyncGenerator[Event], report: Report
@@ -193,10 +195,12 @@ class TextScreen:
                         break
             if stopped:
                 yield self._account.estimated_usage()
+            report.scanned(Side.COMPLETION)
         finally:
             for choice in choices:
                 await choice.close()
                 report.add(choice.verdict)
+            report.examined(examiner)
 
 
 async def _sent_and_found(choice: Follower, event: Delta) -> list[Delta]:
@@ -215,19 +219,6 @@ async def _sent_and_found(choice: Follower, event: Delta) -> list[Delta]:
     if event.finish_reason is not None:
         deltas += await choice.finished(event)
     return deltas
-
-
-async def noted(events: AsyncGenerator[Event], examiner: Examiner, report: Report) -> AsyncGenerator[Event]:
-    """The events as they are; at their end the report knows whether they were examined to it."""
-    try:
-        async with aclosing(events):
-            async for event in events:
-                yield event
-        report.scanned(examiner.side)
-    finally:
-        report.spent_s += examiner.spent_s
-        if examiner.failed:
-            report.failed(examiner.side)
 
 
 def may_follow(policy: Filter) -> bool:
