@@ -94,11 +94,8 @@ def test_memory_and_descriptors_stay_flat(service: Service) -> None:
 
 
 def test_a_slow_reader_holds_up_nobody(service: Service) -> None:
-    """A stream that is read at a kilobyte a second neither blocks others nor fills the server's memory.
-
-    Each is of 7 MB, more than the system's buffers take of it.
-    """
-    sent = json.dumps(body("word " * 20_000, stream=True, n=32)).encode()
+    """A stream that is read at a kilobyte a second neither blocks others nor fills the server's memory."""
+    sent = json.dumps(body("word " * 20_000, stream=True, n=32)).encode()  # 7 MB, more than the system buffers of it
     head = (
         f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\nConnection: close\r\n\r\n"
