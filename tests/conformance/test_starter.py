@@ -89,9 +89,10 @@ def test_a_chat_streams(client: OpenAI) -> None:
     """A stream comes in several pieces that add up to what the whole answer says, with the usage at its end."""
     body: dict[str, Any] = {
         "model": "chat",
-        "messages": [{"role": "user", "content": "What is the capital of Germany?"}],
+        "messages": [{"role": "user", "content": "Write a long text about Berlin, the capital of Germany."}],
         "seed": 1,
         "temperature": 0,
+        "max_completion_tokens": 150,
     }
     stream = client.chat.completions.create(**body, stream=True, stream_options={"include_usage": True})
     chunks = list(stream)
