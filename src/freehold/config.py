@@ -22,6 +22,7 @@ from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
+from freehold.types.files import FilesSettings
 from freehold.types.identity import Action, Role
 from freehold.types.limits import LimitSettings
 from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
@@ -139,6 +140,7 @@ class Settings(SettingsModel):
     identity: IdentitySettings = IdentitySettings()
     encryption: EncryptionSettings = EncryptionSettings()
     retention: RetentionSettings = RetentionSettings()
+    files: FilesSettings = FilesSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)

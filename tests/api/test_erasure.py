@@ -22,6 +22,7 @@ from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.types.identity import Role
 from tests.api.test_kept_content import CONFIG, ORGANIZATION, WORDS, admin, ask, make_project, paint, records
+from tests.api.uploads import form, upload
 from tests.service import Service, events_of
 
 pytestmark = pytest.mark.slow
@@ -96,6 +97,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
     for each in (key, neighbour):
         assert ask(service, each, headers={"idempotency-key": "one"}).status == 200
         assert paint(service, each, response_format="url").status == 200
+        assert upload(service, form(b"a kept text"), each).status == 200
     ((wrapped,),) = rows(service, "SELECT wrapped FROM content_keys WHERE project_id = ?", project_id)
     assert wrapped in files(service)
     body = {"model": "slow", "messages": [{"role": "user", "content": WORDS}], "stream": True}
@@ -106,7 +108,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
     assert "error" in events_of(running)[-1]
     said = checked(service, certificate)
     assert said["subject"] == {"kind": "project", "id": project_id, "organization_id": "org-default"}
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1}
     assert len(said["content_keys_destroyed"]) == 1
     assert len(said["api_keys_revoked"]) == 1
     assert wrapped not in files(service)
@@ -114,7 +116,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         (b"", "destroyed"),
         (b"", "destroyed"),
     ]
-    for table in ("kept_answers", "kept_pictures"):
+    for table in ("kept_answers", "kept_pictures", "kept_files", "kept_file_pieces"):
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", project_id) == [(0,)]  # noqa: S608
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", neighbour_id) == [(1,)]  # noqa: S608
     assert ask(service, key).status == 401
@@ -134,11 +136,12 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
     user_id = people[1]["ann"].id
     for name in PEOPLE:
         assert ask(service, people[1][name].key, headers={"idempotency-key": "same"}).status == 200
+        assert upload(service, form(b"text", "telltale-file.txt"), people[1][name].key).status == 200
     assert b"telltale" in files(service)
     certificate = admin(service, "POST", f"{ORGANIZATION}/users/{user_id}/erase")
     said = checked(service, certificate)
     assert said["subject"]["id"] == user_id
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1}
     assert [row["project_id"] for row in said["content_keys_destroyed"]] == ["proj-default"]
     assert ask(service, people[1]["ann"].key).status == 401
     assert (
@@ -151,7 +154,7 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
         assert told not in journal
         assert told not in json.dumps(certificate).encode()
     twice = checked(service, admin(service, "POST", f"/admin/users/{user_id}/erase"))
-    assert twice["rows_deleted"] == {"answers": 0, "pictures": 0, "flagged": 0}
+    assert twice["rows_deleted"] == {"answers": 0, "pictures": 0, "flagged": 0, "files": 0}
     assert twice["content_keys_destroyed"] == said["content_keys_destroyed"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.uploads import FILES, form, upload
 from tests.service import Service, events_of, eventually
 
 pytestmark = pytest.mark.slow
@@ -193,7 +194,7 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
     assert answer["effective"] == {
         "zero": False,
         "store": False,
-        "keep_s": {"answers": 86400, "pictures": 600, "flagged": 2592000},
+        "keep_s": {"answers": 86400, "pictures": 600, "flagged": 2592000, "files": 3650 * 86400},
     }
     address = paint(service, key, response_format="url").json()["data"][0]["url"]
     end = int(address.split("exp=")[1].split("&")[0])
@@ -211,21 +212,24 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
 
 
 def test_zero_retention_refuses_by_name_what_would_be_kept(service: Service) -> None:
-    """`store`, `Idempotency-Key` and pictures by address are refused; all else works, and what was kept is gone."""
+    """`store`, `Idempotency-Key`, files and pictures by address are refused; all else works; what was kept is gone."""
     project_id, key = make_project(service, "Nothing")
     address = paint(service, key, response_format="url").json()["data"][0]["url"].removeprefix(service.url)
     ask(service, key, headers={"idempotency-key": "three"})
+    file_id = upload(service, form(b"text"), key).json()["id"]
     path = f"{ORGANIZATION}/projects/{project_id}"
     assert admin(service, "POST", f"{path}/data_retention", {"retention_type": "zero_data_retention"})["type"] == (
         "zero_data_retention"
     )
     assert admin(service, "GET", f"{path}/retention")["effective"]["zero"] is True
     assert service.get(address).status == 404
+    assert service.get(f"{FILES}/{file_id}", key=key).status == 404
     for reply, param in (
         (ask(service, key, store=True), "store"),
         (ask(service, key, headers={"idempotency-key": "three"}), "Idempotency-Key"),
         (paint(service, key, response_format="url"), "response_format"),
         (paint(service, key), "response_format"),
+        (upload(service, form(b"text"), key), "file"),
     ):
         error = reply.json()["error"]
         assert (reply.status, error["code"], error["param"]) == (400, "zero_data_retention", param)

@@ -100,6 +100,8 @@ DEPLOYMENT = {
     "api_key": {"env": "NOTHING"},
 }
 KEY = {"name": "k", "role": "user"}
+UPLOAD = {"filename": "a.txt", "purpose": "user_data", "bytes": 4, "mime_type": "text/plain"}
+COMPLETE = {"part_ids": ["part_0"], "md5": "0" * 32}
 SCALE = {"replicas": 0}
 
 ROUTES: dict[str, dict[str, Any]] = {
@@ -110,6 +112,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/openai/v1/embeddings": EMBEDDING,
     "/v1/images/generations": IMAGE,
     "/v1/images/edits": EDIT,
+    "/v1/uploads": UPLOAD,
+    "/openai/uploads/upload_0/complete?api-version=2024-10-21": COMPLETE,
     "/admin/keys": KEY,
 }
 NAMES = st.sampled_from(

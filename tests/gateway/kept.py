@@ -5,6 +5,8 @@ from collections.abc import Callable
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.master_key import LocalMasterKey, MasterKeys
+from freehold.gateway.file_store import FileStore
+from freehold.gateway.files import Files
 from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.picture_files import PictureFiles
@@ -12,6 +14,7 @@ from freehold.gateway.retention import Sweep
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
 from freehold.types.content import RetentionSettings
+from freehold.types.files import FilesSettings
 
 SECRET = b"s" * 32
 DIGEST_KEY = b"d" * 32
@@ -57,6 +60,18 @@ def flagged_of(
     """The kept texts of blocked requests of a database."""
     found = retention or RetentionRegistry(database, RetentionSettings())
     return FlaggedContent(database, cipher_of(database), found, clock=clock)
+
+
+def files_of(
+    database: Database,
+    clock: Callable[[], float],
+    *,
+    settings: FilesSettings | None = None,
+    retention: RetentionRegistry | None = None,
+) -> Files:
+    """The uploaded files of a database."""
+    found = retention or RetentionRegistry(database, RetentionSettings())
+    return Files(FileStore(database, cipher_of(database), found, settings or FilesSettings(), clock=clock))
 
 
 def sweep_of(database: Database, clock: Callable[[], float], retention: RetentionRegistry | None = None) -> Sweep:

@@ -3,25 +3,8 @@
 import io
 import struct
 import zlib
-from dataclasses import dataclass
 
 from PIL import Image
-
-
-@dataclass(frozen=True, slots=True)
-class Bytes:
-    """An upload that lies in memory."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-        return len(self.data)
-
-    async def read(self) -> bytes:
-        """All of it."""
-        return self.data
 
 
 def file(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -14,7 +14,8 @@ from PIL import Image, ImageChops
 from freehold.errors import InvalidRequest
 from freehold.gateway.picture_headers import read_header
 from freehold.gateway.picture_studio import MEMORY_BYTES, Sources, Studio
-from tests.gateway.pictures import Bytes, chunk, file, hostile, opened, photo, png_of, zeros
+from freehold.types.images import HeldUpload
+from tests.gateway.pictures import chunk, file, hostile, opened, photo, png_of, zeros
 
 HOSTILE = hostile()
 
@@ -39,8 +40,8 @@ def made(
     found: list[Sources] = []
 
     async def trial(studio: Studio) -> None:
-        uploaded = None if mask is None else Bytes(mask)
-        found.append(await studio.sources(Bytes(data), uploaded, sizes, edit=edit))
+        uploaded = None if mask is None else HeldUpload(mask)
+        found.append(await studio.sources(HeldUpload(data), uploaded, sizes, edit=edit))
 
     within(trial)
     return found[0]
@@ -157,11 +158,11 @@ def test_hostile_uploads_need_little_memory() -> None:
     async def trial(studio: Studio) -> None:
         for data, _ in HOSTILE.values():
             with pytest.raises(InvalidRequest):
-                await studio.sources(Bytes(data), None, (), edit=False)
+                await studio.sources(HeldUpload(data), None, (), edit=False)
         process = studio._uploads._process
         assert process is not None
         assert await asyncio.to_thread(peak_kib, process.pid) < 300_000
-        assert (await studio.sources(Bytes(file(photo())), None, (), edit=False)).size == "64x64"
+        assert (await studio.sources(HeldUpload(file(photo())), None, (), edit=False)).size == "64x64"
 
     within(trial)
 
@@ -194,8 +195,8 @@ def test_a_picture_beyond_the_bound_is_refused_and_the_next_is_taken() -> None:
     async def trial(studio: Studio) -> None:
         big = file(Image.new("RGB", (6000, 6000)), "PNG")
         with pytest.raises(InvalidRequest, match="memory"):
-            await studio.sources(Bytes(big), None, ((64, 64),), edit=False)
-        assert (await studio.sources(Bytes(file(photo())), None, (), edit=False)).size == "64x64"
+            await studio.sources(HeldUpload(big), None, ((64, 64),), edit=False)
+        assert (await studio.sources(HeldUpload(file(photo())), None, (), edit=False)).size == "64x64"
 
     within(trial, memory_bytes=MEMORY_BYTES // 5)
 
@@ -205,7 +206,7 @@ def test_a_picture_that_takes_too_long_is_refused() -> None:
 
     async def trial(studio: Studio) -> None:
         with pytest.raises(InvalidRequest, match="time or memory"):
-            await studio.sources(Bytes(file(photo())), None, (), edit=False)
+            await studio.sources(HeldUpload(file(photo())), None, (), edit=False)
         assert studio._uploads._process is None
 
     within(trial, deadline_s=0.0)
@@ -215,12 +216,12 @@ def test_a_killed_process_is_started_anew() -> None:
     """After its process was killed a studio decodes the next picture with a new one."""
 
     async def trial(studio: Studio) -> None:
-        await studio.sources(Bytes(file(photo())), None, (), edit=False)
+        await studio.sources(HeldUpload(file(photo())), None, (), edit=False)
         first = studio._uploads._process
         assert first is not None
         first.kill()
         await first.wait()
-        assert (await studio.sources(Bytes(file(photo())), None, (), edit=False)).size == "64x64"
+        assert (await studio.sources(HeldUpload(file(photo())), None, (), edit=False)).size == "64x64"
         assert studio._uploads._process is not first
 
     within(trial)
@@ -230,14 +231,14 @@ def test_a_cancelled_job_leaves_nothing_for_the_next() -> None:
     """A job whose caller went away is ended, and the next one gets its own answer."""
 
     async def trial(studio: Studio) -> None:
-        big = Bytes(file(Image.effect_noise((3000, 3000), 50)))
+        big = HeldUpload(file(Image.effect_noise((3000, 3000), 50)))
         task = asyncio.create_task(studio.sources(big, None, ((1024, 1024),), edit=False))
         for _ in range(1000):
             await asyncio.sleep(0)  # lets the job begin; wherever it is cancelled, the next one must not notice
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (await studio.sources(Bytes(file(photo())), None, (), edit=False)).size == "64x64"
+        assert (await studio.sources(HeldUpload(file(photo())), None, (), edit=False)).size == "64x64"
 
     within(trial)
 

@@ -22,6 +22,7 @@ from freehold.types.deployment import DeploymentSettings, Origin
 from freehold.types.engine import Feature, Traits, features_for
 from freehold.types.generation import Usage
 from freehold.types.images import (
+    HeldUpload,
     ImageEditRequest,
     ImageGenerationRequest,
     ImageVariationRequest,
@@ -34,7 +35,7 @@ from freehold.types.images import (
 )
 from freehold.types.limits import Claim
 from freehold.types.price import FREE
-from tests.gateway.pictures import Bytes, file, photo
+from tests.gateway.pictures import file, photo
 from tests.provenance.installation import installation
 
 DEPLOYMENT = Deployment(DeploymentSettings(name="p", model="m", engine="echo", task="images"), Origin.CONFIG, 0)
@@ -79,7 +80,7 @@ def test_a_finisher_is_told_where_a_picture_comes_from() -> None:
     request = ImageEditRequest.model_validate(
         {"model": "p", "prompt": "x", "output_format": "jpeg", "output_compression": 70}
     )
-    finisher, upload = Remembering(), Bytes(b"as it was uploaded")
+    finisher, upload = Remembering(), HeldUpload(b"as it was uploaded")
 
     async def main() -> list[PaintEvent]:
         studio = Studio()

@@ -13,7 +13,10 @@ from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
 from freehold.store.tables import kept_answers, kept_pictures
 from freehold.types.content import RetentionOverride, RetentionSettings, Tenant
-from tests.gateway.kept import answers_of, pictures_of, sweep_of
+from freehold.types.files import FileRequest, Purpose
+from freehold.types.identity import DATA_PLANE, Principal
+from freehold.types.images import HeldUpload
+from tests.gateway.kept import answers_of, files_of, pictures_of, sweep_of
 from tests.gateway.test_picture_files import parts
 
 ANSWER = KeptAnswer("req", 200, (), b"an answer")
@@ -49,7 +52,10 @@ def with_retention(folder: Path, trial: Trial, defaults: RetentionSettings | Non
 
 
 async def keep_one_of_each(database: Database, retention: RetentionRegistry, clock: Clock, tenant: Tenant) -> str:
-    """Keep an answer and a picture; the picture's address."""
+    """Keep an answer, a file and a picture; the picture's address."""
+    principal = Principal(tenant.organization_id, tenant.project_id, tenant.owner_id, actions=DATA_PLANE)
+    note = FileRequest(purpose=Purpose.USER_DATA)
+    await files_of(database, clock, retention=retention).create(principal, HeldUpload(b"a file", "a.txt"), note)
     slot = await answers_of(database, clock, retention=retention).begin(tenant, "key", b"body")
     assert isinstance(slot, Slot)
     await slot.keep(ANSWER)
@@ -90,14 +96,24 @@ def test_a_shorter_time_reaches_what_is_there(tmp_path: Path) -> None:
         await keep_one_of_each(database, retention, clock, NEIGHBOUR)
         clock.now += 100
         await retention.put("org", "proj", RetentionOverride(keep_s={"answers": 60}))
-        assert await sweep_of(database, clock, retention).run() == {"answers": 1, "pictures": 0, "flagged": 0}
+        assert await sweep_of(database, clock, retention).run() == {
+            "answers": 1,
+            "pictures": 0,
+            "flagged": 0,
+            "files": 0,
+        }
 
     async def restarted(database: Database, retention: RetentionRegistry, clock: Clock) -> None:
         clock.now += 100
-        assert await sweep_of(database, clock, retention).run() == {"answers": 1, "pictures": 2, "flagged": 0}
+        assert await sweep_of(database, clock, retention).run() == {
+            "answers": 1,
+            "pictures": 2,
+            "flagged": 0,
+            "files": 2,
+        }
 
     with_retention(tmp_path, trial)
-    with_retention(tmp_path, restarted, RetentionSettings(answers_s=60, pictures_s=60))
+    with_retention(tmp_path, restarted, RetentionSettings(answers_s=60, pictures_s=60, files_s=60))
 
 
 def test_zero_retention_keeps_nothing_from_then_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import orjson
 from starlette.applications import Starlette
@@ -25,7 +26,7 @@ from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.docs import docs_routes
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
-from freehold.api.openai import openai_routes
+from freehold.api.openai import Forms, openai_routes
 from freehold.api.operation import Handler, Operation, PlainBody, Plane
 from freehold.api.organization import organization_routes
 from freehold.api.picture_files import picture_routes
@@ -35,12 +36,16 @@ from freehold.api.signin.routes import SignInServices, signin_routes
 from freehold.api.signin.sessions import session_routes
 from freehold.config import ServerSettings
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
+from freehold.gateway.file_uploads import PART_BYTES
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
 from freehold.journal.projection_reports import UsageReports
+
+FORM_BYTES: Final = 1024 * 1024
+"""How much longer a form may be than the file in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,15 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         metrics,
         services.kept,
         bounds.max_body_bytes,
-        bounds.max_upload_bytes,
         bounds.public_url,
     )
+
+    form_bytes = {
+        Forms.NONE: 0,
+        Forms.PICTURES: bounds.max_upload_bytes,
+        Forms.FILES: gateway.files.settings.max_bytes + FORM_BYTES,
+        Forms.PARTS: PART_BYTES + FORM_BYTES,
+    }
 
     def operation(
         route: str,
@@ -89,10 +100,10 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         dialect: Dialect,
         *,
         has_body: bool = True,
-        forms: bool = False,
+        forms: Forms = Forms.NONE,
         plain: PlainBody = JsonText,
     ) -> Operation:
-        return Operation(route, handler, plane, dialect, has_body, forms, plain)
+        return Operation(route, handler, plane, dialect, has_body, form_bytes[forms], plain)
 
     signin = SignInServices(admin.people.identity, admin.people.directory, admin.journal, bounds.public_url)
     routes: list[BaseRoute] = [
@@ -101,7 +112,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
         Mount("/v1/organization", organization_application(admin, changes, bounds.max_body_bytes)),
-        *picture_routes(gateway.files),
+        *picture_routes(gateway.picture_files),
         *openai_routes(operation),
         *azure_routes(operation),
         Mount("/admin", admin_application(admin, changes, bounds.max_body_bytes)),

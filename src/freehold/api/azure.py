@@ -9,28 +9,33 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
+from freehold.api import files, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
 from freehold.api.embeddings import create_embedding
-from freehold.api.images import WITH_FILES, create_image, edit_image, vary_image
+from freehold.api.images import create_image, edit_image, vary_image
 from freehold.api.models import list_azure_models, retrieve_azure_model
-from freehold.api.openai import MakeOperation, v1_routes
+from freehold.api.openai import MakeOperation, takes, v1_routes
 from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import NotFound
 
 API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
+STORED = (*files.OPERATIONS, *uploads.OPERATIONS)
+"""Operations on what is kept, which have no deployment in their path."""
+
+
 def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
-    """The routes; `operation(route, handler, dialect, has_body=True, forms=False)` makes an endpoint."""
+    """The routes; `operation(route, handler, dialect, has_body=True, forms=Forms.NONE)` makes an endpoint."""
     in_deployment = "/openai/deployments/{deployment}"
     return [
         *v1_routes("/openai/v1", operation, Dialect.AZURE),
         *(
             Route(
                 path,
-                operation(path, _dated(handler), Dialect.AZURE, has_body=method == "POST", forms=handler in WITH_FILES),
+                operation(path, _dated(handler), Dialect.AZURE, **takes(method, handler)),
                 methods=[method],
             )
             for method, path, handler in (
@@ -43,6 +48,10 @@ def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
                 ("POST", f"{in_deployment}/images/edits", edit_image),
                 ("POST", f"{in_deployment}/images/variations", vary_image),
                 ("POST", "/openai/images/variations", vary_image),  # where Microsoft's client sends it
+                *(
+                    (method, f"/openai/{path}", handler)
+                    for method, path, handler in (*files.OPERATIONS, *uploads.OPERATIONS)
+                ),
             )
         ),
     ]

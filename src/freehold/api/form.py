@@ -30,17 +30,23 @@ class UploadedFile:
     def __init__(self, file: UploadFile) -> None:
         self._file = file
         self.size = file.size or 0
+        self.name = file.filename or ""
 
     async def read(self) -> bytes:
         """See `Upload.read`."""
         await self._file.seek(0)
         return await self._file.read()
 
+    async def pieces(self, size: int) -> AsyncGenerator[bytes]:
+        """See `Upload.pieces`."""
+        await self._file.seek(0)
+        while piece := await self._file.read(size):
+            yield piece
+
     async def digest(self) -> bytes:
         """The SHA-256 of its content, in hex."""
         digest = hashlib.sha256()
-        await self._file.seek(0)
-        while piece := await self._file.read(_PIECE_BYTES):
+        async for piece in self.pieces(_PIECE_BYTES):
             digest.update(piece)
         return digest.hexdigest().encode()
 

@@ -12,10 +12,10 @@ from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from freehold.gateway.answers import PaintAnswer
 from freehold.gateway.permits import as_served
-from freehold.gateway.picture_studio import Held
 from freehold.gateway.pictures import NO_UPLOADS, Uploads, in_order
 from freehold.types.generation import Usage
 from freehold.types.images import (
+    HeldUpload,
     ImageEditRequest,
     ImageGenerationRequest,
     ImageRef,
@@ -217,6 +217,6 @@ def _referenced(ref: ImageRef, param: str) -> Upload:
             param=f"{param}.image_url",
         )
     try:
-        return Held(base64.b64decode(data, validate=True))
+        return HeldUpload(base64.b64decode(data, validate=True))
     except (binascii.Error, ValueError) as exc:
         raise InvalidRequest(f"Invalid value: '{param}.image_url' is not base64.", param=f"{param}.image_url") from exc

@@ -1,9 +1,12 @@
 """OpenAI's dialect: the route table under `/v1`."""
 
 from collections.abc import Callable
+from enum import Enum
+from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
+from freehold.api import files, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -11,13 +14,22 @@ from freehold.api.embeddings import create_embedding
 from freehold.api.images import WITH_FILES, create_image, edit_image, vary_image
 from freehold.api.models import list_models, retrieve_model
 from freehold.api.moderations import create_moderation
-from freehold.api.operation import Operation
+from freehold.api.operation import Handler, Operation
 
 MakeOperation = Callable[..., Operation]
 
 
+class Forms(Enum):
+    """What a body may hold that is a form."""
+
+    NONE = "none"
+    PICTURES = "pictures"
+    FILES = "files"
+    PARTS = "parts"
+
+
 def openai_routes(operation: MakeOperation) -> list[BaseRoute]:
-    """The routes; `operation(route, handler, dialect, has_body=True, forms=False)` makes an endpoint."""
+    """The routes; `operation(route, handler, dialect, has_body=True, forms=Forms.NONE)` makes an endpoint."""
     moderations = "/v1/moderations"
     return [
         *v1_routes("/v1", operation, Dialect.OPENAI),
@@ -30,7 +42,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
     return [
         Route(
             f"{prefix}/{path}",
-            operation(f"{prefix}/{path}", handler, dialect, has_body=method == "POST", forms=handler in WITH_FILES),
+            operation(f"{prefix}/{path}", handler, dialect, **takes(method, handler)),
             methods=[method],
         )
         for method, path, handler in (
@@ -42,5 +54,16 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             ("POST", "images/generations", create_image),
             ("POST", "images/edits", edit_image),
             ("POST", "images/variations", vary_image),
+            *files.OPERATIONS,
+            *uploads.OPERATIONS,
         )
     ]
+
+
+def takes(method: str, handler: Handler) -> dict[str, Any]:
+    """What `operation` is told of the bodies that an operation takes."""
+    forms = Forms.PICTURES if handler in WITH_FILES else _FORMS.get(handler, Forms.NONE)
+    return {"has_body": method == "POST" and handler is not uploads.cancel_upload, "forms": forms}
+
+
+_FORMS: dict[Handler, Forms] = {files.create_file: Forms.FILES, uploads.add_part: Forms.PARTS}

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import orjson
 import structlog
@@ -21,7 +21,7 @@ from freehold.api.dialect import Dialect, answer_headers
 from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
-from freehold.api.sse import DONE, EVENT_STREAM, JSON, event_bytes, send_error, send_error_event, start
+from freehold.api.sse import BYTES, DONE, EVENT_STREAM, JSON, event_bytes, send_error, send_error_event, start
 from freehold.errors import (
     AuditUnavailable,
     ContentUnreadable,
@@ -75,8 +75,32 @@ class Call:
         return dict(self.query_items)
 
 
-Reply: TypeAlias = dict[str, Any] | AsyncGenerator[dict[str, Any]]
-"""A whole answer, or the events of a stream."""
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An answer that is a file.
+
+    Args:
+        name: what it is called.
+        size: its length in bytes.
+        pieces: its content.
+    """
+
+    name: str
+    size: int
+    pieces: AsyncGenerator[bytes]
+
+    def headers(self) -> dict[str, str]:
+        """Those that keep a browser from showing the file, whatever it holds."""
+        return {
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(self.name, safe='')}",
+            "content-security-policy": "default-src 'none'; sandbox",
+            "x-content-type-options": "nosniff",
+            "cache-control": "private, no-store",
+        }
+
+
+Reply: TypeAlias = dict[str, Any] | AsyncGenerator[dict[str, Any]] | Download
+"""A whole answer, the events of a stream, or a file."""
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 
@@ -90,8 +114,7 @@ class Plane:
         door: knows who is asking.
         metrics: counts them.
         kept: answers that an `Idempotency-Key` brings back.
-        max_body_bytes: the limit of a request's body.
-        max_upload_bytes: the limit of one that is a form with files.
+        max_body_bytes: the limit of a request's body that is no form.
         public_url: where callers reach the server, if that is set.
     """
 
@@ -100,7 +123,6 @@ class Plane:
     metrics: Metrics
     kept: KeptAnswers
     max_body_bytes: int
-    max_upload_bytes: int
     public_url: str | None
 
 
@@ -110,7 +132,7 @@ PlainBody: TypeAlias = Callable[[bytes], Body]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A route's end. Where it takes `forms`, a body may also be multipart/form-data, with files.
+    """A route's end. Where `forms` is a number of bytes, a body may also be multipart/form-data of that size.
 
     A body that is no form is a JSON object, unless `plain` takes it for something else.
     """
@@ -120,7 +142,7 @@ class Operation:
     plane: Plane
     dialect: Dialect
     has_body: bool = True
-    forms: bool = False
+    forms: int = 0
     plain: PlainBody = JsonText
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -175,7 +197,7 @@ class Operation:
         if not self.has_body:
             return NO_BODY
         if self.forms and is_form(scope):
-            return await read_form(scope, receive, self.plane.max_upload_bytes)
+            return await read_form(scope, receive, self.forms)
         return self.plain(await read_limited(scope, receive, self.plane.max_body_bytes))
 
     async def _answer(self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, body: Body) -> None:
@@ -220,6 +242,9 @@ class Operation:
             await start(wire.send, 200, JSON, headers, length=len(data))
             await wire.send({"type": "http.response.body", "body": data})
             return
+        if isinstance(reply, Download):
+            await self._download(wire, account, reply, headers)
+            return
         await start(wire.send, 200, EVENT_STREAM, {**headers, "cache-control": "no-cache"})
         sent: list[bytes] = []
         async with aclosing(reply):
@@ -231,6 +256,18 @@ class Operation:
         await self._keep(slot, account, EVENT_STREAM, b"".join([*sent, DONE]))
         await self._commit(account, 200)
         await wire.send({"type": "http.response.body", "body": DONE})
+
+    async def _download(self, wire: "_Wire", account: Account, file: Download, headers: Mapping[str, str]) -> None:
+        """Send a file; its last piece waits for the receipt, as every last byte does."""
+        async with aclosing(file.pieces) as pieces:
+            last = await anext(pieces)
+            wire.is_file = True
+            await start(wire.send, 200, BYTES, {**headers, **file.headers()}, length=file.size)
+            async for piece in pieces:
+                await wire.send({"type": "http.response.body", "body": last, "more_body": True})
+                last = piece
+        await self._commit(account, 200)
+        await wire.send({"type": "http.response.body", "body": last})
 
     async def _commit(self, account: Account, status: int) -> None:
         """Close the account of an answered request, and wait until that is on the disk.
@@ -272,7 +309,7 @@ class Operation:
             await send_error(
                 wire.send, error, self.dialect, answer_headers(account, self.dialect, books.headers(account), error)
             )
-        else:
+        elif not wire.is_file:  # a file that breaks off ends before its length, which is all that can be told
             await send_error_event(wire.send, error, self.dialect)
         return error
 
@@ -327,6 +364,7 @@ class _Wire:
         self._send = send
         self.status: int | None = None
         self.ended = False
+        self.is_file = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

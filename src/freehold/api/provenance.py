@@ -10,10 +10,11 @@ from starlette.routing import BaseRoute, Route
 
 from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect
-from freehold.api.openai import MakeOperation
+from freehold.api.openai import Forms, MakeOperation
 from freehold.api.operation import Call, Handler, Reply
 from freehold.errors import InvalidRequest
 from freehold.gateway.provenance import Provenance
+from freehold.types.images import HeldUpload
 
 PATH = "/v1/provenance"
 FIELDS = ("file", "image")
@@ -21,7 +22,7 @@ FIELDS = ("file", "image")
 
 def provenance_routes(operation: MakeOperation, provenance: Provenance) -> list[BaseRoute]:
     """The route; `operation(route, handler, dialect, forms=…, plain=…)` makes an endpoint."""
-    endpoint = operation(PATH, _tell(provenance), Dialect.OPENAI, forms=True, plain=FileBody)
+    endpoint = operation(PATH, _tell(provenance), Dialect.OPENAI, forms=Forms.PICTURES, plain=FileBody)
     return [Route(PATH, endpoint, methods=["POST"])]
 
 
@@ -46,19 +47,8 @@ class FileBody(JsonText):
 
     def __init__(self, raw: bytes) -> None:
         super().__init__(raw)
-        self.files = {"file": (_WholeBody(raw),)}
+        self.files = {"file": (HeldUpload(raw),)}
 
     def fields(self) -> Mapping[str, Any]:
         """See `Body.fields`; there are none."""
         return {}
-
-
-class _WholeBody:
-    """The file that a body is."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.size = len(raw)
-        self._raw = raw
-
-    async def read(self) -> bytes:
-        return self._raw

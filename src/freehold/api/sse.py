@@ -10,6 +10,7 @@ from freehold.errors import FreeholdError
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
+BYTES = b"application/octet-stream"
 DONE = b"data: [DONE]\n\n"
 """What a stream ends with, if it ends well."""
 

@@ -10,6 +10,9 @@ from freehold.config import Settings
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.opening import open_master_keys
+from freehold.gateway.file_store import FileStore
+from freehold.gateway.file_uploads import FileUploads
+from freehold.gateway.files import Files
 from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.picture_files import PictureFiles
@@ -32,6 +35,8 @@ class Content:
         answers: kept for `Idempotency-Key`.
         pictures: kept for their addresses.
         flagged: texts that the content filter blocked, kept for review.
+        files: that callers upload.
+        uploads: files that come in parts.
         sweep: deletes what may not stay.
     """
 
@@ -40,6 +45,8 @@ class Content:
     answers: KeptAnswers
     pictures: PictureFiles
     flagged: FlaggedContent
+    files: Files
+    uploads: FileUploads
     sweep: Sweep
 
 
@@ -63,4 +70,6 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
         answers = KeptAnswers(database, cipher, retention, derived(pepper, b"freehold kept answer digests"))
         pictures = PictureFiles(database, cipher, retention, derived(pepper, b"freehold picture addresses"))
         flagged = FlaggedContent(database, cipher, retention)
-        yield Content(keys, retention, answers, pictures, flagged, Sweep(database, retention))
+        store = FileStore(database, cipher, retention, settings.files)
+        files, uploads = Files(store), FileUploads(store)
+        yield Content(keys, retention, answers, pictures, flagged, files, uploads, Sweep(database, retention))

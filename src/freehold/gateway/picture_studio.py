@@ -45,18 +45,6 @@ class Sources:
     alpha_mask: bytes | None = field(repr=False)
 
 
-class Held:
-    """A file that is in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size = len(data)
-
-    async def read(self) -> bytes:
-        """See `Upload.read`."""
-        return self._data
-
-
 class Studio:
     """Decodes pictures.
 

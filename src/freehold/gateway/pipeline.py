@@ -80,7 +80,9 @@ class Gateway:
         self._pictures = pictures
         self._retention = content.retention
         self._filtering = Filtering(filters, content.flagged)
-        self.files = content.pictures
+        self.picture_files = content.pictures
+        self.files = content.files
+        self.uploads = content.uploads
         self.moderator = moderator
         self.flights = flights
         self.books = books
@@ -233,7 +235,7 @@ class Gateway:
         """
         deployment, traits = await self._resolve(principal, request.model, account)
         if request.by_url:
-            self.files.check(tenant_of(principal))
+            self.picture_files.check(tenant_of(principal))
         needs = check_image(request, deployment, traits)
         traits = self._permits.narrowed(principal, deployment, traits)
         order = order_of(request, traits)
@@ -274,7 +276,7 @@ class Gateway:
         Raises:
             ZeroRetention, HomeError, ContentUnreadable, KeyServiceUnavailable: it cannot be kept.
         """
-        return await self.files.keep(tenant_of(principal), account.request_id, data, output_format)
+        return await self.picture_files.keep(tenant_of(principal), account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:
         """The deployments that the principal may see: those that no policy closes to it.

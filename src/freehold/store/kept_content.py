@@ -1,7 +1,7 @@
 """What is the same for every kind of kept content: whose it is, until when it stays, and how it goes.
 
-The table of each kind has the columns `organization_id`, `project_id`, `owner_id`, `created_at` and `expires_at`. What
-goes, goes in batches, each a transaction of its own, so that no other writer waits long.
+The tables of each kind have the columns `organization_id`, `project_id`, `owner_id`, `created_at` and `expires_at`.
+What goes, goes in batches, each a transaction of its own, so that no other writer waits long.
 """
 
 from typing import Final
@@ -9,18 +9,26 @@ from typing import Final
 from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, update
 
 from freehold.store.database import Database
-from freehold.store.tables import kept_answers, kept_flagged, kept_pictures
-from freehold.types.content import ANSWERS, FLAGGED, PICTURES, ContentKind
+from freehold.store.tables import kept_answers, kept_file_pieces, kept_files, kept_flagged, kept_pictures
+from freehold.types.content import ANSWERS, FILES, FLAGGED, PICTURES, ContentKind
 
-KEPT: Final[dict[ContentKind, Table]] = {ANSWERS: kept_answers, PICTURES: kept_pictures, FLAGGED: kept_flagged}
-"""The table of each kind."""
+KEPT: Final[dict[ContentKind, tuple[Table, ...]]] = {
+    ANSWERS: (kept_answers,),
+    PICTURES: (kept_pictures,),
+    FLAGGED: (kept_flagged,),
+    FILES: (kept_files, kept_file_pieces),
+}
+"""The tables of each kind: that whose rows are counted, and those of its parts."""
 
 BATCH: Final = 500
+BATCH_OF_PIECES: Final = 32
+"""Of rows of up to half a mebibyte."""
 
 
 async def delete_expired(database: Database, kind: ContentKind, now_s: float) -> int:
     """Delete the rows of a kind that have expired by then; how many there were."""
-    return await _delete(database, KEPT[kind], KEPT[kind].c.expires_at <= now_s)
+    counts = [await _delete(database, table, table.c.expires_at <= now_s) for table in KEPT[kind]]
+    return counts[0]
 
 
 async def delete_of(
@@ -28,18 +36,20 @@ async def delete_of(
 ) -> int:
     """Delete the rows of a kind that are a project's, or an owner's; how many there were."""
     assert project_id or owner_id, "an organization's content goes project by project"
-    columns = KEPT[kind].c
-    which: ColumnElement[bool] = columns.organization_id == organization_id
-    if project_id:
-        which &= columns.project_id == project_id
-    if owner_id:
-        which &= columns.owner_id == owner_id
-    return await _delete(database, KEPT[kind], which)
+    counts = []
+    for table in KEPT[kind]:
+        which: ColumnElement[bool] = table.c.organization_id == organization_id
+        if project_id:
+            which &= table.c.project_id == project_id
+        if owner_id:
+            which &= table.c.owner_id == owner_id
+        counts.append(await _delete(database, table, which))
+    return counts[0]
 
 
 async def holders(database: Database, kind: ContentKind) -> list[tuple[str, str]]:
     """Organization and project of whose content there is some of a kind."""
-    columns = KEPT[kind].c
+    columns = KEPT[kind][0].c
     query = select(columns.organization_id, columns.project_id).distinct()
     async with database.read() as connection:
         return [(row[0], row[1]) for row in await connection.execute(query)]
@@ -47,24 +57,31 @@ async def holders(database: Database, kind: ContentKind) -> list[tuple[str, str]
 
 async def shorten(database: Database, kind: ContentKind, organization_id: str, project_id: str, keep_s: int) -> int:
     """See that nothing of a project stays longer than so many seconds after it was made; how many rows had."""
-    table = KEPT[kind]
-    end = table.c.created_at + keep_s
-    statement = (
-        update(table)
-        .where(table.c.organization_id == organization_id, table.c.project_id == project_id, table.c.expires_at > end)
-        .values(expires_at=func.min(table.c.expires_at, end))
-    )
+    counts = []
     async with database.write() as connection:
-        return (await connection.execute(statement)).rowcount
+        for table in KEPT[kind]:
+            end = table.c.created_at + keep_s
+            statement = (
+                update(table)
+                .where(
+                    table.c.organization_id == organization_id,
+                    table.c.project_id == project_id,
+                    table.c.expires_at > end,
+                )
+                .values(expires_at=func.min(table.c.expires_at, end))
+            )
+            counts.append((await connection.execute(statement)).rowcount)
+    return counts[0]
 
 
 async def _delete(database: Database, table: Table, which: ColumnElement[bool]) -> int:
     rowid: ColumnElement[int] = literal_column("rowid")
-    batch = select(rowid).select_from(table).where(which).limit(BATCH)
+    size = BATCH_OF_PIECES if table is kept_file_pieces else BATCH
+    batch = select(rowid).select_from(table).where(which).limit(size)
     total = 0
     while True:
         async with database.write() as connection:
             count = (await connection.execute(delete(table).where(rowid.in_(batch)))).rowcount
         total += count
-        if count < BATCH:
+        if count < size:
             return total

@@ -3,7 +3,18 @@
 Times are seconds since the epoch, UTC; `json` columns hold what the layer above calls `wire()`.
 """
 
-from sqlalchemy import JSON, Boolean, Column, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -225,6 +236,37 @@ kept_pictures = Table(
     Column("expires_at", Integer, nullable=False, index=True),
 )
 """Pictures that were answered as an address; `picture` is encrypted under the owner's key."""
+
+kept_files = Table(
+    "kept_files",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False, index=True),
+    Column("owner_id", String(64), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("ready", Boolean, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("header", LargeBinary, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False, index=True),
+)
+"""Uploaded files; `header` is encrypted under the owner's key: the name, the digest, and which parts make it up."""
+
+kept_file_pieces = Table(
+    "kept_file_pieces",
+    metadata,
+    Column("part_id", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("file_id", String(64), nullable=False, index=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False, index=True),
+    Column("owner_id", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False, index=True),
+)
+"""What files hold, piece by piece, each encrypted under the owner's key. They expire with their file."""
 
 kept_flagged = Table(
     "kept_flagged",

@@ -52,11 +52,12 @@ PICTURES: Final = ContentKind("pictures", DAY_S, "pictures that were answered as
 FLAGGED: Final = ContentKind(
     "flagged", 30 * DAY_S, "texts of requests that the content filter blocked, where its policy keeps them for review"
 )
+FILES: Final = ContentKind("files", 3650 * DAY_S, "files that callers upload; those for batches 30 days at most")
 
 STORES_COMPLETIONS: Final = False
 """Whether there is a place for stored completions, so that `store` can be true."""
 
-KINDS: Final = (ANSWERS, PICTURES, FLAGGED)
+KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES)
 """Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
 
@@ -77,6 +78,7 @@ class RetentionSettings(SettingsModel):
     answers_s: KeptS = ANSWERS.default_s
     pictures_s: KeptS = PICTURES.default_s
     flagged_s: KeptS = FLAGGED.default_s
+    files_s: KeptS = FILES.default_s
 
 
 class RetentionOverride(SettingsModel):

@@ -12,6 +12,8 @@ class Action(StrEnum):
     READ_MODELS = "models:read"
     READ_RECEIPTS = "receipts:read"
     READ_PROVENANCE = "provenance:read"
+    READ_FILES = "files:read"
+    WRITE_FILES = "files:write"
     READ_USAGE = "usage:read"
     READ_DEPLOYMENTS = "deployments:read"
     WRITE_DEPLOYMENTS = "deployments:write"
@@ -38,7 +40,16 @@ class Action(StrEnum):
     MANAGE = "service:manage"
 
 
-DATA_PLANE = frozenset({Action.INFER, Action.READ_MODELS, Action.READ_RECEIPTS, Action.READ_PROVENANCE})
+DATA_PLANE = frozenset(
+    {
+        Action.INFER,
+        Action.READ_MODELS,
+        Action.READ_RECEIPTS,
+        Action.READ_PROVENANCE,
+        Action.READ_FILES,
+        Action.WRITE_FILES,
+    }
+)
 """What callers of deployments do; everything else is administration."""
 
 

@@ -4,7 +4,7 @@ The engine's side has one grammar, as `freehold.types.generation` has for text: 
 `PartialPicture`s and one `Picture`, in any interleaving over the pictures, then exactly one `Usage`.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias
@@ -42,8 +42,38 @@ class Upload(Protocol):
     def size(self) -> int:
         """Its length in bytes."""
 
+    @property
+    def name(self) -> str:
+        """What the caller calls it; empty where it has no name."""
+
     async def read(self) -> bytes:
         """All of it, from its beginning."""
+
+    def pieces(self, size: int) -> AsyncGenerator[bytes]:
+        """The same in pieces of `size` bytes, the last one shorter; one piece at a time is in memory."""
+
+
+class HeldUpload:
+    """A file that is in memory.
+
+    Args:
+        data: its content.
+        name: what it is called.
+    """
+
+    def __init__(self, data: bytes, name: str = "") -> None:
+        self.name = name
+        self._data = data
+        self.size = len(data)
+
+    async def read(self) -> bytes:
+        """See `Upload.read`."""
+        return self._data
+
+    async def pieces(self, size: int) -> AsyncGenerator[bytes]:
+        """See `Upload.pieces`."""
+        for start in range(0, self.size, size):
+            yield self._data[start : start + size]
 
 
 class ImageRef(RequestModel):
