@@ -8,8 +8,6 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from fastapi.routing import APIRoute
-from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Scope
 
 from freehold.app import App
@@ -17,6 +15,7 @@ from freehold.governance.directory import WHOLE
 from freehold.store.suspensions import SuspensionRow
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Role
+from tools.routes import leaves
 
 PUBLIC = {"/", "/docs", "/health/live", "/health/ready", "/metrics", "/version"}
 """What answers without a credential; a route that is added here needs a reason. `/docs` asks for a key, no more."""
@@ -55,25 +54,6 @@ def routes_of(app: ASGIApp, prefix: str = "") -> Iterator[tuple[str, str]]:
     for before, route in leaves(app, prefix):
         path = re.sub(r"\{[^}]*\}", "echo", before + route.path)
         yield from ((method, path) for method in sorted((route.methods or set()) - {"HEAD"}))
-
-
-def leaves(app: ASGIApp, prefix: str = "") -> Iterator[tuple[str, Route]]:
-    """Every route of an application with what stands before its path, through whatever is wrapped around it."""
-    while not isinstance(app, Starlette):
-        app = app._app  # type: ignore[attr-defined]  # every layer of ours keeps what it wraps so
-    for route in app.routes:
-        yield from _leaves(route, prefix)
-
-
-def _leaves(route: BaseRoute, prefix: str) -> Iterator[tuple[str, Route]]:
-    if isinstance(route, Mount):
-        yield from leaves(route.app, prefix + route.path)
-    elif (router := getattr(route, "original_router", None)) is not None:  # what FastAPI keeps of a router
-        for inner in router.routes:
-            yield from _leaves(inner, prefix)
-    else:
-        assert isinstance(route, Route), f"a kind of route that this test does not know: {route}"
-        yield prefix, route
 
 
 def templates_of(app: ASGIApp) -> Iterator[str]:

@@ -87,6 +87,8 @@ class HoldBack:
         self._channels: dict[str | int, _Channel] = {}
         self._ready: list[Delta] = []
         self._last: _Channel | None = None
+        self._over = False
+        """Whether the choice has come to its end, so that no context is needed any more."""
         if before:
             self._channels["text"] = _Channel("text", examiner.clock(), shortened(before))
 
@@ -192,7 +194,8 @@ class HoldBack:
         pieces, limit = self._pieces(channel, limit, spans, ended=ended)
         if not pieces:
             return
-        channel.context = shortened(channel.context + channel.held[:limit])
+        if not self._over:
+            channel.context = shortened(channel.context + channel.held[:limit])
         channel.held = channel.held[limit:]
         channel.begun = True
         self._ready += [_delta(self.choice, channel.key, text, logprobs, verdict) for text, logprobs in pieces]
@@ -213,6 +216,7 @@ class HoldBack:
 
     async def _finish(self, delta: Delta) -> None:
         """The choice has come to its end: let the rest go."""
+        self._over = True
         for channel in list(self._channels.values()):
             if (channel.held or channel.tokens) and not self.blocked:
                 await self._vet(channel, self._examiner.clock(), ended=True)

@@ -20,7 +20,10 @@ async def joined(events: AsyncGenerator[Event], most: int) -> AsyncGenerator[Eve
             if isinstance(event, Delta):
                 choice = event.choice
                 if not (event.finish_reason or event.reasoning or event.tool_calls or event.logprobs):
-                    texts.setdefault(choice, []).append(event.text)
+                    held = texts.get(choice)
+                    if held is None:
+                        held = texts[choice] = []
+                    held.append(event.text)
                     size += len(event.text)
                     if size >= most:
                         for each in list(texts):
