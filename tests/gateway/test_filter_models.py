@@ -88,6 +88,27 @@ def test_an_embedding_model_that_dies_makes_the_filter_less_sure_only(tmp_path: 
     asyncio.run(main())
 
 
+def test_what_the_filter_asks_is_on_nobodys_account(tmp_path: Path) -> None:
+    """What engines do for the filter is not in what they are said to have done for callers, who have receipts."""
+
+    async def main() -> None:
+        async with asked(tmp_path, VECTORS, GUARD) as (models, supervisor):
+            assert await models.embed("one two three") is not None
+            assert await models.ask("guard", Question(prompt="is it safe?"))
+            said = await supervisor.counters()
+            assert [(name, each.prompt_tokens, each.completion_tokens, each.exact) for name, _, each in said] == [
+                ("embed", 0, 0, True),
+                ("guard", 0, 0, True),
+            ]
+            for name in ("embed", "guard"):
+                async with supervisor.acquire(name) as lease:
+                    counted = await lease.connection.counters()
+                assert counted is not None
+                assert counted.prompt_tokens >= 3, "the engine did count it"
+
+    asyncio.run(main())
+
+
 def test_a_guard_is_asked_by_name_or_alias(tmp_path: Path) -> None:
     """Messages go through the model's chat template, a prompt as it is, and the answer comes back as text."""
 

@@ -14,6 +14,7 @@ from freehold.content_filter.embedding import pieces
 from freehold.engines.base import Connection
 from freehold.errors import FilterUnavailable, FreeholdError
 from freehold.gateway.validation import require_features
+from freehold.serving.own_use import OwnCall
 from freehold.serving.supervisor import Supervisor
 from freehold.types.chat import ChatRequest, Message, SystemMessage, UserMessage
 from freehold.types.completions import CompletionRequest
@@ -48,7 +49,10 @@ class FilterModels:
             return None
         try:
             async with self._supervisor.acquire(name, frozenset({Feature.EMBEDDINGS}), patience_s=0) as lease:
-                return (await lease.connection.embed(pieces(text), None)).vectors
+                with lease.own.call() as call:
+                    found = await lease.connection.embed(pieces(text), None)
+                    call.usage = found.usage
+                return found.vectors
         except FreeholdError as exc:
             log.warning("filter_without_embeddings", deployment=name, code=exc.code)
             return None
@@ -75,13 +79,26 @@ class FilterModels:
             needed = Feature.CHAT if question.prompt is None else Feature.COMPLETION
             async with self._supervisor.acquire(deployment.name, frozenset({needed})) as lease:
                 require_features({"model": needed}, lease.traits, deployment)
-                async with aclosing(_begin(lease.connection, deployment.settings.model, question)) as events:
-                    return "".join([event.text async for event in events if isinstance(event, Delta)])
+                begun = _begin(lease.connection, deployment.settings.model, question)
+                with lease.own.call() as call:
+                    async with aclosing(begun) as events:
+                        return await _answer(events, call)
         except FreeholdError as exc:
             log.warning("guard_failed", deployment=name, code=exc.code)
             raise FilterUnavailable(
                 f"The guard model '{name}' of the content filter does not answer; try again in a moment."
             ) from exc
+
+
+async def _answer(events: AsyncGenerator[Event], call: OwnCall) -> str:
+    """The text of an answer; what it used is noted."""
+    texts: list[str] = []
+    async for event in events:
+        if isinstance(event, Delta):
+            texts.append(event.text)
+        else:
+            call.usage = event
+    return "".join(texts)
 
 
 def _begin(connection: Connection, model: str, question: Question) -> AsyncGenerator[Event]:

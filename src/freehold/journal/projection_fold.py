@@ -176,7 +176,7 @@ def engine_gaps(
     compared = []
     for deployment, replica, made in counters:
         use = fold.engines[replica]
-        loose = use.inexact or deployment in running or deployment in fold.retried
+        loose = use.inexact or not made.exact or deployment in running or deployment in fold.retried
         figures = (
             ("prompt", made.prompt_tokens, use.prompt_tokens, use.later_prompt_tokens),
             ("completion", made.completion_tokens, use.completion_tokens, use.later_completion_tokens),

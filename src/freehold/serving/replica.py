@@ -28,6 +28,7 @@ from freehold.errors import (
     UnsupportedModelFormat,
 )
 from freehold.serving.backoff import Backoff
+from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.process import EngineProcess
 from freehold.serving.status import Lease, ReplicaStatus
@@ -80,11 +81,10 @@ class Replica:
         self.state = ReplicaState.STARTING
         self.traits = Traits(features=frozenset())
         self.connection: Connection | None = None
-        self.suspect = False
-        self.in_flight = 0
+        self.suspect = self.retiring = False
+        self.in_flight = self._starts = 0
         self.retry_at = 0.0
         self.reason: str | None = None
-        self.retiring = False
         self.ended = asyncio.Event()
         self._log = structlog.get_logger().bind(deployment=deployment, replica=replica_id)
         self._preparation = preparation
@@ -100,10 +100,10 @@ class Replica:
         self._spec: EngineSpec | None = None
         self._process: EngineProcess | None = None
         self._to_close: Connection | None = None
+        self._own = OwnUse()
         self._tail: tuple[str, ...] = ()
         self._error: str | None = None
         self._progress: str | None = None
-        self._starts = 0
         self._started_at: float | None = None
         self._ready_since: float | None = None
         self._retirement: asyncio.Task[None] | None = None
@@ -154,7 +154,9 @@ class Replica:
             raise EngineUnavailable("The replica cannot take requests.")
         self.in_flight += 1
         self._idle.clear()
-        return Lease(self.id, connection, self.traits, spec.settings.engine, spec.weights_sha256, self._suspect_of)
+        return Lease(
+            self.id, connection, self.traits, spec.settings.engine, spec.weights_sha256, self._own, self._suspect_of
+        )
 
     def release(self) -> None:
         """Count a request out."""
@@ -163,12 +165,12 @@ class Replica:
             self._idle.set()
 
     async def counters(self) -> EngineCounters | None:
-        """What its engine says that it has done; None for one that does not say, and where none is ready.
+        """What its engine says that it has done for callers; None for one that does not say, and where none is ready.
 
         Raises:
             EngineFailed, EngineTimeout, EngineUnavailable: it does not answer as it should.
         """
-        return None if self.connection is None else await self.connection.counters()
+        return None if self.connection is None else await self._own.taken_off(self.connection.counters())
 
     def _suspect_of(self, connection: Connection, error: BaseException) -> None:
         """Hear of a request's failure on that connection; probe at once where the engine may be at fault."""
@@ -305,7 +307,7 @@ class Replica:
         """Wait until the engine is ready, then probe it. A `local` one ends with an error when it is hung."""
         began = self._loop.time()
         self.traits = await self._open(connection, local=local)
-        self.connection = connection
+        self.connection, self._own = connection, OwnUse()
         self._ready_since = self._loop.time()
         self._progress = self._error = self.reason = None
         self._log.info("replica_ready", seconds=round(self._ready_since - began, 3), starts=self._starts)

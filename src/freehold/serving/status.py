@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from freehold.engines.base import Connection
+from freehold.serving.own_use import OwnUse
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Traits
 
@@ -65,6 +66,7 @@ class Lease:
         traits: what the engine turned out to be.
         engine: the engine's name.
         weights_sha256: digest of the model's file, in hex; empty for an engine that loads none.
+        own: told of calls that the service makes for itself.
     """
 
     replica_id: str
@@ -72,6 +74,7 @@ class Lease:
     traits: Traits
     engine: str
     weights_sha256: str
+    own: OwnUse
     _report: Callable[[Connection, BaseException], None] = field(repr=False, compare=False)
 
     def report(self, error: BaseException) -> None:

@@ -100,9 +100,11 @@ class EngineCounters:
         requests: sequences or embedding calls that it finished; None where it does not count them.
         prompt_tokens: tokens that it read, cached ones included.
         completion_tokens: tokens that it made.
+        exact: whether that is all that it did for callers, and no more.
     """
 
     since: float
     requests: int | None
     prompt_tokens: int
     completion_tokens: int
+    exact: bool = True
