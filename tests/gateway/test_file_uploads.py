@@ -226,6 +226,23 @@ def test_parts_have_bounds(tmp_path: Path) -> None:
     with_uploads(tmp_path, trial, FilesSettings(max_bytes=2048, max_project_bytes=2100))
 
 
+def test_parts_that_come_at_the_same_time_stay_within_the_bound(tmp_path: Path) -> None:
+    """Of eight parts at once no more are kept than fit; what was refused is gone, and can be sent again."""
+
+    async def trial(home: Trial) -> None:
+        upload = await home.begin(8)
+        found = await asyncio.gather(*(home.add(upload, b"text") for _ in range(8)), return_exceptions=True)
+        kept = [each for each in found if isinstance(each, str)]
+        assert all(isinstance(each, InvalidRequest) for each in found if each not in kept)
+        assert len(kept) <= 2
+        assert await home.rows() == (1, len(kept))
+        while len(kept) < 2:
+            kept.append(await home.add(upload, b"text"))
+        assert await home.complete(upload, *kept)
+
+    with_uploads(tmp_path, trial)
+
+
 def test_a_file_of_parts_must_fit_its_purpose(tmp_path: Path) -> None:
     """The content is looked at when it is complete, over the borders of parts; a refused one can still be mended."""
     line = b'{"custom_id": "' + b"x" * 3000 + b'"}\n'

@@ -302,6 +302,19 @@ def test_files_have_bounds(tmp_path: Path) -> None:
     with_files(tmp_path, trial, settings)
 
 
+def test_files_that_come_at_the_same_time_stay_within_the_bound(tmp_path: Path) -> None:
+    """Of ten uploads at once so many are taken as there is room for, and the others leave nothing."""
+
+    async def trial(home: Trial) -> None:
+        asked = [home.files.create(ANN, HeldUpload(b"x" * 1000, f"{n}.txt"), NOTES) for n in range(10)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [each.code for each in found if isinstance(each, InvalidRequest)]
+        assert refused == ["file_storage_full"] * 7
+        assert await rows(home.database) == (3, 3)
+
+    with_files(tmp_path, trial, FilesSettings(max_bytes=2048, max_project_bytes=3500))
+
+
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../a.txt", "a/b.txt", "a\\b.txt", "a\0.txt", "a\n.txt", "a\u202etxt.exe", "x" * 256]
 )

@@ -10,7 +10,7 @@ from freehold.errors import ContentUnreadable, InvalidRequest
 from freehold.gateway.file_header import Header
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
-from freehold.store.kept_files import KeptFileRow, bytes_of, get_piece, put_piece
+from freehold.store.kept_files import KeptFileRow, get_piece, put_file, put_piece
 from freehold.types.content import DAY_S, FILES, Tenant
 from freehold.types.files import ExpiresAfter, FilesSettings, Purpose, StoredFile
 
@@ -47,15 +47,21 @@ class FileStore:
         self.clock = clock
         self._cipher = cipher
 
-    async def begun(self, tenant: Tenant, row_id: str, purpose: Purpose, size: int, param: str) -> KeptFileRow:
+    def begun(self, tenant: Tenant, row_id: str, purpose: Purpose, size: int, param: str) -> KeptFileRow:
         """The row of a file that is to come, not written yet.
 
         Raises:
             ZeroRetention: nothing is kept for the project.
-            InvalidRequest: it would be empty or too large, or the project has too much already.
+            InvalidRequest: it would be empty or too large.
         """
         self.retention.check_keeping(tenant.organization_id, tenant.project_id, param)
-        await self._check_size(tenant, size, param)
+        limit = self.settings.max_bytes
+        if size == 0:
+            raise InvalidRequest("The file is empty.", param=param, code="empty_file")
+        if size > limit:
+            raise InvalidRequest(
+                f"The file has {size} bytes; at most {limit} are taken.", param=param, code="file_too_large"
+            )
         now = math.floor(self.clock())
         return KeptFileRow(
             id=row_id,
@@ -69,6 +75,22 @@ class FileStore:
             created_at=now,
             expires_at=now + RECEIVING_S,
         )
+
+    async def admit(self, row: KeptFileRow, param: str) -> None:
+        """Write the row of a file that is to come; whatever comes at the same time, a project has no more than it may.
+
+        Raises:
+            InvalidRequest: the project has too much already.
+            HomeError: it cannot be written.
+        """
+        most = self.settings.max_project_bytes
+        together = await put_file(self.database, row, most=most)
+        if together > most:
+            raise InvalidRequest(
+                f"The project's files would have {together} bytes together; {most} are allowed. Delete some first.",
+                param=param,
+                code="file_storage_full",
+            )
 
     async def write(self, row: KeptFileRow, part_id: str, pieces: AsyncIterator[bytes]) -> int:
         """Write a part of a file; how many pieces it has.
@@ -118,23 +140,6 @@ class FileStore:
     def has_expired(self, row: KeptFileRow) -> bool:
         """Whether a row counts as absent."""
         return row.expires_at <= self.clock()
-
-    async def _check_size(self, tenant: Tenant, size: int, param: str) -> None:
-        limit, together = self.settings.max_bytes, self.settings.max_project_bytes
-        if size == 0:
-            raise InvalidRequest("The file is empty.", param=param, code="empty_file")
-        if size > limit:
-            raise InvalidRequest(
-                f"The file has {size} bytes; at most {limit} are taken.", param=param, code="file_too_large"
-            )
-        held = await bytes_of(self.database, tenant.organization_id, tenant.project_id)
-        if held + size > together:
-            raise InvalidRequest(
-                f"The project's files would have {held + size} bytes together; {together} are allowed. Delete some "
-                "first.",
-                param=param,
-                code="file_storage_full",
-            )
 
 
 def tenant_of_row(row: KeptFileRow) -> Tenant:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -17,7 +18,6 @@ from freehold.store.kept_files import (
     delete_part,
     get_upload,
     parts_of,
-    put_file,
 )
 from freehold.types.content import tenant_of
 from freehold.types.files import (
@@ -60,9 +60,9 @@ class FileUploads:
         """
         require(principal, Action.WRITE_FILES, "files")
         header = Header(check_name(request.filename), expires_after=request.expires_after)
-        row = await self._store.begun(tenant_of(principal), new_id(PREFIX), request.purpose, request.bytes, "bytes")
+        row = self._store.begun(tenant_of(principal), new_id(PREFIX), request.purpose, request.bytes, "bytes")
         row = replace(row, header=await self._store.seal(row, header))
-        await put_file(self._database, row)
+        await self._store.admit(row, "bytes")
         return _told(row, header, "pending")
 
     async def add(self, principal: Principal, upload_id: str, data: Upload) -> StoredPart:
@@ -78,18 +78,11 @@ class FileUploads:
             raise InvalidRequest(
                 f"A part has 1 to {PART_BYTES} bytes; this one has {data.size}.", param="data", code="invalid_part"
             )
-        parts = await parts_of(self._database, row.id)
-        held = sum(_plain(*part) for part in parts.values())
-        if len(parts) >= MOST_PARTS or held + data.size > row.size:
-            raise InvalidRequest(
-                f"The upload would have {len(parts) + 1} parts and {held + data.size} bytes; it may have {MOST_PARTS} "
-                f"and the {row.size} that it was begun with.",
-                param="data",
-                code="invalid_part",
-            )
+        _check_room(row, await parts_of(self._database, row.id), data.size)
         part_id = new_id("part_")
         try:
             await self._store.write(row, part_id, data.pieces(PIECE_BYTES))
+            _check_room(row, await parts_of(self._database, row.id))  # others may have come meanwhile
         except BaseException:
             await delete_part(self._database, part_id)
             raise
@@ -170,6 +163,22 @@ class FileUploads:
         if row is None or self._store.has_expired(row):
             raise _absent(upload_id)
         return row
+
+
+def _check_room(row: KeptFileRow, parts: Mapping[str, tuple[int, int]], more: int = 0) -> None:
+    """Return if the parts of an upload, and one of so many bytes more, are not more than it was begun with.
+
+    Raises:
+        InvalidRequest: they are.
+    """
+    count, size = len(parts) + bool(more), sum(_plain(*part) for part in parts.values()) + more
+    if count > MOST_PARTS or size > row.size:
+        raise InvalidRequest(
+            f"The upload would have {count} parts and {size} bytes; it may have {MOST_PARTS} and the {row.size} that "
+            "it was begun with.",
+            param="data",
+            code="invalid_part",
+        )
 
 
 def _plain(pieces: int, sealed: int) -> int:

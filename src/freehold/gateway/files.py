@@ -12,7 +12,7 @@ from freehold.gateway.file_header import Header
 from freehold.gateway.file_rules import FIRST_BYTES, check_kind, check_name
 from freehold.gateway.file_store import PIECE_BYTES, FileStore, stored
 from freehold.governance.authorization import require
-from freehold.store.kept_files import KeptFileRow, delete_file, get_file, list_files, make_ready, put_file
+from freehold.store.kept_files import KeptFileRow, delete_file, get_file, list_files, make_ready
 from freehold.types.content import tenant_of
 from freehold.types.files import FileQuery, FileRequest, StoredFile
 from freehold.types.identity import Action, Principal
@@ -44,8 +44,8 @@ class Files:
         """
         require(principal, Action.WRITE_FILES, "files")
         tenant, file_id, name = tenant_of(principal), new_id("file-"), check_name(upload.name)
-        row = await self._store.begun(tenant, file_id, request.purpose, upload.size, "file")
-        await put_file(self._database, row)
+        row = self._store.begun(tenant, file_id, request.purpose, upload.size, "file")
+        await self._store.admit(row, "file")
         digest = hashlib.sha256()
 
         async def pieces() -> AsyncGenerator[bytes]:

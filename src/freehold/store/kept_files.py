@@ -41,11 +41,22 @@ class KeptFileRow:
     expires_at: int
 
 
-async def put_file(database: Database, row: KeptFileRow) -> None:
-    """Add a file that is being received."""
+async def put_file(database: Database, row: KeptFileRow, *, most: int) -> int:
+    """Add a file that is being received, if the files of its project have at most `most` bytes then.
+
+    Returns:
+        How many bytes they have with it, those that are being received included; it was not added where these are more.
+    """
+    table = kept_files
+    query = select(func.coalesce(func.sum(table.c.size), 0)).where(
+        table.c.organization_id == row.organization_id, table.c.project_id == row.project_id
+    )
     async with database.write() as connection:
-        values = {name: getattr(row, name) for name in KeptFileRow.__slots__}
-        await connection.execute(insert(kept_files).values(values))
+        together = int((await connection.execute(query)).scalar_one()) + row.size
+        if together <= most:
+            values = {name: getattr(row, name) for name in KeptFileRow.__slots__}
+            await connection.execute(insert(table).values(values))
+    return together
 
 
 async def put_piece(database: Database, row: KeptFileRow, part_id: str, number: int, data: bytes) -> None:
@@ -178,16 +189,6 @@ async def get_piece(database: Database, part_id: str, number: int) -> bytes | No
     query = select(table.c.data).where(table.c.part_id == part_id, table.c.number == number)
     async with database.read() as connection:
         return (await connection.execute(query)).scalar_one_or_none()
-
-
-async def bytes_of(database: Database, organization_id: str, project_id: str) -> int:
-    """How many bytes the files of a project have together, those that are being received included."""
-    table = kept_files
-    query = select(func.coalesce(func.sum(table.c.size), 0)).where(
-        table.c.organization_id == organization_id, table.c.project_id == project_id
-    )
-    async with database.read() as connection:
-        return int((await connection.execute(query)).scalar_one())
 
 
 async def delete_file(database: Database, tenant: Tenant, file_id: str) -> bool:
