@@ -194,7 +194,15 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
     assert answer["effective"] == {
         "zero": False,
         "store": False,
-        "keep_s": {"answers": 86400, "pictures": 600, "flagged": 2592000, "files": 3650 * 86400},
+        "keep_s": {
+            "answers": 86400,
+            "pictures": 600,
+            "flagged": 2592000,
+            "files": 3650 * 86400,
+            "responses": 30 * 86400,
+            "conversations": 3650 * 86400,
+            "completions": 30 * 86400,
+        },
     }
     address = paint(service, key, response_format="url").json()["data"][0]["url"]
     end = int(address.split("exp=")[1].split("&")[0])

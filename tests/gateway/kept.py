@@ -9,11 +9,13 @@ from freehold.gateway.file_store import FileStore
 from freehold.gateway.files import Files
 from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
+from freehold.gateway.item_store import ItemStore
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
-from freehold.types.content import RetentionSettings
+from freehold.store.kept_items import ItemTables
+from freehold.types.content import ContentKind, RetentionSettings
 from freehold.types.files import FilesSettings
 
 SECRET = b"s" * 32
@@ -72,6 +74,19 @@ def files_of(
     """The uploaded files of a database."""
     found = retention or RetentionRegistry(database, RetentionSettings())
     return Files(FileStore(database, cipher_of(database), found, settings or FilesSettings(), clock=clock))
+
+
+def items_of(
+    database: Database,
+    clock: Callable[[], float],
+    kind: ContentKind,
+    tables: ItemTables,
+    *,
+    retention: RetentionRegistry | None = None,
+) -> ItemStore:
+    """Where the things of a kind that have items lie, on a database."""
+    found = retention or RetentionRegistry(database, RetentionSettings())
+    return ItemStore(database, cipher_of(database), found, kind, tables, clock=clock)
 
 
 def sweep_of(database: Database, clock: Callable[[], float], retention: RetentionRegistry | None = None) -> Sweep:

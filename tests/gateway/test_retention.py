@@ -20,6 +20,7 @@ from tests.gateway.kept import answers_of, files_of, pictures_of, sweep_of
 from tests.gateway.test_picture_files import parts
 
 ANSWER = KeptAnswer("req", 200, (), b"an answer")
+NO_TALK = {"responses": 0, "conversations": 0, "completions": 0}
 TENANT, NEIGHBOUR = Tenant("org", "proj", "user"), Tenant("org", "proj-2", "user")
 
 
@@ -101,6 +102,7 @@ def test_a_shorter_time_reaches_what_is_there(tmp_path: Path) -> None:
             "pictures": 0,
             "flagged": 0,
             "files": 0,
+            **NO_TALK,
         }
 
     async def restarted(database: Database, retention: RetentionRegistry, clock: Clock) -> None:
@@ -110,6 +112,7 @@ def test_a_shorter_time_reaches_what_is_there(tmp_path: Path) -> None:
             "pictures": 2,
             "flagged": 0,
             "files": 2,
+            **NO_TALK,
         }
 
     with_retention(tmp_path, trial)

@@ -15,12 +15,15 @@ from freehold.gateway.file_uploads import FileUploads
 from freehold.gateway.files import Files
 from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
+from freehold.gateway.item_store import ItemStore
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.governance.digests import derived
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
 from freehold.store.home import Home
+from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
+from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +40,9 @@ class Content:
         flagged: texts that the content filter blocked, kept for review.
         files: that callers upload.
         uploads: files that come in parts.
+        responses: where responses lie.
+        conversations: where conversations lie.
+        completions: where stored completions lie.
         sweep: deletes what may not stay.
     """
 
@@ -47,6 +53,9 @@ class Content:
     flagged: FlaggedContent
     files: Files
     uploads: FileUploads
+    responses: ItemStore
+    conversations: ItemStore
+    completions: ItemStore
     sweep: Sweep
 
 
@@ -72,4 +81,24 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
         flagged = FlaggedContent(database, cipher, retention)
         store = FileStore(database, cipher, retention, settings.files)
         files, uploads = Files(store), FileUploads(store)
-        yield Content(keys, retention, answers, pictures, flagged, files, uploads, Sweep(database, retention))
+        responses, conversations, completions = (
+            ItemStore(database, cipher, retention, kind, tables)
+            for kind, tables in (
+                (RESPONSES, RESPONSE_TABLES),
+                (CONVERSATIONS, CONVERSATION_TABLES),
+                (COMPLETIONS, COMPLETION_TABLES),
+            )
+        )
+        yield Content(
+            keys,
+            retention,
+            answers,
+            pictures,
+            flagged,
+            files,
+            uploads,
+            responses,
+            conversations,
+            completions,
+            Sweep(database, retention),
+        )

@@ -9,14 +9,27 @@ from typing import Final
 from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, update
 
 from freehold.store.database import Database
+from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
 from freehold.store.tables import kept_answers, kept_file_pieces, kept_files, kept_flagged, kept_pictures
-from freehold.types.content import ANSWERS, FILES, FLAGGED, PICTURES, ContentKind
+from freehold.types.content import (
+    ANSWERS,
+    COMPLETIONS,
+    CONVERSATIONS,
+    FILES,
+    FLAGGED,
+    PICTURES,
+    RESPONSES,
+    ContentKind,
+)
 
 KEPT: Final[dict[ContentKind, tuple[Table, ...]]] = {
     ANSWERS: (kept_answers,),
     PICTURES: (kept_pictures,),
     FLAGGED: (kept_flagged,),
     FILES: (kept_files, kept_file_pieces),
+    RESPONSES: RESPONSE_TABLES.all(),
+    CONVERSATIONS: CONVERSATION_TABLES.all(),
+    COMPLETIONS: COMPLETION_TABLES.all(),
 }
 """The tables of each kind: that whose rows are counted, and those of its parts."""
 

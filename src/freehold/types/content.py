@@ -53,11 +53,14 @@ FLAGGED: Final = ContentKind(
     "flagged", 30 * DAY_S, "texts of requests that the content filter blocked, where its policy keeps them for review"
 )
 FILES: Final = ContentKind("files", 3650 * DAY_S, "files that callers upload; those for batches 30 days at most")
+RESPONSES: Final = ContentKind("responses", 30 * DAY_S, "responses, what they were asked and what they answered")
+CONVERSATIONS: Final = ContentKind("conversations", 3650 * DAY_S, "conversations and their items")
+COMPLETIONS: Final = ContentKind("completions", 30 * DAY_S, "chat completions that callers have stored")
 
 STORES_COMPLETIONS: Final = False
 """Whether there is a place for stored completions, so that `store` can be true."""
 
-KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES)
+KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES, RESPONSES, CONVERSATIONS, COMPLETIONS)
 """Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
 
@@ -79,6 +82,9 @@ class RetentionSettings(SettingsModel):
     pictures_s: KeptS = PICTURES.default_s
     flagged_s: KeptS = FLAGGED.default_s
     files_s: KeptS = FILES.default_s
+    responses_s: KeptS = RESPONSES.default_s
+    conversations_s: KeptS = CONVERSATIONS.default_s
+    completions_s: KeptS = COMPLETIONS.default_s
 
 
 class RetentionOverride(SettingsModel):

@@ -14,6 +14,8 @@ class Action(StrEnum):
     READ_PROVENANCE = "provenance:read"
     READ_FILES = "files:read"
     WRITE_FILES = "files:write"
+    READ_CONVERSATIONS = "conversations:read"
+    WRITE_CONVERSATIONS = "conversations:write"
     READ_USAGE = "usage:read"
     READ_DEPLOYMENTS = "deployments:read"
     WRITE_DEPLOYMENTS = "deployments:write"
@@ -48,6 +50,8 @@ DATA_PLANE = frozenset(
         Action.READ_PROVENANCE,
         Action.READ_FILES,
         Action.WRITE_FILES,
+        Action.READ_CONVERSATIONS,
+        Action.WRITE_CONVERSATIONS,
     }
 )
 """What callers of deployments do; everything else is administration."""

@@ -1,0 +1,237 @@
+"""Where conversations, responses and stored completions lie: a sealed header for each, and a sealed row for each item.
+
+What a person makes is that person's alone; what a service account makes belongs to its project, as OpenAI's API has it
+for everything. Nobody learns that something exists which is not there for him.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+from sqlalchemy import ColumnElement
+
+from freehold.encryption.cipher import ContentCipher
+from freehold.errors import InvalidRequest
+from freehold.governance.retention import RetentionRegistry
+from freehold.store.database import Database
+from freehold.store.kept_items import (
+    HolderRow,
+    ItemRow,
+    ItemTables,
+    Page,
+    Reader,
+    add_holder,
+    add_items,
+    delete_holder,
+    delete_item,
+    find_item,
+    get_holder,
+    get_item,
+    list_holders,
+    list_items,
+    update_holder,
+)
+from freehold.types.content import ContentKind, Tenant, tenant_of
+from freehold.types.identity import MemberKind, Principal
+
+Item: TypeAlias = Mapping[str, Any]
+"""An item as callers see it, with its `id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A conversation, a response or a stored completion, opened.
+
+    Args:
+        row: as it is stored.
+        header: what there is to say of it beside its items.
+    """
+
+    row: HolderRow
+    header: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Names it."""
+        return self.row.id
+
+
+class ItemStore:
+    """The things of one kind.
+
+    Every method may raise ContentUnreadable, ProjectKeyRevoked or KeyServiceUnavailable where content cannot be
+    encrypted or decrypted, and HomeError where the database cannot be used.
+
+    Args:
+        database: where they lie.
+        cipher: encrypts them.
+        retention: how long they are kept.
+        kind: which kind of content they are.
+        tables: where its rows are.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        cipher: ContentCipher,
+        retention: RetentionRegistry,
+        kind: ContentKind,
+        tables: ItemTables,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = database
+        self.tables = tables
+        self.clock = clock
+        self._cipher = cipher
+        self._retention = retention
+        self._kind = kind
+
+    def check_keeping(self, principal: Principal, param: str, instead: str = "") -> None:
+        """Return if something may be kept for the caller's project.
+
+        Raises:
+            ZeroRetention: nothing is kept for it.
+        """
+        self._retention.check_keeping(principal.organization_id, principal.project_id, param, instead)
+
+    def keeps(self, principal: Principal) -> bool:
+        """Whether anything may be kept for the caller's project."""
+        return not self._retention.effective(principal.organization_id, principal.project_id).zero
+
+    async def create(
+        self,
+        principal: Principal,
+        holder_id: str,
+        header: Mapping[str, Any],
+        items: Sequence[tuple[str, Item]] = (),
+        **columns: Any,
+    ) -> Holder:
+        """Keep a new thing.
+
+        Args:
+            principal: who makes it.
+            holder_id: names it.
+            header: what there is to say of it.
+            items: its first items, each with its side.
+            columns: those that only its kind has.
+        """
+        now = math.floor(self.clock())
+        tenant = tenant_of(principal)
+        row = HolderRow(
+            id=holder_id,
+            organization_id=tenant.organization_id,
+            project_id=tenant.project_id,
+            owner_id=tenant.owner_id,
+            private=principal.kind is MemberKind.USER,
+            header=await self._seal(tenant, holder_id, header),
+            created_at=now,
+            expires_at=now + self._retention.keep_s(tenant.organization_id, tenant.project_id, self._kind),
+            more=columns,
+        )
+        await add_holder(self.database, self.tables, row, await self.sealed(tenant, row, items))
+        return Holder(row, dict(header))
+
+    async def get(self, principal: Principal, holder_id: str) -> Holder | None:
+        """A thing that is there for the caller; None if it is not."""
+        row = await get_holder(self.database, self.tables, self._reader(principal), holder_id)
+        return None if row is None else await self._opened(row)
+
+    async def page(self, principal: Principal, page: Page, *conditions: ColumnElement[bool]) -> list[Holder]:
+        """Things that are there for the caller and meet the conditions, in the order of time."""
+        rows = await list_holders(self.database, self.tables, self._reader(principal), page, *conditions)
+        return [await self._opened(row) for row in rows]
+
+    async def update(self, holder: Holder, header: Mapping[str, Any], **columns: Any) -> bool:
+        """Say something else of a thing; false if it is gone."""
+        sealed = await self.sealed_header(holder.row, header)
+        return await update_holder(self.database, self.tables, holder.id, {"header": sealed, **columns})
+
+    async def delete(self, holder: Holder) -> bool:
+        """Remove a thing with its items; false if it is gone already."""
+        return await delete_holder(self.database, self.tables, holder.id)
+
+    async def append(self, principal: Principal, holder: Holder, items: Sequence[tuple[str, Item]]) -> bool:
+        """Add items behind the last; false if the thing is gone."""
+        rows = await self.sealed(tenant_of(principal), holder.row, items)
+        return await add_items(self.database, self.tables, holder.id, rows)
+
+    async def items(self, holder: Holder, page: Page, side: str | None = None) -> tuple[list[dict[str, Any]], bool]:
+        """Items of a thing in their order, and whether there are more.
+
+        Raises:
+            InvalidRequest: there is no item `page.after`.
+        """
+        asked = Page(page.limit + 1, page.newest_first, page.after)
+        rows = await list_items(self.database, self.tables, holder.id, asked, now_s=self.clock(), side=side)
+        if rows is None:
+            raise InvalidRequest(f"There is no item '{(page.after or '')[:64]}' here.", param="after")
+        found = [await self._item(holder.id, row) for row in rows[: page.limit]]
+        return found, len(rows) > page.limit
+
+    async def item(self, holder: Holder, item_id: str) -> dict[str, Any] | None:
+        """An item of a thing; None if there is none."""
+        row = await get_item(self.database, self.tables, holder.id, item_id, now_s=self.clock())
+        return None if row is None else await self._item(holder.id, row)
+
+    async def find(self, principal: Principal, item_id: str) -> dict[str, Any] | None:
+        """An item of anything that is there for the caller; None if there is none."""
+        found = await find_item(self.database, self.tables, self._reader(principal), item_id)
+        return None if found is None else await self._item(*found)
+
+    async def remove(self, holder: Holder, item_id: str) -> bool:
+        """Remove an item; false if there is none."""
+        return await delete_item(self.database, self.tables, holder.id, item_id)
+
+    async def sealed_header(self, row: HolderRow, header: Mapping[str, Any]) -> bytes:
+        """A header as it is stored."""
+        return await self._seal(Tenant(row.organization_id, row.project_id, row.owner_id), row.id, header)
+
+    async def sealed(self, tenant: Tenant, holder: HolderRow, items: Sequence[tuple[str, Item]]) -> list[ItemRow]:
+        """Items as they are stored: each its owner's who adds it, and gone with what it belongs to."""
+        now = math.floor(self.clock())
+        return [
+            ItemRow(
+                id=item["id"],
+                side=side,
+                organization_id=tenant.organization_id,
+                project_id=tenant.project_id,
+                owner_id=tenant.owner_id,
+                content=await self._seal(tenant, f"{holder.id}/{item['id']}", item),
+                created_at=now,
+                expires_at=holder.expires_at,
+            )
+            for side, item in items
+        ]
+
+    async def seal_part(self, row: HolderRow, name: str, content: bytes) -> bytes:
+        """Another part of a thing as it is stored."""
+        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
+        return await self._cipher.seal(tenant, self._kind.name, f"{row.id}/{name}", content)
+
+    async def open_part(self, row: HolderRow, name: str, sealed: bytes) -> bytes:
+        """What `seal_part` sealed."""
+        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
+        return await self._cipher.open(tenant, self._kind.name, f"{row.id}/{name}", sealed)
+
+    def _reader(self, principal: Principal) -> Reader:
+        return Reader(principal.organization_id, principal.project_id, principal.id, self.clock())
+
+    async def _seal(self, tenant: Tenant, row: str, value: Mapping[str, Any]) -> bytes:
+        return await self._cipher.seal(tenant, self._kind.name, row, orjson.dumps(value))
+
+    async def _opened(self, row: HolderRow) -> Holder:
+        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
+        data = await self._cipher.open(tenant, self._kind.name, row.id, row.header)
+        return Holder(row, orjson.loads(data))
+
+    async def _item(self, holder_id: str, row: ItemRow) -> dict[str, Any]:
+        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
+        found: dict[str, Any] = orjson.loads(
+            await self._cipher.open(tenant, self._kind.name, f"{holder_id}/{row.id}", row.content)
+        )
+        return found
