@@ -167,6 +167,8 @@ async def open_app(
         permits = Permits(policies, people.suspensions)
         moderator = Moderator(filters.moderation, books, permits)
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator)
+        await gateway.responses.open()
+        stack.push_async_callback(gateway.responses.close)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)

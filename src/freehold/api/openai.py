@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import files, uploads
+from freehold.api import files, responses, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -56,6 +56,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             ("POST", "images/variations", vary_image),
             *files.OPERATIONS,
             *uploads.OPERATIONS,
+            *responses.OPERATIONS,
         )
     ]
 
@@ -63,7 +64,8 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
 def takes(method: str, handler: Handler) -> dict[str, Any]:
     """What `operation` is told of the bodies that an operation takes."""
     forms = Forms.PICTURES if handler in WITH_FILES else _FORMS.get(handler, Forms.NONE)
-    return {"has_body": method == "POST" and handler is not uploads.cancel_upload, "forms": forms}
+    return {"has_body": method == "POST" and handler not in _BODILESS, "forms": forms}
 
 
+_BODILESS = frozenset({uploads.cancel_upload, responses.cancel_response})
 _FORMS: dict[Handler, Forms] = {files.create_file: Forms.FILES, uploads.add_part: Forms.PARTS}

@@ -21,7 +21,17 @@ from freehold.api.dialect import Dialect, answer_headers
 from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
-from freehold.api.sse import BYTES, DONE, EVENT_STREAM, JSON, event_bytes, send_error, send_error_event, start
+from freehold.api.sse import (
+    BYTES,
+    DONE,
+    EVENT_STREAM,
+    JSON,
+    event_bytes,
+    named_event_bytes,
+    send_error,
+    send_error_event,
+    start,
+)
 from freehold.errors import (
     AuditUnavailable,
     ContentUnreadable,
@@ -99,7 +109,22 @@ class Download:
         }
 
 
-Reply: TypeAlias = dict[str, Any] | AsyncGenerator[dict[str, Any]] | Download
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """An answer that is a stream of events which say themselves what they are, and when they are over.
+
+    Args:
+        events: each with its `type`.
+        last: whether an event ends the stream; it waits for the receipt.
+        failure: the event that ends a stream with an error.
+    """
+
+    events: AsyncGenerator[dict[str, Any]]
+    last: Callable[[dict[str, Any]], bool]
+    failure: Callable[[FreeholdError], dict[str, Any]]
+
+
+Reply: TypeAlias = dict[str, Any] | AsyncGenerator[dict[str, Any]] | EventStream | Download
 """A whole answer, the events of a stream, or a file."""
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
@@ -246,6 +271,9 @@ class Operation:
             await self._download(wire, account, reply, headers)
             return
         await start(wire.send, 200, EVENT_STREAM, {**headers, "cache-control": "no-cache"})
+        if isinstance(reply, EventStream):
+            await self._follow(wire, account, reply, slot)
+            return
         sent: list[bytes] = []
         async with aclosing(reply):
             async for event in reply:
@@ -256,6 +284,24 @@ class Operation:
         await self._keep(slot, account, EVENT_STREAM, b"".join([*sent, DONE]))
         await self._commit(account, 200)
         await wire.send({"type": "http.response.body", "body": DONE})
+
+    async def _follow(self, wire: "_Wire", account: Account, reply: EventStream, slot: Slot | None) -> None:
+        """Send a stream of events that name themselves."""
+        wire.failure = reply.failure
+        sent: list[bytes] = []
+        last = b""
+        async with aclosing(reply.events) as events:
+            async for event in events:
+                data = named_event_bytes(event)
+                if slot is not None:
+                    sent.append(data)
+                if reply.last(event):
+                    last = data
+                else:
+                    await wire.send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._keep(slot, account, EVENT_STREAM, b"".join(sent))
+        await self._commit(account, 200)
+        await wire.send({"type": "http.response.body", "body": last})
 
     async def _download(self, wire: "_Wire", account: Account, file: Download, headers: Mapping[str, str]) -> None:
         """Send a file; its last piece waits for the receipt, as every last byte does."""
@@ -309,6 +355,8 @@ class Operation:
             await send_error(
                 wire.send, error, self.dialect, answer_headers(account, self.dialect, books.headers(account), error)
             )
+        elif wire.failure is not None:
+            await wire.send({"type": "http.response.body", "body": named_event_bytes(wire.failure(error))})
         elif not wire.is_file:  # a file that breaks off ends before its length, which is all that can be told
             await send_error_event(wire.send, error, self.dialect)
         return error
@@ -365,6 +413,7 @@ class _Wire:
         self.status: int | None = None
         self.ended = False
         self.is_file = False
+        self.failure: Callable[[FreeholdError], dict[str, Any]] | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -20,6 +20,12 @@ def event_bytes(event: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(event) + b"\n\n"
 
 
+def named_event_bytes(event: dict[str, Any]) -> bytes:
+    """One server-sent event that has its type as its name, too."""
+    kind: str = event["type"]
+    return b"event: " + kind.encode() + b"\n" + event_bytes(event)
+
+
 async def start(
     send: Send, status: int, media_type: bytes, headers: dict[str, str], *, length: int | None = None
 ) -> None:

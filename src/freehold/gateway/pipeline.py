@@ -36,9 +36,10 @@ from freehold.gateway.parameters import (
     image_parameters,
 )
 from freehold.gateway.passages import echoed
-from freehold.gateway.permits import Permits, allowed_sizes, bounded_images, bounded_text
+from freehold.gateway.permits import Permit, Permits, allowed_sizes, bounded_images, bounded_text
 from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
+from freehold.gateway.response_opening import open_responses
 from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
@@ -83,6 +84,7 @@ class Gateway:
         self.picture_files = content.pictures
         self.files = content.files
         self.uploads = content.uploads
+        self.responses = open_responses(self.chat, self.vet, content, books, flights)
         self.moderator = moderator
         self.flights = flights
         self.books = books
@@ -94,15 +96,7 @@ class Gateway:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        deployment, traits = await self._resolve(principal, request.model, account)
-        request = functions_as_tools(request)
-        if request.store:
-            self._retention.check_keeping(principal.organization_id, principal.project_id, "store")
-        needs = check_chat(request, deployment, traits)
-        account.tier = tier_of(request)
-        account.parameters = chat_parameters(request)
-        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
-        request = bounded_text(request, permit, deployment, account)
+        deployment, traits, request, needs, permit = await self._vetted(principal, request, account)
         copies = 1 if Feature.N in traits.features else request.n or 1
         tries = [Tries() for _ in range(copies)]
         screen = TextScreen(
@@ -133,6 +127,14 @@ class Gateway:
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
         events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
         return await begin_text("chatcmpl", deployment, traits, account.metered(events, counted=True))
+
+    async def vet(self, principal: Principal, request: ChatRequest, account: Account) -> None:
+        """Look whether a conversation would be answered, as far as that can be said beforehand.
+
+        Raises:
+            RequestError: the request is refused.
+        """
+        await self._vetted(principal, request, account)
 
     async def complete(self, principal: Principal, request: CompletionRequest, account: Account) -> Answer:
         """Continue one prompt or several.
@@ -302,6 +304,20 @@ class Gateway:
     def _is_open(self, principal: Principal, deployment: Deployment) -> bool:
         """Whether the deployment exists for the principal, and no policy closes it to it."""
         return _sees(principal, deployment) and self._permits.admits(principal, deployment)
+
+    async def _vetted(
+        self, principal: Principal, request: ChatRequest, account: Account
+    ) -> tuple[Deployment, Traits, ChatRequest, frozenset[Feature], Permit]:
+        """What answers a conversation, the request as it is served, what that needs, and what was permitted."""
+        deployment, traits = await self._resolve(principal, request.model, account)
+        request = functions_as_tools(request)
+        if request.store:
+            self._retention.check_keeping(principal.organization_id, principal.project_id, "store")
+        needs = check_chat(request, deployment, traits)
+        account.tier = tier_of(request)
+        account.parameters = chat_parameters(request)
+        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        return deployment, traits, bounded_text(request, permit, deployment, account), needs, permit
 
     async def _resolve(self, principal: Principal, name: str, account: Account) -> tuple[Deployment, Traits]:
         """The deployment that the caller names and may use, and what it can do."""

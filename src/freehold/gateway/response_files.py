@@ -54,7 +54,7 @@ class FileReader:
             return {"type": "input_image", "detail": part.get("detail", "auto"), "image_url": url}
         if part.get("file_url") is not None:
             raise UnsupportedParameter(
-                "Unsupported parameter: 'file_url': nothing is fetched from elsewhere. Upload the file and send its id.",
+                "Unsupported parameter: 'file_url': nothing is fetched. Upload the file and send its id.",
                 param="input",
             )
         if part.get("file_id") is not None:

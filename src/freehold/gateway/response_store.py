@@ -1,0 +1,128 @@
+"""Responses as they are kept: the response, what it was asked, what it answered, and the events of its stream."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final
+
+import orjson
+
+from freehold.errors import InvalidRequest, NotFound
+from freehold.gateway.item_store import Holder, Item, ItemStore
+from freehold.gateway.response_draft import OPEN, Draft, interrupted
+from freehold.gateway.response_writer import StreamEvent
+from freehold.store.kept_items import HolderRow, Page
+from freehold.store.kept_responses import (
+    EventsRow,
+    end_interrupted,
+    events_from,
+    finish_response,
+    next_number,
+    put_events,
+)
+from freehold.types.content import Tenant
+from freehold.types.identity import Principal
+
+ALL: Final = 1_000_000
+"""More items than a response has."""
+ROWS: Final = 64
+"""Of events, read at a time."""
+
+
+class ResponseStore:
+    """Keeps responses.
+
+    Args:
+        store: where they lie.
+    """
+
+    def __init__(self, store: ItemStore) -> None:
+        self.store = store
+
+    async def add(self, principal: Principal, draft: Draft, given: Sequence[Item], *, background: bool) -> Holder:
+        """Keep a response with what it was asked, and what it has answered so far."""
+        items = [("input", item) for item in given] + [("output", item) for item in draft.output]
+        header = {"response": draft.resource(output=[])}
+        return await self.store.create(principal, draft.id, header, items, status=draft.status, background=background)
+
+    async def finish(self, holder: Holder, draft: Draft, last: StreamEvent | None) -> bool:
+        """Keep what a response has come to; false if it was deleted meanwhile."""
+        row = holder.row
+        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
+        header = await self.store.sealed_header(row, {"response": draft.resource(output=[])})
+        items = await self.store.sealed(tenant, row, [("output", item) for item in draft.output])
+        events = None if last is None else await self._sealed(row, [last])
+        values = {"header": header, "status": draft.status}
+        return await finish_response(self.store.database, row, values, items, events)
+
+    async def put_events(self, holder: Holder, events: Sequence[StreamEvent]) -> None:
+        """Keep events of a response's stream."""
+        await put_events(self.store.database, holder.row, await self._sealed(holder.row, events))
+
+    async def get(self, principal: Principal, response_id: str) -> Holder:
+        """A response that is there for the caller.
+
+        Raises:
+            NotFound: it is not.
+        """
+        found = await self.store.get(principal, response_id)
+        if found is None:
+            raise NotFound(f"Response with id '{response_id[:64]}' not found.", param="response_id")
+        return found
+
+    async def resource(self, holder: Holder) -> dict[str, Any]:
+        """A response as callers see it that is not being made: one that never came to its end has failed."""
+        told: dict[str, Any] = dict(holder.header["response"])
+        if told["status"] in OPEN:
+            told = interrupted(told)
+        output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output")
+        return {**told, "output": output}
+
+    async def items(self, holder: Holder) -> list[dict[str, Any]]:
+        """All that was asked and answered."""
+        found, _ = await self.store.items(holder, Page(ALL, newest_first=False))
+        return found
+
+    async def check_streamed(self, holder: Holder) -> None:
+        """Return if a response has a stream.
+
+        Raises:
+            InvalidRequest: it has none.
+        """
+        if not await next_number(self.store.database, holder.id):
+            raise not_streamed()
+
+    async def events(self, holder: Holder, after: int) -> AsyncGenerator[StreamEvent]:
+        """The events of a response that is not being made, from the one behind `after` on."""
+        end = await next_number(self.store.database, holder.id)
+        number = after + 1
+        while rows := await events_from(self.store.database, holder.id, number, ROWS):
+            for row in rows:
+                for event in await self._opened(holder.row, row):
+                    if event["sequence_number"] >= number:
+                        yield event
+            number = rows[-1].first + rows[-1].count
+        if holder.header["response"]["status"] in OPEN and end > after:
+            yield {"type": "response.failed", "response": await self.resource(holder), "sequence_number": end}
+
+    async def end_interrupted(self) -> int:
+        """Let responses have failed that were being made when the server ended; how many there were."""
+        return await end_interrupted(self.store.database)
+
+    async def _sealed(self, row: HolderRow, events: Sequence[StreamEvent]) -> EventsRow:
+        first = events[0]["sequence_number"]
+        content = await self.store.seal_part(row, f"events/{first}", orjson.dumps(events))
+        return EventsRow(first, len(events), content)
+
+    async def _opened(self, row: HolderRow, events: EventsRow) -> list[StreamEvent]:
+        found: list[StreamEvent] = orjson.loads(
+            await self.store.open_part(row, f"events/{events.first}", events.content)
+        )
+        return found
+
+
+def not_streamed() -> InvalidRequest:
+    """The error where there is no stream to go on with."""
+    return InvalidRequest(
+        "This response has no stream: only one that was created with 'background' and 'stream' set to true does.",
+        param="stream",
+        code="response_not_streamed",
+    )

@@ -1,0 +1,168 @@
+"""What came before a response: the responses that it follows, or the conversation that it belongs to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from freehold.errors import InvalidRequest, NotFound
+from freehold.gateway.item_store import Holder, Item, ItemStore
+from freehold.gateway.items import kept, message
+from freehold.gateway.response_draft import OPEN
+from freehold.gateway.response_store import ResponseStore
+from freehold.governance.authorization import require
+from freehold.store.kept_items import Page
+from freehold.types.identity import Action, Principal
+from freehold.types.items import ItemReference
+from freehold.types.responses import ResponseRequest
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""Of what came before, as JSON. No model here reads as much."""
+MAX_CHAIN: Final = 1000
+"""Of responses that follow each other."""
+PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """What a response goes on with.
+
+    Args:
+        items: in their order.
+        conversation: that the response belongs to.
+    """
+
+    items: Sequence[Item] = ()
+    conversation: Holder | None = None
+
+
+class Threads:
+    """Finds what came before, and lets conversations grow.
+
+    Args:
+        responses: where responses lie.
+        conversations: where conversations lie.
+    """
+
+    def __init__(self, responses: ResponseStore, conversations: ItemStore) -> None:
+        self._responses = responses
+        self._conversations = conversations
+
+    async def before(self, principal: Principal, request: ResponseRequest) -> Thread:
+        """What the request wants to go on with.
+
+        Raises:
+            NotFound: there is no such conversation.
+            InvalidRequest: there is no such response, or more than can be read.
+            Forbidden: the caller may not read it.
+        """
+        if request.conversation_id is not None:
+            return await self._conversation(principal, request, request.conversation_id)
+        if request.previous_response_id is not None:
+            return Thread(await self._chain(principal, request, request.previous_response_id))
+        return Thread()
+
+    async def given(self, principal: Principal, request: ResponseRequest) -> list[Item]:
+        """The request's own input, as it is kept.
+
+        Raises:
+            NotFound: there is no item that it refers to.
+            Forbidden: the caller may not read it.
+        """
+        if request.input is None or isinstance(request.input, str):
+            return [message(request.input)] if request.input else []
+        found = [
+            await self._found(principal, item) if isinstance(item, ItemReference) else kept(item)
+            for item in request.input
+        ]
+        seen: set[str] = set()
+        for item in found:
+            if item["id"] in seen:
+                raise InvalidRequest(f"The item '{item['id'][:64]}' is there twice.", param="input")
+            seen.add(item["id"])
+        return found
+
+    async def grown(self, principal: Principal, thread: Thread, items: Sequence[Item]) -> None:
+        """Add what was said to the conversation, if there is one still."""
+        if thread.conversation is not None:
+            await self._conversations.append(principal, thread.conversation, [("", item) for item in items])
+
+    async def _conversation(self, principal: Principal, request: ResponseRequest, conversation_id: str) -> Thread:
+        resource = f"conversations/{conversation_id[:64]}"
+        for action in (Action.READ_CONVERSATIONS, Action.WRITE_CONVERSATIONS):
+            require(principal, action, resource)
+        holder = await self._conversations.get(principal, conversation_id)
+        if holder is None:
+            raise NotFound(f"Conversation with id '{conversation_id[:64]}' not found.", param="conversation")
+        items: list[dict[str, Any]] = []
+        size, more, after = 0, True, None
+        while more:
+            page, more = await self._conversations.items(holder, Page(PAGE, newest_first=True, after=after))
+            for item in page:
+                size += len(orjson.dumps(item))
+                if size > MAX_BYTES:
+                    return Thread(_cut(request, items[::-1], "conversation"), holder)
+                items.append(item)
+            after = page[-1]["id"] if page else None
+        return Thread(items[::-1], holder)
+
+    async def _chain(self, principal: Principal, request: ResponseRequest, response_id: str) -> Sequence[Item]:
+        links: list[list[dict[str, Any]]] = []
+        size, name = 0, response_id
+        for _ in range(MAX_CHAIN):
+            holder = await self._link(principal, name)
+            items = await self._responses.items(holder)
+            size += sum(len(orjson.dumps(item)) for item in items)
+            if size > MAX_BYTES:
+                break
+            links.append(items)
+            before: str | None = holder.header["response"]["previous_response_id"]
+            if before is None:
+                return [item for link in reversed(links) for item in link]
+            name = before
+        return _cut(request, [item for link in reversed(links) for item in link], "previous_response_id")
+
+    async def _link(self, principal: Principal, response_id: str) -> Holder:
+        param = "previous_response_id"
+        require(principal, Action.READ_CONVERSATIONS, f"responses/{response_id[:64]}")
+        holder = await self._responses.store.get(principal, response_id)
+        if holder is None:
+            raise InvalidRequest(
+                f"Previous response with id '{response_id[:64]}' not found.",
+                param=param,
+                code="previous_response_not_found",
+            )
+        if holder.row.more["status"] in OPEN:
+            raise InvalidRequest(f"The response '{response_id[:64]}' is still being made.", param=param)
+        conversation = holder.header["response"].get("conversation")
+        if conversation is not None:
+            raise InvalidRequest(
+                f"The response '{response_id[:64]}' belongs to the conversation '{conversation['id']}'; go on with "
+                "'conversation'.",
+                param=param,
+            )
+        return holder
+
+    async def _found(self, principal: Principal, reference: ItemReference) -> Item:
+        require(principal, Action.READ_CONVERSATIONS, f"items/{reference.id[:64]}")
+        for store in (self._responses.store, self._conversations):
+            found = await store.find(principal, reference.id)
+            if found is not None:
+                return found
+        raise NotFound(f"Item with id '{reference.id[:64]}' not found.", param="input")
+
+
+def _cut(request: ResponseRequest, items: Sequence[Item], param: str) -> Sequence[Item]:
+    """The newest items, where more came before than can be read.
+
+    Raises:
+        InvalidRequest: the request wants all of them.
+    """
+    if request.truncation == "auto":
+        return items
+    raise InvalidRequest(
+        f"What came before is too long to be read. Set 'truncation' to 'auto' to leave out the oldest items ({param}).",
+        param=param,
+        code="context_length_exceeded",
+    )

@@ -1,0 +1,75 @@
+"""The tools of one response: the caller's functions, and what is carried out here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from freehold.errors import InvalidRequest
+from freehold.gateway.response_input import IMAGE_FUNCTION, functions, mcp_function
+from freehold.gateway.response_tool import ServerTool
+from freehold.types.chat import Tool
+from freehold.types.responses import NamedFunction, NamedMcp, ResponseRequest
+
+MAX_CALLS: Final = 128
+"""Of tools that are carried out here, in one response whose request names no limit."""
+
+
+class Toolbox:
+    """What the model may call.
+
+    Args:
+        request: with the caller's functions, and what it demands.
+        server: what is carried out here, by the name of the function that the model calls.
+
+    Raises:
+        InvalidRequest: two tools have one name.
+    """
+
+    def __init__(self, request: ResponseRequest, server: Mapping[str, ServerTool]) -> None:
+        self._server = server
+        own = functions(request)
+        twice = next((tool.function.name for tool in own if tool.function.name in server), None)
+        if twice is not None:
+            raise InvalidRequest(f"The function '{twice}' has the name of another tool.", param="tools")
+        self.tools: Sequence[Tool] = [*own, *(tool.function() for tool in server.values())]
+        self._demanded = request.tool_choice
+        self._left = request.max_tool_calls or MAX_CALLS
+
+    def find(self, name: str) -> ServerTool | None:
+        """What carries a function out here; None if the caller does."""
+        return self._server.get(name)
+
+    def take(self) -> bool:
+        """Whether one more call may be carried out here; counts it."""
+        self._left -= 1
+        return self._left >= 0
+
+    def choice(self, turn: int) -> str | None:
+        """What the model must call in its `turn`-th turn, from 0: what is demanded is demanded once.
+
+        Raises:
+            InvalidRequest: there is no such tool.
+        """
+        if self._left <= 0:
+            return "none"
+        if turn and self._demanded != "none":
+            return "auto"
+        match self._demanded:
+            case NamedFunction(name=name):
+                return name  # whether there is such a function is looked at with the other parameters
+            case NamedMcp(server_label=label, name=name):
+                return self._named(label, name)
+            case None | str():
+                return self._demanded
+        if IMAGE_FUNCTION not in self._server:
+            raise InvalidRequest("Tool choice 'image_generation' not found in 'tools' parameter.", param="tool_choice")
+        return IMAGE_FUNCTION
+
+    def _named(self, label: str, name: str | None) -> str:
+        """A tool of an MCP server; where none is named, the model calls any."""
+        there = [known for known in self._server if known.startswith(f"{label}__")]
+        if name is None and there:
+            return "required"
+        wanted = mcp_function(label, name or "")
+        if wanted not in there:
+            raise InvalidRequest(f"Tool choice '{label}' not found in 'tools' parameter.", param="tool_choice")
+        return wanted
