@@ -20,7 +20,11 @@ CHUNKS = {
     "completions": "CreateCompletionResponse",
     "images/generations": "ImageGenStreamEvent",
     "images/edits": "ImageEditStreamEvent",
+    "responses": "ResponseStreamEvent",
+    "responses/{response_id}": "ResponseStreamEvent",
 }
+UNDESCRIBED = {("DELETE", "responses/{response_id}")}
+"""Operations of whose answers the document says nothing but their status."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class Judge:
             return
         if content_type == "application/octet-stream":
             return  # a file, which may hold anything
+        if (method, operation) in UNDESCRIBED:
+            return
         validator = self.spec.response_validator(method, f"/{operation}", status, closed=True)
         self._note(validator.problems(_as_floats(json.loads(body))), f"{method} {operation}")
 
@@ -93,10 +99,13 @@ def client_for(service: Service, dialect: Dialect, judge: Judge, *, key: str | N
 
 def sse_events(body: bytes) -> Iterator[Any]:
     """The events of a stream, without the closing `[DONE]`."""
-    for line in body.split(b"\n\n"):
-        data = line.strip().removeprefix(b"data: ")
+    for block in body.split(b"\n\n"):
+        lines = dict(line.split(b": ", 1) for line in block.splitlines() if line)
+        data = lines.get(b"data")
         if data and data != b"[DONE]":
-            yield json.loads(data)
+            event = json.loads(data)
+            assert lines.get(b"event", event.get("type", "").encode()) == event.get("type", "").encode()
+            yield event
 
 
 def _as_openai(answer: Any) -> Any:

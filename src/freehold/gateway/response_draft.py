@@ -60,7 +60,7 @@ class Draft:
             "incomplete_details": None if self.reason is None else {"reason": self.reason},
             "model": self.model,
             "output": [dict(item) for item in self.output] if output is None else output,
-            "usage": None if self.usage is None else usage_object(self.usage),
+            **({} if self.usage is None else {"usage": usage_object(self.usage)}),
             **self._fixed,
         }
 

@@ -1,0 +1,249 @@
+"""Responses as the official client makes, follows, fetches, cancels and deletes them, in every dialect."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+from openai.types.responses import Response
+from pydantic import BaseModel
+
+from tests.conformance.echo import WEATHER
+from tests.conformance.recording import Dialect, Judge, client_for
+from tests.service import Service
+
+pytestmark = pytest.mark.slow
+
+CONFIG = """
+[server]
+starter = false
+
+[[deployment]]
+name = "echo"
+engine = "echo"
+model = "echo"
+aliases = ["gpt-4o"]
+options = { context_length = 512 }
+
+[[deployment]]
+name = "slow"
+engine = "echo"
+model = "echo"
+options = { delay_s = 0.05 }
+"""
+TOOL = {"type": "function", **WEATHER["function"], "strict": True}  # type: ignore[dict-item]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server."""
+    with Service(tmp_path_factory.mktemp("home"), CONFIG) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service: Service, dialect: Dialect, judge: Judge) -> Iterator[OpenAI]:
+    """The official client in each dialect."""
+    with client_for(service, dialect, judge) as client:
+        yield client
+
+
+@pytest.fixture
+def unjudged(service: Service, dialect: Dialect) -> Iterator[OpenAI]:
+    """The official client in each dialect, for errors that Azure's form of differs from the document."""
+    with client_for(service, dialect, Judge(None, None)) as client:
+        yield client
+
+
+@pytest.fixture
+def plain(service: Service) -> Iterator[OpenAI]:
+    """The official client, where the dialect does not matter."""
+    with client_for(service, "openai", Judge(None, None)) as client:
+        yield client
+
+
+def settled(client: OpenAI, response_id: str) -> Response:
+    """A response in the background once it is done."""
+    while (found := client.responses.retrieve(response_id)).status in {"queued", "in_progress"}:
+        time.sleep(0.02)
+    return found
+
+
+def test_a_response_is_made_kept_and_deleted(client: OpenAI, unjudged: OpenAI) -> None:
+    """What was answered is fetched again, with what was asked; once deleted it is gone."""
+    made = client.responses.create(
+        model="echo", input="one two three", instructions="Be brief.", metadata={"topic": "numbers"}, temperature=0.5
+    )
+    assert made.id.startswith("resp_")
+    assert (made.status, made.output_text, made.model) == ("completed", "one two three", "echo")
+    assert made.usage is not None
+    assert made.usage.total_tokens == made.usage.input_tokens + made.usage.output_tokens > 0
+    assert (made.instructions, made.metadata, made.temperature) == ("Be brief.", {"topic": "numbers"}, 0.5)
+    assert client.responses.retrieve(made.id).to_dict() == made.to_dict()
+    (asked,) = client.responses.input_items.list(made.id)
+    assert asked.to_dict()["content"] == [{"type": "input_text", "text": "one two three"}]
+    client.responses.delete(made.id)
+    with pytest.raises(openai.NotFoundError, match=made.id):
+        unjudged.responses.retrieve(made.id)
+
+
+def test_a_stream_tells_what_the_whole_answer_does(client: OpenAI) -> None:
+    """Events are numbered from 0 without a gap, their pieces make the text, and the last has what is kept."""
+    events = list(client.responses.create(model="echo", input="one two three", stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    kinds = [event.type for event in events]
+    assert kinds[:4] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+    ]
+    assert kinds[-4:] == [
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "one two three"
+    assert events[-1].type == "response.completed"
+    assert client.responses.retrieve(events[-1].response.id).to_dict() == events[-1].response.to_dict()
+
+
+def test_a_response_goes_on_with_the_one_before(client: OpenAI) -> None:
+    """The model reads everything that was said before, but for the instructions; of an unknown one nothing is made."""
+    first = client.responses.create(model="echo", input="one two", instructions="a b c d e")
+    alone = client.responses.create(model="echo", input="three")
+    second = client.responses.create(model="echo", input="three", previous_response_id=first.id)
+    third = client.responses.create(model="echo", input="four", previous_response_id=second.id)
+    tokens = [each.usage.input_tokens for each in (alone, second, third) if each.usage is not None]
+    assert tokens == sorted(set(tokens))
+    assert third.previous_response_id == second.id
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="echo", input="x", previous_response_id="resp_0")
+    assert refused.value.code == "previous_response_not_found"
+
+
+def test_functions_are_called_and_answered(client: OpenAI) -> None:
+    """A call comes as an item, whole and as a stream; its output goes back by reference and by value."""
+    made = client.responses.create(model="echo", input="weather", tools=[TOOL], tool_choice="required")
+    (call,) = made.output
+    assert call.type == "function_call"
+    assert (call.name, call.status) == ("get_weather", "completed")
+    assert set(json.loads(call.arguments)) == {"city"}
+    output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
+    after = client.responses.create(model="echo", input=[output], previous_response_id=made.id, tools=[TOOL])
+    by_value: Any = [{"role": "user", "content": "weather"}, call.to_dict(), output]
+    again = client.responses.create(model="echo", input=by_value, tools=[TOOL])
+    assert after.usage is not None
+    assert again.usage is not None
+    assert after.usage.input_tokens == again.usage.input_tokens
+    events = list(
+        client.responses.create(model="echo", input="weather", tools=[TOOL], tool_choice="required", stream=True)
+    )
+    pieces = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
+    (done,) = [event for event in events if event.type == "response.function_call_arguments.done"]
+    assert "".join(pieces) == done.arguments == call.arguments
+    assert done.name == "get_weather"
+
+
+class Weather(BaseModel):
+    """What an answer is parsed as."""
+
+    city: str
+
+
+def test_an_answer_meets_its_schema(client: OpenAI) -> None:
+    """`text.format` is held, through the client's own parsing too."""
+    parsed = client.responses.parse(model="echo", input="where", text_format=Weather)
+    assert isinstance(parsed.output_parsed, Weather)
+    made = client.responses.create(model="echo", input="x", text={"format": {"type": "json_object"}})
+    assert isinstance(json.loads(made.output_text), dict)
+
+
+def test_an_answer_that_is_cut_off_says_so(client: OpenAI) -> None:
+    """With `max_output_tokens` the response is incomplete, and why; log probabilities come where they are included."""
+    made = client.responses.create(model="echo", input="word " * 40, max_output_tokens=16)
+    assert made.status == "incomplete"
+    assert made.incomplete_details is not None
+    assert made.incomplete_details.reason == "max_output_tokens"
+    told = client.responses.create(
+        model="echo", input="one two", include=["message.output_text.logprobs"], top_logprobs=2
+    )
+    (said,) = told.output
+    assert said.type == "message"
+    (part,) = said.content
+    assert part.type == "output_text"
+    assert part.logprobs is not None
+    assert "".join(token.token for token in part.logprobs) == "one two"
+
+
+def test_a_response_in_the_background_is_polled(client: OpenAI) -> None:
+    """It is queued at once, done later, and the same as one that was waited for."""
+    made = client.responses.create(model="slow", input="one two three", background=True)
+    assert made.status in {"queued", "in_progress"}
+    done = settled(client, made.id)
+    assert (done.status, done.output_text, done.background) == ("completed", "one two three", True)
+    with pytest.raises(openai.BadRequestError, match="no stream"):
+        list(client.responses.retrieve(made.id, stream=True))
+
+
+def test_a_dropped_stream_goes_on_where_it_broke(client: OpenAI) -> None:
+    """From whichever event on, during the work and after it, the rest comes without one missing or twice."""
+    with client.responses.create(model="slow", input="one two three four", background=True, stream=True) as stream:
+        seen = [next(iter(stream)) for _ in range(1)]
+        assert seen[0].type == "response.created"
+        response_id = seen[0].response.id
+    rest = list(client.responses.retrieve(response_id, stream=True, starting_after=0))
+    whole = list(client.responses.retrieve(response_id, stream=True))
+    assert [event.sequence_number for event in whole] == list(range(len(whole)))
+    assert whole[1:] == rest
+    assert whole[-1].type == "response.completed"
+    for after in (3, len(whole) - 2, len(whole) - 1):
+        assert list(client.responses.retrieve(response_id, stream=True, starting_after=after)) == whole[after + 1 :]
+
+
+def test_a_response_in_the_background_is_cancelled(client: OpenAI) -> None:
+    """It stops and stays cancelled; one that is done stays as it is, one that is not in the background is refused."""
+    made = client.responses.create(model="slow", input="word " * 200, background=True)
+    assert client.responses.cancel(made.id).status == "cancelled"
+    assert client.responses.retrieve(made.id).status == "cancelled"
+    assert client.responses.cancel(made.id).status == "cancelled"
+    direct = client.responses.create(model="echo", input="x")
+    with pytest.raises(openai.BadRequestError, match="background"):
+        client.responses.cancel(direct.id)
+
+
+def test_nothing_is_kept_that_is_not_to_be(client: OpenAI, unjudged: OpenAI) -> None:
+    """With `store` false the response is answered, and not there afterwards."""
+    made = client.responses.create(model="echo", input="one", store=False)
+    assert made.output_text == "one"
+    with pytest.raises(openai.NotFoundError):
+        unjudged.responses.retrieve(made.id)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "param"),
+    [
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"context_management": [{"type": "compaction"}]}, "context_management"),
+        ({"background": True, "store": False}, "background"),
+        ({"max_output_tokens": 1}, "max_output_tokens"),
+        ({"reasoning": {"effort": "high"}}, "reasoning.effort"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://a.example/b"}]}]},
+            "input",
+        ),
+        ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
+    ],
+)
+def test_what_is_not_done_is_refused_by_its_name(plain: OpenAI, parameters: dict[str, Any], param: str) -> None:
+    """Each parameter that cannot be done is named in the error."""
+    with pytest.raises(openai.BadRequestError) as refused:
+        plain.responses.create(**{"model": "echo", "input": "x", **parameters})  # type: ignore[call-overload]
+    assert refused.value.param is not None
+    assert refused.value.param.startswith(param)
