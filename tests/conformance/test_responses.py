@@ -1,5 +1,6 @@
 """Responses as the official client makes, follows, fetches, cancels and deletes them, in every dialect."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 
 from tests.conformance.echo import WEATHER
 from tests.conformance.recording import Dialect, Judge, client_for
+from tests.gateway.pictures import opened
 from tests.service import Service
 
 pytestmark = pytest.mark.slow
@@ -29,12 +31,20 @@ aliases = ["gpt-4o"]
 options = { context_length = 512 }
 
 [[deployment]]
+name = "painter"
+engine = "echo"
+model = "echo"
+task = "images"
+aliases = ["dall-e-2"]
+price = { image = "0.02" }
+
+[[deployment]]
 name = "slow"
 engine = "echo"
 model = "echo"
 options = { delay_s = 0.05 }
 """
-TOOL = {"type": "function", **WEATHER["function"], "strict": True}  # type: ignore[dict-item]
+TOOL: Any = {"type": "function", **WEATHER["function"], "strict": True}  # type: ignore[dict-item]
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +156,40 @@ def test_functions_are_called_and_answered(client: OpenAI) -> None:
     pieces = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
     (done,) = [event for event in events if event.type == "response.function_call_arguments.done"]
     assert "".join(pieces) == done.arguments == call.arguments
-    assert done.name == "get_weather"
+    assert done.to_dict()["name"] == "get_weather"
+
+
+def test_the_model_has_a_picture_painted(client: OpenAI) -> None:
+    """A call of `image_generation` becomes a picture, whole and as a stream, and the model goes on after it."""
+    tool: Any = {"type": "image_generation", "size": "256x256"}
+    made = client.responses.create(model="echo", input="image_generation please", tools=[tool])
+    call, said = made.output
+    assert call.type == "image_generation_call"
+    assert call.result is not None
+    assert opened(base64.b64decode(call.result)).size == (256, 256)
+    assert said.type == "message"
+    assert made.output_text == "The picture was painted, and the user sees it now."
+    tool["partial_images"] = 2
+    stream = client.responses.create(model="echo", input="image_generation please", tools=[tool], stream=True)
+    kinds = [event.type.removeprefix("response.image_generation_call.") for event in stream]
+    assert [kind for kind in kinds if "." not in kind] == [
+        "in_progress",
+        "generating",
+        "partial_image",
+        "partial_image",
+        "completed",
+    ]
+    again = client.responses.create(model="echo", input="thanks", previous_response_id=made.id)
+    assert again.output_text == "thanks"
+
+
+def test_calls_of_tools_are_bounded(client: OpenAI) -> None:
+    """Behind `max_tool_calls` nothing is painted, and the model has to answer."""
+    tool: Any = {"type": "image_generation", "size": "256x256"}
+    made = client.responses.create(
+        model="echo", input="image_generation", tools=[tool], tool_choice="required", max_tool_calls=1
+    )
+    assert [item.type for item in made.output] == ["image_generation_call", "message"]
 
 
 class Weather(BaseModel):
@@ -229,6 +272,8 @@ def test_nothing_is_kept_that_is_not_to_be(client: OpenAI, unjudged: OpenAI) -> 
     [
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "image_generation", "action": "edit"}]}, "tools"),
+        ({"tools": [{"type": "image_generation"}, {"type": "image_generation"}]}, "tools"),
         ({"context_management": [{"type": "compaction"}]}, "context_management"),
         ({"background": True, "store": False}, "background"),
         ({"max_output_tokens": 1}, "max_output_tokens"),
@@ -244,6 +289,6 @@ def test_nothing_is_kept_that_is_not_to_be(client: OpenAI, unjudged: OpenAI) -> 
 def test_what_is_not_done_is_refused_by_its_name(plain: OpenAI, parameters: dict[str, Any], param: str) -> None:
     """Each parameter that cannot be done is named in the error."""
     with pytest.raises(openai.BadRequestError) as refused:
-        plain.responses.create(**{"model": "echo", "input": "x", **parameters})  # type: ignore[call-overload]
+        plain.responses.create(**{"model": "echo", "input": "x", **parameters})
     assert refused.value.param is not None
     assert refused.value.param.startswith(param)

@@ -39,7 +39,7 @@ from freehold.gateway.passages import echoed
 from freehold.gateway.permits import Permit, Permits, allowed_sizes, bounded_images, bounded_text
 from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
-from freehold.gateway.response_opening import open_responses
+from freehold.gateway.response_opening import Models, open_responses
 from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
@@ -84,7 +84,8 @@ class Gateway:
         self.picture_files = content.pictures
         self.files = content.files
         self.uploads = content.uploads
-        self.responses = open_responses(self.chat, self.vet, content, books, flights)
+        models = Models(self.chat, self.vet, self.paint, self.model)
+        self.responses = open_responses(models, content, books, flights)
         self.moderator = moderator
         self.flights = flights
         self.books = books

@@ -95,7 +95,13 @@ def functions(request: ResponseRequest) -> list[Tool]:
 
 
 def chat_request(
-    request: ResponseRequest, items: Iterable[Item], tools: Sequence[Tool], choice: str | None, *, stream: bool
+    request: ResponseRequest,
+    items: Iterable[Item],
+    tools: Sequence[Tool],
+    choice: str | None,
+    *,
+    stream: bool,
+    told: Mapping[str, str] | None = None,
 ) -> ChatRequest:
     """The conversation for the engine.
 
@@ -105,6 +111,7 @@ def chat_request(
         tools: what the model may call.
         choice: `auto`, `none`, `required`, or the name of the function that it must call.
         stream: whether the answer is sent as it comes.
+        told: what the model is told of calls that were carried out for this response, by the ids of their items.
     """
     names = {tool.function.name for tool in tools}
     before: list[Message] = []
@@ -113,7 +120,7 @@ def chat_request(
     return ChatRequest.model_validate(
         {
             "model": request.model,
-            "messages": [*before, *messages(items, names)] or [UserMessage(role="user", content="")],
+            "messages": [*before, *messages(items, names, told or {})] or [UserMessage(role="user", content="")],
             "stream": stream,
             "max_completion_tokens": request.max_output_tokens,
             "temperature": request.temperature,
@@ -137,16 +144,17 @@ def chat_request(
     )
 
 
-def messages(items: Iterable[Item], names: set[str]) -> list[Message]:
+def messages(items: Iterable[Item], names: set[str], told: Mapping[str, str]) -> list[Message]:
     """Items as messages. Calls that follow what the assistant said are one message with it.
 
     Args:
         items: in their order.
         names: of the functions that the model may call now: calls of others are told in words.
+        told: what is told of calls, by the ids of their items, where it is not in the item.
     """
     found: list[Message] = []
     for item in items:
-        for message in _messages(item, names):
+        for message in _messages(item, names, told):
             last = found[-1] if found else None
             if isinstance(message, AssistantMessage) and message.tool_calls and isinstance(last, AssistantMessage):
                 calls = [*(last.tool_calls or ()), *message.tool_calls]
@@ -156,7 +164,7 @@ def messages(items: Iterable[Item], names: set[str]) -> list[Message]:
     return found
 
 
-def _messages(item: Item, names: set[str]) -> list[Message]:
+def _messages(item: Item, names: set[str], told: Mapping[str, str]) -> list[Message]:
     match item["type"]:
         case "message":
             return [_said(item)]
@@ -166,10 +174,10 @@ def _messages(item: Item, names: set[str]) -> list[Message]:
             return [_answered(item["call_id"], _text(item["output"]))]
         case "mcp_call":
             name = mcp_function(item["server_label"], item["name"])
-            said = item.get("output") or _error_text(item.get("error"))
+            said = told.get(item["id"]) or item.get("output") or _error_text(item.get("error"))
             return _carried_out(item["id"], name, item["arguments"], said, names)
         case "image_generation_call":
-            said = "The picture was shown to the user." if item.get("result") else "No picture was made."
+            said = told.get(item["id"]) or ("A picture was shown." if item.get("result") else "No picture was painted.")
             return _carried_out(item["id"], IMAGE_FUNCTION, "{}", said, names)
     return []  # what was thought, lists of tools, and questions whether to call one
 

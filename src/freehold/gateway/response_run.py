@@ -108,6 +108,7 @@ class Run:
         self._context = context
         self._toolbox = toolbox
         self._answer: Answer | None = None
+        self._told: dict[str, str] = {}
 
     def question(self, turn: int = 0) -> ChatRequest:
         """What the model is asked in its `turn`-th turn.
@@ -117,7 +118,7 @@ class Run:
         """
         toolbox, items = self._toolbox, [*self._context, *self.draft.output]
         stream = bool(self._request.stream)
-        return chat_request(self._request, items, toolbox.tools, toolbox.choice(turn), stream=stream)
+        return chat_request(self._request, items, toolbox.tools, toolbox.choice(turn), stream=stream, told=self._told)
 
     async def begin(self, account: Account) -> None:
         """Ask the model for the first time; its first word has come when this returns.
@@ -202,6 +203,8 @@ class Run:
             async with aclosing(call.tool.run(call, self.writer)) as events:
                 async for event in events:
                     yield event
+        if call.result is not None:
+            self._told[call.item["id"]] = call.result
         yield self.writer.done(call.index)
 
     def _goes_on(self) -> bool:
