@@ -259,6 +259,42 @@ def test_a_response_in_the_background_is_cancelled(client: OpenAI) -> None:
         client.responses.cancel(direct.id)
 
 
+def test_tokens_are_counted_as_they_will_be_read(client: OpenAI) -> None:
+    """`input_tokens` tells what the usage tells afterwards, with what came before and with instructions."""
+    first = client.responses.create(model="echo", input="one two three")
+    asked: dict[str, Any] = {"model": "echo", "input": "four", "previous_response_id": first.id, "instructions": "a b"}
+    counted = client.responses.input_tokens.count(**asked)
+    made = client.responses.create(**asked)
+    assert made.usage is not None
+    assert counted.input_tokens == made.usage.input_tokens
+
+
+def test_the_oldest_goes_where_the_model_cannot_read_all(client: OpenAI) -> None:
+    """With `truncation` set to `auto` a long conversation is answered, without it refused by the model's limit."""
+    long: Any = [{"role": "user", "content": "word " * 100} for _ in range(20)]
+    long.append({"role": "user", "content": "the end"})
+    with pytest.raises(openai.BadRequestError, match="maximum context length"):
+        client.responses.create(model="echo", input=long)
+    made = client.responses.create(model="echo", input=long, truncation="auto")
+    assert made.output_text == "the end"
+    assert made.usage is not None
+    assert 100 < made.usage.input_tokens <= 512
+    assert len(list(client.responses.input_items.list(made.id, limit=100))) == 21
+
+
+def test_files_are_read_into_the_input(client: OpenAI) -> None:
+    """An uploaded text, and one that is sent along, become text; what is kept names the file."""
+    file = client.files.create(file=("notes.txt", b"alpha beta"), purpose="user_data")
+    part: Any = {"type": "input_file", "file_id": file.id}
+    made = client.responses.create(model="echo", input=[{"role": "user", "content": [part]}])
+    assert made.output_text.split() == ["notes.txt:", "alpha", "beta"]
+    (asked,) = client.responses.input_items.list(made.id)
+    assert asked.to_dict()["content"] == [part]
+    data = "data:text/plain;base64," + base64.b64encode(b"gamma").decode()
+    sent: Any = [{"role": "user", "content": [{"type": "input_file", "filename": "g.txt", "file_data": data}]}]
+    assert client.responses.create(model="echo", input=sent).output_text.split() == ["g.txt:", "gamma"]
+
+
 def test_nothing_is_kept_that_is_not_to_be(client: OpenAI, unjudged: OpenAI) -> None:
     """With `store` false the response is answered, and not there afterwards."""
     made = client.responses.create(model="echo", input="one", store=False)

@@ -9,7 +9,7 @@ from freehold.api.operation import Call, EventStream, Handler, Reply
 from freehold.api.paging import page_of
 from freehold.errors import FreeholdError, InvalidRequest
 from freehold.gateway.response_writer import StreamEvent
-from freehold.types.responses import Include, ResponseRequest
+from freehold.types.responses import Include, ResponseRequest, TokenCountRequest
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _MOST: Final = 100
@@ -27,6 +27,14 @@ async def create_response(call: Call) -> Reply:
         return await _whole(made.events)
     follower = _Follower(made.events, -1)
     return EventStream(follower.events(), _ends, lambda error: made.failure(error) or follower.failure(error))
+
+
+async def count_input_tokens(call: Call) -> Reply:
+    """How many tokens a model would read."""
+    parse(TokenCountRequest, call.body)
+    request = parse(ResponseRequest, {**call.body, "store": False})
+    tokens = await call.gateway.responses.count_input(call.principal, request, call.account)
+    return {"object": "response.input_tokens", "input_tokens": tokens}
 
 
 async def retrieve_response(call: Call) -> Reply:
@@ -67,6 +75,7 @@ async def delete_response(call: Call) -> Reply:
 
 OPERATIONS: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "responses", create_response),
+    ("POST", "responses/input_tokens", count_input_tokens),
     ("GET", "responses/{response_id}", retrieve_response),
     ("DELETE", "responses/{response_id}", delete_response),
     ("POST", "responses/{response_id}/cancel", cancel_response),

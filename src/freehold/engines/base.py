@@ -110,6 +110,17 @@ class Connection(ABC):
         raise UnsupportedParameter(f"The model does not paint: {request.operation}.", param="model")
         yield  # pragma: no cover  # makes it a generator
 
+    async def count_tokens(self, request: ChatRequest) -> int | None:  # noqa: ARG002  # for those that can
+        """How many tokens the prompt of a conversation has, its template and its tools included, before it is answered.
+
+        None where the engine cannot say.
+
+        Raises:
+            EngineFailed, EngineTimeout, EngineUnavailable: there is no answer, or none that can be read.
+            InvalidRequest: the conversation does not go into the model's template.
+        """
+        return None
+
     async def counters(self) -> EngineCounters | None:
         """What the engine itself says that it has done since it started; None for one that has no such counters.
 

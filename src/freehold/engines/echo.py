@@ -15,6 +15,7 @@ from freehold.engines.base import Engine, EngineSpec, Launch, check_options
 from freehold.engines.echo_pictures import SIZES
 from freehold.engines.picture_http import PictureConnection
 from freehold.errors import ConfigError
+from freehold.types.chat import ChatRequest
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits, features_for
 
@@ -61,6 +62,12 @@ class EchoConnection(PictureConnection):
         """See `Connection.open`."""
         await self.check()
         return self.traits
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """See `Connection.count_tokens`."""
+        body = request.model_dump(mode="json", include={"messages"}, exclude_none=True)
+        answer = await self.fetch("POST", self.url("count"), body, param="messages")
+        return int(answer["tokens"])
 
 
 class EchoEngine(Engine):

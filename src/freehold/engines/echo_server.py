@@ -92,8 +92,11 @@ class EchoService:
             return
         try:
             request = orjson.loads(body)
+            if path.endswith("/count"):
+                yield 0.0, plain(200, orjson.dumps({"tokens": len(echo_model.tokenize(_prompt(request)))}))
+                return
             if path.endswith("/chat/completions"):
-                prompt = "\n".join(echo_model.message_text(message) for message in request["messages"])
+                prompt = _prompt(request)
                 most, count = self._room(request, len(echo_model.tokenize(prompt)))
                 answer = echo_model.answer_chat(request, most)
                 steps = self._stream(request, prompt, count, answer, _chat_choice)
@@ -257,6 +260,11 @@ class EchoService:
         yield options.first_delay_s, b""
         self._count(1, count, 0)
         yield 0.0, plain(200, orjson.dumps(answer))
+
+
+def _prompt(request: Mapping[str, Any]) -> str:
+    """The conversation as one text, which is what is counted."""
+    return "\n".join(echo_model.message_text(message) for message in request["messages"])
 
 
 def _chat_choice(request: Mapping[str, Any], answer: echo_model.Answer, index: int) -> Any:

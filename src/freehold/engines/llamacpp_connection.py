@@ -39,7 +39,7 @@ from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.engine import EngineCounters, Feature, Traits
 from freehold.types.generation import Delta, Embeddings, Event, TokenLogprob
 
-NATIVE: Final = frozenset({"health", "props", "slots", "metrics", "apply-template"})
+NATIVE: Final = frozenset({"health", "props", "slots", "metrics", "apply-template", "tokenize"})
 """What llama.cpp's server has outside of `/v1`."""
 PROBE_TIMEOUT_S: Final = 10.0
 OPEN_TIMEOUT_S: Final = 5.0
@@ -142,6 +142,17 @@ class LlamaCppConnection(OpenAIConnection):
             await self.fetch("GET", self.url("slots"), timeout_s=PROBE_TIMEOUT_S)
         except (EngineTimeout, EngineFailed) as exc:
             raise EngineUnavailable("the engine does not answer") from exc
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """See `Connection.count_tokens`. What a picture comes to only the model itself can say."""
+        if requests.has_pictures(request):
+            return None
+        body = {"content": await self._prompt(request), "add_special": True, "parse_special": True}
+        answer = await self.fetch("POST", self.url("tokenize"), body, param="messages")
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
+        if not isinstance(tokens, list):
+            raise EngineFailed("the engine's tokens cannot be read")
+        return len(tokens)
 
     async def counters(self) -> EngineCounters:
         """See `Connection.counters`. llama.cpp counts tokens as it works, those of requests that break off included."""

@@ -22,6 +22,7 @@ from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
 from freehold.gateway.content import Content
+from freehold.gateway.counting import TokenCounter
 from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.filtering import Filtering
@@ -84,7 +85,8 @@ class Gateway:
         self.picture_files = content.pictures
         self.files = content.files
         self.uploads = content.uploads
-        models = Models(self.chat, self.vet, self.paint, self.model)
+        counter = TokenCounter(self._found, supervisor)
+        models = Models(self.chat, self.vet, self.paint, self.model, counter.count)
         self.responses = open_responses(models, content, books, flights)
         self.moderator = moderator
         self.flights = flights
@@ -305,6 +307,12 @@ class Gateway:
     def _is_open(self, principal: Principal, deployment: Deployment) -> bool:
         """Whether the deployment exists for the principal, and no policy closes it to it."""
         return _sees(principal, deployment) and self._permits.admits(principal, deployment)
+
+    async def _found(
+        self, principal: Principal, request: ChatRequest, account: Account
+    ) -> tuple[Deployment, Traits, frozenset[Feature]]:
+        deployment, traits, _, needs, _ = await self._vetted(principal, request, account)
+        return deployment, traits, needs
 
     async def _vetted(
         self, principal: Principal, request: ChatRequest, account: Account

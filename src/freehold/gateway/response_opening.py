@@ -16,7 +16,7 @@ from freehold.gateway.response_run import Accounts, Chat
 from freehold.gateway.response_store import ResponseStore
 from freehold.gateway.response_threads import Threads
 from freehold.gateway.response_tool import ServerTool
-from freehold.gateway.responses import ResponseParts, Responses, Vet
+from freehold.gateway.responses import CountTokens, ResponseParts, Responses, Vet
 from freehold.types.identity import Principal
 from freehold.types.responses import ImageTool, ResponseRequest
 
@@ -30,12 +30,14 @@ class Models:
         vet: looks whether one may be asked.
         paint: lets one paint.
         find: looks whether there is one of a name for a caller.
+        count: counts the tokens of what one would be asked.
     """
 
     chat: Chat
     vet: Vet
     paint: Paint
     find: Callable[[Principal, str], object]
+    count: CountTokens
 
 
 def open_responses(models: Models, content: Content, books: Books, flights: Flights) -> Responses:
@@ -68,6 +70,7 @@ def open_responses(models: Models, content: Content, books: Books, flights: Flig
         ResponseParts(
             chat=models.chat,
             vet=models.vet,
+            count=models.count,
             tools=tools,
             accounts=accounts,
             store=store,

@@ -99,13 +99,13 @@ class Run:
         toolbox: Toolbox,
     ) -> None:
         self.draft = draft
+        self.context = context
         self.writer = Writer(draft, toolbox.find, logprobs=request.logprobs)
         self._chat = chat
         self._accounts = accounts
         self._principal = principal
         self._request = request
         self._account: Account | None = None
-        self._context = context
         self._toolbox = toolbox
         self._answer: Answer | None = None
         self._told: dict[str, str] = {}
@@ -116,7 +116,7 @@ class Run:
         Raises:
             InvalidRequest, UnsupportedParameter: names what cannot be asked.
         """
-        toolbox, items = self._toolbox, [*self._context, *self.draft.output]
+        toolbox, items = self._toolbox, [*self.context, *self.draft.output]
         stream = bool(self._request.stream)
         return chat_request(self._request, items, toolbox.tools, toolbox.choice(turn), stream=stream, told=self._told)
 

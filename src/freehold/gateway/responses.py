@@ -10,12 +10,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.errors import FreeholdError, InvalidRequest, RequestError
+from freehold.errors import FreeholdError, InvalidRequest, RequestError, UnsupportedParameter
 from freehold.gateway.account import Account
 from freehold.gateway.item_store import Holder, Item
 from freehold.gateway.response_background import Background, Work
 from freehold.gateway.response_draft import OPEN, Draft
 from freehold.gateway.response_files import FileReader
+from freehold.gateway.response_fit import fitted
 from freehold.gateway.response_input import check_offered, renamed
 from freehold.gateway.response_live import Live
 from freehold.gateway.response_run import Accounts, Chat, Run
@@ -33,6 +34,8 @@ from freehold.types.responses import ResponseRequest
 
 Vet = Callable[[Principal, ChatRequest, Account], Awaitable[None]]
 """See `Gateway.vet`."""
+CountTokens = Callable[[Principal, ChatRequest, Account], Awaitable[tuple[int | None, int | None]]]
+"""See `TokenCounter.count`."""
 FindTools = Callable[[Principal, ResponseRequest, Account, str], Awaitable[Mapping[str, ServerTool]]]
 """What the request wants to be carried out here, by the names of the functions that the model calls."""
 
@@ -66,6 +69,7 @@ class ResponseParts:
     Args:
         chat: asks a model.
         vet: looks whether a model may be asked.
+        count: counts the tokens of what a model would be asked.
         tools: finds what is carried out here.
         accounts: for what follows a response's first question.
         store: keeps them.
@@ -76,6 +80,7 @@ class ResponseParts:
 
     chat: Chat
     vet: Vet
+    count: CountTokens
     tools: FindTools
     accounts: Accounts
     store: ResponseStore
@@ -110,19 +115,33 @@ class Responses:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        check_offered(request)
         keeps = self._keeps(principal, request)
-        thread = await self._parts.threads.before(principal, request)
-        given = await self._parts.threads.given(principal, request)
-        draft = Draft(request, new_id("resp_"), request.model)
-        toolbox = Toolbox(request, await self._parts.tools(principal, request, account, draft.id))
-        context = await self._parts.reader.inlined(principal, [*thread.items, *given])
-        run = Run(self._parts.chat, self._parts.accounts, principal, request, draft, context, toolbox)
+        run, thread, given = await self._prepared(principal, request, account)
+        draft = run.draft
         if request.background:
             return await self._in_background(principal, request, account, run, thread, given)
         await run.begin(account)
         events = self._events(principal, run, thread, given, keeps=keeps)
         return Made(draft, events, run.writer)
+
+    async def count_input(self, principal: Principal, request: ResponseRequest, account: Account) -> int:
+        """How many tokens a model would read for a request.
+
+        Raises:
+            UnsupportedParameter: the model cannot say.
+            RequestError: the request would be refused.
+        """
+        run, _, _ = await self._prepared(principal, request, account)
+        try:
+            tokens, _ = await self._parts.count(principal, run.question(), account)
+        except RequestError as exc:
+            raise renamed(exc) from exc
+        if tokens is None:
+            raise UnsupportedParameter(
+                f"The engine of the model '{request.model[:128]}' cannot count this input without answering it.",
+                param="model",
+            )
+        return tokens
 
     async def get(self, principal: Principal, response_id: str) -> dict[str, Any]:
         """A response.
@@ -202,6 +221,37 @@ class Responses:
         if request.store is not None:
             return request.store
         return self._store.store.keeps(principal) and Action.WRITE_CONVERSATIONS in principal.actions
+
+    async def _prepared(
+        self, principal: Principal, request: ResponseRequest, account: Account
+    ) -> tuple[Run, Thread, list[Item]]:
+        """What makes the response, what it goes on with, and its own input."""
+        check_offered(request)
+        parts = self._parts
+        thread = await parts.threads.before(principal, request)
+        given = await parts.threads.given(principal, request)
+        draft = Draft(request, new_id("resp_"), request.model)
+        toolbox = Toolbox(request, await parts.tools(principal, request, account, draft.id))
+        context = await parts.reader.inlined(principal, [*thread.items, *given])
+        run = Run(parts.chat, parts.accounts, principal, request, draft, context, toolbox)
+        if request.truncation == "auto":
+            await self._fit(principal, request, account, run)
+        return run, thread, given
+
+    async def _fit(self, principal: Principal, request: ResponseRequest, account: Account, run: Run) -> None:
+        """Leave the oldest items out that the model cannot read as well."""
+
+        async def count(asked: ChatRequest) -> tuple[int | None, int | None]:
+            return await self._parts.count(principal, asked, account)
+
+        def question(items: Sequence[Item]) -> ChatRequest:
+            run.context = items
+            return run.question()
+
+        try:
+            run.context = await fitted(run.context, question, count, request.max_output_tokens)
+        except RequestError as exc:
+            raise renamed(exc) from exc
 
     async def _in_background(
         self,

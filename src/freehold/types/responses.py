@@ -186,3 +186,19 @@ class ResponseRequest(RequestModel):
     def logprobs(self) -> bool:
         """Whether log probabilities are told."""
         return LOGPROBS in (self.include or ()) or bool(self.top_logprobs)
+
+
+class TokenCountRequest(RequestModel):
+    """The body of `POST /responses/input_tokens` (`TokenCountsBody`)."""
+
+    model: Annotated[str, Field(min_length=1)]
+    input: str | Annotated[list[InputItem], Field(max_length=MAX_ITEMS)] | None = None
+    instructions: str | None = None
+    previous_response_id: ItemId | None = None
+    conversation: ItemId | ConversationReference | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: ReasoningOptions | None = None
+    text: TextOptions | None = None
+    tool_choice: ToolChoice | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
