@@ -102,7 +102,7 @@ class Connection:
         if task is None or ready is None or task.done():
             return None
         if not ready.done():
-            task.cancel()
+            task.cancel()  # nobody waits to be connected any more
         late = asyncio.get_running_loop().call_later(CLOSE_S, task.cancel)
         task.add_done_callback(lambda _: late.cancel())
         return task
@@ -122,7 +122,7 @@ class Connection:
                 raise self._failure(exc) from exc
 
     async def _connected(self) -> Client:
-        if self._task is None or self._ready is None:
+        if self._task is None or self._ready is None or self._task.done():
             self._ready = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._run(self._ready))
             self._task.add_done_callback(_look)
@@ -151,16 +151,15 @@ class Connection:
             if answer.done():
                 return await answer
         finally:
-            if not answer.done():
+            if isinstance(answer, asyncio.Task) and not answer.done():
                 answer.cancel()
-                if isinstance(answer, asyncio.Task):
-                    await asyncio.wait({answer}, timeout=1)
+                await asyncio.wait({answer}, timeout=1)
         raise _leaf(None if task.cancelled() else task.exception())
 
     def _failure(self, exc: Exception) -> McpFailed:
         """What went wrong, in words for callers."""
         guard, name = self._guard, f"The MCP server '{self._label}'"
-        connecting = self._ready is None or not self._ready.done() or self._ready.cancelled()
+        connecting = self._ready is None or not self._ready.done()
         status = guard.status or 0
         if guard.problem is not None:
             return McpFailed(f"{name} {guard.problem}.", number=guard.number)
