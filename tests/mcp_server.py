@@ -111,7 +111,7 @@ def _tools(server: ToolServer) -> MCPServer:
         return ""
 
     @tools.tool()
-    async def count(to: int, context: Context) -> str:  # type: ignore[type-arg]
+    async def count(to: int, context: Context) -> str:
         """Count, and tell of each step."""
         for step in range(to):
             await context.report_progress(step, to)

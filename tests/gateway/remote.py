@@ -49,6 +49,8 @@ class Trial:
 def with_tools(home: Path, trial: Callable[[Trial], Awaitable[None]], *servers: McpServerSettings) -> None:
     """Run a trial with these servers."""
 
+    home.mkdir(exist_ok=True)
+
     async def main() -> None:
         database = await Database.open(home / "freehold.db")
         try:

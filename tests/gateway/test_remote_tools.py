@@ -218,22 +218,21 @@ def test_who_may_not_call_tools_reaches_no_server(tmp_path: Path) -> None:
 
 def test_a_response_that_is_given_up_leaves_its_receipts(tmp_path: Path) -> None:
     """When the response is cancelled during a call, the call is recorded as cancelled and the server hears of it."""
+    with tool_server() as own:
 
-    async def trial(its: Trial) -> None:
-        server = its.server()
-        call = asyncio.create_task(its.tools.call(ANN, server, "hang", "{}", parent=its.parent))
-        assert await asyncio.to_thread(desk.hanging.wait, 10)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        await its.tools.close()
-        await its.journal.checkpoint()
-        receipt = its.receipts()[-1]
-        assert (receipt["outcome"], receipt["status"]) == ("cancelled", 499)
-        assert await asyncio.to_thread(desk.cancelled.wait, 10)
+        async def trial(its: Trial) -> None:
+            call = asyncio.create_task(its.tools.call(ANN, its.server(), "hang", "{}", parent=its.parent))
+            assert await asyncio.to_thread(own.hanging.wait, 10)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await its.tools.close()
+            await its.journal.checkpoint()
+            receipt = its.receipts()[-1]
+            assert (receipt["outcome"], receipt["status"]) == ("cancelled", 499)
+            assert await asyncio.to_thread(own.cancelled.wait, 10)
 
-    with tool_server() as desk:
-        with_tools(tmp_path, trial, settings(desk.url))
+        with_tools(tmp_path, trial, settings(own.url))
 
 
 def test_connections_leave_nothing_behind(tmp_path: Path, desk: ToolServer) -> None:

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from freehold.config import read_secret
 from freehold.errors import (
     Forbidden,
@@ -40,6 +42,8 @@ OWN_HEADERS: Final = re.compile(
 """Headers that are the protocol's or this server's, not callers'."""
 HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 HEADER_VALUE: Final = re.compile(r"[\x20-\x7e\t]{0,16384}")
+
+log = structlog.get_logger("freehold.request")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,7 @@ class RemoteTools:
             raise
         finally:
             done = self._books.close(account, error, 200 if error is None else error.status)
+            _note(account, server, tool, error)
             if done is not None and not isinstance(error, ClientGone):
                 await done
 
@@ -271,3 +276,17 @@ class RemoteTools:
                 raise InvalidRequest("This token cannot be sent.", param=f"{param}.authorization")
             headers["authorization"] = f"Bearer {tool.authorization}"
         return headers
+
+
+def _note(account: Account, server: RemoteServer, tool: RemoteTool | None, error: FreeholdError | None) -> None:
+    """One log line."""
+    log.info(
+        "remote_tool",
+        request_id=account.request_id,
+        parent=(account.parameters or {}).get("parent"),
+        server=server.label,
+        tool=tool.name if tool else None,
+        outcome=account.receipt.outcome.value if account.receipt else None,
+        code=error.code if error else None,
+        duration_ms=round(account.elapsed_s * 1000, 1),
+    )
