@@ -48,7 +48,6 @@ class Trial:
 
 def with_tools(home: Path, trial: Callable[[Trial], Awaitable[None]], *servers: McpServerSettings) -> None:
     """Run a trial with these servers."""
-
     home.mkdir(exist_ok=True)
 
     async def main() -> None:
