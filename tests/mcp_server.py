@@ -7,15 +7,16 @@ with tool_server() as server:
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+from mcp.server import Server, ServerRequestContext
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp_types import ListToolsResult, PaginatedRequestParams, Tool, ToolAnnotations
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -60,10 +61,13 @@ class ToolServer:
 
 
 @contextmanager
-def tool_server(*, token: str | None = None, modern: bool = True) -> Iterator[ToolServer]:
-    """Run a server for a test."""
+def tool_server(
+    *, token: str | None = None, modern: bool = True, pages: Sequence[Sequence[Tool]] | None = None
+) -> Iterator[ToolServer]:
+    """Run a server for a test; with `pages`, one that has these tools, and no end if the last page is empty."""
     found = ToolServer(token=token, modern=modern)
-    config = uvicorn.Config(_application(found), port=0, log_level="critical", timeout_graceful_shutdown=1)
+    tools = _tools(found).streamable_http_app() if pages is None else _listing(pages).streamable_http_app()
+    config = uvicorn.Config(_application(found, tools), port=0, log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -131,8 +135,19 @@ def _tools(server: ToolServer) -> MCPServer:
     return tools
 
 
-def _application(server: ToolServer) -> Any:
-    tools = _tools(server).streamable_http_app()
+def _listing(pages: Sequence[Sequence[Tool]]) -> Server[Any]:
+    """A server that lists these tools, and does nothing."""
+
+    async def list_tools(_: ServerRequestContext[Any], params: PaginatedRequestParams | None) -> ListToolsResult:
+        number = int(params.cursor) if params is not None and params.cursor is not None else 0
+        last = number >= len(pages) - 1 and bool(pages[-1])
+        page = list(pages[min(number, len(pages) - 1)])
+        return ListToolsResult(tools=page, next_cursor=None if last else str(number + 1))
+
+    return Server("lister", on_list_tools=list_tools)
+
+
+def _application(server: ToolServer, tools: Starlette) -> Any:
     odd = _odd()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:

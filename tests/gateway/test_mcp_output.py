@@ -100,7 +100,7 @@ def test_content_becomes_text(blocks: list[dict[str, Any]], text: str) -> None:
 
 def test_structured_content_alone_is_shown_as_json() -> None:
     """A server that answers with data only has it shown; beside text, which says the same, it is not."""
-    assert read_output(Answer((), {"a": 1}), 1000).output == '{"a":1}'
+    assert read_output(Answer((), {"ä": 2**70}), 1000).output == f'{{"ä": {2**70}}}'
     assert read_output(Answer(({"type": "text", "text": "one"},), {"a": 1}), 1000).output == "one"
 
 

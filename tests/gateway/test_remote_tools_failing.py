@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp_types import Tool
 
 from freehold.errors import McpFailed
 from tests.gateway.remote import ANN, Trial, settings, with_tools
@@ -152,3 +153,54 @@ def test_only_so_many_tools(tmp_path: Path, desk: ToolServer, more: dict[str, An
             assert message in (await failure(its)).message
 
     with_tools(tmp_path, trial, settings(desk.url, **more))
+
+
+def tool(name: str, **more: Any) -> Tool:
+    """A tool without arguments."""
+    return Tool.model_validate({"name": name, "inputSchema": {"type": "object"}, **more})
+
+
+def deep(levels: int) -> dict[str, Any]:
+    """A schema of so many levels."""
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"not": schema}
+    return schema
+
+
+def test_all_pages_are_read(tmp_path: Path) -> None:
+    """A listing of several pages is read to its end, without names that no tool may have or that came before."""
+
+    async def trial(its: Trial) -> None:
+        tools = await its.tools.list(ANN, its.server(), parent=its.parent)
+        assert [each.name for each in tools] == ["a", "b", "c"]
+        assert tools[0].description == "first"
+
+    pages = [
+        [tool("a", description="first"), tool("b")],
+        [tool("say hello"), tool("a", description="second"), tool("c")],
+    ]
+    with tool_server(pages=pages) as server:
+        with_tools(tmp_path, trial, settings(server.url))
+
+
+@pytest.mark.parametrize(
+    ("pages", "message"),
+    [
+        ([[tool("a")], []], "lists its tools in more than 64 pages"),
+        ([[tool("a", description="x" * 600_000)]], "describes its tools in more than 524288 bytes"),
+        ([[tool("a", inputSchema={"type": "object", "not": {"maximum": 2**70}})]], "describes a tool in a way"),
+        ([[tool("a", inputSchema={"type": "object", "not": deep(70)})]], "describes a tool in a way"),
+    ],
+    ids=["endless", "long", "large number", "deep"],
+)
+def test_a_listing_that_is_too_much(tmp_path: Path, pages: list[list[Tool]], message: str) -> None:
+    """Pages without an end, descriptions beyond the bound and schemas that cannot be passed on are refused."""
+
+    async def trial(its: Trial) -> None:
+        error = await failure(its)
+        assert message in error.message
+        assert error.kind == "mcp_protocol_error"
+
+    with tool_server(pages=pages) as server:
+        with_tools(tmp_path, trial, settings(server.url))

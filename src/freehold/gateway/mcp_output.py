@@ -1,5 +1,6 @@
 """What goes to a tool and comes back: arguments that fit the tool's schema, and output as text within bounds."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
@@ -25,6 +26,8 @@ DRAFTS: Final[Mapping[str, type[Validator]]] = {
 """What a schema may say that it is; else it is of the draft of 2020-12, as the protocol has it."""
 
 MAX_ARGUMENT_BYTES: Final = 1024 * 1024
+MAX_DEPTH: Final = 64
+"""How deep objects and lists of a listing may be nested."""
 CUT: Final = "\n[The rest of the output was cut off: it is longer than {most} bytes.]"
 
 
@@ -139,7 +142,7 @@ def read_output(answer: Answer, most_bytes: int) -> RemoteResult:
     """
     text = "\n".join(_text(block) for block in answer.content)
     if not answer.content and answer.structured is not None:
-        text = orjson.dumps(answer.structured).decode()
+        text = json.dumps(answer.structured, ensure_ascii=False)
     data = text.encode("utf-8", "replace")
     if len(data) <= most_bytes:
         return RemoteResult(data.decode(), answer.is_error)
@@ -168,6 +171,16 @@ def listing(tools: Sequence[RemoteTool]) -> bytes:
     """Tools as JSON, for their size and digest.
 
     Raises:
-        ValueError: something in them is nested too deep.
+        TypeError: something in them is nested too deep, or is a number beyond 64 bits.
     """
-    return orjson.dumps([tool.item() for tool in tools])
+    items = [tool.item() for tool in tools]
+    _check_depth(items, MAX_DEPTH)
+    return orjson.dumps(items)
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if left == 0:
+        raise TypeError(f"nested deeper than {MAX_DEPTH} levels")
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict | list):
+            _check_depth(each, left - 1)

@@ -10,7 +10,6 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import cache
 from typing import Any, Final, TypeVar
 
 import httpx2
@@ -25,7 +24,6 @@ from mcp_types import (
     PaginatedRequestParams,
     Tool,
 )
-from pydantic import ValidationError
 
 from freehold import __version__
 from freehold.errors import McpFailed
@@ -36,6 +34,9 @@ CLOSE_S: Final = 3.0
 MESSAGE_CHARS: Final = 500
 TELLING: Final = frozenset({401, 403, 407, 429})
 """Statuses that speak for themselves, whatever the body says; so do those from 500 on."""
+
+TLS: Final = ssl.create_default_context()
+"""What servers' certificates are checked by: the authorities of the machine, as for all that Freehold calls."""
 
 for _noisy in ("mcp", "httpx2", "httpcore2"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)  # their warnings quote what servers send
@@ -118,7 +119,7 @@ class Connection:
                 raise McpFailed(
                     f"The MCP server '{self._label}' has not answered within {self._timeout_s:g} seconds.", number=504
                 ) from exc
-            except (MCPError, ValidationError, ValueError, RuntimeError, OSError, httpx2.HTTPError, _Broken) as exc:
+            except Exception as exc:  # whatever the SDK makes of what somebody else's server sends
                 raise self._failure(exc) from exc
 
     async def _connected(self) -> Client:
@@ -203,7 +204,7 @@ class _Guard(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._inner = httpx2.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+        self._inner = httpx2.AsyncHTTPTransport(verify=TLS, trust_env=False)
         self._most_bytes = most_bytes
         self.begin()
 
@@ -278,9 +279,3 @@ def _kind(exc: httpx2.TransportError) -> str:
     if isinstance(exc, httpx2.TimeoutException):
         return "no connection in time"
     return "no connection" if isinstance(exc, httpx2.ConnectError) else "the connection broke"
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """What servers' certificates are checked by: the authorities of the machine, as for all that Freehold calls."""
-    return ssl.create_default_context()

@@ -109,8 +109,8 @@ class RemoteSession:
             raise self._too_much(f"has more than {most} tools that may be called; name fewer in 'allowed_tools'")
         try:
             size = len(listing(list(found.values())))
-        except ValueError as exc:
-            raise self._too_much("describes a tool with something that is nested too deep") from exc
+        except TypeError as exc:
+            raise self._too_much("describes a tool in a way that cannot be passed on") from exc
         if size > MAX_LISTING_BYTES:
             raise self._too_much(f"describes its tools in more than {MAX_LISTING_BYTES} bytes")
 
