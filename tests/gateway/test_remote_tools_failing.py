@@ -76,6 +76,7 @@ def test_a_server_that_only_listens(tmp_path: Path) -> None:
         with_tools(tmp_path, trial, settings(f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", timeout_s=0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modern", [True, False], ids=["without a handshake", "with a handshake"])
 def test_a_server_that_goes_away_between_two_calls(tmp_path: Path, modern: bool) -> None:
     """A connection that breaks fails each call that needs it with an error, and nothing else of the response."""
