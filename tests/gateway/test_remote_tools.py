@@ -1,6 +1,7 @@
 """Tools of a real MCP server: what is listed and called, and the receipts of it."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from freehold.store.suspensions import SuspensionRow
 from freehold.types.identity import Action
 from freehold.types.mcp import McpTool
 from tests.gateway.remote import ANN, Trial, settings, with_tools
+from tests.journal.journals import opened, records_of
 from tests.mcp_server import ToolServer, tool_server
 
 ALL = ["add", "fail", "speak", "hang", "count", "show", "files.delete"]
@@ -233,6 +235,33 @@ def test_a_response_that_is_given_up_leaves_its_receipts(tmp_path: Path) -> None
             assert await asyncio.to_thread(own.cancelled.wait, 10)
 
         with_tools(tmp_path, trial, settings(own.url))
+
+
+def test_a_call_that_the_server_does_not_survive_is_known(tmp_path: Path) -> None:
+    """The journal as it stands during a call, opened after a sudden death, has an `interrupted` receipt of it."""
+    with tool_server() as own:
+
+        async def trial(its: Trial) -> None:
+            call = asyncio.create_task(its.tools.call(ANN, its.server(), "hang", "{}", parent=its.parent))
+            assert await asyncio.to_thread(own.hanging.wait, 10)
+            await its.journal.checkpoint()
+            shutil.copytree(tmp_path, tmp_path / "after", ignore=shutil.ignore_patterns("after", "*.db*"))
+            assert len(its.books.running()) == 1
+            call.cancel()
+            await asyncio.wait({call})
+            assert its.books.running() == frozenset()
+
+        with_tools(tmp_path, trial, settings(own.url))
+
+    async def reopened() -> None:
+        async with opened(tmp_path / "after"):
+            pass
+
+    asyncio.run(reopened())
+    receipt = [record["body"] for record in records_of(tmp_path / "after") if record["kind"] == "receipt"][-1]
+    assert (receipt["outcome"], receipt["error_code"], receipt["cost_micro"]) == ("interrupted", "interrupted", 0)
+    assert receipt["parameters"] == {"mcp_server": "desk", "mcp_tool": "hang", "parent": "req_parent"}
+    assert "deployment" not in receipt
 
 
 def test_connections_leave_nothing_behind(tmp_path: Path, desk: ToolServer) -> None:

@@ -1,7 +1,8 @@
 """Tools on remote MCP servers: which a caller may use, what there is, and calls of them.
 
 Each listing and each call is authorized, bounded in time and bytes, and has an account, and so a receipt, of its own,
-which is on the disk before anything that came of it is used. A server is known by the operator's label and address, and
+which is on the disk before anything that came of it is used; that it begins is in the journal before anything is sent,
+so a server that dies meanwhile leaves a receipt too. A server is known by the operator's label and address, and
 what it says about its tools decides nothing that the operator has decided.
 """
 
@@ -172,6 +173,7 @@ class RemoteTools:
             async with self.session(server) as own:
                 return await self.list(principal, server, parent=parent, session=own)
         async with self._recorded(principal, server, parent, None) as account:
+            await self._books.announce(account, principal)
             tools = await session.tools(server.allows)
             account.sent(Delta(text=listing(tools).decode()))
             account.parameters = {**(account.parameters or {}), "mcp_tools": len(tools)}
@@ -214,6 +216,7 @@ class RemoteTools:
                     f"The MCP server '{server.label}' has no tool of this name that may be called here.", param="name"
                 )
             given = read_arguments(server.label, tool, arguments)
+            await self._books.announce(account, principal)
             result = read_output(await session.call(tool.name, given), server.settings.max_output_bytes)
             account.sent(Delta(text=result.output))
             account.parameters = {**(account.parameters or {}), "mcp_is_error": result.is_error, "mcp_cut": result.cut}
