@@ -125,11 +125,22 @@ def test_a_token_with_a_line_break_is_refused(tmp_path: Path) -> None:
     assert (error.code, error.param) == ("invalid_value", "tools.authorization")
 
 
-def test_a_missing_secret_stops_the_start(tmp_path: Path) -> None:
-    """A server whose credential cannot be read is an error of the configuration, not of the first call."""
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (None, "cannot be read"),
+        ("", "must be one line of ASCII"),
+        ("a\nb", "must be one line"),
+        ("ü", "must be one line"),
+    ],
+)
+def test_a_secret_that_is_none_stops_the_start(tmp_path: Path, token: str | None, message: str) -> None:
+    """A server whose credential cannot be read or sent is an error of the configuration, not of the first call."""
+    if token is not None:
+        (tmp_path / "token").write_text(token, encoding="utf-8")
 
     async def trial(_: Trial) -> None:
         raise AssertionError("not reached")
 
-    with pytest.raises(ConfigError, match="cannot be read"):
-        with_tools(tmp_path, trial, settings(URL, authorization={"file": str(tmp_path / "nothing")}))
+    with pytest.raises(ConfigError, match=message):
+        with_tools(tmp_path, trial, settings(URL, authorization={"file": str(tmp_path / "token")}))

@@ -18,6 +18,7 @@ import structlog
 
 from freehold.config import read_secret
 from freehold.errors import (
+    ConfigError,
     Forbidden,
     FreeholdError,
     InternalError,
@@ -86,14 +87,12 @@ class RemoteTools:
         permits: knows who is suspended.
 
     Raises:
-        ConfigError: the secret of a server cannot be read.
+        ConfigError: the secret of a server cannot be read, or is no token.
     """
 
     def __init__(self, settings: Sequence[McpServerSettings], books: Books, permits: Permits) -> None:
         self._servers = {server.label: server for server in settings}
-        self._tokens = SecretHeaders(
-            {each.label: read_secret(each.authorization) for each in settings if each.authorization is not None}
-        )
+        self._tokens = SecretHeaders((each.label, _token(each)) for each in settings if each.authorization is not None)
         self._books = books
         self._permits = permits
         self._leaving: set[asyncio.Task[None]] = set()
@@ -279,6 +278,22 @@ class RemoteTools:
                 raise InvalidRequest("This token cannot be sent.", param=f"{param}.authorization")
             headers["authorization"] = f"Bearer {tool.authorization}"
         return headers
+
+
+def _token(settings: McpServerSettings) -> str:
+    """The operator's token for a server.
+
+    Raises:
+        ConfigError: it cannot be read, or cannot be sent.
+    """
+    assert settings.authorization is not None, "called for servers that have one"
+    token = read_secret(settings.authorization)
+    if not token or not HEADER_VALUE.fullmatch(token):
+        raise ConfigError(
+            f"mcp_server: the authorization of '{settings.label}' must be one line of ASCII, and not empty",
+            param="mcp_server.authorization",
+        )
+    return token
 
 
 def _note(account: Account, server: RemoteServer, tool: RemoteTool | None, error: FreeholdError | None) -> None:
