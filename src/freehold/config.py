@@ -25,6 +25,7 @@ from freehold.types.encryption import EncryptionSettings
 from freehold.types.files import FilesSettings
 from freehold.types.identity import Action, Role
 from freehold.types.limits import LimitSettings
+from freehold.types.mcp import McpServerSettings
 from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
 from freehold.types.signin import IdentitySettings
 
@@ -150,6 +151,7 @@ class Settings(SettingsModel):
     case: list[CaseSettings] = Field(default_factory=list)
     content_filter: list[FilterSettings] = Field(default_factory=list)
     blocklist: list[BlocklistSettings] = Field(default_factory=list)
+    mcp_server: list[McpServerSettings] = Field(default_factory=list)
     deployment: list[DeploymentSettings] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -162,10 +164,11 @@ class Settings(SettingsModel):
         return self
 
     @model_validator(mode="after")
-    def _unique_filters(self) -> Self:
+    def _unique_filters_and_servers(self) -> Self:
         for kind, names in (
             ("content_filter", [policy.name for policy in self.content_filter]),
             ("blocklist", [each.name for each in self.blocklist]),
+            ("mcp_server", [server.label for server in self.mcp_server]),
         ):
             for index, name in enumerate(names):
                 if name in names[:index]:

@@ -7,6 +7,7 @@ FreeholdError
 │   │   ├── UnknownParameter     400 unknown_parameter
 │   │   ├── UnsupportedParameter 400 unsupported_parameter: known, but this deployment cannot do it
 │   │   ├── ContextLengthExceeded 400 context_length_exceeded
+│   │   ├── McpCallRefused       400 mcp_call_refused: a model's call does not fit the tool
 │   │   └── ZeroRetention        400 zero_data_retention: the project keeps nothing
 │   ├── ContentFiltered          400 content_filter: the prompt must not pass
 │   ├── SignInFailed             400 signin_failed: a sign-in through a provider cannot be finished
@@ -27,6 +28,7 @@ FreeholdError
 ├── ServiceError                 Freehold or an engine is at fault (5xx)
 │   ├── InternalError            500
 │   ├── EngineFailed             502: the engine died or answered nonsense
+│   ├── McpFailed                502: an MCP server cannot be reached or answers nonsense
 │   ├── Unavailable              503, with retry-after
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── AuditUnavailable     the journal cannot be written
@@ -136,6 +138,16 @@ class ContextLengthExceeded(InvalidRequest):
         )
         self.limit = limit
         self.requested = requested
+
+
+class McpCallRefused(InvalidRequest):
+    """A model calls a tool of an MCP server that it may not, or with arguments that do not fit: nothing is sent."""
+
+    default_code = "mcp_call_refused"
+
+    def item(self) -> dict[str, Any]:
+        """The error as a `mcp_call` item has it; the number is JSON-RPC's for wrong parameters."""
+        return {"type": "mcp_protocol_error", "code": -32602, "message": self.message}
 
 
 class ZeroRetention(InvalidRequest):
@@ -312,6 +324,28 @@ class EngineFailed(ServiceError):
 
     status = 502
     default_code = "engine_failed"
+
+
+class McpFailed(ServiceError):
+    """A remote MCP server cannot be reached, takes too long, refuses or answers nonsense.
+
+    Args:
+        message: what is wrong, with the server's label.
+        kind: `http_error` or `mcp_protocol_error`, as OpenAI's API tells them apart.
+        number: the HTTP status, or the code of the JSON-RPC error.
+    """
+
+    status = 502
+    default_code = "mcp_failed"
+
+    def __init__(self, message: str, *, kind: str = "http_error", number: int = 502) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.number = number
+
+    def item(self) -> dict[str, Any]:
+        """The error as a `mcp_call` item has it."""
+        return {"type": self.kind, "code": self.number, "message": self.message}
 
 
 class EngineTimeout(ServiceError):

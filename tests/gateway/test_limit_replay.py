@@ -51,6 +51,16 @@ def test_concurrent_requests_are_those_that_ran_then(past: Past) -> None:
     assert found == {"limit of key `key` on concurrent requests": ["second"]}
 
 
+def test_what_has_no_deployment_comes_to_no_limit(past: Past) -> None:
+    """Calls of MCP servers are recorded before they begin, and reserve nothing, then as in a replay."""
+    for number in range(4):
+        past.request(f"call{number}", number, for_s=5, tokens=0, deployment=None)
+    past.request("chat", 4, for_s=0.5)
+    past.request("more", 5, for_s=0.5)
+    found = refused(past, {KEY: Limits(requests_per_minute=1)})
+    assert found == {"limit of key `key` on requests per minute (RPM)": ["more"]}
+
+
 def test_a_refused_request_uses_nothing(past: Past) -> None:
     """What was refused in the replay is neither running nor spent for those that came after it."""
     for number in range(4):

@@ -19,7 +19,7 @@ from freehold.journal.projection import Projection
 from freehold.journal.records import Kind, utc
 from freehold.types.identity import Principal
 from freehold.types.limits import Claim, Scope, Subject
-from freehold.types.price import Price
+from freehold.types.price import FREE, Price
 from freehold.types.receipt import Admitted
 
 
@@ -147,6 +147,19 @@ class Books:
         account.admission = Admission(deployment, admission.grant, price, likely_prompt_tokens)
         await self._record(account, principal)
 
+    async def announce(self, account: Account, principal: Principal) -> None:
+        """Record that something is about to be done that has no deployment and reserves nothing.
+
+        Raises:
+            AuditUnavailable: the journal cannot be written.
+        """
+        self._running.add(account.request_id)
+        try:
+            await self._journal.submit(Kind.ADMITTED, _announced(account, principal).body(), durable=False)
+        except AuditUnavailable:
+            self._running.discard(account.request_id)
+            raise
+
     def close(self, account: Account, error: FreeholdError | None, status: int) -> asyncio.Future[Position] | None:
         """Settle and record the end of a request; the future is done when that is on the disk.
 
@@ -221,3 +234,25 @@ class Books:
             service_tier=account.tier.value,
         )
         await self._journal.submit(Kind.ADMITTED, admitted.body(), durable=False)
+
+
+def _announced(account: Account, principal: Principal) -> Admitted:
+    return Admitted(
+        request_id=account.request_id,
+        started_at=utc(account.started_at),
+        route=account.route,
+        dialect=account.dialect,
+        organization_id=principal.organization_id,
+        project_id=principal.project_id,
+        key_id=principal.key_id or None,
+        principal=principal.id,
+        auth_method=principal.auth_method,
+        deployment=None,
+        reserved_tokens=0,
+        reserved_micro=0,
+        prompt_tokens=0,
+        prompt_micro=0,
+        price_version=FREE.version,
+        end_user=account.end_user,
+        parameters=account.parameters,
+    )

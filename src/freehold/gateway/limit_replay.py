@@ -100,7 +100,11 @@ def replay_limits(
             continue
         if line.kind == _RECEIPT:
             past.ended(line.at, line.body)
-        elif not marks.has(entry.writer, line.seq) and line.body["started_at"] < window.until:
+        elif (
+            "deployment" in line.body  # what has none comes to no limit
+            and not marks.has(entry.writer, line.seq)
+            and line.body["started_at"] < window.until
+        ):
             past.admitted(line.at, line.body)
 
 

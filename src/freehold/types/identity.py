@@ -9,6 +9,7 @@ class Action(StrEnum):
     """Something that a principal may ask for."""
 
     INFER = "deployments:infer"
+    CALL_TOOLS = "tools:call"
     READ_MODELS = "models:read"
     READ_RECEIPTS = "receipts:read"
     READ_PROVENANCE = "provenance:read"
@@ -45,6 +46,7 @@ class Action(StrEnum):
 DATA_PLANE = frozenset(
     {
         Action.INFER,
+        Action.CALL_TOOLS,
         Action.READ_MODELS,
         Action.READ_RECEIPTS,
         Action.READ_PROVENANCE,

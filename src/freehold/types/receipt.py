@@ -40,7 +40,8 @@ class Admitted:
     key_id: str | None
     principal: str
     auth_method: str
-    deployment: str
+    deployment: str | None
+    """None for a listing or a call of an MCP server, which reserves nothing."""
     reserved_tokens: int
     reserved_micro: int
     prompt_tokens: int
@@ -49,6 +50,8 @@ class Admitted:
     price_version: str
     end_user: str | None = None
     service_tier: str | None = None
+    parameters: Mapping[str, Scalar] | None = None
+    """Only where there is no deployment: what is called."""
 
     def body(self) -> dict[str, Any]:
         """The record's body: what is None is left out."""
