@@ -34,6 +34,7 @@ from freehold.gateway.pictures import Pictures
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
+from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.authorization import Roles
 from freehold.governance.digests import Digests
@@ -166,7 +167,9 @@ async def open_app(
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
         moderator = Moderator(filters.moderation, books, permits)
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator)
+        remote = RemoteTools(settings.mcp_server, books, permits)
+        stack.push_async_callback(remote.close)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator, remote)
         await gateway.responses.open()
         stack.push_async_callback(gateway.responses.close)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)

@@ -40,6 +40,7 @@ from freehold.gateway.passages import echoed
 from freehold.gateway.permits import Permit, Permits, allowed_sizes, bounded_images, bounded_text
 from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
+from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.response_opening import Models, open_responses
 from freehold.gateway.routing import Begin, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
@@ -73,6 +74,7 @@ class Gateway:
         content: Content,
         filters: FilterRegistry,
         moderator: Moderator,
+        remote: RemoteTools,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
@@ -87,7 +89,7 @@ class Gateway:
         self.uploads = content.uploads
         counter = TokenCounter(self._found, supervisor)
         models = Models(self.chat, self.vet, self.paint, self.model, counter.count)
-        self.responses = open_responses(models, content, books, flights)
+        self.responses = open_responses(models, content, books, flights, remote)
         self.moderator = moderator
         self.flights = flights
         self.books = books

@@ -116,6 +116,7 @@ class Background:
                 await self._finish(work, last)
         finally:
             pump.cancel()
+            await work.run.close()
             self._live.pop(work.holder.id, None)
             await live.end(last if work.streams else None)
 

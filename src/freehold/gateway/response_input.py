@@ -153,8 +153,11 @@ def messages(items: Iterable[Item], names: set[str], told: Mapping[str, str]) ->
         told: what is told of calls, by the ids of their items, where it is not in the item.
     """
     found: list[Message] = []
+    asked: dict[str, Item] = {}
     for item in items:
-        for message in _messages(item, names, told):
+        if item["type"] == "mcp_approval_request":
+            asked[item["id"]] = item
+        for message in _messages(item, names, told) + _denied(item, asked):
             last = found[-1] if found else None
             if isinstance(message, AssistantMessage) and message.tool_calls and isinstance(last, AssistantMessage):
                 calls = [*(last.tool_calls or ()), *message.tool_calls]
@@ -180,6 +183,17 @@ def _messages(item: Item, names: set[str], told: Mapping[str, str]) -> list[Mess
             said = told.get(item["id"]) or ("A picture was shown." if item.get("result") else "No picture was painted.")
             return _carried_out(item["id"], IMAGE_FUNCTION, "{}", said, names)
     return []  # what was thought, lists of tools, and questions whether to call one
+
+
+def _denied(item: Item, asked: Mapping[str, Item]) -> list[Message]:
+    """A call that was asked about, and not allowed."""
+    if item["type"] != "mcp_approval_response" or item["approve"] or item["approval_request_id"] not in asked:
+        return []
+    call = asked[item["approval_request_id"]]
+    name = mcp_function(call["server_label"], call["name"])
+    reason = f" The reason: {item['reason']}" if item.get("reason") else ""
+    said = f"The user did not allow this call.{reason}"
+    return [_called(call["id"], name, call["arguments"]), _answered(call["id"], said)]
 
 
 IMAGE_FUNCTION: Final = "image_generation"

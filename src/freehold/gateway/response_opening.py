@@ -1,23 +1,27 @@
 """Puts together what responses are made with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from freehold.errors import InvalidRequest
+from freehold.catalog.deployments import Deployment
+from freehold.errors import InvalidRequest, RequestError
 from freehold.gateway.account import Account
 from freehold.gateway.books import Books
 from freehold.gateway.content import Content
 from freehold.gateway.flights import Flights
+from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.response_background import Background
 from freehold.gateway.response_files import FileReader
 from freehold.gateway.response_images import ImageGeneration, Paint
 from freehold.gateway.response_input import IMAGE_FUNCTION
+from freehold.gateway.response_mcp import add_server
 from freehold.gateway.response_run import Accounts, Chat
 from freehold.gateway.response_store import ResponseStore
 from freehold.gateway.response_threads import Threads
-from freehold.gateway.response_tool import ServerTool
+from freehold.gateway.response_toolbox import ServerTools
 from freehold.gateway.responses import CountTokens, ResponseParts, Responses, Vet
 from freehold.types.identity import Principal
+from freehold.types.mcp import McpTool
 from freehold.types.responses import ImageTool, ResponseRequest
 
 
@@ -36,11 +40,11 @@ class Models:
     chat: Chat
     vet: Vet
     paint: Paint
-    find: Callable[[Principal, str], object]
+    find: Callable[[Principal, str], Deployment]
     count: CountTokens
 
 
-def open_responses(models: Models, content: Content, books: Books, flights: Flights) -> Responses:
+def open_responses(models: Models, content: Content, books: Books, flights: Flights, remote: RemoteTools) -> Responses:
     """The responses of a home.
 
     Args:
@@ -48,23 +52,34 @@ def open_responses(models: Models, content: Content, books: Books, flights: Flig
         content: what is kept.
         books: where requests are admitted.
         flights: running requests.
+        remote: tools of MCP servers.
     """
     store, accounts = ResponseStore(content.responses), Accounts(books)
 
-    async def tools(
-        principal: Principal, request: ResponseRequest, account: Account, response_id: str
-    ) -> Mapping[str, ServerTool]:
-        found: dict[str, ServerTool] = {}
-        for options in request.tools or ():
-            if isinstance(options, ImageTool):
-                tool = ImageGeneration(
-                    models.paint, accounts, principal, account, options, response_id, stream=bool(request.stream)
-                )
-                models.find(principal, tool.model)
-                if IMAGE_FUNCTION in found:
-                    raise InvalidRequest("'image_generation' is among the tools twice.", param="tools")
-                found[IMAGE_FUNCTION] = tool
+    async def tools(principal: Principal, request: ResponseRequest, account: Account, response_id: str) -> ServerTools:
+        found = ServerTools()
+        pictures = [options for options in request.tools or () if isinstance(options, ImageTool)]
+        if len(pictures) > 1:
+            raise InvalidRequest("'image_generation' is among the tools twice.", param="tools")
+        for options in pictures:
+            stream = bool(request.stream)
+            tool = ImageGeneration(models.paint, accounts, principal, account, options, response_id, stream=stream)
+            models.find(principal, tool.model)
+            found.tools[IMAGE_FUNCTION] = tool
+        try:
+            for place, given in enumerate(request.tools or ()):
+                if isinstance(given, McpTool):
+                    await add_server(found, remote, principal, account, given, f"tools[{place}]")
+        except BaseException:
+            await found.close()
+            raise
         return found
+
+    def name(principal: Principal, model: str) -> str:
+        try:
+            return models.find(principal, model).name
+        except RequestError:
+            return model  # what is wrong with it is told when it is asked
 
     return Responses(
         ResponseParts(
@@ -72,6 +87,7 @@ def open_responses(models: Models, content: Content, books: Books, flights: Flig
             vet=models.vet,
             count=models.count,
             tools=tools,
+            name=name,
             accounts=accounts,
             store=store,
             threads=Threads(store, content.conversations),

@@ -7,7 +7,7 @@ of its own; that of the first is the request's.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -18,6 +18,7 @@ from freehold.gateway.books import Books
 from freehold.gateway.flights import ClientGone
 from freehold.gateway.response_draft import Draft, added
 from freehold.gateway.response_input import Item, chat_request, renamed
+from freehold.gateway.response_tool import ServerTool
 from freehold.gateway.response_toolbox import Toolbox
 from freehold.gateway.response_writer import StreamEvent, ToolCall, Writer
 from freehold.types.chat import ChatRequest
@@ -86,6 +87,7 @@ class Run:
         draft: the response.
         context: the items before the response's own output.
         toolbox: what the model may call.
+        approved: what carries out calls about which was asked, and their arguments.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Run:
         draft: Draft,
         context: Sequence[Item],
         toolbox: Toolbox,
+        approved: Sequence[tuple[ServerTool, str]] = (),
     ) -> None:
         self.draft = draft
         self.context = context
@@ -107,6 +110,9 @@ class Run:
         self._request = request
         self._account: Account | None = None
         self._toolbox = toolbox
+        self._approved = approved
+        self._early: list[StreamEvent] = []
+        """What comes before the model's first word."""
         self._answer: Answer | None = None
         self._told: dict[str, str] = {}
 
@@ -131,6 +137,12 @@ class Run:
             ServiceError: no engine could answer.
         """
         self._account = account
+        self._early.append(self.writer.started())
+        for item in self._toolbox.server.listings:
+            self._early += self._listed(item)
+        for tool, arguments in self._approved:
+            async for event in self._approved_call(tool, arguments):
+                self._early.append(event)
         self._answer = await self._ask(account, 0)
         self.draft.model = self._answer.deployment
 
@@ -142,7 +154,8 @@ class Run:
         """
         assert self._answer is not None, "it has begun"
         assert self._account is not None, "it has begun"
-        yield self.writer.started()
+        for event in self._early:
+            yield event
         async with aclosing(self._turn(self._answer)) as events:
             async for event in events:
                 yield event
@@ -157,9 +170,29 @@ class Run:
         self.draft.complete()
 
     async def close(self) -> None:
-        """Give up what has begun."""
-        if self._answer is not None:
-            await self._answer.events.aclose()
+        """Give up what has begun, and close what was opened for it."""
+        try:
+            if self._answer is not None:
+                await self._answer.events.aclose()
+        finally:
+            await self._toolbox.server.close()
+
+    def _listed(self, item: dict[str, Any]) -> list[StreamEvent]:
+        """The tools of an MCP server, as an item of the output."""
+        index, begun = self.writer.add(item)
+        place = {"item_id": item["id"], "output_index": index}
+        kinds = ("response.mcp_list_tools.in_progress", "response.mcp_list_tools.completed")
+        return [begun, *(self.writer.event(kind, **place) for kind in kinds), self.writer.done(index)]
+
+    async def _approved_call(self, tool: ServerTool, arguments: str) -> AsyncGenerator[StreamEvent]:
+        """Carry out a call that was asked about."""
+        call, events = self.writer.open_call(tool, tool.function().function.name, "")
+        call.arguments = arguments
+        for event in [*events, *self.writer.arguments_done(call, whole=True)]:
+            yield event
+        async with aclosing(self._carried_out(call)) as events_of_call:
+            async for event in events_of_call:
+                yield event
 
     async def _ask(self, account: Account, turn: int) -> Answer:
         """Ask the model; the account has all that it reads for what was asked, not only the request's body."""

@@ -24,6 +24,10 @@ class ServerTool(ABC):
     def item(self) -> dict[str, Any]:
         """A new item for a call of it."""
 
+    def opening(self) -> tuple[str, ...]:
+        """The types of the events that say that a call of it has begun."""
+        return ()
+
     @abstractmethod
     def run(self, call: "ToolCall", writer: "Writer") -> "AsyncGenerator[StreamEvent]":
         """Carry a call out: sets what its item says and what the model is told (`call.result`).

@@ -1,7 +1,9 @@
 """The tools of one response: the caller's functions, and what is carried out here."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from freehold.errors import InvalidRequest
 from freehold.gateway.response_input import IMAGE_FUNCTION, functions, mcp_function
@@ -13,24 +15,47 @@ MAX_CALLS: Final = 128
 """Of tools that are carried out here, in one response whose request names no limit."""
 
 
+@dataclass(slots=True)
+class ServerTools:
+    """What is carried out here for one response.
+
+    Args:
+        tools: by the names of the functions that the model calls.
+        listings: items that say which tools of MCP servers there are.
+        approved: finds what carries out a call about which was asked: of which tool of which server, after which
+            question.
+        open: connections; closed with this.
+    """
+
+    tools: dict[str, ServerTool] = field(default_factory=dict)
+    listings: list[dict[str, Any]] = field(default_factory=list)
+    approved: Callable[[str, str, str], ServerTool | None] = lambda _label, _name, _question: None
+    open: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.open.aclose()
+
+
 class Toolbox:
     """What the model may call.
 
     Args:
         request: with the caller's functions, and what it demands.
-        server: what is carried out here, by the name of the function that the model calls.
+        server: what is carried out here.
 
     Raises:
         InvalidRequest: two tools have one name.
     """
 
-    def __init__(self, request: ResponseRequest, server: Mapping[str, ServerTool]) -> None:
-        self._server = server
+    def __init__(self, request: ResponseRequest, server: ServerTools) -> None:
+        self.server = server
+        self._server = server.tools
         own = functions(request)
-        twice = next((tool.function.name for tool in own if tool.function.name in server), None)
+        twice = next((tool.function.name for tool in own if tool.function.name in self._server), None)
         if twice is not None:
             raise InvalidRequest(f"The function '{twice}' has the name of another tool.", param="tools")
-        self.tools: Sequence[Tool] = [*own, *(tool.function() for tool in server.values())]
+        self.tools: Sequence[Tool] = [*own, *(tool.function() for tool in self._server.values())]
         self._demanded = request.tool_choice
         self._left = request.max_tool_calls or MAX_CALLS
 

@@ -112,7 +112,7 @@ class Writer:
             events += self._opened(_Text)
         events += self._closed("completed" if whole else "incomplete")
         for call in self._calls.values():
-            events += self._arguments_done(call, whole=whole)
+            events += self.arguments_done(call, whole=whole)
         return events
 
     def calls(self) -> Sequence[ToolCall]:
@@ -134,6 +134,14 @@ class Writer:
         index = len(self.draft.output)
         self.draft.output.append(item)
         return index, self.event("response.output_item.added", output_index=index, item=dict(item))
+
+    def open_call(self, tool: ServerTool, name: str, call_id: str) -> tuple[ToolCall, list[StreamEvent]]:
+        """A call of a tool that is carried out here, and what is said of its beginning."""
+        item = tool.item()
+        index, begun = self.add(item)
+        place = {"item_id": item["id"], "output_index": index}
+        events = [begun, *(self.event(kind, **place) for kind in tool.opening())]
+        return ToolCall(index, item, call_id, name, tool), events
 
     def done(self, index: int) -> StreamEvent:
         """An item is as it stays."""
@@ -174,16 +182,15 @@ class Writer:
     def _new_call(self, piece: ToolCallDelta) -> tuple[ToolCall, list[StreamEvent]]:
         name, call_id = piece.name or "", piece.id or new_id("call_")
         tool = self._tools(name)
-        item: dict[str, Any]
-        if tool is None:
-            item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": ""}
-            item |= {"id": new_id(PREFIXES["function_call"]), "status": "in_progress"}
-        else:
-            item = tool.item()
+        if tool is not None:
+            return self.open_call(tool, name, call_id)
+        item: dict[str, Any] = {"type": "function_call", "id": new_id(PREFIXES["function_call"])}
+        item |= {"call_id": call_id, "name": name, "arguments": "", "status": "in_progress"}
         index, begun = self.add(item)
-        return ToolCall(index, item, call_id, name, tool), [begun]
+        return ToolCall(index, item, call_id, name, None), [begun]
 
-    def _arguments_done(self, call: ToolCall, *, whole: bool) -> list[StreamEvent]:
+    def arguments_done(self, call: ToolCall, *, whole: bool) -> list[StreamEvent]:
+        """All arguments of a call are there, or all that there will be."""
         kind = "function_call_arguments" if call.tool is None else call.tool.arguments_event
         place: dict[str, Any] = {"item_id": call.item["id"], "output_index": call.index}
         events = []

@@ -5,7 +5,7 @@ away before, nothing of it is. One in the background is kept before it begins, g
 `failed` if the server ends before it does.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from freehold.errors import FreeholdError, InvalidRequest, RequestError, UnsupportedParameter
 from freehold.gateway.account import Account
 from freehold.gateway.item_store import Holder, Item
+from freehold.gateway.response_approvals import approved_calls
 from freehold.gateway.response_background import Background, Work
 from freehold.gateway.response_draft import OPEN, Draft
 from freehold.gateway.response_files import FileReader
@@ -22,8 +23,7 @@ from freehold.gateway.response_live import Live
 from freehold.gateway.response_run import Accounts, Chat, Run
 from freehold.gateway.response_store import ResponseStore, not_streamed
 from freehold.gateway.response_threads import Thread, Threads
-from freehold.gateway.response_tool import ServerTool
-from freehold.gateway.response_toolbox import Toolbox
+from freehold.gateway.response_toolbox import ServerTools, Toolbox
 from freehold.gateway.response_writer import StreamEvent, Writer
 from freehold.governance.authorization import require
 from freehold.store.kept_items import Page
@@ -36,8 +36,8 @@ Vet = Callable[[Principal, ChatRequest, Account], Awaitable[None]]
 """See `Gateway.vet`."""
 CountTokens = Callable[[Principal, ChatRequest, Account], Awaitable[tuple[int | None, int | None]]]
 """See `TokenCounter.count`."""
-FindTools = Callable[[Principal, ResponseRequest, Account, str], Awaitable[Mapping[str, ServerTool]]]
-"""What the request wants to be carried out here, by the names of the functions that the model calls."""
+FindTools = Callable[[Principal, ResponseRequest, Account, str], Awaitable[ServerTools]]
+"""What the request wants to be carried out here; whoever has it closes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class ResponseParts:
         vet: looks whether a model may be asked.
         count: counts the tokens of what a model would be asked.
         tools: finds what is carried out here.
+        name: what the deployment is called that a caller means.
         accounts: for what follows a response's first question.
         store: keeps them.
         threads: what came before them.
@@ -82,6 +83,7 @@ class ResponseParts:
     vet: Vet
     count: CountTokens
     tools: FindTools
+    name: Callable[[Principal, str], str]
     accounts: Accounts
     store: ResponseStore
     threads: Threads
@@ -117,12 +119,16 @@ class Responses:
         """
         keeps = self._keeps(principal, request)
         run, thread, given = await self._prepared(principal, request, account)
-        draft = run.draft
-        if request.background:
-            return await self._in_background(principal, request, account, run, thread, given)
-        await run.begin(account)
-        events = self._events(principal, run, thread, given, keeps=keeps)
-        return Made(draft, events, run.writer)
+        try:
+            if request.background:
+                return await self._in_background(principal, request, account, run, thread, given)
+            opening = run.writer.opening()
+            await run.begin(account)
+        except BaseException:
+            await run.close()
+            raise
+        events = self._events(principal, run, opening, thread, given, keeps=keeps)
+        return Made(run.draft, events, run.writer)
 
     async def count_input(self, principal: Principal, request: ResponseRequest, account: Account) -> int:
         """How many tokens a model would read for a request.
@@ -136,6 +142,8 @@ class Responses:
             tokens, _ = await self._parts.count(principal, run.question(), account)
         except RequestError as exc:
             raise renamed(exc) from exc
+        finally:
+            await run.close()
         if tokens is None:
             raise UnsupportedParameter(
                 f"The engine of the model '{request.model[:128]}' cannot count this input without answering it.",
@@ -230,12 +238,19 @@ class Responses:
         parts = self._parts
         thread = await parts.threads.before(principal, request)
         given = await parts.threads.given(principal, request)
-        draft = Draft(request, new_id("resp_"), request.model)
-        toolbox = Toolbox(request, await parts.tools(principal, request, account, draft.id))
-        context = await parts.reader.inlined(principal, [*thread.items, *given])
-        run = Run(parts.chat, parts.accounts, principal, request, draft, context, toolbox)
-        if request.truncation == "auto":
-            await self._fit(principal, request, account, run)
+        draft = Draft(request, new_id("resp_"), parts.name(principal, request.model))
+        server = await parts.tools(principal, request, account, draft.id)
+        try:
+            approved = approved_calls([*thread.items, *given], {item["id"] for item in given}, server)
+            context = await parts.reader.inlined(principal, [*thread.items, *given])
+            run = Run(
+                parts.chat, parts.accounts, principal, request, draft, context, Toolbox(request, server), approved
+            )
+            if request.truncation == "auto":
+                await self._fit(principal, request, account, run)
+        except BaseException:
+            await server.close()
+            raise
         return run, thread, given
 
     async def _fit(self, principal: Principal, request: ResponseRequest, account: Account, run: Run) -> None:
@@ -278,11 +293,18 @@ class Responses:
         return Made(run.draft, live.follow(-1) if request.stream else None)
 
     async def _events(
-        self, principal: Principal, run: Run, thread: Thread, given: Sequence[Item], *, keeps: bool
+        self,
+        principal: Principal,
+        run: Run,
+        opening: Sequence[StreamEvent],
+        thread: Thread,
+        given: Sequence[Item],
+        *,
+        keeps: bool,
     ) -> AsyncGenerator[StreamEvent]:
         """All events of a response for which its caller waits. Before the last it is kept, if it is to be."""
         try:
-            for event in run.writer.opening():
+            for event in opening:
                 yield event
             async with aclosing(run.events()) as events:
                 async for event in events:

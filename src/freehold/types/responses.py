@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from freehold.types.base import RequestModel
 from freehold.types.chat import JsonObjectFormat, Metadata, Name, ServiceTier, TextFormat
 from freehold.types.items import InputItem, ItemId
+from freehold.types.mcp import McpTool
 
 MAX_ITEMS: Final = 10_000
 """Of one request's input."""
@@ -44,7 +45,7 @@ class ImageTool(RequestModel):
     input_image_mask: dict[str, Any] | None = None
 
 
-Tool: TypeAlias = Annotated[FunctionTool | ImageTool, Field(discriminator="type")]
+Tool: TypeAlias = Annotated[FunctionTool | ImageTool | McpTool, Field(discriminator="type")]
 """A tool. The specification's others are not here."""
 
 
