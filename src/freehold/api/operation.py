@@ -117,11 +117,13 @@ class EventStream:
         events: each with its `type`.
         last: whether an event ends the stream; it waits for the receipt.
         failure: the event that ends a stream with an error.
+        close: gives up what the events come from, also where none of them was taken.
     """
 
     events: AsyncGenerator[dict[str, Any]]
     last: Callable[[dict[str, Any]], bool]
     failure: Callable[[FreeholdError], dict[str, Any]]
+    close: Callable[[], Awaitable[None]]
 
 
 Reply: TypeAlias = dict[str, Any] | AsyncGenerator[dict[str, Any]] | EventStream | Download
@@ -270,10 +272,11 @@ class Operation:
         if isinstance(reply, Download):
             await self._download(wire, account, reply, headers)
             return
-        await start(wire.send, 200, EVENT_STREAM, {**headers, "cache-control": "no-cache"})
+        headers["cache-control"] = "no-cache"
         if isinstance(reply, EventStream):
-            await self._follow(wire, account, reply, slot)
+            await self._follow(wire, account, reply, headers, slot)
             return
+        await start(wire.send, 200, EVENT_STREAM, headers)
         sent: list[bytes] = []
         async with aclosing(reply):
             async for event in reply:
@@ -285,20 +288,26 @@ class Operation:
         await self._commit(account, 200)
         await wire.send({"type": "http.response.body", "body": DONE})
 
-    async def _follow(self, wire: "_Wire", account: Account, reply: EventStream, slot: Slot | None) -> None:
+    async def _follow(
+        self, wire: "_Wire", account: Account, reply: EventStream, headers: dict[str, str], slot: Slot | None
+    ) -> None:
         """Send a stream of events that name themselves."""
         wire.failure = reply.failure
         sent: list[bytes] = []
         last = b""
-        async with aclosing(reply.events) as events:
-            async for event in events:
-                data = named_event_bytes(event)
-                if slot is not None:
-                    sent.append(data)
-                if reply.last(event):
-                    last = data
-                else:
-                    await wire.send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            await start(wire.send, 200, EVENT_STREAM, headers)
+            async with aclosing(reply.events) as events:
+                async for event in events:
+                    data = named_event_bytes(event)
+                    if slot is not None:
+                        sent.append(data)
+                    if reply.last(event):
+                        last = data
+                    else:
+                        await wire.send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            await reply.close()
         await self._keep(slot, account, EVENT_STREAM, b"".join(sent))
         await self._commit(account, 200)
         await wire.send({"type": "http.response.body", "body": last})

@@ -96,4 +96,9 @@ def obfuscation(options: StreamOptions | None) -> dict[str, str]:
     """Random padding of a chunk, where the caller asked for it, so that its length tells little."""
     if options is None or not options.include_obfuscation:
         return {}
+    return padding()
+
+
+def padding() -> dict[str, str]:
+    """Random padding of an event."""
     return {"obfuscation": secrets.token_urlsafe(24)[: 8 + secrets.randbelow(24)]}

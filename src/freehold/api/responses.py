@@ -1,12 +1,13 @@
 """`/responses`: make, look at, follow, cancel and delete responses."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, get_args
 
 from freehold.api.body import parse
 from freehold.api.operation import Call, EventStream, Handler, Reply
 from freehold.api.paging import page_of
+from freehold.api.rendering import padding
 from freehold.errors import FreeholdError, InvalidRequest
 from freehold.gateway.response_writer import StreamEvent
 from freehold.types.responses import Include, ResponseRequest, TokenCountRequest
@@ -25,8 +26,13 @@ async def create_response(call: Call) -> Reply:
         return made.draft.resource()
     if not request.stream:
         return await _whole(made.events)
-    follower = _Follower(made.events, -1)
-    return EventStream(follower.events(), _ends, lambda error: made.failure(error) or follower.failure(error))
+    options = request.stream_options
+    follower = _Follower(made.events, -1, padded=options is not None and bool(options.include_obfuscation))
+
+    def failure(error: FreeholdError) -> StreamEvent:
+        return made.failure(error) or follower.failure(error)
+
+    return EventStream(follower.events(), _ends, failure, made.close)
 
 
 async def count_input_tokens(call: Call) -> Reply:
@@ -41,15 +47,15 @@ async def retrieve_response(call: Call) -> Reply:
     """A response, or its stream from some event on."""
     _check_include(call)
     response_id, query = call.path["response_id"], call.query
-    if query.get("stream", "false") not in {"true", "false"}:
-        raise InvalidRequest("'stream' must be 'true' or 'false'.", param="stream")
-    if query.get("stream") != "true":
+    flags = {name: _flag(query, name) for name in ("stream", "include_obfuscation")}
+    if not flags["stream"]:
         if "starting_after" in query:
             raise InvalidRequest("'starting_after' needs 'stream' to be true.", param="starting_after")
         return await call.gateway.responses.get(call.principal, response_id)
     after = _after(query.get("starting_after"))
-    follower = _Follower(await call.gateway.responses.stream(call.principal, response_id, after), after)
-    return EventStream(follower.events(), _ends, follower.failure)
+    events = await call.gateway.responses.stream(call.principal, response_id, after)
+    follower = _Follower(events, after, padded=flags["include_obfuscation"])
+    return EventStream(follower.events(), _ends, follower.failure, events.aclose)
 
 
 async def list_input_items(call: Call) -> Reply:
@@ -90,18 +96,20 @@ class _Follower:
     Args:
         events: to pass on.
         last: the number of the event before them.
+        padded: whether pieces of texts get a random length.
     """
 
-    def __init__(self, events: AsyncGenerator[StreamEvent], last: int) -> None:
+    def __init__(self, events: AsyncGenerator[StreamEvent], last: int, *, padded: bool) -> None:
         self._events = events
         self._last = last
+        self._padded = padded
 
     async def events(self) -> AsyncGenerator[StreamEvent]:
         """The events as they are."""
         async with aclosing(self._events) as events:
             async for event in events:
                 self._last = event["sequence_number"]
-                yield event
+                yield {**event, **padding()} if self._padded and event["type"].endswith(".delta") else event
 
     def failure(self, error: FreeholdError) -> StreamEvent:
         """The event that says why there are no more."""
@@ -121,6 +129,13 @@ async def _whole(events: AsyncGenerator[StreamEvent]) -> dict[str, Any]:
 
 def _ends(event: StreamEvent) -> bool:
     return event["type"] in _ENDS
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "false")
+    if value not in {"true", "false"}:
+        raise InvalidRequest(f"'{name}' must be 'true' or 'false'.", param=name)
+    return value == "true"
 
 
 def _after(text: str | None) -> int:

@@ -109,6 +109,9 @@ class McpQuestion(ServerTool):
         function_name: what the model calls.
     """
 
+    counts: ClassVar[bool] = False
+    cut_off: ClassVar[str | None] = None
+
     def __init__(self, server: RemoteServer, tool: RemoteTool, function_name: str) -> None:
         self._server = server
         self._tool = tool

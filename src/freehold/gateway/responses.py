@@ -24,7 +24,7 @@ from freehold.gateway.response_run import Accounts, Chat, Run
 from freehold.gateway.response_store import ResponseStore, not_streamed
 from freehold.gateway.response_threads import Thread, Threads
 from freehold.gateway.response_toolbox import ServerTools, Toolbox
-from freehold.gateway.response_writer import StreamEvent, Writer
+from freehold.gateway.response_writer import StreamEvent
 from freehold.governance.authorization import require
 from freehold.store.kept_items import Page
 from freehold.types.chat import ChatRequest
@@ -47,19 +47,24 @@ class Made:
     Args:
         draft: the response.
         events: its stream; None for one in the background whose request wants none.
-        writer: numbers the events, where they are made while the caller waits.
+        run: makes it, where its caller waits.
     """
 
     draft: Draft
     events: AsyncGenerator[StreamEvent] | None
-    writer: Writer | None = None
+    run: Run | None = None
+
+    async def close(self) -> None:
+        """Give up what the events come from; one in the background goes on."""
+        if self.run is not None:
+            await self.run.close()
 
     def failure(self, error: FreeholdError) -> StreamEvent | None:
         """The last event, where an error ends the stream; None where the stream is not this request's to end."""
-        if self.writer is None:
+        if self.run is None:
             return None
         self.draft.fail(error)
-        return self.writer.closing()
+        return self.run.writer.closing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ class Responses:
             await run.close()
             raise
         events = self._events(principal, run, opening, thread, given, keeps=keeps)
-        return Made(run.draft, events, run.writer)
+        return Made(run.draft, events, run)
 
     async def count_input(self, principal: Principal, request: ResponseRequest, account: Account) -> int:
         """How many tokens a model would read for a request.
