@@ -9,7 +9,7 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import files, uploads
+from freehold.api import conversations, files, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -23,7 +23,7 @@ from freehold.errors import NotFound
 API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
-STORED = (*files.OPERATIONS, *uploads.OPERATIONS)
+STORED = (*files.OPERATIONS, *uploads.OPERATIONS, *conversations.OPERATIONS)
 """Operations on what is kept, which have no deployment in their path."""
 
 
@@ -48,10 +48,7 @@ def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
                 ("POST", f"{in_deployment}/images/edits", edit_image),
                 ("POST", f"{in_deployment}/images/variations", vary_image),
                 ("POST", "/openai/images/variations", vary_image),  # where Microsoft's client sends it
-                *(
-                    (method, f"/openai/{path}", handler)
-                    for method, path, handler in (*files.OPERATIONS, *uploads.OPERATIONS)
-                ),
+                *((method, f"/openai/{path}", handler) for method, path, handler in STORED),
             )
         ),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import files, uploads
+from freehold.api import conversations, files, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -56,6 +56,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             ("POST", "images/variations", vary_image),
             *files.OPERATIONS,
             *uploads.OPERATIONS,
+            *conversations.OPERATIONS,
         )
     ]
 

@@ -22,6 +22,7 @@ from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
 from freehold.gateway.content import Content
+from freehold.gateway.conversations import Conversations
 from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.filtering import Filtering
@@ -83,6 +84,7 @@ class Gateway:
         self.picture_files = content.pictures
         self.files = content.files
         self.uploads = content.uploads
+        self.conversations = Conversations(content.conversations)
         self.moderator = moderator
         self.flights = flights
         self.books = books
