@@ -210,8 +210,16 @@ class McpApprovalResponseItem(RequestModel):
     type: Literal["mcp_approval_response"]
     approval_request_id: ItemId
     approve: bool
+    request_id: ItemId | None = None
+    """The same once more, as it is told; the specification demands both."""
     id: ItemId | None = None
     reason: str | None = None
+
+    @model_validator(mode="after")
+    def _one_request(self) -> "McpApprovalResponseItem":
+        if self.request_id not in {None, self.approval_request_id}:
+            raise ValueError("request_id: must be the same as 'approval_request_id', or be left out")
+        return self
 
 
 class ItemReference(RequestModel):
