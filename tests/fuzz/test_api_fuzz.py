@@ -103,6 +103,17 @@ KEY = {"name": "k", "role": "user"}
 UPLOAD = {"filename": "a.txt", "purpose": "user_data", "bytes": 4, "mime_type": "text/plain"}
 COMPLETE = {"part_ids": ["part_0"], "md5": "0" * 32}
 SCALE = {"replicas": 0}
+SAID = {
+    "items": [
+        {"role": "user", "content": [{"type": "input_text", "text": "x"}, {"type": "input_file", "file_id": "file-1"}]},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "x", "annotations": [], "logprobs": []}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "x"},
+        {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "s", "name": "t", "arguments": "{}"},
+        {"type": "item_reference", "id": "msg_1"},
+    ]
+}
+CONVERSATION = {"metadata": {"a": "b"}, "items": SAID["items"][:5]}
 
 ROUTES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
@@ -114,6 +125,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/images/edits": EDIT,
     "/v1/uploads": UPLOAD,
     "/openai/uploads/upload_0/complete?api-version=2024-10-21": COMPLETE,
+    "/v1/conversations": CONVERSATION,
+    "/openai/conversations/conv_0/items?api-version=2024-10-21": SAID,
     "/admin/keys": KEY,
 }
 NAMES = st.sampled_from(
