@@ -220,7 +220,7 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
 
 
 def test_zero_retention_refuses_by_name_what_would_be_kept(service: Service) -> None:
-    """`store`, `Idempotency-Key`, files, conversations and pictures by address are refused, and what was kept is gone."""
+    """`store`, `Idempotency-Key`, files, conversations and pictures by address are refused; what was kept is gone."""
     project_id, key = make_project(service, "Nothing")
     address = paint(service, key, response_format="url").json()["data"][0]["url"].removeprefix(service.url)
     ask(service, key, headers={"idempotency-key": "three"})
