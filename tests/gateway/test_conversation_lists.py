@@ -1,17 +1,21 @@
 """Lists of conversations and of their items: order, pages and filters."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from freehold.errors import InvalidRequest
-from freehold.gateway.conversations import LOOKED_AT
-from freehold.store.kept_items import Page
+from freehold.gateway.conversations import LOOKED_AT, owned
+from freehold.store.kept_items import CONVERSATION_TABLES, Page, Reader, page_of_holders
 from freehold.types.conversations import ConversationQuery
-from tests.gateway.conversing import ANN, Trial, listed, run, texts
+from freehold.types.identity import Principal
+from tests.gateway.conversing import ANN, APP, Clock, Trial, listed, run, texts
+from tests.gateway.test_item_store import steps
 
 
 def test_lists_are_in_order_and_in_pages(tmp_path: Path) -> None:
@@ -66,6 +70,29 @@ def test_one_request_does_not_look_at_everything(tmp_path: Path) -> None:
         assert ([each.id for each in page.found], page.more) == ([wanted.id], True)
 
     run(tmp_path, trial)
+
+
+@pytest.mark.parametrize("principal", [ANN, APP], ids=["a person's", "a program's"])
+def test_a_page_is_found_without_looking_at_all_there_is(tmp_path: Path, principal: Principal) -> None:
+    """SQLite takes as many steps for a page where programs have 5,000 conversations, older and newer, as for ten."""
+
+    async def trial(home: Trial, count: int) -> None:
+        for _ in range(3):
+            await home.begun(ANN)
+        row = (await home.begun(APP)).row
+        rows = [replace(row, id=f"conv_{'0f'[n % 2]}{n}").values() for n in range(count)]
+        async with home.database.write() as connection:
+            await connection.execute(insert(CONVERSATION_TABLES.holders), rows)
+
+    reader = Reader("org", "proj_a", principal.id, Clock.now)
+    query = page_of_holders(CONVERSATION_TABLES, reader, Page(3), owned(principal))
+    found = []
+    for count in (10, 5000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        run(folder, partial(trial, count=count))
+        found.append(steps(folder / "freehold.db", query))
+    assert 0 < found[1] <= 2 * found[0]
 
 
 STEPS = st.lists(

@@ -219,7 +219,7 @@ class Conversations:
         while True:
             size = min(_BATCH if query.metadata else query.limit + 1, left)
             page = Page(size, query.newest_first, after)
-            holders = await self._store.page(principal, page, _owned(principal))
+            holders = await self._store.page(principal, page, owned(principal))
             for holder in holders:
                 yield holder
             left -= size
@@ -233,7 +233,7 @@ def absent(conversation_id: str, param: str = "conversation_id") -> NotFound:
     return NotFound(f"Conversation with id '{conversation_id[:64]}' not found.", param=param)
 
 
-def _owned(principal: Principal) -> ColumnElement[bool]:
+def owned(principal: Principal) -> ColumnElement[bool]:
     """What holds for the rows of a caller's own conversations, beside that he sees them."""
     table = CONVERSATION_TABLES.holders
     if principal.kind is MemberKind.USER:
