@@ -181,6 +181,7 @@ def test_what_cannot_be_kept_is_refused(client: OpenAI) -> None:
         ([{"role": "user", "content": 1}], "items[0].content"),
         ([{"role": "user", "content": "x", "colour": "red"}], "items[0].colour"),
         ([{"type": "function_call", "name": "f", "arguments": "{}"}], "items[0].call_id"),
+        ([user, {"type": "web_search_call", "id": "ws_1", "status": "completed"}], "items[1]"),
         (
             [{"type": "mcp_approval_response", "approval_request_id": "a", "request_id": "b", "approve": True}],
             "request_id",

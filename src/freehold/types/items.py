@@ -262,6 +262,12 @@ InputItem: TypeAlias = Annotated[
     | Annotated[McpApprovalRequestItem, Tag("mcp_approval_request")]
     | Annotated[McpApprovalResponseItem, Tag("mcp_approval_response")]
     | Annotated[ItemReference, Tag("item_reference")],
-    Discriminator(_type_of),
+    Discriminator(
+        _type_of,
+        custom_error_type="item_type",
+        custom_error_message="there are no such items here; 'type' can be 'message', 'function_call', "
+        "'function_call_output', 'reasoning', 'image_generation_call', 'mcp_list_tools', 'mcp_call', "
+        "'mcp_approval_request', 'mcp_approval_response' or 'item_reference'",
+    ),
 ]
 """An item in a request. The other types of the specification belong to tools that there are not here."""
