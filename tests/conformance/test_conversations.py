@@ -63,6 +63,14 @@ def client(service: Service, dialect: Dialect, judge: Judge) -> Iterator[OpenAI]
         yield client
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """So many objects in each other."""
+    found: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        found = {"a": found}
+    return found
+
+
 def without_id(item: ConversationItem) -> dict[str, object]:
     """What an item says."""
     return {name: value for name, value in item.to_dict().items() if name != "id"}
@@ -181,6 +189,8 @@ def test_what_cannot_be_kept_is_refused(client: OpenAI) -> None:
         ([{"role": "user", "content": 1}], "items[0].content"),
         ([{"role": "user", "content": "x", "colour": "red"}], "items[0].colour"),
         ([{"type": "function_call", "name": "f", "arguments": "{}"}], "items[0].call_id"),
+        ([{**EVERY_ITEM[9], "id": "a/b"}], "items[0].id"),
+        ([{**EVERY_ITEM[8], "tools": [{"name": "t", "input_schema": nested(101)}]}], "items[0].tools[0].input_schema"),
         ([user, {"type": "web_search_call", "id": "ws_1", "status": "completed"}], "items[1]"),
         (
             [{"type": "mcp_approval_response", "approval_request_id": "a", "request_id": "b", "approve": True}],
@@ -195,6 +205,9 @@ def test_what_cannot_be_kept_is_refused(client: OpenAI) -> None:
         with pytest.raises(openai.BadRequestError, match="metadata"):
             client.conversations.create(metadata=metadata)
     assert client.conversations.items.list(made.id).data == []
+    deep: Any = {**EVERY_ITEM[8], "tools": [{"name": "t", "input_schema": nested(100)}]}
+    client.conversations.items.create(made.id, items=[deep])
+    assert client.conversations.items.list(made.id).data[0].to_dict()["tools"] == deep["tools"]
 
 
 def test_ones_conversations_are_listed_in_the_same_shape(

@@ -7,6 +7,7 @@ The short form makes some hundred requests a route. The long one: `pytest tests/
 import base64
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -194,6 +195,32 @@ def test_no_body_brings_down_a_route(service: Service, path: str) -> None:
     def attack(body: bytes) -> None:
         reply = service.request("POST", path, body, key=service.key)
         if reply.status not in {200, 201}:
+            check_error(reply, azure=path.startswith("/openai"))
+
+    attack()
+    check_alive(service)
+
+
+QUERIES = st.lists(
+    st.tuples(
+        st.sampled_from(["limit", "order", "after", "include", "include[]", "metadata", "metadata[a]", "metadata["])
+        | TEXT,
+        st.sampled_from(["1", "desc", "conv_0", "message.output_text.logprobs"]) | TEXT,
+    ),
+    max_size=4,
+)
+
+
+def test_no_query_brings_down_a_list(service: Service) -> None:
+    """Whatever stands behind the question mark, the answer is a page or the caller's error in its envelope."""
+    made = service.post("/v1/conversations", {"items": SAID["items"][:1]}).json()["id"]
+    paths = ("/v1/conversations", f"/v1/conversations/{made}/items", f"/openai/v1/conversations/{made}/items/msg_0")
+
+    @given(path=st.sampled_from(paths), query=QUERIES)
+    def attack(path: str, query: list[tuple[str, str]]) -> None:
+        text = urlencode(query, errors="replace")
+        reply = service.get(f"{path}?{text}", key=service.key)
+        if reply.status != 200:
             check_error(reply, azure=path.startswith("/openai"))
 
     attack()
