@@ -23,12 +23,13 @@ from freehold.store.home import Home
 from freehold.types.identity import Role
 from tests.api.test_kept_content import CONFIG, ORGANIZATION, WORDS, admin, ask, make_project, paint, records
 from tests.api.uploads import form, upload
-from tests.service import Service, events_of
+from tests.service import Reply, Service, events_of
 
 pytestmark = pytest.mark.slow
 
 
 NO_TALK = {"responses": 0, "conversations": 0, "completions": 0}
+TALK = NO_TALK | {"conversations": 1}
 PEOPLE = {"ann": ("ann@telltale.example", "Ann Telltale"), "bob": ("bob@example.org", "Bob")}
 
 
@@ -72,6 +73,11 @@ async def make_people(home: Home) -> dict[str, Person]:
     return made
 
 
+def talk(service: Service, key: str) -> Reply:
+    """Begin a conversation."""
+    return service.post("/v1/conversations", {"items": [{"role": "user", "content": "words"}]}, key=key)
+
+
 def rows(service: Service, statement: str, *values: str) -> list[Any]:
     """What the database has, read as another process."""
     with closing(sqlite3.connect(f"{service.home.database.as_uri()}?mode=ro", uri=True)) as connection:
@@ -99,6 +105,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         assert ask(service, each, headers={"idempotency-key": "one"}).status == 200
         assert paint(service, each, response_format="url").status == 200
         assert upload(service, form(b"a kept text"), each).status == 200
+        assert talk(service, each).status == 200
     ((wrapped,),) = rows(service, "SELECT wrapped FROM content_keys WHERE project_id = ?", project_id)
     assert wrapped in files(service)
     body = {"model": "slow", "messages": [{"role": "user", "content": WORDS}], "stream": True}
@@ -109,7 +116,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
     assert "error" in events_of(running)[-1]
     said = checked(service, certificate)
     assert said["subject"] == {"kind": "project", "id": project_id, "organization_id": "org-default"}
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1, **NO_TALK}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1, **TALK}
     assert len(said["content_keys_destroyed"]) == 1
     assert len(said["api_keys_revoked"]) == 1
     assert wrapped not in files(service)
@@ -117,7 +124,14 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         (b"", "destroyed"),
         (b"", "destroyed"),
     ]
-    for table in ("kept_answers", "kept_pictures", "kept_files", "kept_file_pieces"):
+    for table in (
+        "kept_answers",
+        "kept_pictures",
+        "kept_files",
+        "kept_file_pieces",
+        "kept_conversations",
+        "kept_conversation_items",
+    ):
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", project_id) == [(0,)]  # noqa: S608
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", neighbour_id) == [(1,)]  # noqa: S608
     assert ask(service, key).status == 401
@@ -138,11 +152,18 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
     for name in PEOPLE:
         assert ask(service, people[1][name].key, headers={"idempotency-key": "same"}).status == 200
         assert upload(service, form(b"text", "telltale-file.txt"), people[1][name].key).status == 200
+        assert talk(service, people[1][name].key).status == 200
+    others = talk(service, service.key).json()["id"]
+    added = {"items": [{"role": "user", "content": "Ann's words"}]}
+    assert service.post(f"/v1/conversations/{others}/items", added, key=people[1]["ann"].key).status == 200
     assert b"telltale" in files(service)
     certificate = admin(service, "POST", f"{ORGANIZATION}/users/{user_id}/erase")
     said = checked(service, certificate)
     assert said["subject"]["id"] == user_id
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1, **NO_TALK}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1, **TALK}
+    left = rows(service, "SELECT holder_id, owner_id FROM kept_conversation_items WHERE project_id = 'proj-default'")
+    assert user_id not in {owner for _, owner in left}
+    assert others in {holder for holder, _ in left}
     assert [row["project_id"] for row in said["content_keys_destroyed"]] == ["proj-default"]
     assert ask(service, people[1]["ann"].key).status == 401
     assert (

@@ -220,11 +220,13 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
 
 
 def test_zero_retention_refuses_by_name_what_would_be_kept(service: Service) -> None:
-    """`store`, `Idempotency-Key`, files and pictures by address are refused; all else works; what was kept is gone."""
+    """`store`, `Idempotency-Key`, files, conversations and pictures by address are refused; what was kept is gone."""
     project_id, key = make_project(service, "Nothing")
     address = paint(service, key, response_format="url").json()["data"][0]["url"].removeprefix(service.url)
     ask(service, key, headers={"idempotency-key": "three"})
     file_id = upload(service, form(b"text"), key).json()["id"]
+    said = {"items": [{"role": "user", "content": "words"}]}
+    talk = f"/v1/conversations/{service.post('/v1/conversations', said, key=key).json()['id']}"
     path = f"{ORGANIZATION}/projects/{project_id}"
     assert admin(service, "POST", f"{path}/data_retention", {"retention_type": "zero_data_retention"})["type"] == (
         "zero_data_retention"
@@ -232,12 +234,17 @@ def test_zero_retention_refuses_by_name_what_would_be_kept(service: Service) -> 
     assert admin(service, "GET", f"{path}/retention")["effective"]["zero"] is True
     assert service.get(address).status == 404
     assert service.get(f"{FILES}/{file_id}", key=key).status == 404
+    assert service.get(talk, key=key).status == 404
+    assert service.get(f"{talk}/items", key=key).status == 404
+    assert service.get("/v1/conversations", key=key).json()["data"] == []
     for reply, param in (
         (ask(service, key, store=True), "store"),
         (ask(service, key, headers={"idempotency-key": "three"}), "Idempotency-Key"),
         (paint(service, key, response_format="url"), "response_format"),
         (paint(service, key), "response_format"),
         (upload(service, form(b"text"), key), "file"),
+        (service.post("/v1/conversations", {}, key=key), "items"),
+        (service.post(f"{talk}/items", said, key=key), "items"),
     ):
         error = reply.json()["error"]
         assert (reply.status, error["code"], error["param"]) == (400, "zero_data_retention", param)

@@ -99,6 +99,8 @@ class Document:
     """Where the document forbids the null that its own service sends: (path of a schema, why)."""
     outdated: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Where the document lists fewer values than it allows elsewhere: (path of a schema, why)."""
+    unnamed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+    """Where the document demands a text that it does not name: (path of the properties, name, why)."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._raw = raw
@@ -107,6 +109,8 @@ class Document:
             _find(raw, path)["nullable"] = True
         for path, _ in self.outdated:
             _find(raw, path).pop("enum", None)
+        for path, name, _ in self.unnamed:
+            _find(raw, path).setdefault(name, {"type": "string"})
 
     @classmethod
     def load(cls, folder: Path = SPECS, cache: Path = CACHE) -> Self | None:
@@ -227,6 +231,13 @@ class OpenAISpec(Document):
             "ImageEditPartialImageEvent",
             "ImageEditCompletedEvent",
         )
+    )
+    unnamed = (
+        (
+            "components/schemas/MCPApprovalResponseResource/properties",
+            "request_id",
+            "required beside approval_request_id, which has the same meaning",
+        ),
     )
 
 

@@ -204,6 +204,14 @@ def test_a_streamed_completion_has_nulls_until_its_end(spec: OpenAISpec) -> None
     assert validator.problems(changed(chunk, ("choices", 0, "logprobs"), logprobs)) == []
 
 
+def test_an_answered_approval_has_its_request_under_both_names(spec: OpenAISpec) -> None:
+    """What the document demands without naming it passes a closed validator, and is demanded all the same."""
+    answer = {"type": "mcp_approval_response", "id": "mcpa_1", "approval_request_id": "mcpr_1", "approve": True}
+    validator = spec.schema_validator("MCPApprovalResponseResource", closed=True)
+    assert validator.problems(answer | {"request_id": "mcpr_1"}) == []
+    assert [problem.message for problem in validator.problems(answer)] == ["'request_id' is a required property"]
+
+
 def test_an_operation_leads_to_the_schema_of_its_answer(spec: OpenAISpec) -> None:
     """Operation, status and media type choose the schema."""
     assert spec.response_validator("POST", "/chat/completions", 200).problems(CHAT) == []

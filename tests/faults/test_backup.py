@@ -29,6 +29,7 @@ price = { input = "1.5", output = "6" }
 CHAT = "/v1/chat/completions"
 BODY = {"model": "stored", "messages": [{"role": "user", "content": "one two"}]}
 STORED = {"name": "stored", "engine": "echo", "model": "echo"}
+SAID = [{"role": "user", "content": f"sentence {number}"} for number in range(20)]
 BACKUPS = 3
 
 
@@ -73,7 +74,7 @@ def _check_fits(home: Path) -> None:
 
 @pytest.mark.slow
 def test_a_backup_of_a_loaded_server_serves_elsewhere(tmp_path: Path) -> None:
-    """Made under load and under changes of keys, a backup restores to a home with the same keys, limits and books."""
+    """Made under load and changes of keys, a backup restores to a home with the same keys, conversations and books."""
     (tmp_path / "key").write_bytes(random.randbytes(32))
     received: list[Received] = []
     with Service(tmp_path / "home", CONFIG) as service:
@@ -81,6 +82,8 @@ def test_a_backup_of_a_loaded_server_serves_elsewhere(tmp_path: Path) -> None:
         limit = {"scope": "project", "id": "*", "budget_per_month": "1000"}
         assert service.request("PUT", "/admin/limits", limit, key=service.key).status == 200
         user = service.post("/admin/keys", {"name": "user"}).json()["key"]
+        talk = f"/v1/conversations/{service.post('/v1/conversations', {'items': SAID}, key=user).json()['id']}/items"
+        said = service.get(talk, key=user).json()
         asyncio.run(_make_backups(service, tmp_path, received))
         limits = service.get("/admin/limits", key=service.key).json()["data"]
     made = [record["body"] for record in records(tmp_path / "home") if record["kind"] == "admin"]
@@ -97,6 +100,7 @@ def test_a_backup_of_a_loaded_server_serves_elsewhere(tmp_path: Path) -> None:
     with Service(home, CONFIG) as again:
         assert again.key == service.home.admin_key.read_text().strip()
         assert again.post(CHAT, BODY, key=user).status == 200
+        assert again.get(talk, key=user).json() == said
         restored = again.get("/admin/limits", key=again.key).json()["data"]
         assert [(x["scope"], x["id"]) for x in restored] == [(x["scope"], x["id"]) for x in limits]
         check_reconciled(home)

@@ -7,6 +7,7 @@ The short form makes some hundred requests a route. The long one: `pytest tests/
 import base64
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -103,6 +104,17 @@ KEY = {"name": "k", "role": "user"}
 UPLOAD = {"filename": "a.txt", "purpose": "user_data", "bytes": 4, "mime_type": "text/plain"}
 COMPLETE = {"part_ids": ["part_0"], "md5": "0" * 32}
 SCALE = {"replicas": 0}
+SAID = {
+    "items": [
+        {"role": "user", "content": [{"type": "input_text", "text": "x"}, {"type": "input_file", "file_id": "file-1"}]},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "x", "annotations": [], "logprobs": []}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "x"},
+        {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "s", "name": "t", "arguments": "{}"},
+        {"type": "item_reference", "id": "msg_1"},
+    ]
+}
+CONVERSATION = {"metadata": {"a": "b"}, "items": SAID["items"][:5]}
 
 ROUTES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
@@ -114,6 +126,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/images/edits": EDIT,
     "/v1/uploads": UPLOAD,
     "/openai/uploads/upload_0/complete?api-version=2024-10-21": COMPLETE,
+    "/v1/conversations": CONVERSATION,
+    "/openai/conversations/conv_0/items?api-version=2024-10-21": SAID,
     "/admin/keys": KEY,
 }
 NAMES = st.sampled_from(
@@ -181,6 +195,32 @@ def test_no_body_brings_down_a_route(service: Service, path: str) -> None:
     def attack(body: bytes) -> None:
         reply = service.request("POST", path, body, key=service.key)
         if reply.status not in {200, 201}:
+            check_error(reply, azure=path.startswith("/openai"))
+
+    attack()
+    check_alive(service)
+
+
+QUERIES = st.lists(
+    st.tuples(
+        st.sampled_from(["limit", "order", "after", "include", "include[]", "metadata", "metadata[a]", "metadata["])
+        | TEXT,
+        st.sampled_from(["1", "desc", "conv_0", "message.output_text.logprobs"]) | TEXT,
+    ),
+    max_size=4,
+)
+
+
+def test_no_query_brings_down_a_list(service: Service) -> None:
+    """Whatever stands behind the question mark, the answer is a page or the caller's error in its envelope."""
+    made = service.post("/v1/conversations", {"items": SAID["items"][:1]}).json()["id"]
+    paths = ("/v1/conversations", f"/v1/conversations/{made}/items", f"/openai/v1/conversations/{made}/items/msg_0")
+
+    @given(path=st.sampled_from(paths), query=QUERIES)
+    def attack(path: str, query: list[tuple[str, str]]) -> None:
+        text = urlencode(query, errors="replace")
+        reply = service.get(f"{path}?{text}", key=service.key)
+        if reply.status != 200:
             check_error(reply, azure=path.startswith("/openai"))
 
     attack()

@@ -1,6 +1,7 @@
 """Walking through every route of an application, as somebody or as nobody."""
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -168,7 +169,10 @@ async def tenant(app: App, name: str) -> Tenant:
         "", organization.id, project.id, "principal", account.id, f"reason of {name}", False, None, owner.id, 0
     )
     _, suspension = await app.people.suspensions.put(row)
+    conversation_id, item_id = await conversation(app, keys[Role.USER], name)
     objects = {
+        "conversation_id": conversation_id,
+        "item_id": item_id,
         "subject": account.id,
         "suspension_id": suspension.id,
         "project_id": project.id,
@@ -183,6 +187,15 @@ async def tenant(app: App, name: str) -> Tenant:
         "name": deployment,
     }
     return Tenant(objects, keys)
+
+
+async def conversation(app: App, key: str, name: str) -> tuple[str, str]:
+    """A conversation that belongs to the project of a service account's key, and the item in it."""
+    said = {"metadata": {"of": name}, "items": [{"role": "user", "content": f"words of {name}"}]}
+    made = await call(app.asgi, "POST", "/v1/conversations", bearer(key), JSON, body=json.dumps(said).encode())
+    conversation_id = json.loads(made.body)["id"]
+    items = await call(app.asgi, "GET", f"/v1/conversations/{conversation_id}/items", bearer(key))
+    return conversation_id, json.loads(items.body)["data"][0]["id"]
 
 
 BODIES = (b"{}", b'{"name":"x","role":"owner","email":"a@example.org","source":"x"}')

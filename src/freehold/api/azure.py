@@ -9,7 +9,7 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import files, responses, uploads
+from freehold.api import conversations, files, responses, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -23,7 +23,7 @@ from freehold.errors import NotFound
 API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
-STORED = (*files.OPERATIONS, *uploads.OPERATIONS, *responses.OPERATIONS)
+STORED = (*files.OPERATIONS, *uploads.OPERATIONS, *responses.OPERATIONS, *conversations.OPERATIONS)
 """Operations on what is kept, which have no deployment in their path."""
 
 

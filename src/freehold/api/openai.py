@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import files, responses, uploads
+from freehold.api import conversations, files, responses, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -57,6 +57,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             *files.OPERATIONS,
             *uploads.OPERATIONS,
             *responses.OPERATIONS,
+            *conversations.OPERATIONS,
         )
     ]
 

@@ -10,6 +10,7 @@ from freehold.config import Settings
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.opening import open_master_keys
+from freehold.gateway.conversations import Conversations
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.file_uploads import FileUploads
 from freehold.gateway.files import Files
@@ -41,7 +42,7 @@ class Content:
         files: that callers upload.
         uploads: files that come in parts.
         responses: where responses lie.
-        conversations: where conversations lie.
+        conversations: conversations with their items.
         completions: where stored completions lie.
         sweep: deletes what may not stay.
     """
@@ -54,7 +55,7 @@ class Content:
     files: Files
     uploads: FileUploads
     responses: ItemStore
-    conversations: ItemStore
+    conversations: Conversations
     completions: ItemStore
     sweep: Sweep
 
@@ -98,7 +99,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             files,
             uploads,
             responses,
-            conversations,
+            Conversations(conversations),
             completions,
             Sweep(database, retention),
         )

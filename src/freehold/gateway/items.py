@@ -52,6 +52,11 @@ def kept(item: KeptItem) -> dict[str, Any]:
     return found
 
 
+def named_anew(item: dict[str, Any]) -> dict[str, Any]:
+    """A kept item under a new id, to stand in a second place; a question for approval keeps its own."""
+    return item if item["type"] == "mcp_approval_request" else {**item, "id": new_id(PREFIXES[item["type"]])}
+
+
 def message(text: str, role: str = "user") -> dict[str, Any]:
     """A message of one text."""
     return kept(MessageItem.model_validate({"role": role, "content": text}))

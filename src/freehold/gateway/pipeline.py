@@ -87,8 +87,8 @@ class Gateway:
         self.picture_files = content.pictures
         self.files = content.files
         self.uploads = content.uploads
-        counter = TokenCounter(self._found, supervisor)
-        models = Models(self.chat, self.vet, self.paint, self.model, counter.count)
+        self.conversations = content.conversations
+        models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)
         self.moderator = moderator
         self.flights = flights

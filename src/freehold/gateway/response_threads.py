@@ -7,8 +7,9 @@ from typing import Any, Final
 import orjson
 
 from freehold.errors import InvalidRequest, NotFound
-from freehold.gateway.item_store import Holder, Item, ItemStore
-from freehold.gateway.items import kept, message
+from freehold.gateway.conversations import Conversations
+from freehold.gateway.item_store import Holder, Item
+from freehold.gateway.items import kept, message, named_anew
 from freehold.gateway.response_draft import OPEN
 from freehold.gateway.response_store import ResponseStore
 from freehold.governance.authorization import require
@@ -45,7 +46,7 @@ class Threads:
         conversations: where conversations lie.
     """
 
-    def __init__(self, responses: ResponseStore, conversations: ItemStore) -> None:
+    def __init__(self, responses: ResponseStore, conversations: Conversations) -> None:
         self._responses = responses
         self._conversations = conversations
 
@@ -63,10 +64,11 @@ class Threads:
             return Thread(await self._chain(principal, request, request.previous_response_id))
         return Thread()
 
-    async def given(self, principal: Principal, request: ResponseRequest) -> list[Item]:
+    async def given(self, principal: Principal, request: ResponseRequest, thread: Thread) -> list[Item]:
         """The request's own input, as it is kept.
 
         Raises:
+            InvalidRequest: an item is there twice, or came before.
             NotFound: there is no item that it refers to.
             Forbidden: the caller may not read it.
         """
@@ -76,7 +78,7 @@ class Threads:
             await self._found(principal, item) if isinstance(item, ItemReference) else kept(item)
             for item in request.input
         ]
-        seen: set[str] = set()
+        seen = {item["id"] for item in thread.items}
         for item in found:
             if item["id"] in seen:
                 raise InvalidRequest(f"The item '{item['id'][:64]}' is there twice.", param="input")
@@ -86,19 +88,14 @@ class Threads:
     async def grown(self, principal: Principal, thread: Thread, items: Sequence[Item]) -> None:
         """Add what was said to the conversation, if there is one still."""
         if thread.conversation is not None:
-            await self._conversations.append(principal, thread.conversation, [("", item) for item in items])
+            await self._conversations.append(principal, thread.conversation, items)
 
     async def _conversation(self, principal: Principal, request: ResponseRequest, conversation_id: str) -> Thread:
-        resource = f"conversations/{conversation_id[:64]}"
-        for action in (Action.READ_CONVERSATIONS, Action.WRITE_CONVERSATIONS):
-            require(principal, action, resource)
-        holder = await self._conversations.get(principal, conversation_id)
-        if holder is None:
-            raise NotFound(f"Conversation with id '{conversation_id[:64]}' not found.", param="conversation")
+        holder = await self._conversations.context(principal, conversation_id)
         items: list[dict[str, Any]] = []
         size, more, after = 0, True, None
         while more:
-            page, more = await self._conversations.items(holder, Page(PAGE, newest_first=True, after=after))
+            page, more = await self._conversations.page(holder, Page(PAGE, newest_first=True, after=after))
             for item in page:
                 size += len(orjson.dumps(item))
                 if size > MAX_BYTES:
@@ -146,10 +143,10 @@ class Threads:
 
     async def _found(self, principal: Principal, reference: ItemReference) -> Item:
         require(principal, Action.READ_CONVERSATIONS, f"items/{reference.id[:64]}")
-        for store in (self._responses.store, self._conversations):
-            found = await store.find(principal, reference.id)
+        for kept_in in (self._responses.store, self._conversations):
+            found = await kept_in.find(principal, reference.id)
             if found is not None:
-                return found
+                return named_anew(found)
         raise NotFound(f"Item with id '{reference.id[:64]}' not found.", param="input")
 
 

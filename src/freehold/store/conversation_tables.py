@@ -6,35 +6,42 @@ grows by what is added. `private` says that only the owner sees it; else whoever
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, String, Table, UniqueConstraint
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, String, Table, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
 from freehold.store.tables import metadata
 
 
-def _kept(name: str, *columns: SchemaItem) -> Table:
-    """A table of kept content: its columns, whose each row is, and until when it stays."""
+def _kept(name: str, *columns: SchemaItem, order: tuple[str, ...] = ()) -> Table:
+    """A table of kept content: its columns, whose each row is, and until when it stays.
+
+    Those of a project are found, and where there is an `order` also walked in it, by an index.
+    """
     return Table(
         name,
         metadata,
         *columns,
         Column("organization_id", String(64), nullable=False),
-        Column("project_id", String(64), nullable=False, index=True),
+        Column("project_id", String(64), nullable=False),
         Column("owner_id", String(64), nullable=False),
         Column("created_at", Integer, nullable=False),
         Column("expires_at", Integer, nullable=False, index=True),
+        Index(f"ix_{name}_project_id", "project_id", *order),
     )
 
 
 def _holder(name: str, *columns: SchemaItem) -> Table:
     """A table of things that have items; `header` is what there is to say of one beside them, encrypted."""
-    return _kept(
+    table = _kept(
         name,
         Column("id", String(64), primary_key=True),
         *columns,
         Column("private", Boolean, nullable=False),
         Column("header", LargeBinary, nullable=False),
+        order=("id",),
     )
+    Index(f"ix_{name}_owner_id", table.c.project_id, table.c.owner_id, table.c.id)
+    return table
 
 
 def _items(name: str) -> Table:

@@ -156,13 +156,18 @@ async def list_holders(
     database: Database, tables: ItemTables, reader: Reader, page: Page, *conditions: ColumnElement[bool]
 ) -> list[HolderRow]:
     """Things that are there for the reader and meet the conditions, by their ids, which are in the order of time."""
+    query = page_of_holders(tables, reader, page, *conditions)
+    async with database.read() as connection:
+        return [holder_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+def page_of_holders(tables: ItemTables, reader: Reader, page: Page, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """The query for a list of things."""
     column = tables.holders.c.id
     query = select(tables.holders).where(*visible(tables.holders, reader), *conditions)
     if page.after is not None:
         query = query.where(column < page.after if page.newest_first else column > page.after)
-    query = query.order_by(column.desc() if page.newest_first else column).limit(page.limit)
-    async with database.read() as connection:
-        return [holder_row(row) for row in (await connection.execute(query)).mappings()]
+    return query.order_by(column.desc() if page.newest_first else column).limit(page.limit)
 
 
 async def update_holder(database: Database, tables: ItemTables, holder_id: str, values: Mapping[str, Any]) -> bool:

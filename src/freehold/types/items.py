@@ -6,16 +6,38 @@ What comes in is checked here. As it is kept and told, an item is a JSON object 
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from freehold.types.base import RequestModel
 
 ItemId: TypeAlias = Annotated[str, Field(min_length=1, max_length=128)]
+OwnId: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+"""An id that an item keeps, so that it stands in paths."""
 CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 Phase: TypeAlias = Literal["commentary", "final_answer"]
 MAX_OUTPUT_CHARACTERS = 10_485_760
 """Of what a tool gave, as in the specification."""
+MAX_DEPTH = 100
+"""Of objects in each other where an item may hold any: what is deeper could be read, and not be written again."""
+
+
+def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+        ]
+        if not level:
+            return value
+    raise PydanticCustomError("too_deep", "it is nested deeper than {limit} levels", {"limit": MAX_DEPTH})
+
+
+FreeObject: TypeAlias = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+"""An object of any keys."""
 
 
 class InputText(RequestModel):
@@ -62,8 +84,8 @@ class OutputText(RequestModel):
 
     type: Literal["output_text"]
     text: str
-    annotations: list[dict[str, Any]] = Field(default_factory=list)
-    logprobs: list[dict[str, Any]] | None = None
+    annotations: list[FreeObject] = Field(default_factory=list)
+    logprobs: list[FreeObject] | None = None
 
 
 class Refusal(RequestModel):
@@ -165,9 +187,9 @@ class McpTools(RequestModel):
     """A tool of an MCP server."""
 
     name: str
-    input_schema: dict[str, Any]
+    input_schema: FreeObject
     description: str | None = None
-    annotations: dict[str, Any] | None = None
+    annotations: FreeObject | None = None
 
 
 class McpListItem(RequestModel):
@@ -189,7 +211,7 @@ class McpCallItem(RequestModel):
     name: str
     arguments: str
     output: str | None = None
-    error: dict[str, Any] | None = None
+    error: FreeObject | None = None
     status: Literal["in_progress", "completed", "incomplete", "calling", "failed"] | None = None
     approval_request_id: str | None = None
 
@@ -198,7 +220,7 @@ class McpApprovalRequestItem(RequestModel):
     """The question whether a tool of an MCP server may be called."""
 
     type: Literal["mcp_approval_request"]
-    id: ItemId
+    id: OwnId
     server_label: str
     name: str
     arguments: str
@@ -210,8 +232,16 @@ class McpApprovalResponseItem(RequestModel):
     type: Literal["mcp_approval_response"]
     approval_request_id: ItemId
     approve: bool
+    request_id: ItemId | None = None
+    """The same once more, as it is told; the specification demands both."""
     id: ItemId | None = None
     reason: str | None = None
+
+    @model_validator(mode="after")
+    def _one_request(self) -> "McpApprovalResponseItem":
+        if self.request_id not in {None, self.approval_request_id}:
+            raise ValueError("request_id: must be the same as 'approval_request_id', or be left out")
+        return self
 
 
 class ItemReference(RequestModel):
@@ -254,6 +284,12 @@ InputItem: TypeAlias = Annotated[
     | Annotated[McpApprovalRequestItem, Tag("mcp_approval_request")]
     | Annotated[McpApprovalResponseItem, Tag("mcp_approval_response")]
     | Annotated[ItemReference, Tag("item_reference")],
-    Discriminator(_type_of),
+    Discriminator(
+        _type_of,
+        custom_error_type="item_type",
+        custom_error_message="there are no such items here; 'type' can be 'message', 'function_call', "
+        "'function_call_output', 'reasoning', 'image_generation_call', 'mcp_list_tools', 'mcp_call', "
+        "'mcp_approval_request', 'mcp_approval_response' or 'item_reference'",
+    ),
 ]
 """An item in a request. The other types of the specification belong to tools that there are not here."""

@@ -36,7 +36,7 @@ def upgrade() -> None:
     op.create_index("ix_kept_completion_labels_digest", "kept_completion_labels", ["digest"])
 
 
-def _kept(name: str, *columns: sa.schema.SchemaItem) -> None:
+def _kept(name: str, *columns: sa.schema.SchemaItem, order: tuple[str, ...] = ()) -> None:
     """A table of kept content."""
     op.create_table(
         name,
@@ -47,7 +47,7 @@ def _kept(name: str, *columns: sa.schema.SchemaItem) -> None:
         sa.Column("created_at", sa.Integer, nullable=False),
         sa.Column("expires_at", sa.Integer, nullable=False),
     )
-    op.create_index(f"ix_{name}_project_id", name, ["project_id"])
+    op.create_index(f"ix_{name}_project_id", name, ["project_id", *order])
     op.create_index(f"ix_{name}_expires_at", name, ["expires_at"])
 
 
@@ -59,7 +59,9 @@ def _holder(name: str, *columns: sa.schema.SchemaItem) -> None:
         *columns,
         sa.Column("private", sa.Boolean, nullable=False),
         sa.Column("header", sa.LargeBinary, nullable=False),
+        order=("id",),
     )
+    op.create_index(f"ix_{name}_owner_id", name, ["project_id", "owner_id", "id"])
 
 
 def _items(name: str) -> None:
