@@ -18,6 +18,7 @@ from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.item_store import ItemStore
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
+from freehold.gateway.stored_completions import StoredCompletions
 from freehold.governance.digests import derived
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
@@ -42,7 +43,7 @@ class Content:
         uploads: files that come in parts.
         responses: where responses lie.
         conversations: where conversations lie.
-        completions: where stored completions lie.
+        completions: chat completions that callers store.
         sweep: deletes what may not stay.
     """
 
@@ -55,7 +56,7 @@ class Content:
     uploads: FileUploads
     responses: ItemStore
     conversations: ItemStore
-    completions: ItemStore
+    completions: StoredCompletions
     sweep: Sweep
 
 
@@ -99,6 +100,6 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             uploads,
             responses,
             conversations,
-            completions,
+            StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             Sweep(database, retention),
         )
