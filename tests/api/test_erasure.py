@@ -99,6 +99,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         assert ask(service, each, headers={"idempotency-key": "one"}).status == 200
         assert paint(service, each, response_format="url").status == 200
         assert upload(service, form(b"a kept text"), each).status == 200
+        assert ask(service, each, store=True, metadata={"team": "red"}).status == 200
     ((wrapped,),) = rows(service, "SELECT wrapped FROM content_keys WHERE project_id = ?", project_id)
     assert wrapped in files(service)
     body = {"model": "slow", "messages": [{"role": "user", "content": WORDS}], "stream": True}
@@ -109,7 +110,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
     assert "error" in events_of(running)[-1]
     said = checked(service, certificate)
     assert said["subject"] == {"kind": "project", "id": project_id, "organization_id": "org-default"}
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1, **NO_TALK}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1, **NO_TALK, "completions": 1}
     assert len(said["content_keys_destroyed"]) == 1
     assert len(said["api_keys_revoked"]) == 1
     assert wrapped not in files(service)
@@ -117,7 +118,8 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         (b"", "destroyed"),
         (b"", "destroyed"),
     ]
-    for table in ("kept_answers", "kept_pictures", "kept_files", "kept_file_pieces"):
+    completions = ("kept_completions", "kept_completion_messages", "kept_completion_labels")
+    for table in ("kept_answers", "kept_pictures", "kept_files", "kept_file_pieces", *completions):
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", project_id) == [(0,)]  # noqa: S608
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", neighbour_id) == [(1,)]  # noqa: S608
     assert ask(service, key).status == 401
@@ -138,11 +140,12 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
     for name in PEOPLE:
         assert ask(service, people[1][name].key, headers={"idempotency-key": "same"}).status == 200
         assert upload(service, form(b"text", "telltale-file.txt"), people[1][name].key).status == 200
+        assert ask(service, people[1][name].key, store=True, metadata={"who": "telltale"}).status == 200
     assert b"telltale" in files(service)
     certificate = admin(service, "POST", f"{ORGANIZATION}/users/{user_id}/erase")
     said = checked(service, certificate)
     assert said["subject"]["id"] == user_id
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1, **NO_TALK}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1, **NO_TALK, "completions": 1}
     assert [row["project_id"] for row in said["content_keys_destroyed"]] == ["proj-default"]
     assert ask(service, people[1]["ann"].key).status == 401
     assert (

@@ -99,6 +99,8 @@ class Document:
     """Where the document forbids the null that its own service sends: (path of a schema, why)."""
     outdated: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Where the document lists fewer values than it allows elsewhere: (path of a schema, why)."""
+    unnamed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+    """What the document shows or needs without naming it: (path of properties, name of one more, why)."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._raw = raw
@@ -107,6 +109,8 @@ class Document:
             _find(raw, path)["nullable"] = True
         for path, _ in self.outdated:
             _find(raw, path).pop("enum", None)
+        for path, name, _ in self.unnamed:
+            _find(raw, path)[name] = {}
 
     @classmethod
     def load(cls, folder: Path = SPECS, cache: Path = CACHE) -> Self | None:
@@ -205,6 +209,7 @@ class Document:
 
 _COMPLETION = "components/schemas/CreateCompletionResponse/properties"
 _COMPLETION_CHOICE = f"{_COMPLETION}/choices/items/properties"
+_STORED_MESSAGE = "components/schemas/ChatCompletionMessageList/properties/data/items/allOf/1/properties"
 _COMPLETION_LOGPROBS = f"{_COMPLETION_CHOICE}/logprobs/anyOf/0/properties"
 
 
@@ -218,15 +223,25 @@ class OpenAISpec(Document):
         (f"{_COMPLETION_LOGPROBS}/token_logprobs/items", "the first token of an echoed prompt follows nothing"),
         (f"{_COMPLETION_LOGPROBS}/top_logprobs/items", "likewise"),
     )
-    outdated = tuple(
-        (f"components/schemas/{name}/properties/size", "a request may ask for any WIDTHxHEIGHT, 256x256 among them")
-        for name in (
-            "ImagesResponse",
-            "ImageGenPartialImageEvent",
-            "ImageGenCompletedEvent",
-            "ImageEditPartialImageEvent",
-            "ImageEditCompletedEvent",
-        )
+    outdated = (
+        *(
+            (f"components/schemas/{name}/properties/size", "a request may ask for any WIDTHxHEIGHT, 256x256 among them")
+            for name in (
+                "ImagesResponse",
+                "ImageGenPartialImageEvent",
+                "ImageGenCompletedEvent",
+                "ImageEditPartialImageEvent",
+                "ImageEditCompletedEvent",
+            )
+        ),
+        (
+            "components/schemas/ChatCompletionResponseMessage/properties/role",
+            "the list of what a completion answers shares the schema, and its example has a user's message",
+        ),
+    )
+    unnamed = (
+        (_STORED_MESSAGE, "name", "the example of the list has it"),
+        (_STORED_MESSAGE, "tool_call_id", "a tool's message says nothing without it"),
     )
 
 

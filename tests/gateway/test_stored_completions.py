@@ -270,7 +270,8 @@ def test_a_completion_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
         async with it.database.write() as connection:
             await connection.execute(
                 text(
-                    "CREATE TRIGGER refuse BEFORE INSERT ON kept_completion_labels BEGIN SELECT RAISE(ABORT, 'full'); END"
+                    "CREATE TRIGGER refuse BEFORE INSERT ON kept_completion_labels "
+                    "BEGIN SELECT RAISE(ABORT, 'full'); END"
                 )
             )
         with pytest.raises(IntegrityError, match="full"):
