@@ -8,6 +8,7 @@ a `$ref`; `discriminator`, `format` and examples, which judge nothing here, go. 
 also refuse properties that the document does not name, so that an invented field is noticed.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -99,6 +100,8 @@ class Document:
     """Where the document forbids the null that its own service sends: (path of a schema, why)."""
     outdated: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Where the document lists fewer values than it allows elsewhere: (path of a schema, why)."""
+    borrowed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
+    """Where it refers to a schema with fewer values than it needs: (path of the reference, property, why)."""
     unnamed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     """What the document shows or needs without naming it: (path of properties, name of one more, why)."""
 
@@ -109,6 +112,10 @@ class Document:
             _find(raw, path)["nullable"] = True
         for path, _ in self.outdated:
             _find(raw, path).pop("enum", None)
+        for path, name, _ in self.borrowed:
+            place = _find(raw, path)
+            place.update(copy.deepcopy(_find(raw, place.pop("$ref").removeprefix("#/"))))
+            place["properties"][name].pop("enum")
         for path, name, _ in self.unnamed:
             _find(raw, path)[name] = {}
 
@@ -209,7 +216,7 @@ class Document:
 
 _COMPLETION = "components/schemas/CreateCompletionResponse/properties"
 _COMPLETION_CHOICE = f"{_COMPLETION}/choices/items/properties"
-_STORED_MESSAGE = "components/schemas/ChatCompletionMessageList/properties/data/items/allOf/1/properties"
+_STORED_MESSAGE = "components/schemas/ChatCompletionMessageList/properties/data/items/allOf"
 _COMPLETION_LOGPROBS = f"{_COMPLETION_CHOICE}/logprobs/anyOf/0/properties"
 
 
@@ -223,25 +230,22 @@ class OpenAISpec(Document):
         (f"{_COMPLETION_LOGPROBS}/token_logprobs/items", "the first token of an echoed prompt follows nothing"),
         (f"{_COMPLETION_LOGPROBS}/top_logprobs/items", "likewise"),
     )
-    outdated = (
-        *(
-            (f"components/schemas/{name}/properties/size", "a request may ask for any WIDTHxHEIGHT, 256x256 among them")
-            for name in (
-                "ImagesResponse",
-                "ImageGenPartialImageEvent",
-                "ImageGenCompletedEvent",
-                "ImageEditPartialImageEvent",
-                "ImageEditCompletedEvent",
-            )
-        ),
-        (
-            "components/schemas/ChatCompletionResponseMessage/properties/role",
-            "the list of what a completion answers shares the schema, and its example has a user's message",
-        ),
+    outdated = tuple(
+        (f"components/schemas/{name}/properties/size", "a request may ask for any WIDTHxHEIGHT, 256x256 among them")
+        for name in (
+            "ImagesResponse",
+            "ImageGenPartialImageEvent",
+            "ImageGenCompletedEvent",
+            "ImageEditPartialImageEvent",
+            "ImageEditCompletedEvent",
+        )
+    )
+    borrowed = (
+        (f"{_STORED_MESSAGE}/0", "role", "what a completion answers has other roles, as in the list's example"),
     )
     unnamed = (
-        (_STORED_MESSAGE, "name", "the example of the list has it"),
-        (_STORED_MESSAGE, "tool_call_id", "a tool's message says nothing without it"),
+        (f"{_STORED_MESSAGE}/1/properties", "name", "the example of the list has it"),
+        (f"{_STORED_MESSAGE}/1/properties", "tool_call_id", "a tool's message says nothing without it"),
     )
 
 

@@ -13,11 +13,18 @@ from tests.service import Service
 
 pytestmark = pytest.mark.slow
 
+OTHER = """
+[[deployment]]
+name = "other"
+engine = "echo"
+model = "echo"
+"""
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A server."""
-    with Service(tmp_path_factory.mktemp("home"), CONFIG) as service:
+    with Service(tmp_path_factory.mktemp("home"), CONFIG + OTHER) as service:
         yield service
 
 
@@ -167,11 +174,19 @@ def test_a_wrong_question_is_refused(client: OpenAI, query: dict[str, Any], para
     assert (refused.value.param or "").startswith(param)
 
 
-def test_a_client_for_one_deployment_can_list(service: Service) -> None:
-    """Microsoft's client that was made for a deployment asks below its path, and gets the same list."""
-    with AzureOpenAI(
-        azure_endpoint=service.url, azure_deployment="echo", api_key=service.key, api_version="2024-10-21"
-    ) as client:
-        made = ask(client, store=True)
-        assert [each.id for each in client.chat.completions.list()] == [made.id]
-        assert client.chat.completions.delete(made.id).deleted
+def test_a_client_for_one_deployment_lists_what_that_made(client: OpenAI, service: Service) -> None:
+    """Microsoft's client that was made for a deployment asks below its path, and gets the completions of that one."""
+    made = ask(client, store=True).id
+    for name, ids in (("echo", [made]), ("gpt-4o", [made]), ("other", [])):
+        with AzureOpenAI(
+            azure_endpoint=service.url, azure_deployment=name, api_key=service.key, api_version="2024-10-21"
+        ) as bound:
+            assert [each.id for each in bound.chat.completions.list()] == ids
+            assert bound.chat.completions.retrieve(made).id == made
+    with (
+        AzureOpenAI(
+            azure_endpoint=service.url, azure_deployment="none", api_key=service.key, api_version="2024-10-21"
+        ) as bound,
+        pytest.raises(openai.NotFoundError),
+    ):
+        bound.chat.completions.list()

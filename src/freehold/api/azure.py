@@ -18,7 +18,7 @@ from freehold.api.images import create_image, edit_image, vary_image
 from freehold.api.models import list_azure_models, retrieve_azure_model
 from freehold.api.openai import MakeOperation, takes, v1_routes
 from freehold.api.operation import Call, Handler, Reply
-from freehold.api.stored_completions import list_completions
+from freehold.api.stored_completions import list_deployment_completions
 from freehold.errors import NotFound
 
 API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
@@ -49,8 +49,7 @@ def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
                 ("POST", f"{in_deployment}/images/edits", edit_image),
                 ("POST", f"{in_deployment}/images/variations", vary_image),
                 ("POST", "/openai/images/variations", vary_image),  # where Microsoft's client sends it
-                # where Microsoft's client looks for the list if it was made for one deployment; it is of all the same
-                ("GET", f"{in_deployment}/chat/completions", list_completions),
+                ("GET", f"{in_deployment}/chat/completions", list_deployment_completions),
                 *((method, f"/openai/{path}", handler) for method, path, handler in STORED),
             )
         ),

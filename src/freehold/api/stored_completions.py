@@ -17,9 +17,15 @@ _PAIR = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 async def list_completions(call: Call) -> Reply:
     """The stored completions that are there for the caller, page by page."""
-    wanted = CompletionFilter(call.query.get("model"), _pairs(call.query_items))
-    found, more = await call.gateway.completions.page(call.principal, wanted, _page(call.query))
-    return _listed(found, more=more)
+    return await _list(call, call.query.get("model"))
+
+
+async def list_deployment_completions(call: Call) -> Reply:
+    """Those that the deployment in the path made, by its name or an alias, which goes before `model`.
+
+    Microsoft's client asks there if it was made for a deployment.
+    """
+    return await _list(call, call.gateway.model(call.principal, call.path["deployment"]).name)
 
 
 async def retrieve_completion(call: Call) -> Reply:
@@ -55,6 +61,12 @@ OPERATIONS: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "chat/completions/{completion_id}/messages", list_messages),
 )
 """Method, path and handler of each."""
+
+
+async def _list(call: Call, model: str | None) -> Reply:
+    wanted = CompletionFilter(model, _pairs(call.query_items))
+    found, more = await call.gateway.completions.page(call.principal, wanted, _page(call.query))
+    return _listed(found, more=more)
 
 
 def _listed(data: Sequence[Mapping[str, Any]], *, more: bool) -> dict[str, Any]:
