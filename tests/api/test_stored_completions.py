@@ -1,6 +1,7 @@
 """Stored completions over HTTP: what is kept when, whose it is, and what is left when something goes wrong."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +18,23 @@ from tests.service import Reply, Service, events_of, eventually
 pytestmark = pytest.mark.slow
 
 CHAT = "/v1/chat/completions"
+FILTERED = """
+[[blocklist]]
+name = "banned"
+prompt = "off"
+items = [{ term = "bananaphone" }]
+
+[[content_filter]]
+name = "masks"
+blocklists = ["banned"]
+personal_data = { prompt = "mask" }
+
+[[deployment]]
+name = "filtered"
+engine = "echo"
+model = "echo"
+content_filter = "masks"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +47,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Pe
 @pytest.fixture(scope="module")
 def service(people: tuple[Path, dict[str, Person]]) -> Iterator[Service]:
     """A server on that home."""
-    with Service(people[0], CONFIG) as service:
+    with Service(people[0], CONFIG + FILTERED) as service:
         yield service
 
 
@@ -157,6 +175,37 @@ def test_a_caller_who_leaves_has_nothing_stored(service: Service) -> None:
     eventually(lambda: service.get(f"/v1/receipts/{request_id}", key=service.key).status == 200, "its receipt")
     assert receipt(service, request_id)["outcome"] == "cancelled"
     assert listed(service, key) == []
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_the_filter_let_through_is_stored(service: Service, streamed: bool) -> None:
+    """A masked prompt is stored as the caller wrote it, a blocked completion as far as it was sent, and why it ends."""
+    said = f"{WORDS} the address is ann@telltale.example and then bananaphone comes"
+    body = {"model": "filtered", "messages": [{"role": "user", "content": said}], "store": True, "stream": streamed}
+    with service.open("POST", CHAT, body, key=service.key) as answer:
+        if streamed:
+            events = events_of(answer)
+            assert events.pop() == "[DONE]"
+            completion_id = events[0]["id"]
+            choices = [choice for event in events for choice in event["choices"]]
+            sent = "".join(choice["delta"].get("content") or "" for choice in choices)
+        else:
+            whole = json.load(answer)
+            completion_id, sent = whole["id"], whole["choices"][0]["message"]["content"]
+    (kept,) = service.get(f"{CHAT}/{completion_id}", key=service.key).json()["choices"]
+    assert kept["finish_reason"] == "content_filter"
+    assert (kept["message"]["content"] or "") == (sent or "")
+    assert sent or not streamed
+    assert "telltale" not in str(kept)
+    assert "bananaphone" not in str(kept)
+    (message,) = service.get(f"{CHAT}/{completion_id}/messages", key=service.key).json()["data"]
+    assert message["content"] == said
+
+
+def test_a_key_of_metadata_is_asked_for_once(service: Service) -> None:
+    """Two values for one key are refused by name: nothing has both."""
+    reply = service.get(f"{CHAT}?metadata[team]=red&metadata[team]=blue", key=service.key)
+    assert (reply.status, reply.json()["error"]["param"]) == (400, "metadata")
 
 
 def test_a_revoked_key_closes_what_is_stored(service: Service) -> None:
