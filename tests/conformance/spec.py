@@ -100,10 +100,8 @@ class Document:
     """Where the document forbids the null that its own service sends: (path of a schema, why)."""
     outdated: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Where the document lists fewer values than it allows elsewhere: (path of a schema, why)."""
-    borrowed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
-    """Where it refers to a schema with fewer values than it needs: (path of the reference, property, why)."""
-    unnamed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
-    """What the document shows or needs without naming it: (path of properties, name of one more, why)."""
+    borrowed: ClassVar[tuple[tuple[str, tuple[str, ...], str], ...]] = ()
+    """Where a schema it refers to says too little: (path of the reference, properties with any value, why)."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._raw = raw
@@ -112,12 +110,10 @@ class Document:
             _find(raw, path)["nullable"] = True
         for path, _ in self.outdated:
             _find(raw, path).pop("enum", None)
-        for path, name, _ in self.borrowed:
+        for path, names, _ in self.borrowed:
             place = _find(raw, path)
             place.update(copy.deepcopy(_find(raw, place.pop("$ref").removeprefix("#/"))))
-            place["properties"][name].pop("enum")
-        for path, name, _ in self.unnamed:
-            _find(raw, path)[name] = {}
+            place["properties"] |= {name: {} for name in names}
 
     @classmethod
     def load(cls, folder: Path = SPECS, cache: Path = CACHE) -> Self | None:
@@ -216,7 +212,6 @@ class Document:
 
 _COMPLETION = "components/schemas/CreateCompletionResponse/properties"
 _COMPLETION_CHOICE = f"{_COMPLETION}/choices/items/properties"
-_STORED_MESSAGE = "components/schemas/ChatCompletionMessageList/properties/data/items/allOf"
 _COMPLETION_LOGPROBS = f"{_COMPLETION_CHOICE}/logprobs/anyOf/0/properties"
 
 
@@ -241,11 +236,11 @@ class OpenAISpec(Document):
         )
     )
     borrowed = (
-        (f"{_STORED_MESSAGE}/0", "role", "what a completion answers has other roles, as in the list's example"),
-    )
-    unnamed = (
-        (f"{_STORED_MESSAGE}/1/properties", "name", "the example of the list has it"),
-        (f"{_STORED_MESSAGE}/1/properties", "tool_call_id", "a tool's message says nothing without it"),
+        (
+            "components/schemas/ChatCompletionMessageList/properties/data/items/allOf/0",
+            ("role", "name", "tool_call_id"),
+            "what a completion answers is not an assistant's only: the list's example has a user's message with a name",
+        ),
     )
 
 

@@ -38,6 +38,7 @@ CHAT = {
     "tool_choice": "auto",
     "response_format": SCHEMA,
     "metadata": {"a": "b"},
+    "store": True,
     "stream": False,
     "stream_options": None,
     "user": "u",
@@ -103,10 +104,12 @@ KEY = {"name": "k", "role": "user"}
 UPLOAD = {"filename": "a.txt", "purpose": "user_data", "bytes": 4, "mime_type": "text/plain"}
 COMPLETE = {"part_ids": ["part_0"], "md5": "0" * 32}
 SCALE = {"replicas": 0}
+LABELS = {"metadata": {"a": "b"}}
 
 ROUTES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
     "/openai/deployments/echo/chat/completions?api-version=2024-10-21": CHAT,
+    "/v1/chat/completions/chatcmpl-0": LABELS,
     "/v1/completions": COMPLETION,
     "/v1/embeddings": EMBEDDING,
     "/openai/v1/embeddings": EMBEDDING,
