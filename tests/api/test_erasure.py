@@ -106,6 +106,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         assert paint(service, each, response_format="url").status == 200
         assert upload(service, form(b"a kept text"), each).status == 200
         assert talk(service, each).status == 200
+        assert ask(service, each, store=True, metadata={"team": "red"}).status == 200
     ((wrapped,),) = rows(service, "SELECT wrapped FROM content_keys WHERE project_id = ?", project_id)
     assert wrapped in files(service)
     body = {"model": "slow", "messages": [{"role": "user", "content": WORDS}], "stream": True}
@@ -116,7 +117,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
     assert "error" in events_of(running)[-1]
     said = checked(service, certificate)
     assert said["subject"] == {"kind": "project", "id": project_id, "organization_id": "org-default"}
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1, **TALK}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1, **TALK, "completions": 1}
     assert len(said["content_keys_destroyed"]) == 1
     assert len(said["api_keys_revoked"]) == 1
     assert wrapped not in files(service)
@@ -131,6 +132,9 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         "kept_file_pieces",
         "kept_conversations",
         "kept_conversation_items",
+        "kept_completions",
+        "kept_completion_messages",
+        "kept_completion_labels",
     ):
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", project_id) == [(0,)]  # noqa: S608
         assert rows(service, f"SELECT count(*) FROM {table} WHERE project_id = ?", neighbour_id) == [(1,)]  # noqa: S608
@@ -153,6 +157,7 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
         assert ask(service, people[1][name].key, headers={"idempotency-key": "same"}).status == 200
         assert upload(service, form(b"text", "telltale-file.txt"), people[1][name].key).status == 200
         assert talk(service, people[1][name].key).status == 200
+        assert ask(service, people[1][name].key, store=True, metadata={"who": "telltale"}).status == 200
     others = talk(service, service.key).json()["id"]
     added = {"items": [{"role": "user", "content": "Ann's words"}]}
     assert service.post(f"/v1/conversations/{others}/items", added, key=people[1]["ann"].key).status == 200
@@ -160,7 +165,7 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
     certificate = admin(service, "POST", f"{ORGANIZATION}/users/{user_id}/erase")
     said = checked(service, certificate)
     assert said["subject"]["id"] == user_id
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1, **TALK}
+    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1, **TALK, "completions": 1}
     left = rows(service, "SELECT holder_id, owner_id FROM kept_conversation_items WHERE project_id = 'proj-default'")
     assert user_id not in {owner for _, owner in left}
     assert others in {holder for holder, _ in left}

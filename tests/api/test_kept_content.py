@@ -187,7 +187,7 @@ def test_keys_are_listed_without_themselves(service: Service) -> None:
 
 
 def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
-    """What is set is told with what holds; an unknown kind, a time too short and `store` are refused by name."""
+    """What is set is told with what holds; an unknown kind, a time too short and a wrong type are refused by name."""
     project_id, key = make_project(service, "Times")
     path = f"{ORGANIZATION}/projects/{project_id}/retention"
     answer = admin(service, "PUT", path, {"keep_s": {"pictures": 600}})
@@ -208,10 +208,11 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
     end = int(address.split("exp=")[1].split("&")[0])
     assert end - time.time() <= 601
     assert admin(service, "GET", path)["keep_s"] == {"pictures": 600}
+    assert admin(service, "PUT", path, {"store": True})["effective"]["store"] is True
     for body, param in (
         ({"keep_s": {"letters": 600}}, "keep_s"),
         ({"keep_s": {"answers": 1}}, "keep_s.answers"),
-        ({"store": True}, "store"),
+        ({"store": "maybe"}, "store"),
         ({"type": "some"}, "type"),
         ({"until": 1}, "until"),
     ):
@@ -227,7 +228,10 @@ def test_zero_retention_refuses_by_name_what_would_be_kept(service: Service) -> 
     file_id = upload(service, form(b"text"), key).json()["id"]
     said = {"items": [{"role": "user", "content": "words"}]}
     talk = f"/v1/conversations/{service.post('/v1/conversations', said, key=key).json()['id']}"
+    stored = f"/v1/chat/completions/{ask(service, key, store=True).json()['id']}"
+    assert service.get(stored, key=key).status == 200
     path = f"{ORGANIZATION}/projects/{project_id}"
+    admin(service, "PUT", f"{path}/retention", {"store": True})
     assert admin(service, "POST", f"{path}/data_retention", {"retention_type": "zero_data_retention"})["type"] == (
         "zero_data_retention"
     )
@@ -237,6 +241,7 @@ def test_zero_retention_refuses_by_name_what_would_be_kept(service: Service) -> 
     assert service.get(talk, key=key).status == 404
     assert service.get(f"{talk}/items", key=key).status == 404
     assert service.get("/v1/conversations", key=key).json()["data"] == []
+    assert service.get(stored, key=key).status == 404
     for reply, param in (
         (ask(service, key, store=True), "store"),
         (ask(service, key, headers={"idempotency-key": "three"}), "Idempotency-Key"),
@@ -248,7 +253,8 @@ def test_zero_retention_refuses_by_name_what_would_be_kept(service: Service) -> 
     ):
         error = reply.json()["error"]
         assert (reply.status, error["code"], error["param"]) == (400, "zero_data_retention", param)
-    assert ask(service, key, store=False).status == 200
+    assert [ask(service, key, **more).status for more in ({}, {"store": None}, {"store": False})] == [200] * 3
+    assert service.get("/v1/chat/completions", key=key).json()["data"] == []
     assert paint(service, key, response_format="b64_json").status == 200
     streamed = paint(service, key, stream=True)
     assert streamed.status == 200

@@ -58,6 +58,9 @@ def test_retention_is_set_and_shown(program: Program) -> None:
     told = program.fine("retention", "set", "proj-default", "--keep", "answers=600")
     assert "600 s" in told
     assert program.json("retention", "show", "proj-default")["keep_s"] == {"answers": 600}
+    assert "do not say: not stored" in told
+    assert "do not say: stored" in program.fine("retention", "set", "--store")
+    assert "do not say: not stored" in program.fine("retention", "set", "proj-default", "--no-store")
     assert "zero_data_retention" in program.fine("retention", "set", "--zero")
     assert program.json("retention", "show", "proj-default")["effective"]["zero"] is True
     program.fine("retention", "set", "--type", "modified_abuse_monitoring")

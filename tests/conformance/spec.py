@@ -8,6 +8,7 @@ a `$ref`; `discriminator`, `format` and examples, which judge nothing here, go. 
 also refuse properties that the document does not name, so that an invented field is noticed.
 """
 
+import copy
 import hashlib
 import json
 import os
@@ -101,6 +102,8 @@ class Document:
     """Where the document lists fewer values than it allows elsewhere: (path of a schema, why)."""
     unnamed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     """Where the document demands a text that it does not name: (path of the properties, name, why)."""
+    borrowed: ClassVar[tuple[tuple[str, tuple[str, ...], str], ...]] = ()
+    """Where a schema it refers to says too little: (path of the reference, properties with any value, why)."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self._raw = raw
@@ -111,6 +114,10 @@ class Document:
             _find(raw, path).pop("enum", None)
         for path, name, _ in self.unnamed:
             _find(raw, path).setdefault(name, {"type": "string"})
+        for path, names, _ in self.borrowed:
+            place = _find(raw, path)
+            place.update(copy.deepcopy(_find(raw, place.pop("$ref").removeprefix("#/"))))
+            place["properties"] |= {name: {} for name in names}
 
     @classmethod
     def load(cls, folder: Path = SPECS, cache: Path = CACHE) -> Self | None:
@@ -237,6 +244,13 @@ class OpenAISpec(Document):
             "components/schemas/MCPApprovalResponseResource/properties",
             "request_id",
             "required beside approval_request_id, which has the same meaning",
+        ),
+    )
+    borrowed = (
+        (
+            "components/schemas/ChatCompletionMessageList/properties/data/items/allOf/0",
+            ("role", "name", "tool_call_id"),
+            "what a completion answers is not an assistant's only: the list's example has a user's message with a name",
         ),
     )
 

@@ -209,7 +209,6 @@ def test_the_tier_that_is_asked_for_serves(client: OpenAI, tier: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "param"),
     [
-        ({"store": True}, "store"),
         ({"audio": {"voice": "alloy", "format": "wav"}}, "audio"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),

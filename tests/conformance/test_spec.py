@@ -212,6 +212,17 @@ def test_an_answered_approval_has_its_request_under_both_names(spec: OpenAISpec)
     assert [problem.message for problem in validator.problems(answer)] == ["'request_id' is a required property"]
 
 
+def test_a_stored_message_has_any_role_and_a_name(spec: OpenAISpec) -> None:
+    """A user's message passes in the list of what a completion answers, one without a role or with more does not."""
+    message = {"id": "m-0", "role": "user", "content": "a", "refusal": None, "content_parts": None, "name": None}
+    listed = {"object": "list", "data": [message], "first_id": "m-0", "last_id": "m-0", "has_more": False}
+    validator = spec.schema_validator("ChatCompletionMessageList", closed=True)
+    assert validator.problems(listed) == []
+    without_role = {name: value for name, value in message.items() if name != "role"}
+    for wrong in (without_role, {**message, "content": 1}, {**message, "invented": "x"}):
+        assert validator.problems({**listed, "data": [wrong]}) != []
+
+
 def test_an_operation_leads_to_the_schema_of_its_answer(spec: OpenAISpec) -> None:
     """Operation, status and media type choose the schema."""
     assert spec.response_validator("POST", "/chat/completions", 200).problems(CHAT) == []

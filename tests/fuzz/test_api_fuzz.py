@@ -39,6 +39,7 @@ CHAT = {
     "tool_choice": "auto",
     "response_format": SCHEMA,
     "metadata": {"a": "b"},
+    "store": True,
     "stream": False,
     "stream_options": None,
     "user": "u",
@@ -115,10 +116,12 @@ SAID = {
     ]
 }
 CONVERSATION = {"metadata": {"a": "b"}, "items": SAID["items"][:5]}
+LABELS = {"metadata": {"a": "b"}}
 
 ROUTES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
     "/openai/deployments/echo/chat/completions?api-version=2024-10-21": CHAT,
+    "/v1/chat/completions/chatcmpl-0": LABELS,
     "/v1/completions": COMPLETION,
     "/v1/embeddings": EMBEDDING,
     "/openai/v1/embeddings": EMBEDDING,

@@ -12,10 +12,11 @@ from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.item_store import ItemStore
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
+from freehold.gateway.stored_completions import StoredCompletions
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
-from freehold.store.kept_items import ItemTables
-from freehold.types.content import ContentKind, RetentionSettings
+from freehold.store.kept_items import COMPLETION_TABLES, ItemTables
+from freehold.types.content import COMPLETIONS, ContentKind, RetentionSettings
 from freehold.types.files import FilesSettings
 
 SECRET = b"s" * 32
@@ -87,6 +88,15 @@ def items_of(
     """Where the things of a kind that have items lie, on a database."""
     found = retention or RetentionRegistry(database, RetentionSettings())
     return ItemStore(database, cipher_of(database), found, kind, tables, clock=clock)
+
+
+def completions_of(
+    database: Database, clock: Callable[[], float], *, retention: RetentionRegistry | None = None
+) -> StoredCompletions:
+    """The stored completions of a database."""
+    found = retention or RetentionRegistry(database, RetentionSettings())
+    store = items_of(database, clock, COMPLETIONS, COMPLETION_TABLES, retention=found)
+    return StoredCompletions(store, found, DIGEST_KEY)
 
 
 def sweep_of(database: Database, clock: Callable[[], float], retention: RetentionRegistry | None = None) -> Sweep:

@@ -85,9 +85,27 @@ def test_zero_retention_cannot_be_undone_from_below(tmp_path: Path) -> None:
     with_registry(tmp_path, everywhere, RetentionSettings(zero=True))
 
 
+def test_whether_completions_are_stored_is_said_by_the_nearest(tmp_path: Path) -> None:
+    """Nobody's are by default; a project's word goes before its organization's, and zero retention before both."""
+
+    async def trial(registry: RetentionRegistry) -> None:
+        def stores() -> list[bool]:
+            return [registry.effective("org", each).store for each in ("proj", "proj-2")]
+
+        assert stores() == [False, False]
+        await registry.put("org", "", RetentionOverride(store=True))
+        assert stores() == [True, True]
+        await registry.put("org", "proj", RetentionOverride(store=False))
+        assert stores() == [False, True]
+        await registry.put("org", "proj-2", RetentionOverride(store=True, type="zero_data_retention"))
+        assert stores() == [False, False]
+
+    with_registry(tmp_path, trial)
+
+
 def test_what_cannot_be_set_is_refused(tmp_path: Path) -> None:
-    """Unknown kinds, times of less than a minute, storing without a place for it, and `none` on an organization."""
-    for wrong in ({"keep_s": {"letters": 600}}, {"keep_s": {"answers": 59}}, {"store": True}, {"type": "enhanced"}):
+    """Unknown kinds, times of less than a minute, unknown types, and `none` on an organization."""
+    for wrong in ({"keep_s": {"letters": 600}}, {"keep_s": {"answers": 59}}, {"store": "yes, please"}, {"type": "x"}):
         with pytest.raises(ValueError, match="error"):
             RetentionOverride.model_validate(wrong)
 

@@ -9,7 +9,7 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import conversations, files, responses, uploads
+from freehold.api import conversations, files, responses, stored_completions, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -18,12 +18,19 @@ from freehold.api.images import create_image, edit_image, vary_image
 from freehold.api.models import list_azure_models, retrieve_azure_model
 from freehold.api.openai import MakeOperation, takes, v1_routes
 from freehold.api.operation import Call, Handler, Reply
+from freehold.api.stored_completions import list_deployment_completions
 from freehold.errors import NotFound
 
 API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
-STORED = (*files.OPERATIONS, *uploads.OPERATIONS, *responses.OPERATIONS, *conversations.OPERATIONS)
+STORED = (
+    *stored_completions.OPERATIONS,
+    *files.OPERATIONS,
+    *uploads.OPERATIONS,
+    *responses.OPERATIONS,
+    *conversations.OPERATIONS,
+)
 """Operations on what is kept, which have no deployment in their path."""
 
 
@@ -48,6 +55,7 @@ def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
                 ("POST", f"{in_deployment}/images/edits", edit_image),
                 ("POST", f"{in_deployment}/images/variations", vary_image),
                 ("POST", "/openai/images/variations", vary_image),  # where Microsoft's client sends it
+                ("GET", f"{in_deployment}/chat/completions", list_deployment_completions),
                 *((method, f"/openai/{path}", handler) for method, path, handler in STORED),
             )
         ),

@@ -1,4 +1,9 @@
-"""`POST /chat/completions`."""
+"""`POST /chat/completions`.
+
+An answer that is to be stored is kept before its last byte is sent: a caller who has it whole can count on finding it
+again, and one who asked for that is told where it cannot be, by an error in place of the end. One who goes away before
+that has nothing stored.
+"""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -7,7 +12,7 @@ from typing import Any
 from freehold.api.annotating import REFUSAL, Annotator, annotator
 from freehold.api.body import parse
 from freehold.api.operation import Call, Reply
-from freehold.api.rendering import chat_logprobs, collect, head, obfuscation, usage_object, wants_usage
+from freehold.api.rendering import Gathered, chat_logprobs, collect, head, obfuscation, usage_object, wants_usage
 from freehold.gateway.answers import Answer
 from freehold.gateway.legacy import uses_functions
 from freehold.gateway.validation import tier_of
@@ -23,22 +28,38 @@ async def create_chat_completion(call: Call) -> Reply:
     answer = await call.gateway.chat(call.principal, request, call.account)
     notes = annotator(call.dialect, call.account)
     if request.stream:
-        return _stream(request, answer, notes)
-    return await _whole(request, answer, notes)
+        return _stream(call, request, answer, notes)
+    return await _whole(call, request, answer, notes)
 
 
-async def _whole(request: ChatRequest, answer: Answer, notes: Annotator) -> dict[str, Any]:
+async def _whole(call: Call, request: ChatRequest, answer: Answer, notes: Annotator) -> dict[str, Any]:
     choices, usage = await collect(answer.events)
-    body = {
+    body = _completion(request, answer, choices, usage)
+    await _keep(call, request, body)
+    noted = [choice | notes.choice(choices[choice["index"]][-1].verdict) for choice in body["choices"]]
+    return {**body, "choices": noted, **notes.prompts()}
+
+
+async def _keep(call: Call, request: ChatRequest, body: dict[str, Any]) -> None:
+    """Store the completion if it is to be stored; its receipt tells that it was.
+
+    Raises:
+        Forbidden, ZeroRetention, ContentUnreadable, ProjectKeyRevoked, KeyServiceUnavailable, HomeError: it cannot be.
+    """
+    completions, account = call.gateway.completions, call.account
+    if completions.wanted(call.principal, request):
+        await completions.keep(call.principal, request, body)
+        account.parameters = {**(account.parameters or {}), "store": True}
+
+
+def _completion(request: ChatRequest, answer: Answer, choices: dict[int, list[Delta]], usage: Usage) -> dict[str, Any]:
+    """The whole answer, without what a dialect adds to it."""
+    return {
         **head(answer, "chat.completion"),
-        "choices": [
-            _choice(request, index, choices[index]) | notes.choice(choices[index][-1].verdict)
-            for index in sorted(choices)
-        ],
+        "choices": [_choice(request, index, choices[index]) for index in sorted(choices)],
         "usage": usage_object(usage),
-        **notes.prompts(),
+        **_tier(request),
     }
-    return body | _tier(request)
 
 
 def _choice(request: ChatRequest, index: int, deltas: list[Delta]) -> dict[str, Any]:
@@ -81,7 +102,8 @@ def _joined_calls(deltas: list[Delta]) -> list[dict[str, Any]]:
     return [calls[index] for index in sorted(calls)]
 
 
-async def _stream(request: ChatRequest, answer: Answer, notes: Annotator) -> AsyncGenerator[dict[str, Any]]:
+async def _stream(call: Call, request: ChatRequest, answer: Answer, notes: Annotator) -> AsyncGenerator[dict[str, Any]]:
+    gathered = Gathered() if call.gateway.completions.wanted(call.principal, request) else None
     base = head(answer, "chat.completion.chunk") | _tier(request)
     if wants_usage(request.stream_options):
         base["usage"] = None
@@ -91,6 +113,8 @@ async def _stream(request: ChatRequest, answer: Answer, notes: Annotator) -> Asy
     begun: set[int] = set()
     async with aclosing(answer.events) as events:
         async for event in events:
+            if gathered is not None:
+                gathered.add(event)
             if isinstance(event, Usage):
                 if wants_usage(request.stream_options):
                     yield {**base, "choices": [], "usage": usage_object(event)}
@@ -101,6 +125,8 @@ async def _stream(request: ChatRequest, answer: Answer, notes: Annotator) -> Asy
                 yield {**base, "choices": [_chunk(event.choice, opening)]}
             for choice in _chunks(request, event, notes):
                 yield {**base, "choices": [choice], **obfuscation(request.stream_options)}
+    if gathered is not None:
+        await _keep(call, request, _completion(request, answer, gathered.choices, gathered.usage))
 
 
 def _chunks(request: ChatRequest, event: Delta, notes: Annotator) -> list[dict[str, Any]]:

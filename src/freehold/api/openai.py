@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import conversations, files, responses, uploads
+from freehold.api import conversations, files, responses, stored_completions, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -54,6 +54,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             ("POST", "images/generations", create_image),
             ("POST", "images/edits", edit_image),
             ("POST", "images/variations", vary_image),
+            *stored_completions.OPERATIONS,
             *files.OPERATIONS,
             *uploads.OPERATIONS,
             *responses.OPERATIONS,

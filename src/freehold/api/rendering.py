@@ -63,17 +63,28 @@ def completion_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str
     }
 
 
+class Gathered:
+    """What a stream has brought so far: the deltas of each choice, by its index, and the usage."""
+
+    def __init__(self) -> None:
+        self.choices: dict[int, list[Delta]] = {}
+        self.usage = Usage()
+
+    def add(self, event: Event) -> None:
+        """Take one more event."""
+        if isinstance(event, Usage):
+            self.usage = event
+        else:
+            self.choices.setdefault(event.choice, []).append(event)
+
+
 async def collect(events: AsyncGenerator[Event]) -> tuple[dict[int, list[Delta]], Usage]:
     """The deltas of each choice, by its index, and the usage."""
-    choices: dict[int, list[Delta]] = {}
-    usage = Usage()
+    gathered = Gathered()
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, Usage):
-                usage = event
-            else:
-                choices.setdefault(event.choice, []).append(event)
-    return choices, usage
+            gathered.add(event)
+    return gathered.choices, gathered.usage
 
 
 def head(answer: Answer, kind: str) -> dict[str, Any]:

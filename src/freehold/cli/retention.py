@@ -53,6 +53,13 @@ def set_retention(
         list[str] | None,
         typer.Option(metavar="KIND=SECONDS", help="How long one kind is kept, such as answers=3600; several times."),
     ] = None,
+    store: Annotated[
+        bool | None,
+        typer.Option(
+            "--store/--no-store",
+            help="Whether chat completions are stored whose requests do not say. [default: what the level above says]",
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,6 +69,8 @@ def set_retention(
     body: dict[str, Any] = {"keep_s": dict(_pair(text) for text in keep or [])}
     if zero or kind is not None:
         body["type"] = (RetentionChoice.ZERO_DATA_RETENTION if kind is None else kind).value
+    if store is not None:
+        body["store"] = store
     asyncio.run(_set(home_of(home), project, body, as_json=as_json))
 
 
@@ -99,6 +108,7 @@ def _print(answer: dict[str, Any], *, as_json: bool) -> None:
     ]
     print(f"{answer['project_id'] or answer['organization_id']}: {answer['type']}")
     print_table(("kind", "kept for", "where from"), rows)
+    print(f"chat completions whose requests do not say: {'stored' if effective['store'] else 'not stored'}")
     gone = ", ".join(f"{count} {kind}" for kind, count in deleted.items() if count)
     if gone:
         print(f"deleted: {gone}")

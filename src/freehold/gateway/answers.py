@@ -1,6 +1,5 @@
 """Answers that have begun: their first event has arrived, so everything that can be refused was refused."""
 
-import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,6 +9,7 @@ from typing import TypeVar
 from freehold.catalog.deployments import Deployment
 from freehold.types.engine import Traits
 from freehold.types.generation import Embeddings, Event
+from freehold.types.ids import new_id
 from freehold.types.images import PaintEvent
 
 EventT = TypeVar("EventT")
@@ -50,7 +50,7 @@ class EmbeddingAnswer:
 async def begin_text(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
     """A text whose first event has come."""
     return Answer(
-        id=f"{prefix}-{secrets.token_hex(14)}",
+        id=new_id(f"{prefix}-"),
         created=int(time.time()),
         deployment=deployment.name,
         fingerprint=traits.fingerprint,

@@ -19,6 +19,7 @@ from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.item_store import ItemStore
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
+from freehold.gateway.stored_completions import StoredCompletions
 from freehold.governance.digests import derived
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
@@ -43,7 +44,7 @@ class Content:
         uploads: files that come in parts.
         responses: where responses lie.
         conversations: conversations with their items.
-        completions: where stored completions lie.
+        completions: chat completions that callers store.
         sweep: deletes what may not stay.
     """
 
@@ -56,7 +57,7 @@ class Content:
     uploads: FileUploads
     responses: ItemStore
     conversations: Conversations
-    completions: ItemStore
+    completions: StoredCompletions
     sweep: Sweep
 
 
@@ -100,6 +101,6 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             uploads,
             responses,
             Conversations(conversations),
-            completions,
+            StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             Sweep(database, retention),
         )

@@ -120,9 +120,15 @@ class ItemStore:
             items: its first items, each with its side.
             columns: those that only its kind has.
         """
+        row = await self.row(principal, holder_id, header, **columns)
+        await add_holder(self.database, self.tables, row, await self.sealed(tenant_of(principal), row, items))
+        return Holder(row, dict(header))
+
+    async def row(self, principal: Principal, holder_id: str, header: Mapping[str, Any], **columns: Any) -> HolderRow:
+        """A new thing as it is stored; arguments as `create`."""
         now = math.floor(self.clock())
         tenant = tenant_of(principal)
-        row = HolderRow(
+        return HolderRow(
             id=holder_id,
             organization_id=tenant.organization_id,
             project_id=tenant.project_id,
@@ -133,8 +139,6 @@ class ItemStore:
             expires_at=now + self._retention.keep_s(tenant.organization_id, tenant.project_id, self._kind),
             more=columns,
         )
-        await add_holder(self.database, self.tables, row, await self.sealed(tenant, row, items))
-        return Holder(row, dict(header))
 
     async def get(self, principal: Principal, holder_id: str) -> Holder | None:
         """A thing that is there for the caller; None if it is not."""

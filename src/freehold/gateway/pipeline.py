@@ -82,10 +82,10 @@ class Gateway:
         self._permits = permits
         self.check_caller = permits.check_caller
         self._pictures = pictures
-        self._retention = content.retention
         self._filtering = Filtering(filters, content.flagged)
         self.picture_files = content.pictures
         self.files = content.files
+        self.completions = content.completions
         self.uploads = content.uploads
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
@@ -322,8 +322,7 @@ class Gateway:
         """What answers a conversation, the request as it is served, what that needs, and what was permitted."""
         deployment, traits = await self._resolve(principal, request.model, account)
         request = functions_as_tools(request)
-        if request.store:
-            self._retention.check_keeping(principal.organization_id, principal.project_id, "store")
+        self.completions.check(principal, request)
         needs = check_chat(request, deployment, traits)
         account.tier = tier_of(request)
         account.parameters = chat_parameters(request)

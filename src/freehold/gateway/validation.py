@@ -55,10 +55,6 @@ def check_chat(request: ChatRequest, deployment: Deployment, traits: Traits) -> 
         raise UnsupportedParameter("Unsupported value: 'modalities' can only be [\"text\"].", param="modalities")
     if request.reasoning_effort not in {None, "none"} and Feature.REASONING not in traits.features:
         raise cannot("reasoning_effort", deployment)
-    if request.store:
-        raise UnsupportedParameter(
-            "Unsupported value: 'store' cannot be true: stored completions are not available.", param="store"
-        )
     tier_of(request)
     _check_schemas(request)
     _check_limit(

@@ -57,9 +57,6 @@ RESPONSES: Final = ContentKind("responses", 30 * DAY_S, "responses, what they we
 CONVERSATIONS: Final = ContentKind("conversations", 3650 * DAY_S, "conversations and their items")
 COMPLETIONS: Final = ContentKind("completions", 30 * DAY_S, "chat completions that callers have stored")
 
-STORES_COMPLETIONS: Final = False
-"""Whether there is a place for stored completions, so that `store` can be true."""
-
 KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES, RESPONSES, CONVERSATIONS, COMPLETIONS)
 """Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
@@ -103,13 +100,6 @@ class RetentionOverride(SettingsModel):
         for name in value:
             if name not in known:
                 raise ValueError(f"'{name}' is no kind of content; there are {', '.join(sorted(known))}")
-        return value
-
-    @field_validator("store")
-    @classmethod
-    def _stored_by_something(cls, value: bool | None) -> bool | None:
-        if value and not STORES_COMPLETIONS:
-            raise ValueError("cannot be true: stored completions are not available")
         return value
 
 
