@@ -26,8 +26,8 @@ _PREFACE: Final = """# Operations of OpenAI's API
 
 Every operation of OpenAI's published specification, and whether this version serves it. The page is generated from the
 routes of the running application; what the served ones take, and which parameters they refuse by name, is told in
-[API](api.md), [responses](responses.md), [conversations](conversations.md), [stored completions](stored-completions.md),
-[files](files.md), [identity](identity.md) and the
+[API](api.md), [responses](responses.md), [conversations](conversations.md), [files](files.md),
+[stored completions](stored-completions.md), [identity](identity.md) and the
 [content filter](content-filter-wire.md). An operation that is absent is a 404 `unknown_url`.
 """
 

@@ -27,7 +27,6 @@ from freehold.gateway.erasure import Erasure
 from freehold.gateway.filters import open_filters
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
-from freehold.gateway.moderation import Moderator
 from freehold.gateway.permits import Permits
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
@@ -162,16 +161,12 @@ async def open_app(
         control = _control(registry, supervisor, content, filters, settings, running=engines)
         policies = await _policies(database, settings, registry)
         flights = _flights(settings, people, content.keys)
-        backlog = Backlog(journal, projection, settings.journal.max_backlog_records)
-        books = Books(recorder or backlog, ledger, digests, limits.pair)
+        books = Books(recorder or _backlog(journal, projection, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
-        moderator = Moderator(filters.moderation, books, permits)
-        remote = RemoteTools(settings.mcp_server, books, permits)
-        stack.push_async_callback(remote.close)
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, moderator, remote)
-        await gateway.responses.open()
-        stack.push_async_callback(gateway.responses.close)
+        remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits))
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote)
+        await stack.enter_async_context(gateway.responses)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
@@ -184,6 +179,11 @@ async def open_app(
         await stack.enter_async_context(Upkeep(journal, projection, content.sweep, people.keys))
         await control.start()
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
+
+
+def _backlog(journal: Journal, projection: Projection, settings: Settings) -> Backlog:
+    """The journal, as long as what is read from it keeps up."""
+    return Backlog(journal, projection, settings.journal.max_backlog_records)
 
 
 def _flights(settings: Settings, people: People, content_keys: ContentKeys) -> Flights:

@@ -10,8 +10,8 @@ import pytest
 from openai import OpenAI
 
 from freehold.api.dialect import Dialect
-from freehold.api.operation import Call, Handler
 from freehold.api.organization import organization_routes
+from freehold.api.reply import Call, Handler
 from freehold.errors import Forbidden, InvalidRequest, UnknownParameter
 from freehold.journal.projection_reports import UsageReports
 from freehold.types.identity import DATA_PLANE, Action, Principal, Role

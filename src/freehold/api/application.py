@@ -27,11 +27,12 @@ from freehold.api.docs import docs_routes
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.openai import Forms, openai_routes
-from freehold.api.operation import Handler, Operation, PlainBody, Plane
+from freehold.api.operation import Operation, PlainBody, Plane
 from freehold.api.organization import organization_routes
 from freehold.api.picture_files import picture_routes
 from freehold.api.provenance import provenance_routes
 from freehold.api.receipts import receipt_routes
+from freehold.api.reply import Handler
 from freehold.api.signin.routes import SignInServices, signin_routes
 from freehold.api.signin.sessions import session_routes
 from freehold.config import ServerSettings

@@ -17,7 +17,7 @@ from freehold.api.embeddings import create_embedding
 from freehold.api.images import create_image, edit_image, vary_image
 from freehold.api.models import list_azure_models, retrieve_azure_model
 from freehold.api.openai import MakeOperation, takes, v1_routes
-from freehold.api.operation import Call, Handler, Reply
+from freehold.api.reply import Call, Handler, Reply
 from freehold.api.stored_completions import list_deployment_completions
 from freehold.errors import NotFound
 

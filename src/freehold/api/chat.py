@@ -11,8 +11,8 @@ from typing import Any
 
 from freehold.api.annotating import REFUSAL, Annotator, annotator
 from freehold.api.body import parse
-from freehold.api.operation import Call, Reply
 from freehold.api.rendering import Gathered, chat_logprobs, collect, head, obfuscation, usage_object, wants_usage
+from freehold.api.reply import Call, Reply
 from freehold.gateway.answers import Answer
 from freehold.gateway.legacy import uses_functions
 from freehold.gateway.validation import tier_of

@@ -6,8 +6,8 @@ from typing import Any
 
 from freehold.api.annotating import Annotator, annotator
 from freehold.api.body import parse
-from freehold.api.operation import Call, Reply
 from freehold.api.rendering import collect, completion_logprobs, head, obfuscation, usage_object, wants_usage
+from freehold.api.reply import Call, Reply
 from freehold.gateway.answers import Answer
 from freehold.gateway.permits import as_served
 from freehold.types.completions import CompletionRequest

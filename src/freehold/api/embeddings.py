@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from freehold.api.body import parse
-from freehold.api.operation import Call, Reply
+from freehold.api.reply import Call, Reply
 from freehold.types.embeddings import EmbeddingRequest
 
 

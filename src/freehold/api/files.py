@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 
 from freehold.api.body import parse
-from freehold.api.operation import Call, Download, Handler, Reply
+from freehold.api.reply import Call, Download, Handler, Reply
 from freehold.errors import InvalidRequest, UnsupportedParameter
 from freehold.types.files import FileQuery, FileRequest, Purpose, StoredFile
 from freehold.types.images import Upload

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from freehold.api.annotating import annotator
 from freehold.api.body import parse
-from freehold.api.operation import Call, Handler, Reply
+from freehold.api.reply import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from freehold.gateway.answers import PaintAnswer
 from freehold.gateway.permits import as_served

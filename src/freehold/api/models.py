@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from freehold.api.operation import Call, Reply
+from freehold.api.reply import Call, Reply
 from freehold.catalog.deployments import Deployment
 
 

@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from freehold.api.body import parse
-from freehold.api.operation import Call, Reply
+from freehold.api.reply import Call, Reply
 from freehold.gateway.moderation import Moderation
 from freehold.types.moderations import ModerationRequest
 

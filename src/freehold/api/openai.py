@@ -14,7 +14,8 @@ from freehold.api.embeddings import create_embedding
 from freehold.api.images import WITH_FILES, create_image, edit_image, vary_image
 from freehold.api.models import list_models, retrieve_model
 from freehold.api.moderations import create_moderation
-from freehold.api.operation import Handler, Operation
+from freehold.api.operation import Operation
+from freehold.api.reply import Handler
 
 MakeOperation = Callable[..., Operation]
 

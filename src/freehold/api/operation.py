@@ -6,11 +6,11 @@ account is closed once, and the caller's last byte waits until the receipt is on
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -21,6 +21,7 @@ from freehold.api.dialect import Dialect, answer_headers
 from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
+from freehold.api.reply import Call, Download, EventStream, Handler
 from freehold.api.sse import (
     BYTES,
     DONE,
@@ -48,88 +49,8 @@ from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
 from freehold.types.content import tenant_of
 from freehold.types.identity import Principal
-from freehold.types.images import Upload
 
 log = structlog.get_logger("freehold.request")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request that has passed the door: who asks, and what.
-
-    Args:
-        gateway: serves it.
-        principal: who asks.
-        body: the decoded body, of a form its text fields; empty where there is none.
-        path: the parameters in the path.
-        query_items: all query parameters in their order.
-        dialect: whose client is calling.
-        account: told of what there is to know of the request.
-        files: the files of a form, by the names of their fields; None where the body is no form.
-        origin: scheme and host under which the caller reaches the server.
-    """
-
-    gateway: Gateway
-    principal: Principal
-    body: Mapping[str, Any]
-    path: Mapping[str, str]
-    query_items: tuple[tuple[str, str], ...]
-    dialect: Dialect
-    account: Account
-    files: Mapping[str, tuple[Upload, ...]] | None = None
-    origin: str = ""
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The query parameters by name; of a repeated one the last."""
-        return dict(self.query_items)
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """An answer that is a file.
-
-    Args:
-        name: what it is called.
-        size: its length in bytes.
-        pieces: its content.
-    """
-
-    name: str
-    size: int
-    pieces: AsyncGenerator[bytes]
-
-    def headers(self) -> dict[str, str]:
-        """Those that keep a browser from showing the file, whatever it holds."""
-        return {
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(self.name, safe='')}",
-            "content-security-policy": "default-src 'none'; sandbox",
-            "x-content-type-options": "nosniff",
-            "cache-control": "private, no-store",
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class EventStream:
-    """An answer that is a stream of events which say themselves what they are, and when they are over.
-
-    Args:
-        events: each with its `type`.
-        last: whether an event ends the stream; it waits for the receipt.
-        failure: the event that ends a stream with an error.
-        close: gives up what the events come from, also where none of them was taken.
-    """
-
-    events: AsyncGenerator[dict[str, Any]]
-    last: Callable[[dict[str, Any]], bool]
-    failure: Callable[[FreeholdError], dict[str, Any]]
-    close: Callable[[], Awaitable[None]]
-
-
-Reply: TypeAlias = dict[str, Any] | AsyncGenerator[dict[str, Any]] | EventStream | Download
-"""A whole answer, the events of a stream, or a file."""
-
-Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)

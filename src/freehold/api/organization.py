@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from freehold.api.dialect import Dialect
 from freehold.api.openai import MakeOperation
-from freehold.api.operation import Call, Handler, Reply
+from freehold.api.reply import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter
 from freehold.governance.authorization import require
 from freehold.journal.projection_reports import UsageReports

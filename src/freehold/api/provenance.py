@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect
 from freehold.api.openai import Forms, MakeOperation
-from freehold.api.operation import Call, Handler, Reply
+from freehold.api.reply import Call, Handler, Reply
 from freehold.errors import InvalidRequest
 from freehold.gateway.provenance import Provenance
 from freehold.types.images import HeldUpload

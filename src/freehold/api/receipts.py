@@ -4,7 +4,7 @@ from starlette.routing import BaseRoute, Route
 
 from freehold.api.dialect import Dialect
 from freehold.api.openai import MakeOperation
-from freehold.api.operation import Call, Handler, Reply
+from freehold.api.reply import Call, Handler, Reply
 from freehold.gateway.receipts import Receipts
 
 PATH = "/v1/receipts/{request_id}"

@@ -5,9 +5,9 @@ from contextlib import aclosing
 from typing import Any, Final, get_args
 
 from freehold.api.body import parse
-from freehold.api.operation import Call, EventStream, Handler, Reply
 from freehold.api.paging import page_of
 from freehold.api.rendering import padding
+from freehold.api.reply import Call, EventStream, Handler, Reply
 from freehold.errors import FreeholdError, InvalidRequest
 from freehold.gateway.response_writer import StreamEvent
 from freehold.types.responses import Include, ResponseRequest, TokenCountRequest

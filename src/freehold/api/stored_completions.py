@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from freehold.api.body import parse
-from freehold.api.operation import Call, Handler, Reply
+from freehold.api.reply import Call, Handler, Reply
 from freehold.errors import InvalidRequest
 from freehold.store.kept_items import Page
 from freehold.types.stored_completions import CompletionFilter, MetadataUpdate

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from freehold.api.body import parse
 from freehold.api.files import file_object, only_file
-from freehold.api.operation import Call, Handler, Reply
+from freehold.api.reply import Call, Handler, Reply
 from freehold.errors import UnknownParameter
 from freehold.types.files import CompleteRequest, StoredUpload, UploadRequest
 

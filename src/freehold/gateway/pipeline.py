@@ -73,7 +73,6 @@ class Gateway:
         pictures: Pictures,
         content: Content,
         filters: FilterRegistry,
-        moderator: Moderator,
         remote: RemoteTools,
     ) -> None:
         self._deployments = deployments
@@ -90,7 +89,7 @@ class Gateway:
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)
-        self.moderator = moderator
+        self.moderator = Moderator(filters.moderation, books, permits)
         self.flights = flights
         self.books = books
 

@@ -12,7 +12,8 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import structlog
 
@@ -96,6 +97,14 @@ class RemoteTools:
         self._books = books
         self._permits = permits
         self._leaving: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     def resolve(self, principal: Principal, tool: McpTool, *, param: str = "tools") -> RemoteServer:
         """The server that a request's tool means.

@@ -8,7 +8,8 @@ away before, nothing of it is. One in the background is kept before it begins, g
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from freehold.errors import FreeholdError, InvalidRequest, RequestError, UnsupportedParameter
 from freehold.gateway.account import Account
@@ -107,11 +108,14 @@ class Responses:
         self._parts = parts
         self._store = parts.store
 
-    async def open(self) -> int:
-        """Let responses have failed that were being made when the server ended; how many there were."""
-        return await self._store.end_interrupted()
+    async def __aenter__(self) -> Self:
+        """Let responses have failed that were being made when the server ended."""
+        await self._store.end_interrupted()
+        return self
 
-    async def close(self) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Wait until no response is being made."""
         await self._parts.background.close()
 
