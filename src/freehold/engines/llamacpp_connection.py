@@ -170,8 +170,7 @@ class LlamaCppConnection(OpenAIConnection):
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         """See `Connection.chat`."""
-        functions = allowed_tools(request)
-        demanded = bool(functions) and request.tool_choice not in {None, "auto"}
+        functions, demanded = allowed_tools(request), _demands_call(request)
         if request.tools and not functions and request.tool_choice != "none":
             raise InvalidRequest("Invalid value for 'tool_choice': no tool has that name.", param="tool_choice")
         if functions and (demanded or (self._tagged and not self._thinks)) and not requests.has_pictures(request):
@@ -267,7 +266,6 @@ class LlamaCppConnection(OpenAIConnection):
         body = requests.sampling(request, self._vocabulary)
         body["prompt"] = await self._prompt(request)
         if demanded:
-            body["prompt"] += f"{OPENER}\n" if self._tagged else ""
             body["grammar"] = call_grammar(functions, tokens)
             body.pop("stop", None)  # it would break the call
         else:
@@ -321,13 +319,13 @@ class LlamaCppConnection(OpenAIConnection):
                 yield event
 
     async def _prompt(self, request: ChatRequest) -> str:
-        """The conversation and its tools in the model's template."""
-        body = {"messages": requests.messages(request), "tools": _tools(request)}
+        """The conversation and its tools in the model's template, and the beginning of a call that is demanded."""
+        body = {"messages": requests.messages(request), "tools": _tools(request) if allowed_tools(request) else []}
         answer = await self.fetch("POST", self.url("apply-template"), body, param="messages")
         prompt = answer.get("prompt") if isinstance(answer, dict) else None
         if not isinstance(prompt, str):
             raise EngineFailed("the engine's prompt cannot be read")
-        return prompt
+        return f"{prompt}{OPENER}\n" if self._tagged and _demands_call(request) else prompt
 
     def _answer_tokens(self, request: ChatRequest) -> int:
         return requests.answer_tokens(request, self._traits.context_length or DEFAULT_CONTEXT)
@@ -357,6 +355,11 @@ class _CallReader:
             if text or calls or finish:
                 found.append(replace(delta, text=text, tool_calls=calls, logprobs=logprobs, finish_reason=finish))
         return found
+
+
+def _demands_call(request: ChatRequest) -> bool:
+    """Whether there must be a tool call, and nothing else."""
+    return bool(allowed_tools(request)) and request.tool_choice not in {None, "auto"}
 
 
 def _tools(request: ChatRequest) -> list[dict[str, Any]]:
