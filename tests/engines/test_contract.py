@@ -252,6 +252,22 @@ def test_call_is_not_forced(subject: Subject, choice: str) -> None:
     subject.try_out(trial, Feature.CHAT, Feature.TOOLS)
 
 
+@pytest.mark.parametrize("choice", [None, "auto", "none", "required"])
+def test_tokens_are_counted_as_they_are_read(subject: Subject, choice: str | None) -> None:
+    """An engine that counts a prompt's tokens beforehand tells what its usage tells afterwards, tools included."""
+
+    async def trial(connection: Connection, traits: Traits) -> None:
+        tools = {"tools": [WEATHER, CLOCK], "tool_choice": choice}
+        given = tools if choice is not None and Feature.TOOLS in traits.features else {}
+        request = chat_request("How is the weather in Rome?", max_tokens=100, temperature=0, **given)
+        counted = await connection.count_tokens(request)
+        if counted is None:
+            pytest.skip("this engine does not count")
+        assert counted == (await hear(connection.chat(request))).usage.prompt_tokens
+
+    subject.try_out(trial, Feature.CHAT)
+
+
 def test_token_prompt_is_read(subject: Subject) -> None:
     """A prompt of token ids is counted token by token and answered."""
 
