@@ -79,6 +79,10 @@ def test_a_killed_server_leaves_a_response_that_failed(tmp_path: Path, seen: int
         assert found == rest[-1]["response"]
         assert found["status"] == "failed"
         assert "stopped" in found["error"]["message"]
+        deltas = [event["delta"] for event in events + rest if event["type"] == "response.output_text.delta"]
+        said = [part["text"] for item in found["output"] for part in item["content"]]
+        assert "".join(said) == "".join(deltas)
+        assert all(item["status"] == "incomplete" for item in found["output"])
         assert follow(again, response_id, numbers[-1]) == []
         asked = again.get(f"/v1/responses/{response_id}/input_items", key=again.key).json()
         assert asked["data"][0]["content"][0]["text"] == LONG

@@ -112,9 +112,9 @@ class _Follower:
                 yield {**event, **padding()} if self._padded and event["type"].endswith(".delta") else event
 
     def failure(self, error: FreeholdError) -> StreamEvent:
-        """The event that says why there are no more."""
+        """The event that says why there are no more here. It has no number of its own: the stream goes on elsewhere."""
         told = {"code": error.code, "message": error.message, "param": error.param}
-        return {"type": "error", **told, "sequence_number": self._last + 1}
+        return {"type": "error", **told, "sequence_number": self._last}
 
 
 async def _whole(events: AsyncGenerator[StreamEvent]) -> dict[str, Any]:
@@ -139,7 +139,8 @@ def _flag(query: Mapping[str, str], name: str) -> bool:
 
 
 def _after(text: str | None) -> int:
-    if text is None:
+    """The number of the last event that the caller has seen; -1 for none."""
+    if text is None or text == "-1":
         return -1
     if not text.isdecimal() or len(text) > 9:
         raise InvalidRequest("'starting_after' must be the sequence number of an event.", param="starting_after")

@@ -115,10 +115,12 @@ class Background:
                 last = writer.closing()
                 await self._finish(work, last)
         finally:
-            pump.cancel()
-            await work.run.close()
-            self._live.pop(work.holder.id, None)
-            await live.end(last if work.streams else None)
+            try:
+                pump.cancel()
+                await work.run.close()
+            finally:
+                self._live.pop(work.holder.id, None)
+                await live.end(last if work.streams else None)
 
     async def _run(self, work: Work, live: Live) -> None:
         """Make the response, as a running request."""

@@ -4,13 +4,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from freehold.errors import ContentFiltered, FreeholdError, RateLimited, RequestError
+from freehold.errors import ContentFiltered, FreeholdError, InvalidRequest, NotFound, RateLimited
+from freehold.gateway.validation import TIERS
+from freehold.types.engine import Tier
 from freehold.types.generation import Usage
 from freehold.types.responses import ResponseRequest
 
 OPEN: Final = frozenset({"queued", "in_progress"})
 """States of a response that is not done."""
-INTERRUPTED: Final = "The server was stopped while it made this response. Send the request again."
+INTERRUPTED: Final = "The server stopped making this response before it came to its end. Send the request again."
 
 
 class Draft:
@@ -99,9 +101,7 @@ def _error_code(error: FreeholdError) -> str:
     match error:
         case RateLimited():
             return "rate_limit_exceeded"
-        case ContentFiltered():
-            return "invalid_prompt"
-        case RequestError():
+        case ContentFiltered() | InvalidRequest() | NotFound():
             return "invalid_prompt"
     return "server_error"
 
@@ -120,7 +120,7 @@ def _as_asked(request: ResponseRequest) -> dict[str, Any]:
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,
         "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
-        "service_tier": given.get("service_tier", "default"),
+        "service_tier": TIERS.get(request.service_tier, Tier.DEFAULT).value,
         "temperature": request.temperature,
         "text": {"format": text.get("format", {"type": "text"})},
         "tool_choice": given.get("tool_choice", "auto"),

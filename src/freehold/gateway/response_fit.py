@@ -19,7 +19,7 @@ RESERVE: Final = 256
 async def fitted(
     items: Sequence[Item], question: Callable[[Sequence[Item]], ChatRequest], count: Count, reserve: int | None
 ) -> Sequence[Item]:
-    """The items without as many of the oldest as must go; what the system said and the newest item stay.
+    """The items without as many of the oldest as must go. What the system said stays, and what the model is to answer.
 
     Args:
         items: the conversation.
@@ -27,7 +27,12 @@ async def fitted(
         count: counts its tokens.
         reserve: how long the answer may be, in tokens, if the request says.
     """
-    able = [place for place, item in enumerate(items[:-1]) if item.get("role") not in {"system", "developer"}]
+    stays = _newest(items)
+    able = [
+        place
+        for place, item in enumerate(items)
+        if place not in stays and item.get("role") not in {"system", "developer"}
+    ]
 
     async def fits(dropped: int) -> bool:
         request = question(without(items, able[:dropped]))
@@ -47,6 +52,19 @@ async def fitted(
         else:
             least = middle + 1
     return without(items, able[:most])
+
+
+def _newest(items: Sequence[Item]) -> set[int]:
+    """The places of what the model is to answer: the last item, or the last answers of tools with their calls."""
+    first = len(items)
+    while first > 0 and items[first - 1]["type"] == "function_call_output":
+        first -= 1
+    first = min(first, len(items) - 1)
+    answered = {item["call_id"] for item in items[first:] if item["type"] == "function_call_output"}
+    calls = {
+        place for place, item in enumerate(items) if item["type"] == "function_call" and item["call_id"] in answered
+    }
+    return calls | set(range(first, len(items)))
 
 
 def without(items: Sequence[Item], places: Sequence[int]) -> list[Item]:

@@ -19,7 +19,7 @@ from freehold.gateway.flights import ClientGone
 from freehold.gateway.response_draft import Draft, added
 from freehold.gateway.response_input import Item, chat_request, renamed
 from freehold.gateway.response_tool import ServerTool
-from freehold.gateway.response_toolbox import Toolbox
+from freehold.gateway.response_toolbox import MAX_TURNS, Toolbox
 from freehold.gateway.response_writer import StreamEvent, ToolCall, Writer
 from freehold.types.chat import ChatRequest
 from freehold.types.generation import Delta
@@ -27,8 +27,6 @@ from freehold.types.identity import Principal
 from freehold.types.ids import new_id
 from freehold.types.responses import ResponseRequest
 
-MAX_TURNS: Final = 32
-"""How often a model is asked for one response."""
 NOT_CARRIED_OUT: Final = "This call was not carried out: the limit of tool calls of this response is reached."
 
 
@@ -242,7 +240,18 @@ class Run:
             self._told[call.item["id"]] = call.result
         yield self.writer.done(call.index)
 
+    def _tokens_left(self) -> int | None:
+        """How many tokens the model may still write; None for as many as it wants."""
+        most, used = self._request.max_output_tokens, self.draft.usage
+        return None if most is None else most - (used.completion_tokens if used is not None else 0)
+
     def _goes_on(self) -> bool:
-        """Whether the model has to be asked again: everything that it called was carried out here, and successfully."""
+        """Whether the model has to be asked again: all that it called was carried out here, and it may write more."""
         calls = self.writer.calls()
-        return self.draft.reason is None and bool(calls) and all(call.result is not None for call in calls)
+        if self.draft.reason is not None or not calls or any(call.result is None for call in calls):
+            return False
+        left = self._tokens_left()
+        if left is not None and left < 1:
+            self.draft.reason = "max_output_tokens"
+            return False
+        return True

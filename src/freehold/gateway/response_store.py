@@ -8,6 +8,7 @@ import orjson
 from freehold.errors import InvalidRequest, NotFound
 from freehold.gateway.item_store import Holder, Item, ItemStore
 from freehold.gateway.response_draft import OPEN, Draft, interrupted
+from freehold.gateway.response_replay import output_of
 from freehold.gateway.response_writer import StreamEvent
 from freehold.store.kept_items import HolderRow, Page
 from freehold.store.kept_responses import (
@@ -72,7 +73,7 @@ class ResponseStore:
         """A response as callers see it that is not being made: one that never came to its end has failed."""
         told: dict[str, Any] = dict(holder.header["response"])
         if told["status"] in OPEN:
-            told = interrupted(told)
+            return interrupted(told) | {"output": await output_of(self._events(holder, 0))}
         output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output")
         return {**told, "output": output}
 
@@ -92,16 +93,20 @@ class ResponseStore:
 
     async def events(self, holder: Holder, after: int) -> AsyncGenerator[StreamEvent]:
         """The events of a response that is not being made, from the one behind `after` on."""
+        async for event in self._events(holder, after + 1):
+            yield event
         end = await next_number(self.store.database, holder.id)
-        number = after + 1
+        if holder.header["response"]["status"] in OPEN and end > after:
+            yield {"type": "response.failed", "response": await self.resource(holder), "sequence_number": end}
+
+    async def _events(self, holder: Holder, number: int) -> AsyncGenerator[StreamEvent]:
+        """The events that are kept, from this number on."""
         while rows := await events_from(self.store.database, holder.id, number, ROWS):
             for row in rows:
                 for event in await self._opened(holder.row, row):
                     if event["sequence_number"] >= number:
                         yield event
             number = rows[-1].first + rows[-1].count
-        if holder.header["response"]["status"] in OPEN and end > after:
-            yield {"type": "response.failed", "response": await self.resource(holder), "sequence_number": end}
 
     async def end_interrupted(self) -> int:
         """Let responses have failed that were being made when the server ended; how many there were."""

@@ -108,7 +108,9 @@ class Threads:
         links: list[list[dict[str, Any]]] = []
         size, name = 0, response_id
         for _ in range(MAX_CHAIN):
-            holder = await self._link(principal, name)
+            holder = await self._link(principal, name, first=not links)
+            if holder is None:
+                break
             items = await self._responses.items(holder)
             size += sum(len(orjson.dumps(item)) for item in items)
             if size > MAX_BYTES:
@@ -120,11 +122,14 @@ class Threads:
             name = before
         return _cut(request, [item for link in reversed(links) for item in link], "previous_response_id")
 
-    async def _link(self, principal: Principal, response_id: str) -> Holder:
+    async def _link(self, principal: Principal, response_id: str, *, first: bool) -> Holder | None:
+        """A response that came before; None where one before the first is not kept any more."""
         param = "previous_response_id"
         require(principal, Action.READ_CONVERSATIONS, f"responses/{response_id[:64]}")
         holder = await self._responses.store.get(principal, response_id)
         if holder is None:
+            if not first:
+                return None
             raise InvalidRequest(
                 f"Previous response with id '{response_id[:64]}' not found.",
                 param=param,
@@ -159,7 +164,8 @@ def _cut(request: ResponseRequest, items: Sequence[Item], param: str) -> Sequenc
     if request.truncation == "auto":
         return items
     raise InvalidRequest(
-        f"What came before is too long to be read. Set 'truncation' to 'auto' to leave out the oldest items ({param}).",
+        "What came before is too long to be read, or the oldest of it is not kept any more. Set 'truncation' to 'auto' "
+        "to go on without the oldest items.",
         param=param,
         code="context_length_exceeded",
     )

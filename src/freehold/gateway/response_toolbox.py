@@ -11,6 +11,8 @@ from freehold.gateway.response_tool import ServerTool
 from freehold.types.chat import Tool
 from freehold.types.responses import NamedFunction, NamedMcp, ResponseRequest
 
+MAX_TURNS: Final = 32
+"""How often a model is asked for one response; the last time it has to answer."""
 MAX_CALLS: Final = 128
 """Of tools that are carried out here, in one response whose request names no limit."""
 
@@ -74,7 +76,7 @@ class Toolbox:
         Raises:
             InvalidRequest: there is no such tool.
         """
-        if self._left <= 0:
+        if self._left <= 0 or turn >= MAX_TURNS - 1:
             return "none"
         if turn and self._demanded != "none":
             return "auto"

@@ -5,7 +5,7 @@ of its own, so that it can be kept and sent later.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -126,9 +126,7 @@ class Writer:
 
     def cut(self) -> None:
         """The response ends here: what is open stays as it is, and incomplete."""
-        for item in self.draft.output:
-            if item.get("status") == "in_progress" or item.get("status") == "generating":
-                item["status"] = "failed" if item["type"] == "image_generation_call" else "incomplete"
+        end_open(self.draft.output)
 
     def add(self, item: dict[str, Any]) -> tuple[int, StreamEvent]:
         """A new item of the output, and where it stands."""
@@ -203,6 +201,13 @@ class Writer:
             call.item["status"] = "completed" if whole else "incomplete"
             events.append(self.done(call.index))
         return events
+
+
+def end_open(items: Iterable[dict[str, Any]]) -> None:
+    """Let items that were being made stay as they are, and say so."""
+    for item in items:
+        if item.get("status") in {"in_progress", "generating"}:
+            item["status"] = "failed" if item["type"] == "image_generation_call" else "incomplete"
 
 
 class _Part(ABC):

@@ -189,6 +189,11 @@ def require_features(needed: dict[str, Feature], traits: Traits, deployment: Dep
                 param="model",
                 code="operation_not_supported",
             )
+        if feature is Feature.VISION:
+            raise UnsupportedParameter(
+                f"Unsupported value: '{param}' holds a picture, and the model '{deployment.name}' reads text only.",
+                param=param,
+            )
         raise cannot(param, deployment)
 
 
