@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from freehold.api.refused import why_refused
 from freehold.app import open_app
 from freehold.config import Settings, parse_settings
 from tools.routes import leaves
@@ -28,7 +29,8 @@ Every operation of OpenAI's published specification, and whether this version se
 routes of the running application; what the served ones take, and which parameters they refuse by name, is told in
 [API](api.md), [responses](responses.md), [conversations](conversations.md), [files](files.md),
 [stored completions](stored-completions.md), [identity](identity.md) and the
-[content filter](content-filter-wire.md). An operation that is absent is a 404 `unknown_url`.
+[content filter](content-filter-wire.md). One that is refused is a 404 `operation_not_available` that says why; one that
+is absent is a 404 `unknown_url`.
 """
 
 
@@ -57,21 +59,31 @@ def page(specification: Mapping[str, Any], routes: Iterable[tuple[str, str]]) ->
         routes: as `served` gives them.
     """
     known = set(routes)
-    groups: dict[str, list[tuple[str, str, bool]]] = {}
+    groups: dict[str, list[tuple[str, str, str]]] = {}
     for path, operations in specification["paths"].items():
         if "?" in path:
             continue  # the same operation under another header
         for method in _METHODS:
             if method in operations:
                 tag = (operations[method].get("tags") or [_group(path)])[0]
-                groups.setdefault(tag, []).append((method.upper(), path, (method, _shape(path)) in known))
-    counts = Counter(there for operations in groups.values() for _, _, there in operations)
-    lines = [_PREFACE, f"{counts[True]} of {counts.total()} operations are served."]
+                state = _state(method, path, known)
+                groups.setdefault(tag, []).append((method.upper(), path, state))
+    counts = Counter(state.partition(":")[0] for operations in groups.values() for _, _, state in operations)
+    told = ", ".join(f"{counts[state]} {state}" for state in ("served", "refused", "absent"))
+    lines = [_PREFACE, f"Of {counts.total()} operations: {told}."]
     for tag in sorted(groups, key=str.casefold):
-        there = sum(served for _, _, served in groups[tag])
+        there = sum(state == "served" for _, _, state in groups[tag])
         lines.append(f"\n## {tag}: {there} of {len(groups[tag])}\n\n| operation | |\n|---|---|")
-        lines += [f"| `{method} {path}` | {'served' if served else 'absent'} |" for method, path, served in groups[tag]]
+        lines += [f"| `{method} {path}` | {state} |" for method, path, state in groups[tag]]
     return "\n".join(lines) + "\n"
+
+
+def _state(method: str, path: str, known: set[tuple[str, str]]) -> str:
+    """What becomes of an operation."""
+    if (method, _shape(path)) in known:
+        return "served"
+    why = why_refused(_PREFIX + path)
+    return "absent" if why is None else f"refused: {why}"
 
 
 def claims(text: str) -> set[tuple[str, str]]:

@@ -32,6 +32,7 @@ from freehold.api.organization import organization_routes
 from freehold.api.picture_files import picture_routes
 from freehold.api.provenance import provenance_routes
 from freehold.api.receipts import receipt_routes
+from freehold.api.refused import why_refused
 from freehold.api.reply import Handler
 from freehold.api.signin.routes import SignInServices, signin_routes
 from freehold.api.signin.sessions import session_routes
@@ -139,10 +140,13 @@ async def _http_problem(request: Request, exc: Exception) -> Response:
     error: FreeholdError = NotFound(f"Invalid URL ({where}).", code="unknown_url")
     if dialect_of(request.scope) is Dialect.AZURE:
         error = NotFound("Resource not found", code="404")
-    if exc.status_code == 405:
+    why = why_refused(request.url.path)
+    if why is not None:
+        error = NotFound(f"This operation is not available ({where}): {why}.", code="operation_not_available")
+    elif exc.status_code == 405:
         error = MethodNotAllowed(f"Not allowed to {request.method} on {request.url.path}.")
     response = await _problem(request, error)
-    response.headers.update(exc.headers or {})
+    response.headers.update({} if why is not None else exc.headers or {})
     return response
 
 
