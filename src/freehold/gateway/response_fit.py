@@ -19,7 +19,8 @@ RESERVE: Final = 256
 async def fitted(
     items: Sequence[Item], question: Callable[[Sequence[Item]], ChatRequest], count: Count, reserve: int | None
 ) -> Sequence[Item]:
-    """The items without as many of the oldest as must go; what the system said and the newest item stay.
+    """The items without as many of the oldest as must go; what the system said and the newest item stay, and with
+    an answer the call that it is to.
 
     Args:
         items: the conversation.
@@ -27,7 +28,12 @@ async def fitted(
         count: counts its tokens.
         reserve: how long the answer may be, in tokens, if the request says.
     """
-    able = [place for place, item in enumerate(items[:-1]) if item.get("role") not in {"system", "developer"}]
+    kept = {len(items) - 1, _asked_at(items)}
+    able = [
+        place
+        for place, item in enumerate(items)
+        if place not in kept and item.get("role") not in {"system", "developer"}
+    ]
 
     async def fits(dropped: int) -> bool:
         request = question(without(items, able[:dropped]))
@@ -52,9 +58,19 @@ async def fitted(
 def without(items: Sequence[Item], places: Sequence[int]) -> list[Item]:
     """The items but for some, and but for answers to calls that are among these."""
     gone = set(places)
-    calls = {items[place]["call_id"] for place in places if items[place]["type"] == "function_call"}
-    return [
-        item
-        for place, item in enumerate(items)
-        if place not in gone and not (item["type"] == "function_call_output" and item["call_id"] in calls)
-    ]
+    calls: dict[str, int] = {}
+    for place, item in enumerate(items):
+        if item["type"] == "function_call":
+            calls[item["call_id"]] = place
+        elif item["type"] == "function_call_output" and calls.get(item["call_id"]) in gone:
+            gone.add(place)
+    return [item for place, item in enumerate(items) if place not in gone]
+
+
+def _asked_at(items: Sequence[Item]) -> int | None:
+    """Where the call is that the newest item answers; None if it answers none."""
+    newest = items[-1] if items else {"type": None}
+    if newest["type"] != "function_call_output":
+        return None
+    calls = (place for place, item in enumerate(items) if item["type"] == "function_call")
+    return max((place for place in calls if items[place]["call_id"] == newest["call_id"]), default=None)

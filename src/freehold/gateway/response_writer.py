@@ -113,6 +113,9 @@ class Writer:
         events += self._closed("completed" if whole else "incomplete")
         for call in self._calls.values():
             events += self.arguments_done(call, whole=whole)
+            if call.tool is not None and not whole:  # it is not carried out
+                _cut(call.item)
+                events.append(self.done(call.index))
         return events
 
     def calls(self) -> Sequence[ToolCall]:
@@ -126,8 +129,7 @@ class Writer:
     def cut(self) -> None:
         """The response ends here: what is open stays as it is, and incomplete."""
         for item in self.draft.output:
-            if item.get("status") == "in_progress" or item.get("status") == "generating":
-                item["status"] = "failed" if item["type"] == "image_generation_call" else "incomplete"
+            _cut(item)
 
     def add(self, item: dict[str, Any]) -> tuple[int, StreamEvent]:
         """A new item of the output, and where it stands."""
@@ -287,6 +289,12 @@ class _Thought(_Part):
     def logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any]:  # noqa: ARG002  # see `_Part`
         """See `_Part.logprobs`."""
         return {}
+
+
+def _cut(item: dict[str, Any]) -> None:
+    """Say of an item that is not done that it will not be."""
+    if item.get("status") in {"in_progress", "generating"}:
+        item["status"] = "failed" if item["type"] == "image_generation_call" else "incomplete"
 
 
 def _token(token: TokenLogprob, *, whole: bool) -> dict[str, Any]:

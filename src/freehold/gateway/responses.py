@@ -58,6 +58,7 @@ class Made:
         """The last event, where an error ends the stream; None where the stream is not this request's to end."""
         if self.writer is None:
             return None
+        self.writer.cut()
         self.draft.fail(error)
         return self.writer.closing()
 
