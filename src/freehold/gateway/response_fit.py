@@ -19,8 +19,9 @@ RESERVE: Final = 256
 async def fitted(
     items: Sequence[Item], question: Callable[[Sequence[Item]], ChatRequest], count: Count, reserve: int | None
 ) -> Sequence[Item]:
-    """The items without as many of the oldest as must go; what the system said and the newest item stay, and with
-    an answer the call that it is to.
+    """The items without as many of the oldest as must go; what the system said and the newest item stay.
+
+    Where the newest item answers a call, that stays too.
 
     Args:
         items: the conversation.
