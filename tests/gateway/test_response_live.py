@@ -56,13 +56,6 @@ async def numbers(live: Live, after: int, *, pause: int = 0) -> list[int]:
     return found
 
 
-async def soon(condition: Callable[[], bool]) -> None:
-    """Let others work until it is so."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 def run(trial: Callable[[], Awaitable[Any]]) -> Any:
     """Run a trial; one that waits for ever fails."""
 
