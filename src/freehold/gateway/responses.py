@@ -238,7 +238,7 @@ class Responses:
         check_offered(request)
         parts = self._parts
         thread = await parts.threads.before(principal, request)
-        given = await parts.threads.given(principal, request)
+        given = await parts.threads.given(principal, request, thread.items)
         draft = Draft(request, new_id("resp_"), parts.name(principal, request.model))
         server = await parts.tools(principal, request, account, draft.id)
         try:

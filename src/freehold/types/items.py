@@ -195,10 +195,10 @@ class McpCallItem(RequestModel):
 
 
 class McpApprovalRequestItem(RequestModel):
-    """The question whether a tool of an MCP server may be called."""
+    """The question whether a tool of an MCP server may be called. It keeps its id, so that is one as we make them."""
 
     type: Literal["mcp_approval_request"]
-    id: ItemId
+    id: Annotated[str, Field(min_length=1, max_length=64)]
     server_label: str
     name: str
     arguments: str
