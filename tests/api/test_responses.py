@@ -191,6 +191,20 @@ def test_under_zero_retention_nothing_is_kept(service: Service) -> None:
         assert not file.is_file() or b"a telltale" not in file.read_bytes(), file
 
 
+def test_zero_retention_holds_for_what_is_being_made(service: Service) -> None:
+    """What was begun in the background before goes on for whoever listens, and nothing of it stays."""
+    project_id, key = make_project(service, "Nothing more")
+    with stream(service, key, "word " * 40, model="slow", background=True) as running:
+        response_id = first_of(running)["response"]["id"]
+        assert min(rows(service, project_id)) > 0
+        path = f"{ORGANIZATION}/projects/{project_id}/data_retention"
+        admin(service, "POST", path, {"retention_type": "zero_data_retention"})
+        running.read()
+    eventually(lambda: len(works(service, response_id)) == 1, "the work on it has ended")
+    assert rows(service, project_id) == [0, 0, 0]
+    assert service.get(f"{RESPONSES}/{response_id}", key=key).status == 404
+
+
 def test_erasing_a_project_takes_its_responses(service: Service) -> None:
     """Responses, items and events are gone, one in the background ends with one receipt, the neighbour's stay."""
     project_id, key = make_project(service, "Erased")
