@@ -86,7 +86,8 @@ class Threads:
         for item in found:
             if item["id"] in seen:
                 raise InvalidRequest(
-                    f"The item '{item['id'][:64]}' is there twice. Leave out of 'input' what came before.", param="input"
+                    f"The item '{item['id'][:64]}' is there twice. Leave out of 'input' what came before.",
+                    param="input",
                 )
             seen.add(item["id"])
         return found
