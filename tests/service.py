@@ -178,6 +178,6 @@ def events_of(response: HTTPResponse) -> list[Any]:
     found: list[Any] = []
     for line in response:
         data = line.strip().removeprefix(b"data: ")
-        if data:
+        if data and not data.startswith(b"event: "):
             found.append("[DONE]" if data == b"[DONE]" else json.loads(data))
     return found

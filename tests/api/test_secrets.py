@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 MASTER = base64.b64encode(os.urandom(32)).decode()
 ENDPOINT_KEY = "sk-telltale-" + os.urandom(16).hex()
 PROMPT = "a telltale prompt that nobody may read"
+RESPONSE_PROMPT = "telltale words of a response"
 CONFIG = """
 [server]
 starter = false
@@ -123,6 +124,11 @@ def secrets(service: Service) -> Secrets:
     found.add("a picture", picture[pixels : pixels + 64])
     assert len(set(picture[pixels : pixels + 64])) > 20
     found.add("a picture's prompt", b"another telltale prompt")
+    respond(service, key)
+    found.add("what a response was asked", RESPONSE_PROMPT.encode())
+    found.add("how a response was instructed", b"telltale instructions")
+    found.add("a response's metadata", b"a-telltale-label")
+    found.add("a name of a function", b"telltale_function")
     ask(service, key, model="elsewhere", messages=[{"role": "user", "content": PROMPT}])
     ask(service, "fh-a-wrong-telltale-key-" + "w" * 20)
     found.add("a wrong key", b"fh-a-wrong-telltale-key-")
@@ -130,6 +136,27 @@ def secrets(service: Service) -> Secrets:
         found.add(f"content key {number}", key_bytes)
     assert project_id
     return found
+
+
+def respond(service: Service, key: str) -> None:
+    """Responses that are kept with their items and, in the background, with their events."""
+    tool = {"type": "function", "name": "telltale_function", "parameters": {"type": "object", "properties": {}}}
+    for more in ({}, {"background": True, "stream": True}):
+        body = {
+            "model": "echo",
+            "input": RESPONSE_PROMPT,
+            "instructions": "telltale instructions",
+            "metadata": {"label": "a-telltale-label"},
+            "tools": [tool],
+            **more,
+        }
+        reply = service.post("/v1/responses", body, key=key)
+        assert reply.status == 200
+        assert RESPONSE_PROMPT.encode() in reply.body
+    with closing(sqlite3.connect(f"{service.home.database.as_uri()}?mode=ro", uri=True)) as connection:
+        for table in ("kept_responses", "kept_response_items", "kept_response_events"):
+            query = f"SELECT count(*) FROM {table}"  # noqa: S608  # the tables above
+            assert connection.execute(query).fetchone()[0] > 0
 
 
 def content_keys(service: Service) -> list[bytes]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.disk import fill, small_disk
 from tests.faults.books import check_reconciled, check_verified, receipts
-from tests.service import Service
+from tests.service import Service, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -148,3 +149,26 @@ def test_a_revoked_key_ends_its_responses(tmp_path: Path) -> None:
         found = service.get(f"/v1/responses/{response_id}", key=service.key).json()
         assert found["status"] == "failed"
         assert "revoked" in found["error"]["message"]
+
+
+def test_a_full_disk_ends_the_response_it_was_to_be_written_on(tmp_path: Path) -> None:
+    """The stream ends; with room again it has failed, what was seen of it is there, and the server goes on."""
+    with small_disk(tmp_path / "disk", megabytes=16) as place, Service(place / "home", CONFIG) as service:
+        with begin(service, stream=True) as answer:
+            events = list(islice(numbered(answer), 8))
+            ballast = fill(place)
+            events += numbered(answer)
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        assert len(events) < 500, "it was not made to its end"
+        ballast.unlink()
+        response_id = events[0]["response"]["id"]
+        path = f"/v1/responses/{response_id}"
+        eventually(lambda: service.get(path, key=service.key).status == 200, "it can be looked at again")
+        found = service.get(path, key=service.key).json()
+        assert (found["status"], found["error"]["code"]) == ("failed", "server_error")
+        rest = follow(service, response_id, 0)
+        told = [event for event in events if event["type"] not in {"error", "response.failed"}]
+        assert rest[: len(told) - 1] == told[1:]
+        assert rest[-1]["type"] == "response.failed"
+        answered = service.post("/v1/responses", {"model": "slow", "input": "one"})
+        assert answered.json()["status"] == "completed"

@@ -15,6 +15,8 @@ from freehold.types.identity import Principal
 MAX_TEXT_BYTES: Final = 1024 * 1024
 """Of a file that is read as text."""
 MAX_PICTURE_BYTES: Final = 20 * 1024 * 1024
+MAX_ALL_BYTES: Final = 32 * 1024 * 1024
+"""Of all uploaded files that one request reads, each as often as it is named."""
 _PICTURES: Final = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
 
 
@@ -36,20 +38,36 @@ class FileReader:
             Forbidden: the caller may not read files.
             InvalidRequest, UnsupportedParameter: a file is too large, or neither a text nor a picture.
         """
-        return [await self._item(principal, item) for item in items]
+        reading = _Reading(self._files, principal)
+        return [await reading.item(item) for item in items]
 
-    async def _item(self, principal: Principal, item: Mapping[str, Any]) -> Mapping[str, Any]:
+
+class _Reading:
+    """The reading for one request.
+
+    Args:
+        files: of all projects.
+        principal: who reads.
+    """
+
+    def __init__(self, files: Files, principal: Principal) -> None:
+        self._files = files
+        self._principal = principal
+        self._left = MAX_ALL_BYTES
+
+    async def item(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An item with what is in its files."""
         for field in ("content", "output"):
             parts = item.get(field)
             if isinstance(parts, list) and any(_has_file(part) for part in parts):
-                return {**item, field: [await self._part(principal, part) for part in parts]}
+                return {**item, field: [await self._part(part) for part in parts]}
         return item
 
-    async def _part(self, principal: Principal, part: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _part(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
         if not _has_file(part):
             return part
         if part["type"] == "input_image":
-            _, data = await self._fetch(principal, part["file_id"], MAX_PICTURE_BYTES)
+            _, data = await self._fetch(part["file_id"], MAX_PICTURE_BYTES)
             url = f"data:image/{_picture(data)};base64,{base64.b64encode(data).decode()}"
             return {"type": "input_image", "detail": part.get("detail", "auto"), "image_url": url}
         if part.get("file_url") is not None:
@@ -58,15 +76,22 @@ class FileReader:
                 param="input",
             )
         if part.get("file_id") is not None:
-            name, data = await self._fetch(principal, part["file_id"], MAX_TEXT_BYTES)
+            name, data = await self._fetch(part["file_id"], MAX_TEXT_BYTES)
         else:
             name, data = part.get("filename") or "file", _decoded(part["file_data"])
         return {"type": "input_text", "text": f"{name}:\n{_text(name, data)}"}
 
-    async def _fetch(self, principal: Principal, file_id: str, most: int) -> tuple[str, bytes]:
-        found, pieces = await self._files.content(principal, file_id)
+    async def _fetch(self, file_id: str, most: int) -> tuple[str, bytes]:
+        found, pieces = await self._files.content(self._principal, file_id)
         if found.size > most:
             raise _too_large(found.filename, most)
+        self._left -= found.size
+        if self._left < 0:
+            raise InvalidRequest(
+                f"The files of this request are larger than {MAX_ALL_BYTES} bytes together.",
+                param="input",
+                code="file_too_large",
+            )
         return found.filename, b"".join([piece async for piece in pieces])
 
 

@@ -70,9 +70,10 @@ def _newest(items: Sequence[Item]) -> set[int]:
 def without(items: Sequence[Item], places: Sequence[int]) -> list[Item]:
     """The items but for some, and but for answers to calls that are among these."""
     gone = set(places)
-    calls = {items[place]["call_id"] for place in places if items[place]["type"] == "function_call"}
-    return [
-        item
-        for place, item in enumerate(items)
-        if place not in gone and not (item["type"] == "function_call_output" and item["call_id"] in calls)
-    ]
+    calls: dict[str, int] = {}
+    for place, item in enumerate(items):
+        if item["type"] == "function_call":
+            calls[item["call_id"]] = place
+        elif item["type"] == "function_call_output" and calls.get(item["call_id"]) in gone:
+            gone.add(place)
+    return [item for place, item in enumerate(items) if place not in gone]

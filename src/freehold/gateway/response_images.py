@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
 from freehold.errors import FreeholdError, InvalidRequest, UnsupportedParameter
 from freehold.gateway.account import Account
@@ -60,8 +60,6 @@ class ImageGeneration(ServerTool):
     Raises:
         UnsupportedParameter: an option is not available; named.
     """
-
-    cut_off: ClassVar[str | None] = "failed"
 
     def __init__(
         self,

@@ -110,7 +110,6 @@ class McpQuestion(ServerTool):
     """
 
     counts: ClassVar[bool] = False
-    cut_off: ClassVar[str | None] = None
 
     def __init__(self, server: RemoteServer, tool: RemoteTool, function_name: str) -> None:
         self._server = server

@@ -217,19 +217,17 @@ class Run:
                 finish = event.finish_reason or finish
         for said in writer.end_turn(finish):
             yield said
-        for call in writer.calls():
-            async with aclosing(self._carried_out(call)) as events_of_call:
-                async for said in events_of_call:
-                    yield said
+        if self.draft.reason is None:
+            for call in writer.calls():
+                async with aclosing(self._carried_out(call)) as events_of_call:
+                    async for said in events_of_call:
+                        yield said
 
     async def _carried_out(self, call: ToolCall) -> AsyncGenerator[StreamEvent]:
         """Carry a call out, if that is to be done here."""
         if call.tool is None:
             return
-        if self.draft.reason is not None:
-            if call.tool.cut_off is not None:
-                call.item["status"] = call.tool.cut_off
-        elif call.tool.counts and not self._toolbox.take():
+        if call.tool.counts and not self._toolbox.take():
             call.result = NOT_CARRIED_OUT
             call.item["status"] = "failed"
         else:

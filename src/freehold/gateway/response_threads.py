@@ -64,12 +64,17 @@ class Threads:
             return Thread(await self._chain(principal, request, request.previous_response_id))
         return Thread()
 
-    async def given(self, principal: Principal, request: ResponseRequest, thread: Thread) -> list[Item]:
+    async def given(self, principal: Principal, request: ResponseRequest, before: Sequence[Item] = ()) -> list[Item]:
         """The request's own input, as it is kept.
 
+        Args:
+            principal: who asks.
+            request: what is asked.
+            before: what the response goes on with.
+
         Raises:
-            InvalidRequest: an item is there twice, or came before.
             NotFound: there is no item that it refers to.
+            InvalidRequest: an item is there twice, or came before.
             Forbidden: the caller may not read it.
         """
         if request.input is None or isinstance(request.input, str):
@@ -78,10 +83,13 @@ class Threads:
             await self._found(principal, item) if isinstance(item, ItemReference) else kept(item)
             for item in request.input
         ]
-        seen = {item["id"] for item in thread.items}
+        seen = {item["id"] for item in before}
         for item in found:
             if item["id"] in seen:
-                raise InvalidRequest(f"The item '{item['id'][:64]}' is there twice.", param="input")
+                raise InvalidRequest(
+                    f"The item '{item['id'][:64]}' is there twice. Leave out of 'input' what came before.",
+                    param="input",
+                )
             seen.add(item["id"])
         return found
 

@@ -17,8 +17,6 @@ class ServerTool(ABC):
     """What the events about its arguments are called; None where there are none."""
     counts: ClassVar[bool] = True
     """Whether a call of it is one of those that a response may have."""
-    cut_off: ClassVar[str | None] = "incomplete"
-    """The state of an item whose call the model did not write to its end; None where items have none."""
 
     @abstractmethod
     def function(self) -> Tool:

@@ -15,6 +15,8 @@ MAX_TURNS: Final = 32
 """How often a model is asked for one response; the last time it has to answer."""
 MAX_CALLS: Final = 128
 """Of tools that are carried out here, in one response whose request names no limit."""
+MAX_TOOLS: Final = 128
+"""That a model is shown, of the caller's and of those that are carried out here, as in chat completions."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class Toolbox:
         server: what is carried out here.
 
     Raises:
-        InvalidRequest: two tools have one name.
+        InvalidRequest: two tools have one name, or there are too many.
     """
 
     def __init__(self, request: ResponseRequest, server: ServerTools) -> None:
@@ -58,6 +60,12 @@ class Toolbox:
         if twice is not None:
             raise InvalidRequest(f"The function '{twice}' has the name of another tool.", param="tools")
         self.tools: Sequence[Tool] = [*own, *(tool.function() for tool in self._server.values())]
+        if len(self.tools) > MAX_TOOLS:
+            raise InvalidRequest(
+                f"A model can be shown {MAX_TOOLS} functions; with those of the MCP servers there are "
+                f"{len(self.tools)}. Leave some out with 'allowed_tools'.",
+                param="tools",
+            )
         self._demanded = request.tool_choice
         self._left = request.max_tool_calls or MAX_CALLS
 

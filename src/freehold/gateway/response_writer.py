@@ -114,6 +114,9 @@ class Writer:
         events += self._closed("completed" if whole else "incomplete")
         for call in self._calls.values():
             events += self.arguments_done(call, whole=whole)
+            if call.tool is not None and not whole:  # it is not carried out
+                end_open([call.item])
+                events.append(self.done(call.index))
         return events
 
     def calls(self) -> Sequence[ToolCall]:

@@ -64,6 +64,7 @@ class Made:
         """The last event, where an error ends the stream; None where the stream is not this request's to end."""
         if self.run is None:
             return None
+        self.run.writer.cut()
         self.draft.fail(error)
         return self.run.writer.closing()
 
@@ -246,7 +247,7 @@ class Responses:
         check_offered(request)
         parts = self._parts
         thread = await parts.threads.before(principal, request)
-        given = await parts.threads.given(principal, request, thread)
+        given = await parts.threads.given(principal, request, thread.items)
         draft = Draft(request, new_id("resp_"), parts.name(principal, request.model))
         server = await parts.tools(principal, request, account, draft.id)
         try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 
 from freehold.store.conversation_tables import kept_response_events, kept_responses
 from freehold.store.database import Database
@@ -21,9 +21,11 @@ class EventsRow:
 
 
 async def put_events(database: Database, response: HolderRow, events: EventsRow) -> None:
-    """Add events of a response."""
+    """Add events of a response; of one that is gone meanwhile nothing is kept."""
+    there = select(exists().where(kept_responses.c.id == response.id))
     async with database.write() as connection:
-        await connection.execute(insert(kept_response_events).values(_event_values(response, events)))
+        if (await connection.execute(there)).scalar_one():
+            await connection.execute(insert(kept_response_events).values(_event_values(response, events)))
 
 
 async def finish_response(

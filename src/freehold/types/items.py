@@ -217,7 +217,7 @@ class McpCallItem(RequestModel):
 
 
 class McpApprovalRequestItem(RequestModel):
-    """The question whether a tool of an MCP server may be called."""
+    """The question whether a tool of an MCP server may be called. It keeps its id, so that is one as we make them."""
 
     type: Literal["mcp_approval_request"]
     id: OwnId
