@@ -158,7 +158,8 @@ def test_a_full_disk_ends_the_response_it_was_to_be_written_on(tmp_path: Path) -
             events = list(islice(numbered(answer), 8))
             ballast = fill(place)
             events += numbered(answer)
-        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        numbers = [event["sequence_number"] for event in events if event["type"] != "error"]
+        assert numbers == list(range(len(numbers)))
         assert len(events) < 500, "it was not made to its end"
         ballast.unlink()
         response_id = events[0]["response"]["id"]

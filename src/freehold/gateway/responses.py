@@ -337,6 +337,9 @@ class Responses:
         require(principal, action, f"responses/{response_id[:64]}")
         holder = await self._store.get(principal, response_id)
         live = self._parts.background.live(response_id)
+        if live is not None and live.draft.status not in OPEN:
+            await live.done.wait()  # it is being written down what became of it
+            live = None
         if live is None and holder.header["response"]["status"] in OPEN:
             holder = await self._store.get(principal, response_id)  # it may have come to its end in between
         return holder, live
