@@ -8,6 +8,8 @@ from freehold.api.body import decode, origin_of, parse
 from freehold.errors import InvalidRequest, MalformedBody, UnknownParameter
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest
+from freehold.types.conversations import ItemsRequest
+from freehold.types.responses import ResponseRequest
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -145,3 +147,72 @@ def test_the_origin_is_what_the_caller_says_if_it_is_one(host: bytes | None, ori
     """A `Host` that is a name or an address goes into addresses; anything else is replaced by the server's own."""
     headers = [] if host is None else [(b"host", host)]
     assert origin_of({"scheme": "http", "headers": headers, "server": ("10.0.0.1", 80)}) == origin
+
+
+RESPONSE = {"model": "m", "input": "hi"}
+SAID = {"role": "user", "content": "a"}
+TOOLS = "'function', 'image_generation', 'mcp'"
+NAMED = {"type": "function", "name": "f"}
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        (
+            {"input": [SAID, {"role": "user", "content": [{"type": "refusal", "refusal": ""}]}]},
+            "input[1].content",
+            "Invalid value: 'input[1].content' can hold 'refusal' only in the assistant's message.",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "input[0].content[0]",
+            "Invalid value for 'input[0].content[0]': needs either 'image_url' or 'file_id'.",
+        ),
+        (
+            {"tools": [{"type": "mcp", "server_label": "s", "allowed_tools": {}}]},
+            "tools[0].allowed_tools",
+            "Invalid value for 'tools[0].allowed_tools': give 'tool_names', 'read_only' or both.",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f"}}]},
+            "tools[0].function",
+            "Unknown parameter: 'tools[0].function'.",
+        ),
+        (
+            {"tools": [NAMED, {"type": "web_search"}]},
+            "tools[1]",
+            f"Invalid value for 'tools[1]': its 'type' is 'web_search', and can be {TOOLS}.",
+        ),
+        (
+            {"tools": [NAMED], "tool_choice": {"type": "custom", "name": "f"}},
+            "tool_choice",
+            f"Invalid value for 'tool_choice': its 'type' is 'custom', and can be {TOOLS}.",
+        ),
+        (
+            {"tools": [NAMED], "tool_choice": "maybe"},
+            "tool_choice",
+            "Invalid value for 'tool_choice': should be 'none', 'auto' or 'required'.",
+        ),
+        (
+            {"conversation": "conv_1", "previous_response_id": "resp_1"},
+            "previous_response_id",
+            "Invalid value: 'previous_response_id' cannot be combined with 'conversation'.",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_what_is_wrong_deep_in_a_response_is_named_by_its_path(
+    change: dict[str, object], param: str, message: str
+) -> None:
+    """Rules between parameters, and wrong members of unions, are told where they are broken."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse(ResponseRequest, {**RESPONSE, **change})
+    assert (caught.value.param, caught.value.message) == (param, message)
+
+
+def test_a_rule_of_an_item_of_a_conversation_is_named_by_its_path() -> None:
+    """The second item is wrong, not a parameter of the body."""
+    wrong = {"role": "assistant", "content": [{"type": "input_file", "file_id": "f"}]}
+    with pytest.raises(InvalidRequest) as caught:
+        parse(ItemsRequest, {"items": [SAID, wrong]})
+    assert caught.value.param == "items[1].content"

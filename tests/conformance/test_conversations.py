@@ -194,7 +194,7 @@ def test_what_cannot_be_kept_is_refused(client: OpenAI) -> None:
         ([user, {"type": "web_search_call", "id": "ws_1", "status": "completed"}], "items[1]"),
         (
             [{"type": "mcp_approval_response", "approval_request_id": "a", "request_id": "b", "approve": True}],
-            "request_id",
+            "items[0].request_id",
         ),
     ]
     for items, param in bodies:

@@ -58,7 +58,7 @@ class InputImage(RequestModel):
     @model_validator(mode="after")
     def _one_source(self) -> "InputImage":
         if (self.image_url is None) == (self.file_id is None):
-            raise ValueError("input_image: needs either 'image_url' or 'file_id'")
+            raise ValueError("needs either 'image_url' or 'file_id'")
         return self
 
 
@@ -75,7 +75,7 @@ class InputFile(RequestModel):
     @model_validator(mode="after")
     def _one_source(self) -> "InputFile":
         if sum(source is not None for source in (self.file_id, self.file_data, self.file_url)) != 1:
-            raise ValueError("input_file: needs one of 'file_id', 'file_data' and 'file_url'")
+            raise ValueError("needs one of 'file_id', 'file_data' and 'file_url'")
         return self
 
 
@@ -117,11 +117,11 @@ class MessageItem(RequestModel):
         for part in self.content if isinstance(self.content, list) else ():
             said = isinstance(part, OutputText | Refusal)
             if self.role == "assistant" and not said and not isinstance(part, InputText):
-                raise ValueError(f"content: the assistant's message cannot hold '{part.type}'")
+                raise ValueError(f"content: cannot hold '{part.type}' in the assistant's message")
             if self.role != "assistant" and said:
-                raise ValueError(f"content: only the assistant's message can hold '{part.type}'")
+                raise ValueError(f"content: can hold '{part.type}' only in the assistant's message")
             if self.role in {"system", "developer"} and not isinstance(part, InputText):
-                raise ValueError(f"content: the message of '{self.role}' cannot hold '{part.type}'")
+                raise ValueError(f"content: cannot hold '{part.type}' in a message of '{self.role}'")
         return self
 
 
