@@ -195,7 +195,7 @@ def test_an_edit_in_json(service: Service, judge: Judge) -> None:
         ({"images": [{"image_url": "http://127.0.0.1/x.png"}]}, "images[0].image_url"),
         ({"images": [{"image_url": "data:image/png;base64,#"}]}, "images[0].image_url"),
         ({"images": [{"file_id": "file-1"}]}, "images[0].file_id"),
-        ({"images": [{}]}, "image_url"),
+        ({"images": [{}]}, "images[0].image_url"),
         ({"images": []}, "images"),
         ({"images": body["images"] * 2}, "images"),
         ({"images": None}, "image"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from freehold.types.base import RequestModel
+from freehold.types.base import ReturnedModel
 
 ItemId: TypeAlias = Annotated[str, Field(min_length=1, max_length=128)]
 OwnId: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
@@ -40,14 +40,14 @@ FreeObject: TypeAlias = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
 """An object of any keys."""
 
 
-class InputText(RequestModel):
+class InputText(ReturnedModel):
     """A text that the model is given."""
 
     type: Literal["input_text"]
     text: str
 
 
-class InputImage(RequestModel):
+class InputImage(ReturnedModel):
     """A picture that the model is given: an `https:` or `data:` URL, or an uploaded file."""
 
     type: Literal["input_image"]
@@ -62,7 +62,7 @@ class InputImage(RequestModel):
         return self
 
 
-class InputFile(RequestModel):
+class InputFile(ReturnedModel):
     """A file that the model is given: uploaded before, or as base64 in a `data:` URL."""
 
     type: Literal["input_file"]
@@ -79,7 +79,7 @@ class InputFile(RequestModel):
         return self
 
 
-class OutputText(RequestModel):
+class OutputText(ReturnedModel):
     """A text that the assistant said."""
 
     type: Literal["output_text"]
@@ -88,7 +88,7 @@ class OutputText(RequestModel):
     logprobs: list[FreeObject] | None = None
 
 
-class Refusal(RequestModel):
+class Refusal(ReturnedModel):
     """What the assistant said instead of an answer."""
 
     type: Literal["refusal"]
@@ -101,7 +101,7 @@ MessagePart: TypeAlias = Annotated[
 ]
 
 
-class MessageItem(RequestModel):
+class MessageItem(ReturnedModel):
     """Something that was said."""
 
     type: Literal["message"] = "message"
@@ -125,7 +125,7 @@ class MessageItem(RequestModel):
         return self
 
 
-class FunctionCallItem(RequestModel):
+class FunctionCallItem(ReturnedModel):
     """A call of a function that the model asked for; `arguments` is JSON text."""
 
     type: Literal["function_call"]
@@ -137,7 +137,7 @@ class FunctionCallItem(RequestModel):
     created_by: str | None = None
 
 
-class FunctionCallOutputItem(RequestModel):
+class FunctionCallOutputItem(ReturnedModel):
     """What the function gave."""
 
     type: Literal["function_call_output"]
@@ -149,21 +149,21 @@ class FunctionCallOutputItem(RequestModel):
     created_by: str | None = None
 
 
-class SummaryText(RequestModel):
+class SummaryText(ReturnedModel):
     """A piece of a summary of what a model thought."""
 
     type: Literal["summary_text"]
     text: str
 
 
-class ReasoningText(RequestModel):
+class ReasoningText(ReturnedModel):
     """What a model thought."""
 
     type: Literal["reasoning_text"]
     text: str
 
 
-class ReasoningItem(RequestModel):
+class ReasoningItem(ReturnedModel):
     """What a model thought before it answered."""
 
     type: Literal["reasoning"]
@@ -174,7 +174,7 @@ class ReasoningItem(RequestModel):
     status: ItemStatus | None = None
 
 
-class ImageCallItem(RequestModel):
+class ImageCallItem(ReturnedModel):
     """A picture that the model had painted; `result` is the file in base64."""
 
     type: Literal["image_generation_call"]
@@ -183,7 +183,7 @@ class ImageCallItem(RequestModel):
     result: str | None
 
 
-class McpTools(RequestModel):
+class McpTools(ReturnedModel):
     """A tool of an MCP server."""
 
     name: str
@@ -192,7 +192,7 @@ class McpTools(RequestModel):
     annotations: FreeObject | None = None
 
 
-class McpListItem(RequestModel):
+class McpListItem(ReturnedModel):
     """The tools of an MCP server."""
 
     type: Literal["mcp_list_tools"]
@@ -202,7 +202,7 @@ class McpListItem(RequestModel):
     error: str | None = None
 
 
-class McpCallItem(RequestModel):
+class McpCallItem(ReturnedModel):
     """A call of a tool of an MCP server, and what it gave."""
 
     type: Literal["mcp_call"]
@@ -216,7 +216,7 @@ class McpCallItem(RequestModel):
     approval_request_id: str | None = None
 
 
-class McpApprovalRequestItem(RequestModel):
+class McpApprovalRequestItem(ReturnedModel):
     """The question whether a tool of an MCP server may be called. It keeps its id, so that is one as we make them."""
 
     type: Literal["mcp_approval_request"]
@@ -226,7 +226,7 @@ class McpApprovalRequestItem(RequestModel):
     arguments: str
 
 
-class McpApprovalResponseItem(RequestModel):
+class McpApprovalResponseItem(ReturnedModel):
     """The answer to it."""
 
     type: Literal["mcp_approval_response"]
@@ -244,7 +244,7 @@ class McpApprovalResponseItem(RequestModel):
         return self
 
 
-class ItemReference(RequestModel):
+class ItemReference(ReturnedModel):
     """An item that is kept, by its id."""
 
     type: Literal["item_reference"] | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from freehold.types.base import RequestModel
+from freehold.types.base import RequestModel, ReturnedModel
 from freehold.types.chat import JsonObjectFormat, Metadata, Name, ServiceTier, TextFormat
 from freehold.types.items import InputItem, ItemId
 from freehold.types.mcp import McpTool
@@ -18,7 +18,7 @@ MAX_ITEMS: Final = 10_000
 MIN_OUTPUT_TOKENS: Final = 16
 
 
-class FunctionTool(RequestModel):
+class FunctionTool(ReturnedModel):
     """A function of the caller's that the model may call; `parameters` is a JSON schema."""
 
     type: Literal["function"]
@@ -26,9 +26,13 @@ class FunctionTool(RequestModel):
     parameters: dict[str, Any] | None = None
     description: str | None = None
     strict: bool | None = None
+    defer_loading: Literal[False] | None = None
+    """The model is shown every function from the beginning."""
+    allowed_callers: list[Literal["direct"]] | None = None
+    """Functions are called by the model, and not by programs that it writes."""
 
 
-class ImageTool(RequestModel):
+class ImageTool(ReturnedModel):
     """Lets the model have pictures painted, by the deployment that `model` names."""
 
     type: Literal["image_generation"]
