@@ -58,6 +58,7 @@ class Accounts:
         account = self._books.open(new_id("req_"), parent.route, parent.dialect)
         account.principal, account.end_user = parent.principal, parent.end_user
         account.metadata, account.tier = parent.metadata, parent.tier
+        account.notes["response"] = response_id
         error: FreeholdError | None = None
         try:
             yield account
@@ -68,7 +69,6 @@ class Accounts:
             error = ClientGone("The response was given up.")
             raise
         finally:
-            account.parameters = {**(account.parameters or {}), "response": response_id}
             done = self._books.close(account, error, 200 if error is None else error.status)
             if done is not None:
                 await asyncio.shield(done)
@@ -196,12 +196,11 @@ class Run:
         """Ask the model; the account has all that it reads for what was asked, not only the request's body."""
         request = self.question(turn)
         account.prompt(orjson.dumps(request.model_dump(mode="json", exclude_none=True)))
+        account.notes["response"] = self.draft.id
         try:
-            answer = await self._chat(self._principal, request, account)
+            return await self._chat(self._principal, request, account)
         except RequestError as exc:
             raise renamed(exc) from exc
-        account.parameters = {**(account.parameters or {}), "response": self.draft.id}
-        return answer
 
     async def _turn(self, answer: Answer) -> AsyncGenerator[StreamEvent]:
         """What the model makes, and what comes of its calls."""

@@ -292,7 +292,7 @@ class Responses:
             await self._parts.vet(principal, run.question(), account)
         except RequestError as exc:
             raise renamed(exc) from exc
-        account.parameters = {**(account.parameters or {}), "response": run.draft.id, "background": True}
+        account.notes |= {"response": run.draft.id, "background": True}
         holder = await self._store.add(principal, run.draft, given, background=True)
 
         async def grow() -> None:
