@@ -1,7 +1,7 @@
 """What an engine makes, as the events and the items of a response."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,10 +47,10 @@ class Here(ServerTool):
         """See `ServerTool.opening`."""
         return ("response.mcp_call.in_progress",)
 
-    async def run(self, call: ToolCall, writer: Writer) -> Any:
+    async def run(self, call: ToolCall, writer: Writer) -> AsyncGenerator[StreamEvent]:
         """See `ServerTool.run`."""
-        raise NotImplementedError(call, writer)
-        yield
+        call.result = call.arguments
+        yield writer.event("response.mcp_call.completed", item_id=call.item["id"], output_index=call.index)
 
 
 @dataclass

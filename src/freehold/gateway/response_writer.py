@@ -4,6 +4,7 @@ One writer a response: sequence numbers count from 0 without a gap, whatever com
 of its own, so that it can be kept and sent later.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -206,7 +207,7 @@ class Writer:
         return events
 
 
-class _Part:
+class _Part(ABC):
     """A text that is being written into an item."""
 
     delta_event: str
@@ -240,13 +241,13 @@ class _Part:
         self.item |= {"content": [self.part()], "status": status}
         return [*events, self.writer.done(self.index)]
 
+    @abstractmethod
     def part(self) -> dict[str, Any]:
         """The text as a part of its item."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
         """What events say of log probabilities."""
-        raise NotImplementedError
 
     def _said(self, kind: str, **fields: Any) -> StreamEvent:
         place = {"item_id": self.item["id"], "output_index": self.index, "content_index": 0}
