@@ -231,7 +231,7 @@ class Run:
             return
         if not self._toolbox.take():
             call.result = NOT_CARRIED_OUT
-            call.item["status"] = "failed"
+            self.writer.give_up(call, "failed")
         else:
             async with aclosing(call.tool.run(call, self.writer)) as events:
                 async for event in events:

@@ -1,6 +1,6 @@
 """What came before a response: the responses that it follows, or the conversation that it belongs to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,11 +43,13 @@ class Threads:
     Args:
         responses: where responses lie.
         conversations: where conversations lie.
+        being_made: whether a response of that id is being made now.
     """
 
-    def __init__(self, responses: ResponseStore, conversations: ItemStore) -> None:
+    def __init__(self, responses: ResponseStore, conversations: ItemStore, being_made: Callable[[str], bool]) -> None:
         self._responses = responses
         self._conversations = conversations
+        self._being_made = being_made
 
     async def before(self, principal: Principal, request: ResponseRequest) -> Thread:
         """What the request wants to go on with.
@@ -142,7 +144,7 @@ class Threads:
                 param=param,
                 code="previous_response_not_found",
             )
-        if holder.row.more["status"] in OPEN:
+        if holder.row.more["status"] in OPEN and self._being_made(holder.id):  # else its end could not be written
             raise InvalidRequest(f"The response '{response_id[:64]}' is still being made.", param=param)
         conversation = holder.header["response"].get("conversation")
         if conversation is not None:
