@@ -116,6 +116,11 @@ class Run:
         self._answer: Answer | None = None
         self._told: dict[str, str] = {}
 
+    @property
+    def calls_first(self) -> bool:
+        """Whether calls that were allowed are carried out before the model is asked."""
+        return bool(self._approved)
+
     def question(self, turn: int = 0) -> ChatRequest:
         """What the model is asked in its `turn`-th turn.
 
