@@ -114,6 +114,11 @@ class Run:
         self._answer: Answer | None = None
         self._told: dict[str, str] = {}
 
+    @property
+    def calls_first(self) -> bool:
+        """Whether calls that were allowed are carried out before the model is asked."""
+        return bool(self._approved)
+
     def question(self, turn: int = 0) -> ChatRequest:
         """What the model is asked in its `turn`-th turn.
 
@@ -121,8 +126,10 @@ class Run:
             InvalidRequest, UnsupportedParameter: names what cannot be asked.
         """
         toolbox, items = self._toolbox, [*self.context, *self.draft.output]
-        stream = bool(self._request.stream)
-        return chat_request(self._request, items, toolbox.tools, toolbox.choice(turn), stream=stream, told=self._told)
+        stream = bool(self._request.stream or self._request.background)
+        asked = chat_request(self._request, items, toolbox.tools, toolbox.choice(turn), stream=stream, told=self._told)
+        left = self._tokens_left()
+        return asked if left is None else asked.model_copy(update={"max_completion_tokens": left})
 
     async def begin(self, account: Account) -> None:
         """Ask the model for the first time; its first word has come when this returns.
@@ -228,7 +235,7 @@ class Run:
             return
         if call.tool.counts and not self._toolbox.take():
             call.result = NOT_CARRIED_OUT
-            call.item["status"] = "failed"
+            self.writer.give_up(call, "failed")
         else:
             async with aclosing(call.tool.run(call, self.writer)) as events:
                 async for event in events:
