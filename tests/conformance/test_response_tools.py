@@ -135,6 +135,26 @@ def test_a_call_waits_for_approval(client: OpenAI, place: Place, *, approve: boo
 
 
 @pytest.mark.parametrize(
+    ("wrong", "param"),
+    [({"reasoning": {"effort": "high"}}, "reasoning.effort"), ({"model": "nothing"}, "model"), ({"top_p": 3}, "top_p")],
+)
+def test_nothing_is_called_for_a_request_that_is_refused(place: Place, wrong: dict[str, Any], param: str) -> None:
+    """An allowed call is not made where the model cannot be asked afterwards; the same request, mended, makes it."""
+    calls = len(place.server.calls)
+    with client_for(place.service, "openai", Judge(None, None)) as client:
+        asked = client.responses.create(model="echo", input="call desk__files_delete now", tools=[ASKED])
+        answer = {"type": "mcp_approval_response", "approval_request_id": asked.output[-1].id, "approve": True}
+        body: Any = {"model": "echo", "input": [answer], "previous_response_id": asked.id, "tools": [ASKED]}
+        for more in ({}, {"stream": True}, {"background": True}):
+            with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
+                client.responses.create(**{**body, **wrong, **more})
+            assert refused.value.param == param
+        assert len(place.server.calls) == calls
+        assert client.responses.create(**body).output_text == "gone"
+    assert len(place.server.calls) == calls + 1
+
+
+@pytest.mark.parametrize(
     ("tool", "kind", "words"),
     [
         ({"type": "mcp", "server_label": "unknown"}, openai.PermissionDeniedError, "not allowed"),

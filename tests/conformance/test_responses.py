@@ -233,6 +233,17 @@ def test_a_response_in_the_background_is_polled(client: OpenAI) -> None:
         list(client.responses.retrieve(made.id, stream=True))
 
 
+def test_what_was_said_so_far_is_shown_and_kept(client: OpenAI) -> None:
+    """A response in the background shows its output while it is made, and keeps it when it is cancelled."""
+    made = client.responses.create(model="slow", input="word " * 400, background=True)
+    while not (found := client.responses.retrieve(made.id)).output_text:
+        assert found.status in {"queued", "in_progress"}
+    cancelled = client.responses.cancel(made.id)
+    assert cancelled.status == "cancelled"
+    assert cancelled.output_text.startswith(found.output_text)
+    assert client.responses.retrieve(made.id).to_dict() == cancelled.to_dict()
+
+
 def test_a_dropped_stream_goes_on_where_it_broke(client: OpenAI) -> None:
     """From whichever event on, during the work and after it, the rest comes without one missing or twice."""
     with client.responses.create(model="slow", input="one two three four", background=True, stream=True) as stream:

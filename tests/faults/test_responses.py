@@ -90,6 +90,7 @@ def test_a_killed_server_leaves_a_response_that_failed(tmp_path: Path, seen: int
         check_reconciled(home)
     charged = [body for body in receipts(home) if body["cost_micro"]]
     assert [body["outcome"] for body in charged] == ["interrupted"] * len(charged)
+    assert all(body["parameters"] == {"response": response_id} for body in charged)
     assert len(charged) == 1 if "response.in_progress" in {event["type"] for event in events} else len(charged) <= 1
     check_verified(home)
 

@@ -2,7 +2,9 @@
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -123,3 +125,28 @@ def test_no_id_is_a_defect(service: Service, name: str, method: str, rest: str) 
     path = "".join(f"%{byte:02x}" for byte in name.encode("utf-8", "replace"))
     method = "POST" if rest == "/cancel" else "GET" if rest else method
     check_error(service.request(method, f"/v1/responses/x{path}{rest}", key=service.key))
+
+
+@given(
+    st.sampled_from(["stream", "starting_after", "limit", "after", "order", "include", "include[]", "nothing"]),
+    st.one_of(
+        st.text(max_size=20), st.integers().map(str), st.sampled_from(["true", "asc", "1e3", "٣", "-0", "9" * 40])
+    ),
+    st.booleans(),
+)
+def test_no_query_is_a_defect(service: Service, name: str, value: str, items: bool) -> None:
+    """Whatever stands behind a path, the answer is a good one or the caller's error."""
+    made = kept_response(service)
+    rest = "/input_items" if items else ""
+    query = urlencode({"stream": "true", name: value} if name == "starting_after" else {name: value}, errors="replace")
+    reply = service.get(f"/v1/responses/{made}{rest}?{query}", key=service.key)
+    if reply.status != 200:
+        check_error(reply)
+
+
+@cache
+def kept_response(service: Service) -> str:
+    """A response in the background that has a stream, once it is done; its id."""
+    body = {"model": "echo", "input": "one two", "background": True, "stream": True}
+    with service.open("POST", "/v1/responses", body, key=service.key) as answer:
+        return str(events_of(answer)[-1]["response"]["id"])

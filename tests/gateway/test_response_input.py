@@ -242,6 +242,7 @@ def test_a_question_without_a_word_is_one_of_no_words() -> None:
             "tool_choice",
         ),
         ({"tools": [FUNCTION], "tool_choice": {"type": "image_generation"}}, "tool_choice"),
+        ({"tools": [FUNCTION | {"name": "none"}], "tool_choice": {"type": "function", "name": "none"}}, "tool_choice"),
         ({"tools": [FUNCTION | {"name": f"f{number}"} for number in range(MAX_TOOLS)]}, "tools"),
         ({"tools": [FUNCTION | {"name": "here"}]}, "tools"),
     ],

@@ -1,7 +1,7 @@
 """What an engine makes, as the events and the items of a response."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,17 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freehold.gateway.remote_session import SecretHeaders
+from freehold.gateway.remote_tools import RemoteServer
 from freehold.gateway.response_draft import Draft
 from freehold.gateway.response_input import functions
+from freehold.gateway.response_mcp import McpQuestion
 from freehold.gateway.response_tool import ServerTool
 from freehold.gateway.response_writer import StreamEvent, ToolCall, Writer
 from freehold.types.chat import Tool
 from freehold.types.generation import Delta, FinishReason, TokenLogprob, ToolCallDelta, TopLogprob
 from freehold.types.ids import new_id
+from freehold.types.mcp import McpServerSettings, McpTool, RemoteTool
 from freehold.types.responses import ResponseRequest
 
 REQUEST = ResponseRequest.model_validate(
     {"model": "m", "input": "x", "tools": [{"type": "function", "name": "here"}, {"type": "function", "name": "f"}]}
+)
+SERVER = RemoteServer(
+    McpServerSettings(label="docs", url="https://tools.example.org/mcp"),
+    McpTool(type="mcp", server_label="docs"),
+    SecretHeaders({}),
 )
 TEXTS = {
     "response.output_text": "text",
@@ -47,10 +56,10 @@ class Here(ServerTool):
         """See `ServerTool.opening`."""
         return ("response.mcp_call.in_progress",)
 
-    async def run(self, call: ToolCall, writer: Writer) -> Any:
+    async def run(self, call: ToolCall, writer: Writer) -> AsyncGenerator[StreamEvent]:
         """See `ServerTool.run`."""
-        assert not (call, writer), "nothing is carried out here"
-        yield
+        call.result = call.arguments
+        yield writer.event("response.mcp_call.completed", item_id=call.item["id"], output_index=call.index)
 
 
 @dataclass
@@ -214,6 +223,20 @@ def test_why_the_model_stopped_is_told(finish: str, status: str, reason: str | N
     assert last["type"] == f"response.{status}"
     assert last["response"]["incomplete_details"] == (None if reason is None else {"reason": reason})
     assert (last["response"]["completed_at"] is None) == (reason is not None)
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_a_question_that_was_cut_off_shows_what_there_is(finish: str) -> None:
+    """Whoever is asked whether a tool may be called sees the arguments as far as they came, not none."""
+    question = McpQuestion(SERVER, RemoteTool("find", "", {}), "docs__find")
+    writer = Writer(Draft(REQUEST, "resp_1", "m"), lambda _: question)
+    writer.begin_turn()
+    writer.take(Delta(tool_calls=(ToolCallDelta(0, "c", "docs__find", '{"path": "/et'),)))
+    events = writer.end_turn(finish)
+    (item,) = writer.draft.output
+    assert item["arguments"] == '{"path": "/et'
+    assert [event["item"] for event in events] == [item]
+    assert "status" not in item, "the specification has none"
 
 
 def test_a_model_that_says_nothing_has_an_empty_message() -> None:

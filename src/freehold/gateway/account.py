@@ -83,6 +83,8 @@ class Account:
         self.calls = 0
         self.tier = Tier.DEFAULT
         self.parameters: Mapping[str, Scalar] | None = None
+        self.notes: dict[str, Scalar] = {}
+        """What stands among the parameters besides what was asked: which response something is done for."""
         self.policy_sha256: str | None = None
         self.decision: PolicyDecision | None = None
         self.clamped: dict[str, Number] = {}
@@ -347,7 +349,7 @@ class Account:
         principal, settings = self.principal, self.deployment.settings if self.deployment else None
         return {
             "roles": sorted(principal.roles) if principal else None,
-            "parameters": self.parameters,
+            "parameters": {**self.parameters, **self.notes} if self.parameters is not None else self.notes or None,
             "policy_sha256": self.policy_sha256,
             "decision": self.decision.record(self.clamped) if self.decision else None,
             "zone": settings.zone if settings else None,

@@ -232,6 +232,7 @@ class Books:
             price_version=admission.price.version,
             end_user=account.end_user,
             service_tier=account.tier.value,
+            parameters=account.notes or None,
         )
         await self._journal.submit(Kind.ADMITTED, admitted.body(), durable=False)
 
@@ -254,5 +255,5 @@ def _announced(account: Account, principal: Principal) -> Admitted:
         prompt_micro=0,
         price_version=FREE.version,
         end_user=account.end_user,
-        parameters=account.parameters,
+        parameters={**(account.parameters or {}), **account.notes},
     )

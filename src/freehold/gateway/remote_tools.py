@@ -240,6 +240,7 @@ class RemoteTools:
         """
         account = self._books.open(f"req_{secrets.token_hex(16)}", parent.route, parent.dialect)
         account.principal, account.end_user = principal, parent.end_user
+        account.notes |= parent.notes
         names = {} if tool is None else {"mcp_tool": tool.name}
         account.parameters = {"mcp_server": server.label, **names, "parent": parent.request_id}
         resource = f"mcp/{server.label}" + ("" if tool is None else f"/{tool.name}")

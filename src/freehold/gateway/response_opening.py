@@ -55,6 +55,7 @@ def open_responses(models: Models, content: Content, books: Books, flights: Flig
         remote: tools of MCP servers.
     """
     store, accounts = ResponseStore(content.responses), Accounts(books)
+    background = Background(store, accounts, flights)
 
     async def tools(principal: Principal, request: ResponseRequest, account: Account, response_id: str) -> ServerTools:
         found = ServerTools()
@@ -90,8 +91,8 @@ def open_responses(models: Models, content: Content, books: Books, flights: Flig
             name=name,
             accounts=accounts,
             store=store,
-            threads=Threads(store, content.conversations),
+            threads=Threads(store, content.conversations, lambda name: background.live(name) is not None),
             reader=FileReader(content.files),
-            background=Background(store, accounts, flights),
+            background=background,
         )
     )

@@ -58,6 +58,7 @@ class Accounts:
         account = self._books.open(new_id("req_"), parent.route, parent.dialect)
         account.principal, account.end_user = parent.principal, parent.end_user
         account.metadata, account.tier = parent.metadata, parent.tier
+        account.notes["response"] = response_id
         error: FreeholdError | None = None
         try:
             yield account
@@ -68,7 +69,6 @@ class Accounts:
             error = ClientGone("The response was given up.")
             raise
         finally:
-            account.parameters = {**(account.parameters or {}), "response": response_id}
             done = self._books.close(account, error, 200 if error is None else error.status)
             if done is not None:
                 await asyncio.shield(done)
@@ -114,6 +114,11 @@ class Run:
         self._answer: Answer | None = None
         self._told: dict[str, str] = {}
 
+    @property
+    def calls_first(self) -> bool:
+        """Whether calls that were allowed are carried out before the model is asked."""
+        return bool(self._approved)
+
     def question(self, turn: int = 0) -> ChatRequest:
         """What the model is asked in its `turn`-th turn.
 
@@ -121,8 +126,10 @@ class Run:
             InvalidRequest, UnsupportedParameter: names what cannot be asked.
         """
         toolbox, items = self._toolbox, [*self.context, *self.draft.output]
-        stream = bool(self._request.stream)
-        return chat_request(self._request, items, toolbox.tools, toolbox.choice(turn), stream=stream, told=self._told)
+        stream = bool(self._request.stream or self._request.background)
+        asked = chat_request(self._request, items, toolbox.tools, toolbox.choice(turn), stream=stream, told=self._told)
+        left = self._tokens_left()
+        return asked if left is None else asked.model_copy(update={"max_completion_tokens": left})
 
     async def begin(self, account: Account) -> None:
         """Ask the model for the first time; its first word has come when this returns.
@@ -196,12 +203,11 @@ class Run:
         """Ask the model; the account has all that it reads for what was asked, not only the request's body."""
         request = self.question(turn)
         account.prompt(orjson.dumps(request.model_dump(mode="json", exclude_none=True)))
+        account.notes["response"] = self.draft.id
         try:
-            answer = await self._chat(self._principal, request, account)
+            return await self._chat(self._principal, request, account)
         except RequestError as exc:
             raise renamed(exc) from exc
-        account.parameters = {**(account.parameters or {}), "response": self.draft.id}
-        return answer
 
     async def _turn(self, answer: Answer) -> AsyncGenerator[StreamEvent]:
         """What the model makes, and what comes of its calls."""
@@ -229,7 +235,7 @@ class Run:
             return
         if call.tool.counts and not self._toolbox.take():
             call.result = NOT_CARRIED_OUT
-            call.item["status"] = "failed"
+            self.writer.give_up(call, "failed")
         else:
             async with aclosing(call.tool.run(call, self.writer)) as events:
                 async for event in events:

@@ -1,6 +1,6 @@
 """What came before a response: the responses that it follows, or the conversation that it belongs to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,11 +44,15 @@ class Threads:
     Args:
         responses: where responses lie.
         conversations: where conversations lie.
+        being_made: whether a response of that id is being made now.
     """
 
-    def __init__(self, responses: ResponseStore, conversations: Conversations) -> None:
+    def __init__(
+        self, responses: ResponseStore, conversations: Conversations, being_made: Callable[[str], bool]
+    ) -> None:
         self._responses = responses
         self._conversations = conversations
+        self._being_made = being_made
 
     async def before(self, principal: Principal, request: ResponseRequest) -> Thread:
         """What the request wants to go on with.
@@ -79,18 +83,17 @@ class Threads:
         """
         if request.input is None or isinstance(request.input, str):
             return [message(request.input)] if request.input else []
-        found = [
-            await self._found(principal, item) if isinstance(item, ItemReference) else kept(item)
-            for item in request.input
-        ]
         seen = {item["id"] for item in before}
-        for item in found:
+        found: list[Item] = []
+        for given in request.input:
+            item = await self._found(principal, given) if isinstance(given, ItemReference) else kept(given)
             if item["id"] in seen:
                 raise InvalidRequest(
                     f"The item '{item['id'][:64]}' is there twice. Leave out of 'input' what came before.",
                     param="input",
                 )
             seen.add(item["id"])
+            found.append(named_anew(dict(item)) if isinstance(given, ItemReference) else item)
         return found
 
     async def grown(self, principal: Principal, thread: Thread, items: Sequence[Item]) -> None:
@@ -116,9 +119,11 @@ class Threads:
         links: list[list[dict[str, Any]]] = []
         size, name = 0, response_id
         for _ in range(MAX_CHAIN):
-            holder = await self._link(principal, name, first=not links)
-            if holder is None:
+            holder = await self._link(principal, name)
+            if holder is None and links and request.truncation == "auto":
                 break
+            if holder is None:
+                raise _lost(name, first=not links)
             items = await self._responses.items(holder)
             size += sum(len(orjson.dumps(item)) for item in items)
             if size > MAX_BYTES:
@@ -130,20 +135,14 @@ class Threads:
             name = before
         return _cut(request, [item for link in reversed(links) for item in link], "previous_response_id")
 
-    async def _link(self, principal: Principal, response_id: str, *, first: bool) -> Holder | None:
-        """A response that came before; None where one before the first is not kept any more."""
+    async def _link(self, principal: Principal, response_id: str) -> Holder | None:
+        """A response that came before; None where it is not there."""
         param = "previous_response_id"
         require(principal, Action.READ_CONVERSATIONS, f"responses/{response_id[:64]}")
         holder = await self._responses.store.get(principal, response_id)
         if holder is None:
-            if not first:
-                return None
-            raise InvalidRequest(
-                f"Previous response with id '{response_id[:64]}' not found.",
-                param=param,
-                code="previous_response_not_found",
-            )
-        if holder.row.more["status"] in OPEN:
+            return None
+        if holder.row.more["status"] in OPEN and self._being_made(holder.id):  # else its end could not be written
             raise InvalidRequest(f"The response '{response_id[:64]}' is still being made.", param=param)
         conversation = holder.header["response"].get("conversation")
         if conversation is not None:
@@ -159,8 +158,16 @@ class Threads:
         for kept_in in (self._responses.store, self._conversations):
             found = await kept_in.find(principal, reference.id)
             if found is not None:
-                return named_anew(found)
+                return found
         raise NotFound(f"Item with id '{reference.id[:64]}' not found.", param="input")
+
+
+def _lost(response_id: str, *, first: bool) -> InvalidRequest:
+    """The error for a response that came before and is not there: the one that was named, or one before it."""
+    message = f"Previous response with id '{response_id[:64]}' not found."
+    if not first:
+        message += " It came before the one that was named; set 'truncation' to 'auto' to go on without it."
+    return InvalidRequest(message, param="previous_response_id", code="previous_response_not_found")
 
 
 def _cut(request: ResponseRequest, items: Sequence[Item], param: str) -> Sequence[Item]:
@@ -172,8 +179,7 @@ def _cut(request: ResponseRequest, items: Sequence[Item], param: str) -> Sequenc
     if request.truncation == "auto":
         return items
     raise InvalidRequest(
-        "What came before is too long to be read, or the oldest of it is not kept any more. Set 'truncation' to 'auto' "
-        "to go on without the oldest items.",
+        "What came before is too long to be read. Set 'truncation' to 'auto' to go on without the oldest items.",
         param=param,
         code="context_length_exceeded",
     )

@@ -89,6 +89,8 @@ class Toolbox:
         if turn and self._demanded != "none":
             return "auto"
         match self._demanded:
+            case NamedFunction(name="auto" | "none" | "required" as name):
+                raise InvalidRequest(f"A function that is called '{name}' cannot be demanded.", param="tool_choice")
             case NamedFunction(name=name):
                 return name  # whether there is such a function is looked at with the other parameters
             case NamedMcp(server_label=label, name=name):

@@ -114,8 +114,8 @@ class Writer:
         events += self._closed("completed" if whole else "incomplete")
         for call in self._calls.values():
             events += self.arguments_done(call, whole=whole)
-            if call.tool is not None and not whole:  # it is not carried out
-                end_open([call.item])
+            if call.tool is not None and not whole:
+                self.give_up(call, "incomplete")
                 events.append(self.done(call.index))
         return events
 
@@ -144,6 +144,13 @@ class Writer:
         place = {"item_id": item["id"], "output_index": index}
         events = [begun, *(self.event(kind, **place) for kind in tool.opening())]
         return ToolCall(index, item, call_id, name, tool), events
+
+    def give_up(self, call: ToolCall, status: str) -> None:
+        """A call is not carried out: its item has what the model wrote, be it whole or not, and this status."""
+        if "arguments" in call.item:
+            call.item["arguments"] = call.arguments
+        if "status" in call.item:
+            call.item["status"] = "failed" if call.item["type"] == "image_generation_call" else status
 
     def done(self, index: int) -> StreamEvent:
         """An item is as it stays."""

@@ -132,6 +132,8 @@ class Responses:
         try:
             if request.background:
                 return await self._in_background(principal, request, account, run, thread, given)
+            if run.calls_first:
+                await self._vet(principal, run, account)
             opening = run.writer.opening()
             await run.begin(account)
         except BaseException:
@@ -288,11 +290,8 @@ class Responses:
         given: Sequence[Item],
     ) -> Made:
         self._parts.background.check_room()
-        try:
-            await self._parts.vet(principal, run.question(), account)
-        except RequestError as exc:
-            raise renamed(exc) from exc
-        account.parameters = {**(account.parameters or {}), "response": run.draft.id, "background": True}
+        await self._vet(principal, run, account)
+        account.notes |= {"response": run.draft.id, "background": True}
         holder = await self._store.add(principal, run.draft, given, background=True)
 
         async def grow() -> None:
@@ -301,6 +300,13 @@ class Responses:
 
         live = self._parts.background.start(Work(principal, account, run, holder, bool(request.stream), grow))
         return Made(run.draft, live.follow(-1) if request.stream else None)
+
+    async def _vet(self, principal: Principal, run: Run, account: Account) -> None:
+        """Refuse what a model would not be asked, before anything is done that cannot be undone."""
+        try:
+            await self._parts.vet(principal, run.question(), account)
+        except RequestError as exc:
+            raise renamed(exc) from exc
 
     async def _events(
         self,

@@ -51,7 +51,7 @@ class Admitted:
     end_user: str | None = None
     service_tier: str | None = None
     parameters: Mapping[str, Scalar] | None = None
-    """Only where there is no deployment: what is called."""
+    """Which response it is for; where there is no deployment, what is called."""
 
     def body(self) -> dict[str, Any]:
         """The record's body: what is None is left out."""
