@@ -339,3 +339,19 @@ def test_what_is_not_done_is_refused_by_its_name(plain: OpenAI, parameters: dict
         plain.responses.create(**{"model": "echo", "input": "x", **parameters})
     assert refused.value.param is not None
     assert refused.value.param.startswith(param)
+
+
+def test_a_picture_is_referred_to_by_its_id(client: OpenAI, unjudged: OpenAI) -> None:
+    """A picture that was painted stands in the input by type and id alone, as in OpenAI's guide; it must be there."""
+    tool: Any = {"type": "image_generation"}
+    painted = client.responses.create(model="echo", input="a cat", tools=[tool], tool_choice=tool)
+    picture = next(item for item in painted.output if item.type == "image_generation_call")
+    reference: Any = {"type": "image_generation_call", "id": picture.id}
+    ask: Any = {"role": "user", "content": "make it blue"}
+    again = client.responses.create(model="echo", input=[{"role": "user", "content": "a cat"}, reference, ask])
+    kept = list(client.responses.input_items.list(again.id, order="asc"))
+    assert [item.type for item in kept] == ["message", "image_generation_call", "message"]
+    assert kept[1].type == "image_generation_call"
+    assert kept[1].result == picture.result
+    with pytest.raises(openai.NotFoundError, match="ig_0"):
+        unjudged.responses.create(model="echo", input=[{**reference, "id": "ig_0"}, ask])

@@ -245,9 +245,9 @@ class McpApprovalResponseItem(ReturnedModel):
 
 
 class ItemReference(ReturnedModel):
-    """An item that is kept, by its id."""
+    """An item that is kept, by its id; of a picture that was painted also its type may stand there."""
 
-    type: Literal["item_reference"] | None = None
+    type: Literal["item_reference", "image_generation_call"] | None = None
     id: ItemId
 
 
@@ -270,6 +270,8 @@ def _type_of(value: Any) -> str:
     found = fields.get("type")
     if found is None:
         return "message" if "role" in fields else "item_reference"
+    if found == "image_generation_call" and fields.get("status") is None and fields.get("result") is None:
+        return "item_reference"
     return str(found)
 
 
