@@ -353,5 +353,6 @@ def test_a_picture_is_referred_to_by_its_id(client: OpenAI, unjudged: OpenAI) ->
     assert [item.type for item in kept] == ["message", "image_generation_call", "message"]
     assert kept[1].type == "image_generation_call"
     assert kept[1].result == picture.result
+    reference["id"] = "ig_0"
     with pytest.raises(openai.NotFoundError, match="ig_0"):
-        unjudged.responses.create(model="echo", input=[{**reference, "id": "ig_0"}, ask])
+        unjudged.responses.create(model="echo", input=[reference, ask])

@@ -384,3 +384,9 @@ def test_files_of_one_request_have_a_bound_together(tmp_path: Path) -> None:
             await read(files, *[part] * (most + 1))
 
     with_files(tmp_path, trial)
+
+
+def test_an_error_that_begins_with_a_parameter_is_renamed_too() -> None:
+    """Who asks for too many tokens reads the name that he has sent."""
+    error = renamed(InvalidRequest("max_completion_tokens is too large: 9.", param="max_completion_tokens"))
+    assert (error.param, error.message) == ("max_output_tokens", "max_output_tokens is too large: 9.")

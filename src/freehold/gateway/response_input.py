@@ -75,6 +75,8 @@ def renamed(error: RequestError) -> RequestError:
     name = NAMES.get(error.param or "")
     if name is not None:
         error.message = error.message.replace(f"'{error.param}'", f"'{name}'")
+        if error.message.startswith(f"{error.param} "):
+            error.message = name + error.message.removeprefix(error.param or "")
         error.args = (error.message,)
         error.param = name
     return error
