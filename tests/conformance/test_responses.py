@@ -356,3 +356,19 @@ def test_a_picture_is_referred_to_by_its_id(client: OpenAI, unjudged: OpenAI) ->
     reference["id"] = "ig_0"
     with pytest.raises(openai.NotFoundError, match="ig_0"):
         unjudged.responses.create(model="echo", input=[reference, ask])
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"model": "nobody"}, "tools[1].model"),
+        ({"action": "edit"}, "tools[1].action"),
+        ({"input_fidelity": "high"}, "tools[1].input_fidelity"),
+    ],
+)
+def test_what_is_wrong_with_pictures_is_named_by_its_place(plain: OpenAI, options: dict[str, Any], param: str) -> None:
+    """The model that answers is not the one that is missing; the option stands in the tool."""
+    tools: Any = [TOOL, {"type": "image_generation", **options}]
+    with pytest.raises(openai.APIStatusError) as refused:
+        plain.responses.create(model="echo", input="x", tools=tools)
+    assert refused.value.param == param

@@ -45,6 +45,29 @@ class Paint(Protocol):
         """Paint pictures."""
 
 
+def check_painting(options: ImageTool, place: str) -> None:
+    """Refuse what pictures cannot be made with.
+
+    Args:
+        options: how to paint.
+        place: where in the request that stands.
+
+    Raises:
+        UnsupportedParameter: an option is not available; named.
+    """
+    for name, refused in (
+        ("action", options.action == "edit"),
+        ("input_fidelity", options.input_fidelity is not None),
+        ("input_image_mask", options.input_image_mask is not None),
+    ):
+        if refused:
+            raise UnsupportedParameter(
+                f"Unsupported parameter: '{place}.{name}': pictures are painted from words only. To change a picture "
+                "use /images/edits.",
+                param=f"{place}.{name}",
+            )
+
+
 class ImageGeneration(ServerTool):
     """Paints what the model asks for.
 
@@ -56,9 +79,6 @@ class ImageGeneration(ServerTool):
         options: how to paint.
         response_id: of the response.
         stream: whether the caller sees unfinished states.
-
-    Raises:
-        UnsupportedParameter: an option is not available; named.
     """
 
     def __init__(
@@ -72,17 +92,6 @@ class ImageGeneration(ServerTool):
         *,
         stream: bool,
     ) -> None:
-        for name, refused in (
-            ("action", options.action == "edit"),
-            ("input_fidelity", options.input_fidelity is not None),
-            ("input_image_mask", options.input_image_mask is not None),
-        ):
-            if refused:
-                raise UnsupportedParameter(
-                    f"Unsupported parameter: 'tools.{name}': pictures are painted from words only. To change a picture "
-                    "use /images/edits.",
-                    param="tools",
-                )
         self._paint = paint
         self._accounts = accounts
         self._principal = principal

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from freehold.catalog.deployments import Deployment
-from freehold.errors import InvalidRequest, RequestError
+from freehold.errors import DeploymentNotFound, InvalidRequest, RequestError
 from freehold.gateway.account import Account
 from freehold.gateway.books import Books
 from freehold.gateway.content import Content
@@ -12,7 +12,7 @@ from freehold.gateway.flights import Flights
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.response_background import Background
 from freehold.gateway.response_files import FileReader
-from freehold.gateway.response_images import ImageGeneration, Paint
+from freehold.gateway.response_images import ImageGeneration, Paint, check_painting
 from freehold.gateway.response_input import IMAGE_FUNCTION
 from freehold.gateway.response_mcp import add_server
 from freehold.gateway.response_run import Accounts, Chat
@@ -59,13 +59,18 @@ def open_responses(models: Models, content: Content, books: Books, flights: Flig
 
     async def tools(principal: Principal, request: ResponseRequest, account: Account, response_id: str) -> ServerTools:
         found = ServerTools()
-        pictures = [options for options in request.tools or () if isinstance(options, ImageTool)]
+        pictures = [(place, each) for place, each in enumerate(request.tools or ()) if isinstance(each, ImageTool)]
         if len(pictures) > 1:
             raise InvalidRequest("'image_generation' is among the tools twice.", param="tools")
-        for options in pictures:
+        for place, options in pictures:
+            check_painting(options, f"tools[{place}]")
             stream = bool(request.stream)
             tool = ImageGeneration(models.paint, accounts, principal, account, options, response_id, stream=stream)
-            models.find(principal, tool.model)
+            try:
+                models.find(principal, tool.model)
+            except DeploymentNotFound as exc:
+                exc.param = f"tools[{place}].model"  # else it would look as if there were no model that answers
+                raise
             found.tools[IMAGE_FUNCTION] = tool
         try:
             for place, given in enumerate(request.tools or ()):
