@@ -3,6 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionMessage
+from pydantic import BaseModel
 
 from freehold.api.body import decode, origin_of, parse
 from freehold.errors import InvalidRequest, MalformedBody, UnknownParameter
@@ -188,6 +190,9 @@ NAMED = {"type": "function", "name": "f"}
             "tool_choice",
             f"Invalid value for 'tool_choice': its 'type' is 'custom', and can be {TOOLS}.",
         ),
+        ({"tools": [{"name": "f"}]}, "tools[0].type", "Missing required parameter: 'tools[0].type'."),
+        ({"text": {"format": {}}}, "text.format.type", "Missing required parameter: 'text.format.type'."),
+        ({"tools": ["f"]}, "tools[0]", "Invalid type for 'tools[0]': expected an object, but got a string instead."),
         (
             {"tools": [NAMED], "tool_choice": "maybe"},
             "tool_choice",
@@ -216,3 +221,15 @@ def test_a_rule_of_an_item_of_a_conversation_is_named_by_its_path() -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse(ItemsRequest, {"items": [SAID, wrong]})
     assert caught.value.param == "items[1].content"
+
+
+def test_a_message_of_the_official_client_is_a_message() -> None:
+    """What the client dumps of an answer goes back into the conversation: its nulls say nothing."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    said = ChatCompletionMessage.model_validate({"role": "assistant", "content": None, "tool_calls": [call]})
+    dumped = BaseModel.model_dump(said)
+    assert dumped["annotations"] is dumped["refusal"] is None
+    request = parse(ChatRequest, {"model": "m", "messages": [*CHAT["messages"], dumped]})
+    assert request.messages[1].model_dump(exclude_none=True) == {"role": "assistant", "tool_calls": [call]}
+    with pytest.raises(UnknownParameter, match=r"messages\[1\]\.annotations"):
+        parse(ChatRequest, {"model": "m", "messages": [*CHAT["messages"], {**dumped, "annotations": []}]})

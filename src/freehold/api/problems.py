@@ -45,7 +45,10 @@ def describe(exc: ValidationError, body: Mapping[str, Any]) -> InvalidRequest:
     first, place = next(found for found in problems if found[1].depth == deepest)
     path = place.path
     kind = first["type"]
-    if kind == "missing":
+    if kind == "union_tag_not_found" and isinstance(place.value, Mapping):
+        key = first["ctx"]["discriminator"].strip("'")
+        path = f"{path}.{key}"
+    if kind in {"missing", "union_tag_not_found"}:
         return InvalidRequest(f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter")
     if kind == "value_error":
         return _broken_rule(first["msg"].removeprefix("Value error, "), path)

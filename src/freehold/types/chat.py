@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from freehold.types.base import RequestModel
+from freehold.types.base import RequestModel, ReturnedModel
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=64)]
 Metadata: TypeAlias = Annotated[
@@ -85,14 +85,14 @@ class UserMessage(RequestModel):
     name: str | None = None
 
 
-class FunctionCall(RequestModel):
+class FunctionCall(ReturnedModel):
     """A function's name and its arguments as JSON text."""
 
     name: str
     arguments: str
 
 
-class ToolCall(RequestModel):
+class ToolCall(ReturnedModel):
     """A call that the assistant made earlier."""
 
     id: str
@@ -100,7 +100,7 @@ class ToolCall(RequestModel):
     function: FunctionCall
 
 
-class AssistantMessage(RequestModel):
+class AssistantMessage(ReturnedModel):
     """What the assistant said or called earlier."""
 
     role: Literal["assistant"]
