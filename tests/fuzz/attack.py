@@ -38,13 +38,23 @@ LEAK = re.compile(r"Traceback|File \"|site-packages|\.py\b|/tmp/|/home/|/root/|E
 """What no answer may contain: stacks, paths and names of classes."""
 
 
-def check_error(reply: Reply, *, azure: bool = False) -> None:
-    """Hold that an answer is an error of the caller's, in the envelope, with an id and without a leak."""
+def check_error(reply: Reply, *, azure: bool = False, sent: str | bytes = "") -> None:
+    """Hold that an answer is an error of the caller's, in the envelope, with an id and without a leak.
+
+    Args:
+        reply: the answer.
+        azure: whether it may have Azure's form.
+        sent: what the caller wrote: it may be told back, whatever it is.
+    """
     assert 400 <= reply.status < 500, (reply.status, reply.body[:300])
     assert re.fullmatch(r"req_[0-9a-f]{32}", reply.headers["x-request-id"])
     error = reply.json()["error"]
     assert error["message"]
-    assert not LEAK.search(error["message"]), error["message"]
+    said = sent.decode("utf-8", "replace") if isinstance(sent, bytes) else sent
+    leaks = [
+        found for found in LEAK.findall(error["message"]) if found not in said and json.dumps(found)[1:-1] not in said
+    ]
+    assert not leaks, error["message"]
     if azure and error["code"] == "content_filter":
         assert error.pop("status") == reply.status
         assert error.pop("innererror")["code"] == error.pop("inner_error")["code"] == "ResponsibleAIPolicyViolation"

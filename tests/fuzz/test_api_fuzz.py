@@ -7,7 +7,7 @@ The short form makes some hundred requests a route. The long one: `pytest tests/
 import base64
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import pytest
 from hypothesis import given
@@ -198,7 +198,7 @@ def test_no_body_brings_down_a_route(service: Service, path: str) -> None:
     def attack(body: bytes) -> None:
         reply = service.request("POST", path, body, key=service.key)
         if reply.status not in {200, 201}:
-            check_error(reply, azure=path.startswith("/openai"))
+            check_error(reply, azure=path.startswith("/openai"), sent=body)
 
     attack()
     check_alive(service)
@@ -224,7 +224,7 @@ def test_no_query_brings_down_a_list(service: Service) -> None:
         text = urlencode(query, errors="replace")
         reply = service.get(f"{path}?{text}", key=service.key)
         if reply.status != 200:
-            check_error(reply, azure=path.startswith("/openai"))
+            check_error(reply, azure=path.startswith("/openai"), sent=unquote_plus(text))
 
     attack()
     check_alive(service)
@@ -249,7 +249,7 @@ def test_no_body_brings_down_the_control_plane(service: Service, method: str, pa
             made = reply.json()["name"]
             assert service.request("DELETE", f"/admin/deployments/{made}", key=service.key).status == 200
         elif reply.status != 200:
-            check_error(reply)
+            check_error(reply, sent=body)
 
     attack()
     check_alive(service)

@@ -96,7 +96,7 @@ def test_no_body_leaves_a_response_half_made(service: Service, name: str) -> Non
         with service.open("POST", "/v1/responses", body, key=service.key) as answer:
             if answer.status != 200:
                 reply = service.request("POST", "/v1/responses", body, key=service.key)
-                check_error(reply)
+                check_error(reply, sent=body)
                 return
             if answer.headers["content-type"].startswith("application/json"):
                 (told,) = events_of(answer)
@@ -121,10 +121,10 @@ def test_no_id_is_a_defect(service: Service, name: str, method: str, rest: str) 
         {"model": "echo", "input": [{"type": "item_reference", "id": name}]},
         {"model": "echo", "input": [{"role": "user", "content": [{"type": "input_file", "file_id": name}]}]},
     ):
-        check_error(service.post("/v1/responses", body))
+        check_error(service.post("/v1/responses", body), sent=name)
     path = "".join(f"%{byte:02x}" for byte in name.encode("utf-8", "replace"))
     method = "POST" if rest == "/cancel" else "GET" if rest else method
-    check_error(service.request(method, f"/v1/responses/x{path}{rest}", key=service.key))
+    check_error(service.request(method, f"/v1/responses/x{path}{rest}", key=service.key), sent=name)
 
 
 @given(
@@ -141,7 +141,7 @@ def test_no_query_is_a_defect(service: Service, name: str, value: str, items: bo
     query = urlencode({"stream": "true", name: value} if name == "starting_after" else {name: value}, errors="replace")
     reply = service.get(f"/v1/responses/{made}{rest}?{query}", key=service.key)
     if reply.status != 200:
-        check_error(reply)
+        check_error(reply, sent=value)
 
 
 @cache

@@ -229,7 +229,8 @@ class Operation:
                         await wire.send({"type": "http.response.body", "body": data, "more_body": True})
         finally:
             await reply.close()
-        await self._keep(slot, account, EVENT_STREAM, b"".join(sent))
+        if last:  # one that just ended, as of a response that was cancelled, is not what the same key is to bring back
+            await self._keep(slot, account, EVENT_STREAM, b"".join(sent))
         await self._commit(account, 200)
         await wire.send({"type": "http.response.body", "body": last})
 
