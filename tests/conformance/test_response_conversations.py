@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -123,5 +124,7 @@ def test_a_conversation_that_is_not_there_is_not_found(service: Service, dialect
     with client_for(service, dialect, Judge(None, None)) as client:
         with pytest.raises(openai.NotFoundError, match="conv_0"):
             client.responses.create(model="echo", input="x", conversation="conv_0")
-        with pytest.raises(openai.NotFoundError, match="msg_0"):
-            client.responses.create(model="echo", input=[{"type": "item_reference", "id": "msg_0"}])
+        question: Any = {"role": "user", "content": "x"}
+        with pytest.raises(openai.NotFoundError, match="msg_0") as missing:
+            client.responses.create(model="echo", input=[question, {"type": "item_reference", "id": "msg_0"}])
+        assert missing.value.param == ("input[1]" if dialect == "openai" else None)

@@ -259,7 +259,7 @@ def _kept(items: Sequence[InputItem]) -> KeptItems:
     for number, item in enumerate(items):
         if isinstance(item, ItemReference):
             raise InvalidRequest(
-                "An item cannot be added to a conversation by its id alone; send the item itself.",
+                "An item cannot be added to a conversation by its id alone ('item_reference'); send the item itself.",
                 param=f"items[{number}]",
             )
         made.append(kept(item))

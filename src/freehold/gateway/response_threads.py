@@ -85,12 +85,13 @@ class Threads:
             return [message(request.input)] if request.input else []
         seen = {item["id"] for item in before}
         found: list[Item] = []
-        for given in request.input:
-            item = await self._found(principal, given) if isinstance(given, ItemReference) else kept(given)
+        for place, given in enumerate(request.input):
+            param = f"input[{place}]"
+            item = await self._found(principal, given, param) if isinstance(given, ItemReference) else kept(given)
             if item["id"] in seen:
                 raise InvalidRequest(
                     f"The item '{item['id'][:64]}' is there twice. Leave out of 'input' what came before.",
-                    param="input",
+                    param=param,
                 )
             seen.add(item["id"])
             found.append(named_anew(dict(item)) if isinstance(given, ItemReference) else item)
@@ -153,13 +154,13 @@ class Threads:
             )
         return holder
 
-    async def _found(self, principal: Principal, reference: ItemReference) -> Item:
+    async def _found(self, principal: Principal, reference: ItemReference, param: str) -> Item:
         require(principal, Action.READ_CONVERSATIONS, f"items/{reference.id[:64]}")
         for kept_in in (self._responses.store, self._conversations):
             found = await kept_in.find(principal, reference.id)
             if found is not None:
                 return found
-        raise NotFound(f"Item with id '{reference.id[:64]}' not found.", param="input")
+        raise NotFound(f"Item with id '{reference.id[:64]}' not found.", param=param)
 
 
 def _lost(response_id: str, *, first: bool) -> InvalidRequest:
