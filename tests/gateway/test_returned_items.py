@@ -96,3 +96,9 @@ def test_a_function_may_say_that_it_is_not_deferred() -> None:
     for change in wrong:
         with pytest.raises(ValidationError):
             TOOL.validate_python({**named, **change})
+
+
+def test_what_the_assistant_said_is_told_as_output() -> None:
+    """A text that a client sends as an input of the assistant is kept as the output that it was."""
+    item = ITEM.validate_python({"role": "assistant", "content": [{"type": "input_text", "text": "a"}]})
+    assert kept(item)["content"] == [TEXT]

@@ -155,4 +155,5 @@ def _check_include(call: Call) -> None:
     """
     for name, value in call.query_items:
         if name.removesuffix("[]") == "include" and value not in get_args(Include):
-            raise InvalidRequest(f"'include' cannot be '{value[:64]}'.", param="include")
+            known = ", ".join(f"'{each}'" for each in get_args(Include))
+            raise InvalidRequest(f"'include' cannot be '{value[:64]}'; it can be {known}.", param="include")

@@ -69,10 +69,15 @@ def output_text(text: str) -> dict[str, Any]:
 
 def _content(item: MessageItem) -> list[dict[str, Any]]:
     if isinstance(item.content, list):
-        return [_part(part) for part in item.content]
+        return [_said(part) if item.role == "assistant" else _part(part) for part in item.content]
     if item.role == "assistant":
         return [output_text(item.content)]
     return [{"type": "input_text", "text": item.content}]
+
+
+def _said(part: MessagePart) -> dict[str, Any]:
+    """A part of what the assistant said: clients give its texts as inputs, too, but it has none (`OutputMessage`)."""
+    return output_text(part.text) if isinstance(part, InputText) else _part(part)
 
 
 def _part(part: MessagePart) -> dict[str, Any]:
