@@ -372,3 +372,12 @@ def test_what_is_wrong_with_pictures_is_named_by_its_place(plain: OpenAI, option
     with pytest.raises(openai.APIStatusError) as refused:
         plain.responses.create(model="echo", input="x", tools=tools)
     assert refused.value.param == param
+
+
+def test_what_tokens_are_not_counted_for_is_named(plain: OpenAI) -> None:
+    """A preset of a style is a parameter that no model has, not an unknown one; null is none."""
+    counted = plain.responses.input_tokens.count(model="echo", input="one two", extra_body={"personality": None})
+    assert counted.input_tokens == 2
+    with pytest.raises(openai.BadRequestError, match="Unsupported parameter: 'personality'") as refused:
+        plain.responses.input_tokens.count(model="echo", input="one two", extra_body={"personality": "friendly"})
+    assert (refused.value.param, refused.value.code) == ("personality", "unsupported_parameter")

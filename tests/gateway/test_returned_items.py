@@ -75,10 +75,11 @@ def test_parts_with_nulls_are_parts_without() -> None:
         {**MESSAGE, "role": None},
         {**MESSAGE, "content": None},
         {**CALL, "arguments": None},
+        {"role": "user", "content": [{"type": "input_file", "file_id": "f", "detail": "fine"}]},
     ],
 )
 def test_only_what_says_nothing_may_be_null(item: dict[str, Any]) -> None:
-    """What an item needs is needed, and an unknown key that says something is refused."""
+    """What an item needs is needed, and what says something that is unknown is refused."""
     with pytest.raises(ValidationError):
         ITEM.validate_python(item)
 

@@ -8,7 +8,7 @@ from freehold.api.body import parse
 from freehold.api.paging import page_of
 from freehold.api.rendering import padding
 from freehold.api.reply import Call, EventStream, Handler, Reply
-from freehold.errors import FreeholdError, InvalidRequest
+from freehold.errors import FreeholdError, InvalidRequest, UnsupportedParameter
 from freehold.gateway.response_writer import StreamEvent
 from freehold.types.responses import Include, ResponseRequest, TokenCountRequest
 
@@ -37,8 +37,13 @@ async def create_response(call: Call) -> Reply:
 
 async def count_input_tokens(call: Call) -> Reply:
     """How many tokens a model would read."""
-    parse(TokenCountRequest, call.body)
-    request = parse(ResponseRequest, {**call.body, "store": False})
+    if parse(TokenCountRequest, call.body).personality is not None:
+        raise UnsupportedParameter(
+            "Unsupported parameter: 'personality': no model has presets of its style; use 'instructions'.",
+            param="personality",
+        )
+    asked = {name: value for name, value in call.body.items() if name != "personality"}
+    request = parse(ResponseRequest, {**asked, "store": False})
     tokens = await call.gateway.responses.count_input(call.principal, request, call.account)
     return {"object": "response.input_tokens", "input_tokens": tokens}
 

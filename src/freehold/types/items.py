@@ -70,7 +70,7 @@ class InputFile(ReturnedModel):
     file_data: str | None = None
     file_url: str | None = None
     filename: Annotated[str, Field(max_length=255)] | None = None
-    detail: str | None = None
+    detail: Literal["auto", "low", "high"] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> "InputFile":

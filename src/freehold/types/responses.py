@@ -207,3 +207,4 @@ class TokenCountRequest(RequestModel):
     tool_choice: ToolChoice | None = None
     tools: Annotated[list[Tool], Field(max_length=128)] | None = None
     truncation: Literal["auto", "disabled"] | None = None
+    personality: Any = None
