@@ -188,7 +188,7 @@ NAMED = {"type": "function", "name": "f"}
         (
             {"tools": [NAMED], "tool_choice": {"type": "custom", "name": "f"}},
             "tool_choice",
-            f"Invalid value for 'tool_choice': its 'type' is 'custom', and can be {TOOLS}.",
+            f"Invalid value for 'tool_choice': its 'type' is 'custom', and can be {TOOLS}, 'allowed_tools'.",
         ),
         ({"tools": [{"name": "f"}]}, "tools[0].type", "Missing required parameter: 'tools[0].type'."),
         ({"text": {"format": {}}}, "text.format.type", "Missing required parameter: 'text.format.type'."),

@@ -381,3 +381,13 @@ def test_what_tokens_are_not_counted_for_is_named(plain: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="Unsupported parameter: 'personality'") as refused:
         plain.responses.input_tokens.count(model="echo", input="one two", extra_body={"personality": "friendly"})
     assert (refused.value.param, refused.value.code) == ("personality", "unsupported_parameter")
+
+
+def test_some_of_the_tools_are_allowed(client: OpenAI) -> None:
+    """The model must call the one that is allowed, and the response tells the choice."""
+    tools: Any = [TOOL, {**TOOL, "name": "clock"}]
+    choice: Any = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "clock"}]}
+    made = client.responses.create(model="echo", input="x", tools=tools, tool_choice=choice)
+    assert [call.name for call in made.output if call.type == "function_call"] == ["clock"]
+    assert made.model_dump()["tool_choice"] == choice
+    assert len(made.tools) == 2

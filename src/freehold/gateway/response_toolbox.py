@@ -9,7 +9,7 @@ from freehold.errors import InvalidRequest
 from freehold.gateway.response_input import IMAGE_FUNCTION, functions, mcp_function
 from freehold.gateway.response_tool import ServerTool
 from freehold.types.chat import Tool
-from freehold.types.responses import NamedFunction, NamedMcp, ResponseRequest
+from freehold.types.responses import AllowedTools, NamedFunction, NamedMcp, NamedTool, ResponseRequest
 
 MAX_TURNS: Final = 32
 """How often a model is asked for one response; the last time it has to answer."""
@@ -49,7 +49,7 @@ class Toolbox:
         server: what is carried out here.
 
     Raises:
-        InvalidRequest: two tools have one name, or there are too many.
+        InvalidRequest: two tools have one name, there are too many, or one is allowed that there is not.
     """
 
     def __init__(self, request: ResponseRequest, server: ServerTools) -> None:
@@ -67,6 +67,10 @@ class Toolbox:
                 param="tools",
             )
         self._demanded = request.tool_choice
+        if isinstance(self._demanded, AllowedTools):
+            allowed = {name for choice in self._demanded.tools for name in self._meant(choice)}
+            self.tools = [tool for tool in self.tools if tool.function.name in allowed]
+            self._server = {name: tool for name, tool in self._server.items() if name in allowed}
         self._left = request.max_tool_calls or MAX_CALLS
 
     def find(self, name: str) -> ServerTool | None:
@@ -89,24 +93,32 @@ class Toolbox:
         if turn and self._demanded != "none":
             return "auto"
         match self._demanded:
+            case AllowedTools(mode=mode):
+                return mode
             case NamedFunction(name="auto" | "none" | "required" as name):
                 raise InvalidRequest(f"A function that is called '{name}' cannot be demanded.", param="tool_choice")
             case NamedFunction(name=name):
                 return name  # whether there is such a function is looked at with the other parameters
-            case NamedMcp(server_label=label, name=name):
-                return self._named(label, name)
-            case None | str():
-                return self._demanded
-        if IMAGE_FUNCTION not in self._server:
-            raise InvalidRequest("Tool choice 'image_generation' not found in 'tools' parameter.", param="tool_choice")
-        return IMAGE_FUNCTION
+            case NamedMcp() | NamedTool() as named:
+                found = self._meant(named)
+                return "required" if isinstance(named, NamedMcp) and named.name is None else found[0]
+        return self._demanded
 
-    def _named(self, label: str, name: str | None) -> str:
-        """A tool of an MCP server; where none is named, the model calls any."""
-        there = [known for known in self._server if known.startswith(f"{label}__")]
-        if name is None and there:
-            return "required"
-        wanted = mcp_function(label, name or "")
-        if wanted not in there:
-            raise InvalidRequest(f"Tool choice '{label}' not found in 'tools' parameter.", param="tool_choice")
-        return wanted
+    def _meant(self, choice: NamedFunction | NamedTool | NamedMcp) -> Sequence[str]:
+        """The functions that a choice of the request means; the model calls any of several.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        match choice:
+            case NamedFunction(name=said):
+                own = (tool.function.name for tool in self.tools if tool.function.name not in self._server)
+                found = [name for name in own if name == said]
+            case NamedTool(type=said):
+                found = [name for name in self._server if name == IMAGE_FUNCTION]
+            case NamedMcp(server_label=said, name=tool_name):
+                wanted = None if tool_name is None else mcp_function(said, tool_name)
+                found = [name for name in self._server if name.startswith(f"{said}__") and wanted in {None, name}]
+        if not found:
+            raise InvalidRequest(f"Tool choice '{said}' not found in 'tools' parameter.", param="tool_choice")
+        return found

@@ -74,8 +74,20 @@ class NamedMcp(RequestModel):
     name: str | None = None
 
 
+class AllowedTools(RequestModel):
+    """Lets the model call some of the tools only: it may, or (`required`) must."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[
+        list[Annotated[NamedFunction | NamedTool | NamedMcp, Field(discriminator="type")]],
+        Field(min_length=1, max_length=128),
+    ]
+
+
 ToolChoice: TypeAlias = (
-    Literal["none", "auto", "required"] | Annotated[NamedFunction | NamedTool | NamedMcp, Field(discriminator="type")]
+    Literal["none", "auto", "required"]
+    | Annotated[NamedFunction | NamedTool | NamedMcp | AllowedTools, Field(discriminator="type")]
 )
 
 
@@ -175,7 +187,7 @@ class ResponseRequest(RequestModel):
             raise ValueError("background: needs 'store' to be true")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options: is only allowed when 'stream' is true")
-        if self.tool_choice not in {None, "none", "auto"} and not self.tools:
+        if self.tool_choice not in (None, "none", "auto") and not self.tools:
             raise ValueError("tool_choice: is only allowed when 'tools' are given")
         if not self.input and self.previous_response_id is None and self.conversation is None:
             raise ValueError("input: is needed where neither 'previous_response_id' nor 'conversation' is given")
