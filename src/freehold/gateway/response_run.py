@@ -114,6 +114,11 @@ class Run:
         self._answer: Answer | None = None
         self._told: dict[str, str] = {}
 
+    @property
+    def acts_first(self) -> bool:
+        """Whether calls are carried out before the model is asked."""
+        return bool(self._approved)
+
     def question(self, turn: int = 0) -> ChatRequest:
         """What the model is asked in its `turn`-th turn.
 
@@ -154,7 +159,7 @@ class Run:
         assert self._account is not None, "it has begun"
         for event in self._early:
             yield event
-        async with aclosing(self._turn(self._answer)) as events:
+        async with aclosing(self._turn(self._account, self._answer)) as events:
             async for event in events:
                 yield event
         for turn in range(1, MAX_TURNS):
@@ -162,7 +167,7 @@ class Run:
                 break
             async with self._accounts.open(self._account, self.draft.id) as account:
                 answer = await self._ask(account, turn)
-                async with aclosing(self._turn(answer)) as events:
+                async with aclosing(self._turn(account, answer)) as events:
                     async for event in events:
                         yield event
         self.draft.complete()
@@ -203,8 +208,8 @@ class Run:
         account.parameters = {**(account.parameters or {}), "response": self.draft.id}
         return answer
 
-    async def _turn(self, answer: Answer) -> AsyncGenerator[StreamEvent]:
-        """What the model makes, and what comes of its calls."""
+    async def _turn(self, account: Account, answer: Answer) -> AsyncGenerator[StreamEvent]:
+        """What the model makes, and what comes of its calls, during which nothing more is reserved than was used."""
         writer, finish = self.writer, "stop"
         writer.begin_turn()
         async with aclosing(answer.events) as events:
@@ -215,6 +220,7 @@ class Run:
                 for said in writer.take(event):
                     yield said
                 finish = event.finish_reason or finish
+        account.rest()
         for said in writer.end_turn(finish):
             yield said
         if self.draft.reason is None:

@@ -132,6 +132,8 @@ class Responses:
         try:
             if request.background:
                 return await self._in_background(principal, request, account, run, thread, given)
+            if run.acts_first:
+                await self._vet(principal, run, account)
             opening = run.writer.opening()
             await run.begin(account)
         except BaseException:
@@ -278,6 +280,13 @@ class Responses:
         except RequestError as exc:
             raise renamed(exc) from exc
 
+    async def _vet(self, principal: Principal, run: Run, account: Account) -> None:
+        """Look whether the model may be asked, before anything is done that cannot be taken back."""
+        try:
+            await self._parts.vet(principal, run.question(), account)
+        except RequestError as exc:
+            raise renamed(exc) from exc
+
     async def _in_background(
         self,
         principal: Principal,
@@ -288,10 +297,7 @@ class Responses:
         given: Sequence[Item],
     ) -> Made:
         self._parts.background.check_room()
-        try:
-            await self._parts.vet(principal, run.question(), account)
-        except RequestError as exc:
-            raise renamed(exc) from exc
+        await self._vet(principal, run, account)
         account.parameters = {**(account.parameters or {}), "response": run.draft.id, "background": True}
         holder = await self._store.add(principal, run.draft, given, background=True)
 
