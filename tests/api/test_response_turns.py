@@ -59,9 +59,9 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A service with one request at a time, that may call an MCP server."""
-    with tool_server() as server:
-        with Service(tmp_path_factory.mktemp("home"), CONFIG.format(url=server.url)) as service:
-            yield Place(service, server)
+    home = tmp_path_factory.mktemp("home")
+    with tool_server() as server, Service(home, CONFIG.format(url=server.url)) as service:
+        yield Place(service, server)
 
 
 def respond(service: Service, asked: Any, model: str = "echo", **more: Any) -> Reply:

@@ -5,10 +5,10 @@ there for anybody else.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Table, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, Table, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.store.conversation_tables import (
@@ -191,11 +191,18 @@ async def delete_holder(database: Database, tables: ItemTables, holder_id: str) 
 async def add_items(database: Database, tables: ItemTables, holder_id: str, items: Sequence[ItemRow]) -> bool:
     """Add items behind the last; false if what they belong to is gone."""
     async with database.write() as connection:
-        there = select(exists().where(tables.holders.c.id == holder_id))
-        if not (await connection.execute(there)).scalar_one():
+        expires_at = await expiry(connection, tables, holder_id)
+        if expires_at is None:
             return False
-        await insert_items(connection, tables, holder_id, items)
+        await insert_items(connection, tables, holder_id, [replace(item, expires_at=expires_at) for item in items])
         return True
+
+
+async def expiry(connection: AsyncConnection, tables: ItemTables, holder_id: str) -> int | None:
+    """Until when a thing stays by now, and so what is added to it, within a transaction; None if it is gone."""
+    query = select(tables.holders.c.expires_at).where(tables.holders.c.id == holder_id)
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
 
 
 async def insert_items(
