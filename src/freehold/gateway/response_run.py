@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from freehold.errors import FreeholdError, RequestError
+from freehold.errors import FreeholdError, InternalError, RequestError
 from freehold.gateway.account import Account
 from freehold.gateway.answers import Answer
 from freehold.gateway.books import Books
@@ -58,13 +58,14 @@ class Accounts:
         account = self._books.open(new_id("req_"), parent.route, parent.dialect)
         account.principal, account.end_user = parent.principal, parent.end_user
         account.metadata, account.tier = parent.metadata, parent.tier
-        error: FreeholdError | None = None
+        error: FreeholdError | None = InternalError("The server had an error while making the response.")
         try:
             yield account
+            error = None
         except FreeholdError as exc:
             error = exc
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             error = ClientGone("The response was given up.")
             raise
         finally:
