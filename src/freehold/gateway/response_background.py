@@ -94,7 +94,7 @@ class Background:
 
     async def _make(self, work: Work, live: Live) -> None:
         draft, writer = work.run.draft, work.run.writer
-        pump = asyncio.create_task(self._pump(live))
+        pump = asyncio.create_task(self._pump(work, live))
         last: StreamEvent | None = None
         try:
             try:
@@ -105,15 +105,13 @@ class Background:
                 draft.fail(exc)
             except Exception as exc:  # the edge of a task: logged in full, told as a failure
                 log.exception("defect", response=work.holder.id)
-                failure = InternalError("The server had an error while making the response.")
-                failure.__cause__ = exc
-                draft.fail(failure)
+                draft.fail(_failure(exc))
             writer.cut()
             live.close()
             await pump
             if not live.is_broken:  # else it counts as interrupted: what was told of it has to stay as it was
-                last = writer.closing()
-                await self._finish(work, last)
+                end = writer.closing()
+                last = end if await self._finish(work, end) else None
         finally:
             try:
                 pump.cancel()
@@ -136,18 +134,40 @@ class Background:
                     if reason is None:
                         raise
                     raise reason from None
+                finally:
+                    live.lands()
 
-    async def _pump(self, live: Live) -> None:
+    async def _pump(self, work: Work, live: Live) -> None:
         """Write events; where that fails, the response does."""
         try:
             await live.pump()
         except FreeholdError as exc:
             live.broken(exc)
+        except Exception as exc:  # the edge of a task: logged in full, told as a failure
+            log.exception("defect", response=work.holder.id)
+            live.broken(_failure(exc))
 
-    async def _finish(self, work: Work, last: StreamEvent | None) -> None:
-        """Keep what became of the response. Where that cannot be done, the next start of the server says `failed`."""
+    async def _finish(self, work: Work, last: StreamEvent | None) -> bool:
+        """Keep what became of the response; false where that cannot be done, and it counts as interrupted."""
         try:
             await self._store.finish(work.holder, work.run.draft, last if work.streams else None)
-            await work.grow()
         except FreeholdError as exc:
             log.warning("response_not_kept", response=work.holder.id, reason=exc.message)
+            return False
+        except Exception:  # as above
+            log.exception("defect", response=work.holder.id)
+            return False
+        try:
+            await work.grow()
+        except FreeholdError as exc:
+            log.warning("conversation_not_grown", response=work.holder.id, reason=exc.message)
+        except Exception:  # as above
+            log.exception("defect", response=work.holder.id)
+        return True
+
+
+def _failure(exc: Exception) -> InternalError:
+    """What callers are told of what should never happen."""
+    failure = InternalError("The server had an error while making the response.")
+    failure.__cause__ = exc
+    return failure
