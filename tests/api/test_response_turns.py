@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.api.test_kept_content import ORGANIZATION, admin, make_project
+from tests.api.test_responses import first_of, rows, stream
 from tests.faults.books import check_reconciled, receipts
 from tests.mcp_server import ToolServer, tool_server
-from tests.service import Reply, Service
+from tests.service import Reply, Service, events_of
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +38,12 @@ name = "paint"
 engine = "echo"
 model = "echo"
 task = "images"
+
+[[deployment]]
+name = "slow"
+engine = "echo"
+model = "echo"
+options = {{ delay_s = 0.05 }}
 
 [[policy]]
 name = "no-closed"
@@ -99,6 +107,21 @@ def test_an_allowed_call_waits_until_the_model_may_be_asked(place: Place, model:
     assert len(place.server.calls) == before
     assert respond(place.service, allowed("files.delete"), tools=[DESK]).status == 200
     assert len(place.server.calls) == before + 1
+
+
+@pytest.mark.parametrize(("more", "end"), [({}, "response.completed"), ({"store": True}, "response.failed")])
+def test_zero_retention_holds_for_an_answer_that_is_being_sent(place: Place, more: dict[str, Any], end: str) -> None:
+    """An answer that was begun before is not kept; who asked for that is told that it is not."""
+    service = place.service
+    project_id, key = make_project(service, "Nothing")
+    with stream(service, key, "word " * 40, model="slow", **more) as running:
+        first_of(running)
+        path = f"{ORGANIZATION}/projects/{project_id}/data_retention"
+        admin(service, "POST", path, {"retention_type": "zero_data_retention"})
+        last = events_of(running)[-1]
+    assert last["type"] == end
+    assert ("zero" in str(last["response"]["error"]).lower()) is bool(more)
+    assert rows(service, project_id) == [0, 0, 0]
 
 
 def test_the_books_agree_afterwards(place: Place) -> None:

@@ -127,7 +127,7 @@ class Responses:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        keeps = self._keeps(principal, request)
+        self._keeps(principal, request)
         run, thread, given = await self._prepared(principal, request, account)
         try:
             if request.background:
@@ -139,7 +139,7 @@ class Responses:
         except BaseException:
             await run.close()
             raise
-        events = self._events(principal, run, opening, thread, given, keeps=keeps)
+        events = self._events(principal, request, run, opening, thread, given)
         return Made(run.draft, events, run)
 
     async def count_input(self, principal: Principal, request: ResponseRequest, account: Account) -> int:
@@ -311,12 +311,11 @@ class Responses:
     async def _events(
         self,
         principal: Principal,
+        request: ResponseRequest,
         run: Run,
         opening: Sequence[StreamEvent],
         thread: Thread,
         given: Sequence[Item],
-        *,
-        keeps: bool,
     ) -> AsyncGenerator[StreamEvent]:
         """All events of a response for which its caller waits. Before the last it is kept, if it is to be."""
         try:
@@ -325,7 +324,7 @@ class Responses:
             async with aclosing(run.events()) as events:
                 async for event in events:
                     yield event
-            if keeps:
+            if self._keeps(principal, request):  # by now: what was allowed at its beginning may be no more
                 await self._store.add(principal, run.draft, given, background=False)
             await self._parts.threads.grown(principal, thread, [*given, *run.draft.output])
             last = run.writer.closing()
