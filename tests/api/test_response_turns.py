@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from freehold.gateway.response_toolbox import MAX_CALLS
 from tests.api.test_kept_content import ORGANIZATION, admin, make_project
 from tests.api.test_responses import first_of, rows, stream
 from tests.faults.books import check_reconciled, receipts
@@ -107,6 +108,20 @@ def test_an_allowed_call_waits_until_the_model_may_be_asked(place: Place, model:
     assert len(place.server.calls) == before
     assert respond(place.service, allowed("files.delete"), tools=[DESK]).status == 200
     assert len(place.server.calls) == before + 1
+
+
+def test_a_request_has_no_more_calls_carried_out_than_any_may(place: Place) -> None:
+    """However many were allowed, and whatever limit the request names for itself."""
+    before = len(place.server.calls)
+    asked = [
+        {**item, name: f"mcpr_{number}"}
+        for number in range(MAX_CALLS + 2)
+        for name, item in zip(("id", "approval_request_id"), allowed("files.delete"), strict=True)
+    ]
+    made = respond(place.service, asked, tools=[DESK], max_tool_calls=1_000_000).json()
+    statuses = [item["status"] for item in made["output"] if item["type"] == "mcp_call"]
+    assert statuses == ["completed"] * MAX_CALLS + ["failed"] * 2
+    assert len(place.server.calls) - before == MAX_CALLS
 
 
 @pytest.mark.parametrize(("more", "end"), [({}, "response.completed"), ({"store": True}, "response.failed")])

@@ -14,7 +14,7 @@ from freehold.types.responses import NamedFunction, NamedMcp, ResponseRequest
 MAX_TURNS: Final = 32
 """How often a model is asked for one response; the last time it has to answer."""
 MAX_CALLS: Final = 128
-"""Of tools that are carried out here, in one response whose request names no limit."""
+"""Of tools that are carried out here, in one response, whatever limit its request names."""
 MAX_TOOLS: Final = 128
 """That a model is shown, of the caller's and of those that are carried out here, as in chat completions."""
 
@@ -67,7 +67,7 @@ class Toolbox:
                 param="tools",
             )
         self._demanded = request.tool_choice
-        self._left = request.max_tool_calls or MAX_CALLS
+        self._left = min(request.max_tool_calls or MAX_CALLS, MAX_CALLS)
 
     def find(self, name: str) -> ServerTool | None:
         """What carries a function out here; None if the caller does."""
