@@ -1,19 +1,18 @@
 """Work on responses in the background that fails, and what is asked of it at its very end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from freehold.errors import EngineFailed, HomeError
+from freehold.errors import EngineFailed, HomeError, Overloaded
 from freehold.gateway.account import Account
 from freehold.gateway.flights import Flights
-from freehold.gateway.item_store import Holder
+from freehold.gateway.item_store import Holder, ItemStore
 from freehold.gateway.response_background import Background, Work
 from freehold.gateway.response_draft import INTERRUPTED, Draft
 from freehold.gateway.response_live import Live
@@ -47,6 +46,31 @@ class SlowAccounts(Accounts):
         finally:
             self.closing.set()
             await self.may_close.wait()
+
+
+class BrokenStore(ResponseStore):
+    """A store in which some things cannot be written.
+
+    Args:
+        store: where responses lie.
+        errors: by the names of what cannot be done.
+    """
+
+    def __init__(self, store: ItemStore, errors: Mapping[str, Exception]) -> None:
+        super().__init__(store)
+        self._errors = errors
+
+    async def put_events(self, holder: Holder, events: Sequence[StreamEvent]) -> None:
+        """See `ResponseStore.put_events`."""
+        if "put_events" in self._errors:
+            raise self._errors["put_events"]
+        await super().put_events(holder, events)
+
+    async def finish(self, holder: Holder, draft: Draft, last: StreamEvent | None) -> bool:
+        """See `ResponseStore.finish`."""
+        if "finish" in self._errors:
+            raise self._errors["finish"]
+        return await super().finish(holder, draft, last)
 
 
 class FakeRun:
@@ -98,14 +122,14 @@ class Trial:
         return holder, self.background.start(work), run
 
 
-def run(folder: Path, trial: Callable[[Trial], Awaitable[None]]) -> None:
-    """Run a trial on a new home; one that waits for ever fails."""
+def run(folder: Path, trial: Callable[[Trial], Awaitable[None]], **errors: Exception) -> None:
+    """Run a trial on a new home, in which two responses are made at a time; one that waits for ever fails."""
 
     async def main() -> None:
         database = await Database.open(folder / "freehold.db")
-        store = ResponseStore(items_of(database, lambda: 1_800_000_000.0, RESPONSES, RESPONSE_TABLES))
+        store = BrokenStore(items_of(database, lambda: 1_800_000_000.0, RESPONSES, RESPONSE_TABLES), errors)
         accounts = SlowAccounts()
-        background = Background(store, accounts, Flights(60))
+        background = Background(store, accounts, Flights(60), most=2)
         try:
             async with asyncio.timeout(20):
                 await trial(Trial(background, store, accounts))
@@ -138,16 +162,10 @@ def test_a_response_that_is_cancelled_when_it_has_just_failed_has_failed(tmp_pat
     run(tmp_path, trial)
 
 
-def test_events_that_cannot_be_written_for_a_defect_stop_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_that_cannot_be_written_for_a_defect_stop_the_work(tmp_path: Path) -> None:
     """Nobody is told what is not written, the engine is not kept busy for it, and the response has failed."""
 
     async def trial(here: Trial) -> None:
-        async def defect(*_: Any) -> None:
-            raise TypeError("not JSON")
-
-        monkeypatch.setattr(here.store, "put_events", defect)
         here.accounts.may_close.set()
         holder, live, made = await here.start(EngineFailed("it came to its end"), events=10_000)
         told = [event async for event in live.follow(-1)]
@@ -157,17 +175,14 @@ def test_events_that_cannot_be_written_for_a_defect_stop_the_work(
         assert (await kept(here))["status"] == "failed"
         assert made.is_closed
 
-    run(tmp_path, trial)
+    run(tmp_path, trial, put_events=TypeError("not JSON"))
 
 
-def test_an_end_that_cannot_be_written_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [HomeError("The disk is full."), TypeError("not JSON")])
+def test_an_end_that_cannot_be_written_is_not_told(tmp_path: Path, error: Exception) -> None:
     """A follower is never told of an end that is not there afterwards, whatever kept it from being written."""
 
-    async def trial(here: Trial, error: Exception) -> None:
-        async def full(*_: Any) -> None:
-            raise error
-
-        monkeypatch.setattr(here.store, "finish", full)
+    async def trial(here: Trial) -> None:
         here.accounts.may_close.set()
         _, live, _ = await here.start(EngineFailed("The engine broke."), events=1)
         told = [event["type"] async for event in live.follow(-1)]
@@ -175,7 +190,22 @@ def test_an_end_that_cannot_be_written_is_not_told(tmp_path: Path, monkeypatch: 
         found = await kept(here)
         assert (found["status"], found["error"]["message"]) == ("failed", INTERRUPTED)
 
-    for number, error in enumerate((HomeError("The disk is full."), TypeError("not JSON"))):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        run(folder, partial(trial, error=error))
+    run(tmp_path, trial, finish=error)
+
+
+def test_who_has_room_keeps_it_until_the_work_has_begun(tmp_path: Path) -> None:
+    """Many that come at once are no more than may be made: those that are about to begin count as well."""
+
+    async def trial(here: Trial) -> None:
+        with here.background.room():
+            with here.background.room(), pytest.raises(Overloaded), here.background.room():
+                pass
+            _, live, _ = await here.start(EngineFailed("The engine broke."))
+        with here.background.room(), pytest.raises(Overloaded), here.background.room():
+            pass
+        here.accounts.may_close.set()
+        await live.done.wait()
+        with here.background.room(), here.background.room():
+            pass
+
+    run(tmp_path, trial)

@@ -296,16 +296,15 @@ class Responses:
         thread: Thread,
         given: Sequence[Item],
     ) -> Made:
-        self._parts.background.check_room()
-        await self._vet(principal, run, account)
-        account.parameters = {**(account.parameters or {}), "response": run.draft.id, "background": True}
-        holder = await self._store.add(principal, run.draft, given, background=True)
-
         async def grow() -> None:
             if run.draft.status != "failed":
                 await self._parts.threads.grown(principal, thread, [*given, *run.draft.output])
 
-        live = self._parts.background.start(Work(principal, account, run, holder, bool(request.stream), grow))
+        with self._parts.background.room():
+            await self._vet(principal, run, account)
+            account.parameters = {**(account.parameters or {}), "response": run.draft.id, "background": True}
+            holder = await self._store.add(principal, run.draft, given, background=True)
+            live = self._parts.background.start(Work(principal, account, run, holder, bool(request.stream), grow))
         return Made(run.draft, live.follow(-1) if request.stream else None)
 
     async def _events(
