@@ -20,12 +20,15 @@ class EventsRow:
     content: bytes
 
 
-async def put_events(database: Database, response: HolderRow, events: EventsRow) -> None:
-    """Add events of a response; of one that is gone meanwhile nothing is kept."""
+async def put_events(database: Database, events: Sequence[tuple[HolderRow, EventsRow]]) -> None:
+    """Add events of several responses; of those that are gone meanwhile nothing is kept."""
+    table = kept_responses
+    wanted = select(table.c.id, table.c.expires_at).where(table.c.id.in_({response.id for response, _ in events}))
     async with database.write() as connection:
-        expires_at = await expiry(connection, RESPONSE_TABLES, response.id)
-        if expires_at is not None:
-            await connection.execute(insert(kept_response_events).values(_event_values(response, events, expires_at)))
+        there: dict[str, int] = {row.id: row.expires_at for row in await connection.execute(wanted)}
+        rows = [_event_values(response, each, there[response.id]) for response, each in events if response.id in there]
+        if rows:
+            await connection.execute(insert(kept_response_events), rows)
 
 
 async def finish_response(
