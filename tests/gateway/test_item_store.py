@@ -267,3 +267,25 @@ def test_what_is_added_to_a_thing_stays_no_longer_than_the_thing(tmp_path: Path)
         assert await rows(here.database, RESPONSE_TABLES) == [0, 0, 0]
 
     run(tmp_path, RESPONSES, RESPONSE_TABLES, {}, trial)
+
+
+def test_a_page_of_large_items_is_a_short_one(tmp_path: Path) -> None:
+    """A page ends before it is too large, says that there is more, and goes on where it ended; one item always fits."""
+
+    async def trial(here: Trial) -> None:
+        holder = await here.make()
+        large = [
+            ("", {"id": f"item_{number}", "text": "x" * size}) for number, size in enumerate([900, 400, 400, 10, 10])
+        ]
+        assert await here.store.append(APP, holder, large)
+        pages, after, more = [], None, True
+        while more:
+            page = Page(3, newest_first=False, after=after)
+            found, more = await here.store.items(holder, page, most_bytes=1200)
+            pages.append([item["id"] for item in found])
+            after = pages[-1][-1]
+        assert pages == [["item_0"], ["item_1", "item_2", "item_3"], ["item_4"]]
+        whole, more = await here.store.items(holder, Page(5, newest_first=False), most_bytes=None)
+        assert (len(whole), more) == (5, False)
+
+    run(tmp_path, CONVERSATIONS, CONVERSATION_TABLES, {}, trial)

@@ -77,12 +77,12 @@ class ResponseStore:
         told: dict[str, Any] = dict(holder.header["response"])
         if told["status"] in OPEN:
             return interrupted(told) | {"output": await output_of(self._events(holder, 0))}
-        output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output")
+        output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output", most_bytes=None)
         return {**told, "output": output}
 
     async def items(self, holder: Holder) -> list[dict[str, Any]]:
         """All that was asked and answered."""
-        found, _ = await self.store.items(holder, Page(ALL, newest_first=False))
+        found, _ = await self.store.items(holder, Page(ALL, newest_first=False), most_bytes=None)
         return found
 
     async def check_streamed(self, holder: Holder) -> None:
