@@ -110,6 +110,19 @@ def test_an_allowed_call_waits_until_the_model_may_be_asked(place: Place, model:
     assert len(place.server.calls) == before + 1
 
 
+def test_references_bring_no_more_than_what_came_before_may(place: Place) -> None:
+    """A short request cannot have a large item read as often as it likes: together they have a bound."""
+    service = place.service
+    said = {"type": "message", "role": "user", "content": "x" * 500_000}
+    talk = service.post("/v1/conversations", {"items": [said]}, key=service.key).json()
+    (item,) = service.get(f"/v1/conversations/{talk['id']}/items", key=service.key).json()["data"]
+    reference = {"type": "item_reference", "id": item["id"]}
+    assert respond(service, [reference] * 2).status == 200
+    refused = respond(service, [reference] * 20)
+    assert (refused.status, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert refused.json()["error"]["param"] == "input"
+
+
 def test_a_request_has_no_more_calls_carried_out_than_any_may(place: Place) -> None:
     """However many were allowed, and whatever limit the request names for itself."""
     before = len(place.server.calls)

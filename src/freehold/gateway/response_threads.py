@@ -74,24 +74,25 @@ class Threads:
 
         Raises:
             NotFound: there is no item that it refers to.
-            InvalidRequest: an item is there twice, or came before.
+            InvalidRequest: an item is there twice, or came before; what it refers to is too large.
             Forbidden: the caller may not read it.
         """
         if request.input is None or isinstance(request.input, str):
             return [message(request.input)] if request.input else []
-        found = [
-            await self._found(principal, item) if isinstance(item, ItemReference) else kept(item)
-            for item in request.input
-        ]
-        seen = {item["id"] for item in before}
-        for item in found:
-            if item["id"] in seen:
-                raise InvalidRequest(
-                    f"The item '{item['id'][:64]}' is there twice. Leave out of 'input' what came before.",
-                    param="input",
-                )
-            seen.add(item["id"])
-        return found
+        found, size = list[Item](), 0
+        for item in request.input:
+            if isinstance(item, ItemReference):
+                found.append(await self._found(principal, item))
+                size += len(orjson.dumps(found[-1]))
+                if size > MAX_BYTES:
+                    raise InvalidRequest(
+                        f"The items that 'input' refers to are larger than {MAX_BYTES} bytes together.",
+                        param="input",
+                        code="context_length_exceeded",
+                    )
+            else:
+                found.append(kept(item))
+        return _each_once(found, before)
 
     async def grown(self, principal: Principal, thread: Thread, items: Sequence[Item]) -> None:
         """Add what was said to the conversation, if there is one still."""
@@ -177,3 +178,19 @@ def _cut(request: ResponseRequest, items: Sequence[Item], param: str) -> Sequenc
         param=param,
         code="context_length_exceeded",
     )
+
+
+def _each_once(found: list[Item], before: Sequence[Item]) -> list[Item]:
+    """The items, if none of them is there twice, or came before.
+
+    Raises:
+        InvalidRequest: one is, or did.
+    """
+    seen = {item["id"] for item in before}
+    for item in found:
+        if item["id"] in seen:
+            raise InvalidRequest(
+                f"The item '{item['id'][:64]}' is there twice. Leave out of 'input' what came before.", param="input"
+            )
+        seen.add(item["id"])
+    return found
