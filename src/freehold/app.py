@@ -164,7 +164,7 @@ async def open_app(
         books = Books(recorder or _backlog(journal, projection, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(_open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
-        remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits))
+        remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote)
         await stack.enter_async_context(gateway.responses)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)

@@ -14,8 +14,11 @@ from sqlalchemy.dialects import sqlite
 
 from freehold.errors import ContentUnreadable, InvalidRequest
 from freehold.gateway.item_store import Holder, ItemStore
+from freehold.gateway.response_draft import Draft
+from freehold.gateway.response_store import ResponseStore
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
+from freehold.store.kept_content import delete_expired, shorten
 from freehold.store.kept_items import (
     COMPLETION_TABLES,
     CONVERSATION_TABLES,
@@ -33,6 +36,7 @@ from freehold.types.content import (
     RetentionSettings,
 )
 from freehold.types.identity import DATA_PLANE, MemberKind, Principal
+from freehold.types.responses import ResponseRequest
 from tests.gateway.kept import items_of, sweep_of
 
 APP = Principal("org", "proj_a", "app", actions=DATA_PLANE)
@@ -242,3 +246,46 @@ def steps(file: Path, query: Select[Any]) -> int:
         connection.set_progress_handler(instruction, 1)
         assert connection.execute(str(text)).fetchall()[0][0] is not None
     return count
+
+
+def test_what_is_added_to_a_thing_stays_no_longer_than_the_thing(tmp_path: Path) -> None:
+    """Items and events that come between the shortening of retention and the deletion go with what they belong to."""
+
+    async def trial(here: Trial) -> None:
+        responses = ResponseStore(here.store)
+        asked = {"model": "m", "input": "x", "background": True, "stream": True}
+        draft = Draft(ResponseRequest.model_validate(asked), "resp_1", "m")
+        holder = await responses.add(APP, draft, [], background=True)
+        assert await shorten(here.database, RESPONSES, "org", "proj_a", 0)
+        await responses.put_events(holder, [{"type": "response.created", "sequence_number": 0}])
+        assert await here.store.append(APP, holder, items(1))
+        draft.complete()
+        draft.output.append({"id": "msg_1", "text": "the answer"})
+        assert await responses.finish(holder, draft, {"type": "response.completed", "sequence_number": 1})
+        assert await rows(here.database, RESPONSE_TABLES) == [1, 2, 2]
+        await delete_expired(here.database, RESPONSES, here.clock.now)
+        assert await rows(here.database, RESPONSE_TABLES) == [0, 0, 0]
+
+    run(tmp_path, RESPONSES, RESPONSE_TABLES, {}, trial)
+
+
+def test_a_page_of_large_items_is_a_short_one(tmp_path: Path) -> None:
+    """A page ends before it is too large, says that there is more, and goes on where it ended; one item always fits."""
+
+    async def trial(here: Trial) -> None:
+        holder = await here.make()
+        large = [
+            ("", {"id": f"item_{number}", "text": "x" * size}) for number, size in enumerate([900, 400, 400, 10, 10])
+        ]
+        assert await here.store.append(APP, holder, large)
+        pages, after, more = [], None, True
+        while more:
+            page = Page(3, newest_first=False, after=after)
+            found, more = await here.store.items(holder, page, most_bytes=1200)
+            pages.append([item["id"] for item in found])
+            after = pages[-1][-1]
+        assert pages == [["item_0"], ["item_1", "item_2", "item_3"], ["item_4"]]
+        whole, more = await here.store.items(holder, Page(5, newest_first=False), most_bytes=None)
+        assert (len(whole), more) == (5, False)
+
+    run(tmp_path, CONVERSATIONS, CONVERSATION_TABLES, {}, trial)

@@ -255,3 +255,32 @@ def test_callers_at_rest_are_forgotten() -> None:
     assert len(ledger._standings) < 2_000
     assert ledger.use(KEY).concurrent == 1
     busy.cancel()
+
+
+def test_what_rests_leaves_its_place_and_what_it_did_not_use() -> None:
+    """A request that is done and not settled lets others in, holds what it used, and is counted and paid once."""
+    bench = Bench({KEY: Limits(concurrent_requests=1, tokens_per_minute=100, budget_per_day=100)})
+    first = bench.ledger.reserve(bench.claim(KEY, tokens=90, micro=90))
+    bench.refused(bench.claim(KEY, tokens=60, micro=60))
+    first.rest(30, 30)
+    first.rest(30, 30)
+    use = bench.ledger.use(KEY)
+    assert (use.concurrent, use.reserved_day, use.spent_day) == (0, 30, 0)
+    second = bench.ledger.reserve(bench.claim(KEY, tokens=60, micro=60))
+    bench.refused(bench.claim(KEY))
+    charges = [grant.settle(used, used) for grant, used in ((first, 30), (second, 60))]
+    assert [(charge.cost_micro, charge.excess_micro) for charge in charges] == [(30, 0), (60, 0)]
+    use = bench.ledger.use(KEY)
+    assert (use.concurrent, use.reserved_day, use.spent_day) == (0, 0, 90)
+    bench.refused(bench.claim(KEY, tokens=11))
+    bench.ledger.reserve(bench.claim(KEY, tokens=10, micro=10))
+
+
+def test_what_rests_is_charged_no_more_than_it_had_reserved() -> None:
+    """Usage beyond a reservation is an excess, told with the settlement as without a rest before it."""
+    bench = Bench({KEY: Limits(budget_per_day=100)})
+    grant = bench.ledger.reserve(bench.claim(KEY, micro=50))
+    grant.rest(0, 70)
+    assert bench.ledger.use(KEY).reserved_day == 50
+    charge = grant.settle(0, 70)
+    assert (charge.cost_micro, charge.excess_micro) == (50, 20)

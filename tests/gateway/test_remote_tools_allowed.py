@@ -1,11 +1,15 @@
 """Which MCP servers a request may name, and what it may send there."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from freehold.errors import ConfigError, Forbidden, FreeholdError, InvalidRequest, UnsupportedParameter
+from freehold.gateway.remote_session import RemoteSession, SecretHeaders
+from freehold.gateway.remote_tools import RemoteTools
+from freehold.types.identity import DATA_PLANE, Action
 from freehold.types.mcp import McpServerSettings
 from tests.gateway.remote import Trial, settings, with_tools
 
@@ -144,3 +148,20 @@ def test_a_secret_that_is_none_stops_the_start(tmp_path: Path, token: str | None
 
     with pytest.raises(ConfigError, match=message):
         with_tools(tmp_path, trial, settings(URL, authorization={"file": str(tmp_path / "token")}))
+
+
+def test_a_right_that_is_taken_away_meanwhile_is_gone(tmp_path: Path) -> None:
+    """Whoever might call tools when the response was begun may not when its role is another by the time of a call."""
+
+    async def trial(its: Trial) -> None:
+        now = {"principal": its.principal}
+        again = RemoteTools([settings(URL)], its.books, its.tools._permits, lambda _: now["principal"])
+        session = RemoteSession(settings(URL), SecretHeaders())
+        now["principal"] = replace(its.principal, actions=DATA_PLANE - {Action.CALL_TOOLS})
+        with pytest.raises(Forbidden, match="tools:call"):
+            await again.list(its.principal, its.server(), parent=its.parent, session=session)
+        (receipt,) = its.receipts()
+        assert (receipt["outcome"], receipt["authorization"][:5]) == ("refused", "deny:")
+        await again.close()
+
+    with_tools(tmp_path / "home", trial, settings(URL))

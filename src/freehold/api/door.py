@@ -89,12 +89,30 @@ class Door:
         except ProjectKeyRevoked as exc:
             return exc
         try:
-            now = self._again(principal)
+            now = self.again(principal)
         except Unauthenticated as exc:
             return Unauthenticated(f"The credential was revoked while the request was running. {exc.message}")
         if Action.INFER in principal.actions and Action.INFER not in now.actions:
             return Forbidden("The role that allowed this request was taken away while it was running.")
         return None
+
+    def again(self, principal: Principal) -> Principal:
+        """The principal as it would be let in now.
+
+        Raises:
+            Unauthenticated: it would not be.
+        """
+        if principal.key_id:
+            return self._keys.principal(principal.key_id)
+        if principal.session_id and not self._identity.sessions.alive(principal.session_id):
+            raise Unauthenticated("The session has ended.", code="session_ended")
+        return self._directory.principal(
+            principal.id,
+            principal.project_id,
+            auth_method=principal.auth_method,
+            session_id=principal.session_id,
+            expires_at=principal.expires_at,
+        )
 
     def actions_in(self, principal: Principal, project_id: str) -> frozenset[Action]:
         """What the principal may do in a project of its organization, be it the one in which it acts or another.
@@ -130,20 +148,6 @@ class Door:
         """Whether there is a project in which the principal may keep API keys of its own."""
         places = [principal.project_id, *self._directory.memberships(principal.id)]
         return any(may_keep_own_keys(principal, self.actions_in(principal, project_id)) for project_id in places)
-
-    def _again(self, principal: Principal) -> Principal:
-        """The principal as it would be let in now."""
-        if principal.key_id:
-            return self._keys.principal(principal.key_id)
-        if principal.session_id and not self._identity.sessions.alive(principal.session_id):
-            raise Unauthenticated("The session has ended.", code="session_ended")
-        return self._directory.principal(
-            principal.id,
-            principal.project_id,
-            auth_method=principal.auth_method,
-            session_id=principal.session_id,
-            expires_at=principal.expires_at,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,12 @@ class Account:
         prompt_tokens = self.admission.prompt_tokens if self.admission else 0
         return Usage(prompt_tokens, self._pieces, estimated=True)
 
+    def rest(self) -> None:
+        """Give back what was reserved beyond what was used: the answer is whole, but this goes on without an engine."""
+        if self.admission is not None:
+            usage = self._used(Outcome.FINISHED)
+            self.admission.grant.rest(usage.total_tokens, self._cost_micro(self.admission, usage))
+
     def close(self, error: FreeholdError | None, status: int) -> Receipt:
         """Settle what was reserved and make the receipt. Exactly once.
 
@@ -243,17 +249,20 @@ class Account:
         usage = self._used(outcome)
         cost_micro = excess_micro = 0
         if self.admission is not None:
-            price, grant = self.admission.price, self.admission.grant
-            cost = price.cost_micro(
-                prompt_tokens=usage.prompt_tokens,
-                cached_tokens=usage.cached_tokens,
-                completion_tokens=usage.completion_tokens,
-                images=self._images,
-            )
-            charge = grant.settle(usage.total_tokens, 0 if outcome is Outcome.FAILED else cost)
+            cost = self._cost_micro(self.admission, usage)
+            charge = self.admission.grant.settle(usage.total_tokens, 0 if outcome is Outcome.FAILED else cost)
             cost_micro, excess_micro = charge.cost_micro, charge.excess_micro
         self.receipt = self._receipt(error, status, outcome, usage, cost_micro, excess_micro)
         return self.receipt
+
+    def _cost_micro(self, admission: Admission, usage: Usage) -> int:
+        """What usage costs at the price of an admission."""
+        return admission.price.cost_micro(
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=usage.completion_tokens,
+            images=self._images,
+        )
 
     def _outcome(self, error: FreeholdError | None) -> Outcome:
         match error:

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 from sqlalchemy import ColumnElement
@@ -36,6 +36,9 @@ from freehold.store.kept_items import (
 )
 from freehold.types.content import ContentKind, Tenant, tenant_of
 from freehold.types.identity import MemberKind, Principal
+
+PAGE_BYTES: Final = 32 * 1024 * 1024
+"""Of items that are read at a time, as they are stored: a page of large ones has fewer than it may have."""
 
 Item: TypeAlias = Mapping[str, Any]
 """An item as callers see it, with its `id`."""
@@ -164,18 +167,27 @@ class ItemStore:
         rows = await self.sealed(tenant_of(principal), holder.row, items)
         return await add_items(self.database, self.tables, holder.id, rows)
 
-    async def items(self, holder: Holder, page: Page, side: str | None = None) -> tuple[list[dict[str, Any]], bool]:
+    async def items(
+        self, holder: Holder, page: Page, side: str | None = None, *, most_bytes: int | None = PAGE_BYTES
+    ) -> tuple[list[dict[str, Any]], bool]:
         """Items of a thing in their order, and whether there are more.
+
+        Args:
+            holder: the thing.
+            page: which of its items.
+            side: only those of this side, if given.
+            most_bytes: how large they may be together, but for a single one; None for as large as they are.
 
         Raises:
             InvalidRequest: there is no item `page.after`.
         """
-        asked = Page(page.limit + 1, page.newest_first, page.after)
-        rows = await list_items(self.database, self.tables, holder.id, asked, now_s=self.clock(), side=side)
-        if rows is None:
+        found = await list_items(
+            self.database, self.tables, holder.id, page, now_s=self.clock(), side=side, most_bytes=most_bytes
+        )
+        if found is None:
             raise InvalidRequest(f"There is no item '{(page.after or '')[:64]}' here.", param="after")
-        found = [await self._item(holder.id, row) for row in rows[: page.limit]]
-        return found, len(rows) > page.limit
+        rows, more = found
+        return [await self._item(holder.id, row) for row in rows], more
 
     async def item(self, holder: Holder, item_id: str) -> dict[str, Any] | None:
         """An item of a thing; None if there is none."""

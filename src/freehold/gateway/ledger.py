@@ -10,7 +10,7 @@ request turns out not to need is given back when it is settled, exactly once.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from freehold.errors import RateLimited
@@ -132,7 +132,7 @@ class Grant:
         RateLimited, QuotaExceeded: a limit has no room.
     """
 
-    __slots__ = ("_books", "_draughts", "_money", "_now_us", "_open", "_places", "_standings", "claim")
+    __slots__ = ("_books", "_draughts", "_money", "_now_us", "_open", "_places", "_resting", "_standings", "claim")
 
     def __init__(self, claim: Claim, standings: Standings, books: Books, now_us: Callable[[], int]) -> None:
         self.claim = claim
@@ -147,6 +147,7 @@ class Grant:
         self._enter(self._places, now)
         self._set_aside()
         self._open = True
+        self._resting = False
 
     def settle(self, tokens: int, cost_micro: int) -> Charge:
         """Count what was really used, and give back the rest; exactly once.
@@ -160,8 +161,7 @@ class Grant:
         now = self._now_us()
         for draught in self._draughts.values():
             draught.correct(tokens, now)
-        for standing in self._places:
-            standing.open -= 1
+        self._leave()
         self._release()
         charged = min(cost_micro, self.claim.cost_micro)
         if charged:
@@ -169,6 +169,24 @@ class Grant:
                 for standing in self._places:
                     book.spend(standing.key, charged)
         return Charge(charged, cost_micro - charged)
+
+    def rest(self, tokens: int, cost_micro: int) -> None:
+        """Give back what is not needed any more, where the work is done long before it is settled.
+
+        The request counts no longer among those that run at a time; what it has used stays reserved.
+
+        Args:
+            tokens: of prompt and completion.
+            cost_micro: what they cost.
+        """
+        self._assert_open()
+        now = self._now_us()
+        for draught in self._draughts.values():
+            draught.correct(tokens, now)
+        self._leave()
+        self._release()
+        self.claim = replace(self.claim, tokens=tokens, cost_micro=min(cost_micro, self.claim.cost_micro))
+        self._set_aside()
 
     def cancel(self) -> None:
         """Give everything back; the request still counts in the requests of this minute."""
@@ -224,6 +242,13 @@ class Grant:
                     standing.requests.used += UNIT
                 if standing.tokens is not None:
                     self._draughts[standing.key] = Draught(standing.tokens, self.claim.tokens)
+
+    def _leave(self) -> None:
+        """Count no longer among the requests that run; once."""
+        if not self._resting:
+            self._resting = True
+            for standing in self._places:
+                standing.open -= 1
 
     def _set_aside(self) -> None:
         """Reserve the money."""

@@ -9,7 +9,7 @@ what it says about its tools decides nothing that the operator has decided.
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -86,16 +86,24 @@ class RemoteTools:
         settings: the operator's list of them.
         books: where listings and calls are recorded.
         permits: knows who is suspended.
+        again: the principal as it would be let in now, since a response may take long.
 
     Raises:
         ConfigError: the secret of a server cannot be read, or is no token.
     """
 
-    def __init__(self, settings: Sequence[McpServerSettings], books: Books, permits: Permits) -> None:
+    def __init__(
+        self,
+        settings: Sequence[McpServerSettings],
+        books: Books,
+        permits: Permits,
+        again: Callable[[Principal], Principal] = lambda principal: principal,
+    ) -> None:
         self._servers = {server.label: server for server in settings}
         self._tokens = SecretHeaders((each.label, _token(each)) for each in settings if each.authorization is not None)
         self._books = books
         self._permits = permits
+        self._again = again
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -247,7 +255,7 @@ class RemoteTools:
         error: FreeholdError | None = InternalError("The server had an error while calling a tool.")
         try:
             self._permits.check_caller(principal, account)
-            account.decided(decide(principal, Action.CALL_TOOLS, resource))
+            account.decided(decide(self._again(principal), Action.CALL_TOOLS, resource))
             yield account
             error = None
         except FreeholdError as exc:

@@ -1,8 +1,10 @@
 """The work on responses in the background: each a task of its own, that counts as a running request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -51,23 +53,32 @@ class Background:
         store: where they lie.
         accounts: of the work on each.
         flights: running requests.
+        most: how many responses are made at the same time.
     """
 
-    def __init__(self, store: ResponseStore, accounts: Accounts, flights: Flights) -> None:
+    def __init__(self, store: ResponseStore, accounts: Accounts, flights: Flights, *, most: int = MOST) -> None:
         self._store = store
         self._accounts = accounts
         self._flights = flights
+        self._most = most
         self._live: dict[str, Live] = {}
+        self._coming = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def check_room(self) -> None:
-        """Return if one more response can be made.
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Have room for one more response until it is started in the block.
 
         Raises:
-            Overloaded: too many are.
+            Overloaded: too many are being made, or about to be.
         """
-        if len(self._live) >= MOST:
+        if len(self._live) + self._coming >= self._most:
             raise Overloaded("Too many responses are being made in the background.", retry_after_s=5)
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
 
     def live(self, response_id: str) -> Live | None:
         """A response that is being made; None if it is not."""
@@ -94,7 +105,8 @@ class Background:
 
     async def _make(self, work: Work, live: Live) -> None:
         draft, writer = work.run.draft, work.run.writer
-        pump = asyncio.create_task(self._pump(live))
+        pump = asyncio.create_task(live.pump())
+        pump.add_done_callback(partial(_pumped, work, live))
         last: StreamEvent | None = None
         try:
             try:
@@ -105,15 +117,19 @@ class Background:
                 draft.fail(exc)
             except Exception as exc:  # the edge of a task: logged in full, told as a failure
                 log.exception("defect", response=work.holder.id)
-                failure = InternalError("The server had an error while making the response.")
-                failure.__cause__ = exc
-                draft.fail(failure)
+                draft.fail(_failure(exc))
             writer.cut()
             live.close()
-            await pump
+            await asyncio.wait({pump})
             if not live.is_broken:  # else it counts as interrupted: what was told of it has to stay as it was
-                last = writer.closing()
-                await self._finish(work, last)
+                end = writer.closing()
+                await self._store.finish(work.holder, draft, end if work.streams else None)
+                last = end
+                await work.grow()
+        except FreeholdError as exc:  # until the next start of the server says `failed`, whoever asks is told so
+            log.warning("response_not_kept", response=work.holder.id, reason=exc.message)
+        except Exception:  # likewise
+            log.exception("defect", response=work.holder.id)
         finally:
             try:
                 pump.cancel()
@@ -136,18 +152,22 @@ class Background:
                     if reason is None:
                         raise
                     raise reason from None
+                finally:
+                    live.lands()
 
-    async def _pump(self, live: Live) -> None:
-        """Write events; where that fails, the response does."""
-        try:
-            await live.pump()
-        except FreeholdError as exc:
-            live.broken(exc)
 
-    async def _finish(self, work: Work, last: StreamEvent | None) -> None:
-        """Keep what became of the response. Where that cannot be done, the next start of the server says `failed`."""
-        try:
-            await self._store.finish(work.holder, work.run.draft, last if work.streams else None)
-            await work.grow()
-        except FreeholdError as exc:
-            log.warning("response_not_kept", response=work.holder.id, reason=exc.message)
+def _pumped(work: Work, live: Live, pump: "asyncio.Task[None]") -> None:
+    """Where events could not be written, let the response fail."""
+    exc = None if pump.cancelled() else pump.exception()
+    if isinstance(exc, FreeholdError):
+        live.broken(exc)
+    elif exc is not None:
+        log.error("defect", response=work.holder.id, exc_info=exc)
+        live.broken(_failure(exc))
+
+
+def _failure(exc: BaseException) -> InternalError:
+    """What callers are told of what should never happen."""
+    failure = InternalError("The server had an error while making the response.")
+    failure.__cause__ = exc
+    return failure

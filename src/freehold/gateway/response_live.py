@@ -48,6 +48,10 @@ class Live:
         if self._cancelled:
             self.cancel()
 
+    def lands(self) -> None:
+        """It is worked on no more: there is nothing to stop."""
+        self._flight = None
+
     def cancel(self) -> None:
         """Stop the work on it."""
         self._cancelled = True

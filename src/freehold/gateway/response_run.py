@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from freehold.errors import FreeholdError, RequestError
+from freehold.errors import FreeholdError, InternalError, RequestError
 from freehold.gateway.account import Account
 from freehold.gateway.answers import Answer
 from freehold.gateway.books import Books
@@ -59,13 +59,14 @@ class Accounts:
         account.principal, account.end_user = parent.principal, parent.end_user
         account.metadata, account.tier = parent.metadata, parent.tier
         account.notes["response"] = response_id
-        error: FreeholdError | None = None
+        error: FreeholdError | None = InternalError("The server had an error while making the response.")
         try:
             yield account
+            error = None
         except FreeholdError as exc:
             error = exc
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             error = ClientGone("The response was given up.")
             raise
         finally:
@@ -115,8 +116,8 @@ class Run:
         self._told: dict[str, str] = {}
 
     @property
-    def calls_first(self) -> bool:
-        """Whether calls that were allowed are carried out before the model is asked."""
+    def acts_first(self) -> bool:
+        """Whether calls are carried out before the model is asked."""
         return bool(self._approved)
 
     def question(self, turn: int = 0) -> ChatRequest:
@@ -161,7 +162,7 @@ class Run:
         assert self._account is not None, "it has begun"
         for event in self._early:
             yield event
-        async with aclosing(self._turn(self._answer)) as events:
+        async with aclosing(self._turn(self._account, self._answer)) as events:
             async for event in events:
                 yield event
         for turn in range(1, MAX_TURNS):
@@ -169,7 +170,7 @@ class Run:
                 break
             async with self._accounts.open(self._account, self.draft.id) as account:
                 answer = await self._ask(account, turn)
-                async with aclosing(self._turn(answer)) as events:
+                async with aclosing(self._turn(account, answer)) as events:
                     async for event in events:
                         yield event
         self.draft.complete()
@@ -209,8 +210,8 @@ class Run:
         except RequestError as exc:
             raise renamed(exc) from exc
 
-    async def _turn(self, answer: Answer) -> AsyncGenerator[StreamEvent]:
-        """What the model makes, and what comes of its calls."""
+    async def _turn(self, account: Account, answer: Answer) -> AsyncGenerator[StreamEvent]:
+        """What the model makes, and what comes of its calls, during which nothing more is reserved than was used."""
         writer, finish = self.writer, "stop"
         writer.begin_turn()
         async with aclosing(answer.events) as events:
@@ -221,6 +222,7 @@ class Run:
                 for said in writer.take(event):
                     yield said
                 finish = event.finish_reason or finish
+        account.rest()
         for said in writer.end_turn(finish):
             yield said
         if self.draft.reason is None:

@@ -1,6 +1,7 @@
 """Responses as they are kept: the response, what it was asked, what it answered, and the events of its stream."""
 
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -10,6 +11,7 @@ from freehold.gateway.item_store import Holder, Item, ItemStore
 from freehold.gateway.response_draft import OPEN, Draft, interrupted
 from freehold.gateway.response_replay import output_of
 from freehold.gateway.response_writer import StreamEvent
+from freehold.gateway.together import Together
 from freehold.store.kept_items import HolderRow, Page
 from freehold.store.kept_responses import (
     EventsRow,
@@ -37,6 +39,7 @@ class ResponseStore:
 
     def __init__(self, store: ItemStore) -> None:
         self.store = store
+        self._events_of_all = Together(partial(put_events, store.database))
 
     async def add(self, principal: Principal, draft: Draft, given: Sequence[Item], *, background: bool) -> Holder:
         """Keep a response with what it was asked, and what it has answered so far."""
@@ -56,7 +59,7 @@ class ResponseStore:
 
     async def put_events(self, holder: Holder, events: Sequence[StreamEvent]) -> None:
         """Keep events of a response's stream."""
-        await put_events(self.store.database, holder.row, await self._sealed(holder.row, events))
+        await self._events_of_all.add((holder.row, await self._sealed(holder.row, events)))
 
     async def get(self, principal: Principal, response_id: str) -> Holder:
         """A response that is there for the caller.
@@ -74,12 +77,12 @@ class ResponseStore:
         told: dict[str, Any] = dict(holder.header["response"])
         if told["status"] in OPEN:
             return interrupted(told) | {"output": await output_of(self._events(holder, 0))}
-        output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output")
+        output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output", most_bytes=None)
         return {**told, "output": output}
 
     async def items(self, holder: Holder) -> list[dict[str, Any]]:
         """All that was asked and answered."""
-        found, _ = await self.store.items(holder, Page(ALL, newest_first=False))
+        found, _ = await self.store.items(holder, Page(ALL, newest_first=False), most_bytes=None)
         return found
 
     async def check_streamed(self, holder: Holder) -> None:

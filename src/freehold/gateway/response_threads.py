@@ -78,13 +78,14 @@ class Threads:
 
         Raises:
             NotFound: there is no item that it refers to.
-            InvalidRequest: an item is there twice, or came before.
+            InvalidRequest: an item is there twice, or came before; what it refers to is too large.
             Forbidden: the caller may not read it.
         """
         if request.input is None or isinstance(request.input, str):
             return [message(request.input)] if request.input else []
         seen = {item["id"] for item in before}
         found: list[Item] = []
+        size = 0
         for place, given in enumerate(request.input):
             param = f"input[{place}]"
             item = await self._found(principal, given, param) if isinstance(given, ItemReference) else kept(given)
@@ -94,7 +95,16 @@ class Threads:
                     param=param,
                 )
             seen.add(item["id"])
-            found.append(named_anew(dict(item)) if isinstance(given, ItemReference) else item)
+            if isinstance(given, ItemReference):
+                size += len(orjson.dumps(item))
+                item = named_anew(dict(item))
+            if size > MAX_BYTES:
+                raise InvalidRequest(
+                    f"The items that 'input' refers to are larger than {MAX_BYTES} bytes together.",
+                    param="input",
+                    code="context_length_exceeded",
+                )
+            found.append(item)
         return found
 
     async def grown(self, principal: Principal, thread: Thread, items: Sequence[Item]) -> None:

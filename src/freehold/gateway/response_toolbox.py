@@ -14,7 +14,7 @@ from freehold.types.responses import AllowedTools, NamedFunction, NamedMcp, Name
 MAX_TURNS: Final = 32
 """How often a model is asked for one response; the last time it has to answer."""
 MAX_CALLS: Final = 128
-"""Of tools that are carried out here, in one response whose request names no limit."""
+"""Of tools that are carried out here, in one response, whatever limit its request names."""
 MAX_TOOLS: Final = 128
 """That a model is shown, of the caller's and of those that are carried out here, as in chat completions."""
 
@@ -71,7 +71,7 @@ class Toolbox:
             allowed = {name for choice in self._demanded.tools for name in self._meant(choice)}
             self.tools = [tool for tool in self.tools if tool.function.name in allowed]
             self._server = {name: tool for name, tool in self._server.items() if name in allowed}
-        self._left = request.max_tool_calls or MAX_CALLS
+        self._left = min(request.max_tool_calls or MAX_CALLS, MAX_CALLS)
 
     def find(self, name: str) -> ServerTool | None:
         """What carries a function out here; None if the caller does."""

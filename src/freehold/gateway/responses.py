@@ -127,19 +127,19 @@ class Responses:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        keeps = self._keeps(principal, request)
+        self._keeps(principal, request)
         run, thread, given = await self._prepared(principal, request, account)
         try:
             if request.background:
                 return await self._in_background(principal, request, account, run, thread, given)
-            if run.calls_first:
+            if run.acts_first:
                 await self._vet(principal, run, account)
             opening = run.writer.opening()
             await run.begin(account)
         except BaseException:
             await run.close()
             raise
-        events = self._events(principal, run, opening, thread, given, keeps=keeps)
+        events = self._events(principal, request, run, opening, thread, given)
         return Made(run.draft, events, run)
 
     async def count_input(self, principal: Principal, request: ResponseRequest, account: Account) -> int:
@@ -280,6 +280,13 @@ class Responses:
         except RequestError as exc:
             raise renamed(exc) from exc
 
+    async def _vet(self, principal: Principal, run: Run, account: Account) -> None:
+        """Look whether the model may be asked, before anything is done that cannot be taken back."""
+        try:
+            await self._parts.vet(principal, run.question(), account)
+        except RequestError as exc:
+            raise renamed(exc) from exc
+
     async def _in_background(
         self,
         principal: Principal,
@@ -289,34 +296,25 @@ class Responses:
         thread: Thread,
         given: Sequence[Item],
     ) -> Made:
-        self._parts.background.check_room()
-        await self._vet(principal, run, account)
-        account.notes |= {"response": run.draft.id, "background": True}
-        holder = await self._store.add(principal, run.draft, given, background=True)
-
         async def grow() -> None:
             if run.draft.status != "failed":
                 await self._parts.threads.grown(principal, thread, [*given, *run.draft.output])
 
-        live = self._parts.background.start(Work(principal, account, run, holder, bool(request.stream), grow))
+        with self._parts.background.room():
+            await self._vet(principal, run, account)
+            account.notes |= {"response": run.draft.id, "background": True}
+            holder = await self._store.add(principal, run.draft, given, background=True)
+            live = self._parts.background.start(Work(principal, account, run, holder, bool(request.stream), grow))
         return Made(run.draft, live.follow(-1) if request.stream else None)
-
-    async def _vet(self, principal: Principal, run: Run, account: Account) -> None:
-        """Refuse what a model would not be asked, before anything is done that cannot be undone."""
-        try:
-            await self._parts.vet(principal, run.question(), account)
-        except RequestError as exc:
-            raise renamed(exc) from exc
 
     async def _events(
         self,
         principal: Principal,
+        request: ResponseRequest,
         run: Run,
         opening: Sequence[StreamEvent],
         thread: Thread,
         given: Sequence[Item],
-        *,
-        keeps: bool,
     ) -> AsyncGenerator[StreamEvent]:
         """All events of a response for which its caller waits. Before the last it is kept, if it is to be."""
         try:
@@ -325,7 +323,7 @@ class Responses:
             async with aclosing(run.events()) as events:
                 async for event in events:
                     yield event
-            if keeps:
+            if self._keeps(principal, request):  # by now: what was allowed at its beginning may be no more
                 await self._store.add(principal, run.draft, given, background=False)
             await self._parts.threads.grown(principal, thread, [*given, *run.draft.output])
             last = run.writer.closing()

@@ -5,10 +5,11 @@ there for anybody else.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Table, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, Table, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.store.conversation_tables import (
@@ -191,11 +192,18 @@ async def delete_holder(database: Database, tables: ItemTables, holder_id: str) 
 async def add_items(database: Database, tables: ItemTables, holder_id: str, items: Sequence[ItemRow]) -> bool:
     """Add items behind the last; false if what they belong to is gone."""
     async with database.write() as connection:
-        there = select(exists().where(tables.holders.c.id == holder_id))
-        if not (await connection.execute(there)).scalar_one():
+        expires_at = await expiry(connection, tables, holder_id)
+        if expires_at is None:
             return False
-        await insert_items(connection, tables, holder_id, items)
+        await insert_items(connection, tables, holder_id, [replace(item, expires_at=expires_at) for item in items])
         return True
+
+
+async def expiry(connection: AsyncConnection, tables: ItemTables, holder_id: str) -> int | None:
+    """Until when a thing stays by now, and so what is added to it, within a transaction; None if it is gone."""
+    query = select(tables.holders.c.expires_at).where(tables.holders.c.id == holder_id)
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
 
 
 async def insert_items(
@@ -220,9 +228,19 @@ def last_place(tables: ItemTables, holder_id: str) -> Select[Any]:
 
 
 async def list_items(
-    database: Database, tables: ItemTables, holder_id: str, page: Page, *, now_s: float, side: str | None = None
-) -> list[ItemRow] | None:
-    """Items of a thing in their order; None if it has no item `page.after`."""
+    database: Database,
+    tables: ItemTables,
+    holder_id: str,
+    page: Page,
+    *,
+    now_s: float,
+    side: str | None = None,
+    most_bytes: int | None = None,
+) -> tuple[list[ItemRow], bool] | None:
+    """Items of a thing in their order, and whether there are more; None if it has no item `page.after`.
+
+    Where `most_bytes` are given, those behind the first come only as long as all together are no larger.
+    """
     table = tables.items
     query = _items(table, holder_id, now_s)
     if side is not None:
@@ -234,8 +252,20 @@ async def list_items(
             if place is None:
                 return None
             query = query.where(table.c.place < place if page.newest_first else table.c.place > place)
-        query = query.order_by(table.c.place.desc() if page.newest_first else table.c.place).limit(page.limit)
-        return [_item_row(row) for row in (await connection.execute(query)).mappings()]
+        query = query.order_by(table.c.place.desc() if page.newest_first else table.c.place)
+        sizes = query.with_only_columns(func.length(table.c.content)).limit(page.limit + 1)
+        there = list((await connection.execute(sizes)).scalars())
+        count = _fitting(there[: page.limit], most_bytes)
+        rows = (await connection.execute(query.limit(count))).mappings()
+        return [_item_row(row) for row in rows], len(there) > count
+
+
+def _fitting(sizes: Sequence[int], most_bytes: int | None) -> int:
+    """How many come, of items of these sizes."""
+    if most_bytes is None:
+        return len(sizes)
+    sums = accumulate(sizes)
+    return sum(1 for number, size in enumerate(sums) if number == 0 or size <= most_bytes)
 
 
 async def get_item(

@@ -1,14 +1,14 @@
 """What only responses have in the store: states, and the events of their streams."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from freehold.store.conversation_tables import kept_response_events, kept_responses
 from freehold.store.database import Database
-from freehold.store.kept_items import RESPONSE_TABLES, HolderRow, ItemRow, insert_items
+from freehold.store.kept_items import RESPONSE_TABLES, HolderRow, ItemRow, expiry, insert_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,15 @@ class EventsRow:
     content: bytes
 
 
-async def put_events(database: Database, response: HolderRow, events: EventsRow) -> None:
-    """Add events of a response; of one that is gone meanwhile nothing is kept."""
-    there = select(exists().where(kept_responses.c.id == response.id))
+async def put_events(database: Database, events: Sequence[tuple[HolderRow, EventsRow]]) -> None:
+    """Add events of several responses; of those that are gone meanwhile nothing is kept."""
+    table = kept_responses
+    wanted = select(table.c.id, table.c.expires_at).where(table.c.id.in_({response.id for response, _ in events}))
     async with database.write() as connection:
-        if (await connection.execute(there)).scalar_one():
-            await connection.execute(insert(kept_response_events).values(_event_values(response, events)))
+        there: dict[str, int] = {row.id: row.expires_at for row in await connection.execute(wanted)}
+        rows = [_event_values(response, each, there[response.id]) for response, each in events if response.id in there]
+        if rows:
+            await connection.execute(insert(kept_response_events), rows)
 
 
 async def finish_response(
@@ -38,12 +41,14 @@ async def finish_response(
     """Write the end of a response: its columns, what it answered, and its last event; false if it is gone."""
     table = kept_responses
     async with database.write() as connection:
-        done = await connection.execute(update(table).where(table.c.id == response.id).values(dict(values)))
-        if not done.rowcount:
+        expires_at = await expiry(connection, RESPONSE_TABLES, response.id)
+        if expires_at is None:
             return False
-        await insert_items(connection, RESPONSE_TABLES, response.id, items)
+        await connection.execute(update(table).where(table.c.id == response.id).values(dict(values)))
+        added = [replace(item, expires_at=expires_at) for item in items]
+        await insert_items(connection, RESPONSE_TABLES, response.id, added)
         if events is not None:
-            await connection.execute(insert(kept_response_events).values(_event_values(response, events)))
+            await connection.execute(insert(kept_response_events).values(_event_values(response, events, expires_at)))
         return True
 
 
@@ -79,7 +84,7 @@ async def end_interrupted(database: Database) -> int:
         return done.rowcount
 
 
-def _event_values(response: HolderRow, events: EventsRow) -> dict[str, Any]:
+def _event_values(response: HolderRow, events: EventsRow, expires_at: int) -> dict[str, Any]:
     return {
         "holder_id": response.id,
         "first": events.first,
@@ -89,5 +94,5 @@ def _event_values(response: HolderRow, events: EventsRow) -> dict[str, Any]:
         "project_id": response.project_id,
         "owner_id": response.owner_id,
         "created_at": response.created_at,
-        "expires_at": response.expires_at,
+        "expires_at": expires_at,
     }
