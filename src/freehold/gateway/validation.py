@@ -24,10 +24,13 @@ NOT_OFFERED = {
     "web_search_options": "web search is not available",
     "moderation": "inline moderation is not available",
     "verbosity": "the model has no verbosity setting",
-    "prompt_cache_retention": "prompt caches are kept in memory only; leave it out",
+    "prompt_cache_retention": "prompt caches are kept in memory only; it can be 'in_memory', or be left out",
     "prompt_cache_options": "prompt caches are managed by the server; leave it out",
 }
 """Parameters of the specification that no deployment takes, and why."""
+
+ALWAYS = {"prompt_cache_retention": "in_memory"}
+"""Values of theirs that say what is done anyway."""
 
 TASKS = {
     Feature.CHAT: "chat completions",
@@ -49,7 +52,7 @@ def check_chat(request: ChatRequest, deployment: Deployment, traits: Traits) -> 
     needed = dict(_chat_needs(request))
     require_features(needed, traits, deployment)
     for name, why in NOT_OFFERED.items():
-        if getattr(request, name) is not None:
+        if getattr(request, name) is not None and getattr(request, name) != ALWAYS.get(name):
             raise UnsupportedParameter(f"Unsupported parameter: '{name}': {why}.", param=name)
     if request.modalities is not None and request.modalities != ["text"]:
         raise UnsupportedParameter("Unsupported value: 'modalities' can only be [\"text\"].", param="modalities")
