@@ -266,6 +266,8 @@ def test_what_rests_leaves_its_place_and_what_it_did_not_use() -> None:
     first.rest(30, 30)
     use = bench.ledger.use(KEY)
     assert (use.concurrent, use.reserved_day, use.spent_day) == (0, 30, 0)
+    with pytest.raises(AssertionError, match="another deployment"):
+        first.move(bench.claim(KEY))
     second = bench.ledger.reserve(bench.claim(KEY, tokens=60, micro=60))
     bench.refused(bench.claim(KEY))
     charges = [grant.settle(used, used) for grant, used in ((first, 30), (second, 60))]

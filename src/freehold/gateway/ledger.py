@@ -201,6 +201,8 @@ class Grant:
             RateLimited, QuotaExceeded: a limit has no room; the grant is as it was.
         """
         self._assert_open()
+        if self._resting:
+            raise AssertionError("what is done does not go to another deployment")
         now = self._now_us()
         places = [self._standings.of(subject, now) for subject in claim.subjects]
         money = self._books.at(claim.at)
