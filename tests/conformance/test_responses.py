@@ -396,5 +396,5 @@ def test_some_of_the_tools_are_allowed(client: OpenAI) -> None:
 def test_what_is_done_anyway_may_be_asked_for(plain: OpenAI) -> None:
     """A prompt's cache is kept in memory, and no longer than that."""
     assert plain.responses.create(model="echo", input="x", prompt_cache_retention="in_memory").output_text == "x"
-    with pytest.raises(openai.BadRequestError, match="'prompt_cache_retention': .* can be 'in_memory'"):
+    with pytest.raises(openai.BadRequestError, match=r"'prompt_cache_retention': .* can be 'in_memory'"):
         plain.responses.create(model="echo", input="x", prompt_cache_retention="24h")

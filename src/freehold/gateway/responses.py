@@ -128,7 +128,9 @@ class Responses:
             ServiceError: no engine could answer.
         """
         self._keeps(principal, request)
-        run, thread, given = await self._prepared(principal, request, account)
+        response_id = new_id("resp_")
+        account.notes["response"] = response_id
+        run, thread, given = await self._prepared(principal, request, account, response_id)
         try:
             if request.background:
                 return await self._in_background(principal, request, account, run, thread, given)
@@ -149,7 +151,7 @@ class Responses:
             UnsupportedParameter: the model cannot say.
             RequestError: the request would be refused.
         """
-        run, _, _ = await self._prepared(principal, request, account)
+        run, _, _ = await self._prepared(principal, request, account, new_id("resp_"))
         try:
             tokens, _ = await self._parts.count(principal, run.question(), account)
         except RequestError as exc:
@@ -243,14 +245,14 @@ class Responses:
         return self._store.store.keeps(principal) and Action.WRITE_CONVERSATIONS in principal.actions
 
     async def _prepared(
-        self, principal: Principal, request: ResponseRequest, account: Account
+        self, principal: Principal, request: ResponseRequest, account: Account, response_id: str
     ) -> tuple[Run, Thread, list[Item]]:
         """What makes the response, what it goes on with, and its own input."""
         check_offered(request)
         parts = self._parts
         thread = await parts.threads.before(principal, request)
         given = await parts.threads.given(principal, request, thread.items)
-        draft = Draft(request, new_id("resp_"), parts.name(principal, request.model))
+        draft = Draft(request, response_id, parts.name(principal, request.model))
         server = await parts.tools(principal, request, account, draft.id)
         try:
             approved = approved_calls([*thread.items, *given], {item["id"] for item in given}, server)
