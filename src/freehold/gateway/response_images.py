@@ -24,6 +24,7 @@ from freehold.types.identity import Principal
 from freehold.types.ids import new_id
 from freehold.types.images import (
     DEFAULT_MODEL,
+    MAX_PICTURES,
     MAX_PROMPT_CHARACTERS,
     ImageGenerationRequest,
     ImageRequest,
@@ -99,6 +100,7 @@ class ImageGeneration(ServerTool):
         self._options = options
         self._response_id = response_id
         self._stream = stream
+        self._left = MAX_PICTURES
 
     @property
     def model(self) -> str:
@@ -130,6 +132,9 @@ class ImageGeneration(ServerTool):
         yield writer.event(f"{_KIND}.in_progress", **place)
         try:
             request = self._request(call.arguments)
+            self._left -= 1
+            if self._left < 0:
+                raise _too_many()
             call.item["status"] = "generating"
             yield writer.event(f"{_KIND}.generating", **place)
             async with self._accounts.open(self._parent, self._response_id) as account:
@@ -183,3 +188,7 @@ class ImageGeneration(ServerTool):
             stream=self._stream or None,
             partial_images=options.partial_images if self._stream else None,
         )
+
+
+def _too_many() -> InvalidRequest:
+    return InvalidRequest(f"One response has at most {MAX_PICTURES} pictures.", param="tools")

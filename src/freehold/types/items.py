@@ -202,6 +202,21 @@ class McpListItem(ReturnedModel):
     error: str | None = None
 
 
+class McpFault(ReturnedModel):
+    """What went wrong with the way to an MCP server, or with its protocol; the number is HTTP's or JSON-RPC's."""
+
+    type: Literal["http_error", "mcp_protocol_error"]
+    code: int
+    message: str
+
+
+class McpToolFault(ReturnedModel):
+    """What a tool said of its failure."""
+
+    type: Literal["mcp_tool_execution_error"]
+    content: Any
+
+
 class McpCallItem(ReturnedModel):
     """A call of a tool of an MCP server, and what it gave."""
 
@@ -211,7 +226,7 @@ class McpCallItem(ReturnedModel):
     name: str
     arguments: str
     output: str | None = None
-    error: FreeObject | None = None
+    error: Annotated[McpFault | McpToolFault, Field(discriminator="type")] | None = None
     status: Literal["in_progress", "completed", "incomplete", "calling", "failed"] | None = None
     approval_request_id: str | None = None
 
