@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,8 @@ PICK = st.integers(0, 20)
 
 class QueueMachine(RuleBasedStateMachine):
     """Does to the queue what workers do, and knows which lease of each job is good."""
+
+    refused: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +83,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not self.holds(lease):
             with pytest.raises(LeaseLost):
                 self.loop.run_until_complete(self._ask(lease, what))
+            QueueMachine.refused += 1
             return
         self.loop.run_until_complete(self._ask(lease, what))
         if what == "renew":
@@ -142,3 +146,4 @@ def test_the_queue_is_as_its_model() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert QueueMachine.refused, "some came back too late"

@@ -33,7 +33,9 @@ def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
         await database.close()
         return found
 
-    assert conversation_tables.metadata is job_tables.metadata is metadata, "all tables are known"
+    assert conversation_tables.kept_conversations.metadata is job_tables.jobs.metadata is metadata, (
+        "all tables are known"
+    )
     found = asyncio.run(scenario())
     made = {name: {str(c.name): str(c.type) for c in table.columns} for name, table in found.tables.items()}
     del made["alembic_version"]

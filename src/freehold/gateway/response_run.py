@@ -57,7 +57,7 @@ class Accounts:
         """
         account = self._books.open(new_id("req_"), parent.route, parent.dialect)
         account.principal, account.end_user = parent.principal, parent.end_user
-        account.metadata, account.tier = parent.metadata, parent.tier
+        account.metadata, account.tier, account.price_factor = parent.metadata, parent.tier, parent.price_factor
         error: FreeholdError | None = None
         try:
             yield account

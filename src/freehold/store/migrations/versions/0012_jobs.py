@@ -11,6 +11,12 @@ depends_on = None
 
 def upgrade() -> None:
     """Create the tables."""
+    _jobs()
+    _batches()
+
+
+def _jobs() -> None:
+    """The queue."""
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(64), primary_key=True),
@@ -45,6 +51,10 @@ def upgrade() -> None:
         sa.Column("event", sa.String(32), nullable=False),
         sa.Column("detail", sa.String(200), nullable=False),
     )
+
+
+def _batches() -> None:
+    """Batches, and what became of their lines."""
     op.create_table(
         "kept_batches",
         sa.Column("id", sa.String(64), primary_key=True),
