@@ -169,7 +169,6 @@ async def open_app(
         permits = Permits(policies, people.suspensions)
         remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits))
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote)
-        await stack.enter_async_context(gateway.responses)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
@@ -181,14 +180,16 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         workers = batch_workers(gateway, people.door, Room(registry, supervisor), content, settings)
         upkeep = Upkeep(journal, projection, content.sweep, people.keys)
-        await stack.enter_async_context(_at_work(upkeep, control, workers if engines else None))
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, workers if engines else None))
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
 
 
 @asynccontextmanager
-async def _at_work(upkeep: Upkeep, control: DeploymentControl, workers: Workers | None) -> AsyncIterator[None]:
-    """What goes on by itself: deployments, what has to be done now and then, and jobs."""
-    async with upkeep:
+async def _at_work(
+    gateway: Gateway, upkeep: Upkeep, control: DeploymentControl, workers: Workers | None
+) -> AsyncIterator[None]:
+    """What goes on by itself: responses, what has to be done now and then, deployments, and jobs."""
+    async with gateway.responses, upkeep:
         await control.start()
         async with workers or nullcontext():
             yield
