@@ -5,9 +5,11 @@ whoever takes the job after a crash goes on where it stopped: lines that are don
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from types import TracebackType
 from typing import Any, Final, Protocol
 
 import orjson
@@ -28,6 +30,8 @@ from freehold.types.jobs import JobState
 
 MAX_PAUSE_S: Final = 60.0
 """The longest pause before a line is tried again."""
+AT_ONCE: Final = 64
+"""Lines of one batch that run at a time, whatever room their deployment has."""
 PATIENT: Final = 10
 """How often a line is tried whose deployment cannot serve it for the moment."""
 _ADDED: Final = 200
@@ -89,6 +93,34 @@ class Stop:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, min(seconds, self._ends_at - self._clock()))):
                 await self._stopping.wait()
+
+
+class Pace:
+    """How many lines of a batch run at a time: half as many after one met a limit, slowly more where none does.
+
+    Args:
+        most: never more than these.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.width = float(most)
+        self._most = most
+        self._running = 0
+        self._changed = asyncio.Condition()
+
+    async def __aenter__(self) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._running < int(self.width))
+            self._running += 1
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running -= 1
+        limited = isinstance(error, RateLimited)
+        self.width = max(1.0, self.width / 2) if limited else min(float(self._most), self.width + 1 / self.width)
+        async with self._changed:
+            self._changed.notify_all()
 
 
 class BatchWork:
@@ -162,10 +194,11 @@ class BatchWork:
         done = await self._store.finished(batch)
         log = ResultLog(self._store, batch, hold.lease, stop.cancel)
         slots = await self._lines.slots(found.row.model)
+        pace = Pace(AT_ONCE)
         reason: BatchStatus | None = None
 
         async def run(number: int, raw: bytes) -> None:
-            result = await self._tried(batch, number, raw, stop)
+            result = await self._tried(batch, number, raw, stop, pace)
             if result is not None:
                 await log.put(result)
 
@@ -193,21 +226,23 @@ class BatchWork:
         found = await self._store.load(batch.id)
         return found is not None and found.row.completed + found.row.failed < found.row.total
 
-    async def _tried(self, batch: Batch, number: int, raw: bytes, stop: Stop) -> LineResult | None:
+    async def _tried(self, batch: Batch, number: int, raw: bytes, stop: Stop, pace: Pace) -> LineResult | None:
         """Run a line, again and again where that helps; None where the batch has to end before it could be run."""
         tries = 0
-        while True:
+        while stop.reason is None:
             try:
-                return await self._lines.run(batch, number, raw)
+                async with pace:
+                    if stop.reason is None:
+                        return await self._lines.run(batch, number, raw)
             except (AuditUnavailable, Draining):
                 raise
             except (RateLimited, Unavailable) as exc:
                 tries += 1
                 if isinstance(exc, Unavailable) and tries >= PATIENT:
                     return failed_line(number, raw, exc.code or "server_error", exc.message)
-                await stop.pause(min(MAX_PAUSE_S, max(exc.retry_after_s or 0.0, 2.0 ** (tries - 1))))
-            if stop.reason is not None:
-                return None
+                wait_s = min(MAX_PAUSE_S, max(exc.retry_after_s or 0.0, 2.0 ** (tries - 1)))
+                await stop.pause(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  # only so that not all come at once
+        return None
 
     async def _expire(self, hold: Hold, batch: Batch) -> None:
         """Write of every line that was not run that its time was over."""
