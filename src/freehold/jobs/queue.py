@@ -16,7 +16,6 @@ from freehold.store.jobs import (
     change_leased,
     events_of,
     get_job,
-    list_jobs,
     next_moment_ms,
     release_jobs,
     take_job,
@@ -172,10 +171,6 @@ class JobQueue:
         if job is None or job.organization_id != organization_id:
             raise absent(job_id)
         return job, await events_of(self.database, job_id)
-
-    async def list(self, organization_id: str, *, active: bool, after: str | None, limit: int) -> list[Job]:
-        """An organization's jobs, the newest first; with `active` only those that have not ended."""
-        return await list_jobs(self.database, organization_id, active=active, after=after, limit=limit)
 
     async def due_s(self, kinds: Collection[str]) -> float | None:
         """In how many seconds the next job may be begun that waits for its time; None if none does."""

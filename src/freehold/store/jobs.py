@@ -150,20 +150,6 @@ async def get_job(database: Database, job_id: str) -> Job | None:
         return None if row is None else _job(row)
 
 
-async def list_jobs(
-    database: Database, organization_id: str, *, active: bool, after: str | None, limit: int
-) -> list[Job]:
-    """An organization's jobs, the newest first; with `active` only those that have not ended."""
-    query = select(jobs).where(jobs.c.organization_id == organization_id)
-    if active:
-        query = query.where(jobs.c.finished_at.is_(None))
-    if after is not None:
-        query = query.where(jobs.c.id < after)
-    async with database.read() as connection:
-        rows = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).mappings()
-        return [_job(row) for row in rows]
-
-
 async def events_of(database: Database, job_id: str) -> list[JobEvent]:
     """What happened to a job, oldest first."""
     table = job_events
