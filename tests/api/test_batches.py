@@ -1,8 +1,10 @@
 """Batches of a running server: whose they are, with which rights their lines run, and what bounds them."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -152,6 +154,29 @@ def test_a_batch_that_was_never_begun_is_cancelled_at_once(there: tuple[Service,
     for each in running:
         service.post(f"/v1/batches/{each['id']}/cancel", {}, key=key)
         assert ended(service, each["id"], key)["status"] == "cancelled"
+
+
+def test_an_erased_project_has_no_batch_that_goes_on(there: tuple[Service, Members]) -> None:
+    """Its rows go, its key with them, and the work on it ends."""
+    service, _ = there
+    made = service.post("/v1/organization/projects", {"name": "gone"}).json()["id"]
+    account = service.post(f"/v1/organization/projects/{made}/service_accounts", {"name": "app"}).json()
+    key = account["api_key"]["value"]
+    batch = send(service, jsonl(line(f"r{n}", "one", model="slow") for n in range(40)), key)
+    eventually(lambda: look(service, batch["id"], key)["request_counts"]["completed"] > 1, "it is under way")
+    erased = service.post(f"/v1/organization/projects/{made}/erase", {}).json()
+    assert erased["certificate"]["rows_deleted"]["batches"] == 1
+    path = service.home.database
+
+    def rows(statement: str, value: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return connection.execute(statement, (value,)).fetchall()
+
+    assert rows("SELECT batch_id FROM kept_batch_results WHERE project_id = ?", made) == []
+    state = "SELECT state FROM jobs WHERE project_id = ?"
+    eventually(lambda: rows(state, made) == [("cancelled",)], "its job has ended")
+    assert rows("SELECT batch_id FROM kept_batch_results WHERE project_id = ?", made) == []
+    assert rows("SELECT id FROM kept_files WHERE project_id = ?", made) == []
 
 
 def test_nothing_is_kept_where_nothing_may_be(there: tuple[Service, Members]) -> None:

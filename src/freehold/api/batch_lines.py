@@ -22,7 +22,7 @@ from freehold.api.moderations import create_moderation
 from freehold.api.reply import Call, Handler
 from freehold.api.responses import create_response
 from freehold.config import Settings
-from freehold.errors import FreeholdError, InternalError, QuotaExceeded, RateLimited, Unavailable
+from freehold.errors import Draining, FreeholdError, InternalError, QuotaExceeded, RateLimited, Unavailable
 from freehold.gateway.account import Account
 from freehold.gateway.batch_room import Room
 from freehold.gateway.batch_store import Batch
@@ -84,6 +84,8 @@ class BatchLines:
 
     async def run(self, batch: Batch, line: int, raw: bytes) -> LineResult:
         """See `Lines.run`."""
+        if self._gateway.flights.draining:
+            raise Draining("The server is shutting down; the batch goes on when it is back.")
         found = orjson.loads(raw)
         operation, dialect = operation_of(batch.row.endpoint), Dialect(batch.row.dialect)
         account = self._gateway.books.open(new_id("req_"), operation, dialect.value)
