@@ -156,6 +156,22 @@ def test_a_batch_that_was_never_begun_is_cancelled_at_once(there: tuple[Service,
         assert ended(service, each["id"], key)["status"] == "cancelled"
 
 
+def test_nothing_of_a_batch_lies_in_the_clear(there: tuple[Service, Members]) -> None:
+    """Names, questions, answers, metadata and errors are nowhere in the home as they were sent."""
+    service, home = there
+    key = home.keys["app"]
+    lines = [line("telltale-name", "telltale words"), line("telltale-wrong", "telltale words", temperature=9)]
+    made = send(service, jsonl(lines), key, metadata={"telltale-key": "telltale-value"})
+    found = ended(service, made["id"], key)
+    assert found["metadata"] == {"telltale-key": "telltale-value"}
+    (answer,) = lines_in(service, found["output_file_id"], key)
+    assert answer["response"]["body"]["choices"][0]["message"]["content"] == "telltale words"
+    failed = send(service, jsonl([line("telltale-twice"), line("telltale-twice")]), key)
+    assert "telltale-twice" in ended(service, failed["id"], key)["errors"]["data"][0]["message"]
+    kept = [path for path in service.home.root.rglob("*") if path.is_file()]
+    assert [path for path in kept if b"telltale" in path.read_bytes()] == []
+
+
 def test_an_erased_project_has_no_batch_that_goes_on(there: tuple[Service, Members]) -> None:
     """Its rows go, its key with them, and the work on it ends."""
     service, _ = there
