@@ -44,6 +44,7 @@ ENDPOINTS: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": "one two"},
     "/v1/embeddings": {"input": ["one", "two"]},
     "/v1/responses": {"input": "one two"},
+    "/v1/moderations": {"input": "one two", "model": "omni-moderation-latest"},
     "/v1/images/generations": {"prompt": "a red ball", "model": "paint", "response_format": "b64_json"},
 }
 
@@ -113,7 +114,7 @@ def test_every_operation_can_be_asked(client: OpenAI, endpoint: str) -> None:
     assert found.status == "completed", found
     (answer,) = answers(client, found.output_file_id)
     assert answer["response"]["status_code"] == 200
-    assert {"data", "choices", "output"} & set(answer["response"]["body"])
+    assert {"data", "choices", "output", "results"} & set(answer["response"]["body"])
 
 
 def test_what_is_refused_stands_in_the_file_of_errors(client: OpenAI) -> None:
@@ -178,6 +179,8 @@ def test_batches_are_listed(client: OpenAI) -> None:
     assert listed == [batch.id for batch in reversed(batches)]
     page = client.batches.list(limit=1, after=batches[2].id)
     assert ([each.id for each in page.data], page.has_more) == ([batches[1].id], True)
+    with pytest.raises(openai.BadRequestError, match="order"):
+        client.batches.list(extra_query={"order": "asc"})
     with pytest.raises(openai.ConflictError, match="completed"):
         client.batches.cancel(batches[0].id)
 

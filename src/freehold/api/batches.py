@@ -6,6 +6,7 @@ from typing import Any, Final
 from freehold.api.body import parse
 from freehold.api.paging import page_of
 from freehold.api.reply import Call, Handler, Reply
+from freehold.errors import UnsupportedParameter
 from freehold.gateway.batch_store import Batch
 from freehold.types.batches import BATCH_ENDED, BatchRequest, BatchStatus
 
@@ -23,6 +24,8 @@ async def create_batch(call: Call) -> Reply:
 async def list_batches(call: Call) -> Reply:
     """The batches that the caller may see, page by page."""
     page = page_of(call.query, most=_MOST)
+    if not page.newest_first:
+        raise UnsupportedParameter("Unsupported value: 'order': batches are listed from the newest on.", param="order")
     found, more = await call.gateway.batches.list(call.principal, after=page.after, limit=page.limit)
     data = [batch_object(each) for each in found]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
