@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.money import MAX_MICRO, decimal_from_micro, micro_from_decimal
+from freehold.types.money import MAX_MICRO, MICRO, decimal_from_micro, micro_from_decimal
 from freehold.types.price import FREE, Price, price_at
 
 COUNTS = st.integers(0, 10**7)
@@ -134,3 +134,23 @@ def test_prices_survive_the_wire() -> None:
     assert [entry.get("from") for entry in several.wire()["price"]] == [None, "2026-12-01"]
     for deployment in (one, several):
         assert DeploymentSettings.model_validate(deployment.wire()) == deployment
+
+
+@given(
+    amount=st.integers(0, 10**12),
+    factor=st.integers(0, MICRO),
+    cached=st.none() | st.integers(0, 10**12),
+)
+def test_a_factor_is_exact(amount: int, factor: int, cached: int | None) -> None:
+    """Each amount is the product, rounded up by less than a micro-unit; the name is that of the amounts charged."""
+    price = Price.model_construct(since=None, input=amount, cached_input=cached, output=7, image=3)
+    assert price.version
+    scaled = price.times(factor)
+    assert 0 <= scaled.input * MICRO - amount * factor < MICRO
+    if cached is None:
+        assert scaled.cached_input is None
+    else:
+        assert scaled.cached_input is not None
+        assert 0 <= scaled.cached_input * MICRO - cached * factor < MICRO
+    assert (scaled.version == price.version) == (scaled == price)
+    assert price.times(MICRO) is price

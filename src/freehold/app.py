@@ -1,7 +1,7 @@
 """The composition root: the only place where objects are built, from the store upwards, and closed in reverse."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
+from freehold.api.batch_lines import batch_workers
 from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -19,6 +20,7 @@ from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
+from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Backlog, Books, Recorder
 from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
@@ -46,6 +48,7 @@ from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
 from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
+from freehold.jobs.workers import Workers
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
@@ -166,7 +169,6 @@ async def open_app(
         permits = Permits(policies, people.suspensions)
         remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote)
-        await stack.enter_async_context(gateway.responses)
         reports = UsageReports(journal, usage, projection, counters=supervisor.counters, running=books.running)
         erasure = _erasure(database, content, people, control, journal, signer)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
@@ -176,9 +178,21 @@ async def open_app(
         receipts = Receipts(journal, projection, usage)
         services = ApplicationServices(gateway, content.answers, receipts, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        await stack.enter_async_context(Upkeep(journal, projection, content.sweep, people.keys))
-        await control.start()
+        workers = batch_workers(gateway, people.door, Room(registry, supervisor), content, settings)
+        upkeep = Upkeep(journal, projection, content.sweep, people.keys)
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, workers if engines else None))
         yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
+
+
+@asynccontextmanager
+async def _at_work(
+    gateway: Gateway, upkeep: Upkeep, control: DeploymentControl, workers: Workers | None
+) -> AsyncIterator[None]:
+    """What goes on by itself: responses, what has to be done now and then, deployments, and jobs."""
+    async with gateway.responses, upkeep:
+        await control.start()
+        async with workers or nullcontext():
+            yield
 
 
 def _backlog(journal: Journal, projection: Projection, settings: Settings) -> Backlog:

@@ -18,12 +18,14 @@ from pydantic.fields import FieldInfo
 
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
+from freehold.types.batches import BatchesSettings
 from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
 from freehold.types.files import FilesSettings
 from freehold.types.identity import Action, Role
+from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
 from freehold.types.mcp import McpServerSettings
 from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
@@ -142,6 +144,8 @@ class Settings(SettingsModel):
     encryption: EncryptionSettings = EncryptionSettings()
     retention: RetentionSettings = RetentionSettings()
     files: FilesSettings = FilesSettings()
+    batches: BatchesSettings = BatchesSettings()
+    jobs: JobsSettings = JobsSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)

@@ -20,6 +20,7 @@ FreeholdError
 │   │   └── DeploymentNotFound   404 model_not_found
 │   ├── MethodNotAllowed         405
 │   ├── Conflict                 409
+│   │   └── LeaseLost            409 lease_lost: a worker comes back to a job that it has no more
 │   ├── BodyTooLarge             413
 │   ├── KeyReused                422 idempotency_key_reused
 │   └── RateLimited              429 rate_limit_exceeded
@@ -247,6 +248,12 @@ class Conflict(RequestError):
 
     status = 409
     default_code = "conflict"
+
+
+class LeaseLost(Conflict):
+    """A worker wants to write of a job whose lease is over; whoever has the job now writes of it."""
+
+    default_code = "lease_lost"
 
 
 class BodyTooLarge(RequestError):

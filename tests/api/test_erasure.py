@@ -28,7 +28,7 @@ from tests.service import Reply, Service, events_of
 pytestmark = pytest.mark.slow
 
 
-NO_TALK = {"responses": 0, "conversations": 0, "completions": 0}
+NO_TALK = {"responses": 0, "conversations": 0, "completions": 0, "batches": 0}
 TALK = NO_TALK | {"conversations": 1}
 PEOPLE = {"ann": ("ann@telltale.example", "Ann Telltale"), "bob": ("bob@example.org", "Bob")}
 
@@ -117,7 +117,15 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
     assert "error" in events_of(running)[-1]
     said = checked(service, certificate)
     assert said["subject"] == {"kind": "project", "id": project_id, "organization_id": "org-default"}
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 1, "flagged": 0, "files": 1, **TALK, "completions": 1}
+    assert said["rows_deleted"] == {
+        "answers": 1,
+        "pictures": 1,
+        "flagged": 0,
+        "files": 1,
+        **TALK,
+        "completions": 1,
+        "batches": 0,
+    }
     assert len(said["content_keys_destroyed"]) == 1
     assert len(said["api_keys_revoked"]) == 1
     assert wrapped not in files(service)
@@ -165,7 +173,15 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
     certificate = admin(service, "POST", f"{ORGANIZATION}/users/{user_id}/erase")
     said = checked(service, certificate)
     assert said["subject"]["id"] == user_id
-    assert said["rows_deleted"] == {"answers": 1, "pictures": 0, "flagged": 0, "files": 1, **TALK, "completions": 1}
+    assert said["rows_deleted"] == {
+        "answers": 1,
+        "pictures": 0,
+        "flagged": 0,
+        "files": 1,
+        **TALK,
+        "completions": 1,
+        "batches": 0,
+    }
     left = rows(service, "SELECT holder_id, owner_id FROM kept_conversation_items WHERE project_id = 'proj-default'")
     assert user_id not in {owner for _, owner in left}
     assert others in {holder for holder, _ in left}

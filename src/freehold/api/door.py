@@ -71,6 +71,22 @@ class Door:
                 return principal
         return self._keys.authenticate(credential, address_of(scope))
 
+    def returning(self, member_id: str, project_id: str, key_id: str, auth_method: str) -> Principal:
+        """Somebody who asked for work that goes on without its request, as it would be let in now.
+
+        Args:
+            member_id: who.
+            project_id: in which project.
+            key_id: with which API key; empty without one.
+            auth_method: how it showed then who it is.
+
+        Raises:
+            Unauthenticated: the key, the member or the project may be used no more.
+        """
+        if key_id:
+            return self._keys.principal(key_id)
+        return self._directory.principal(member_id, project_id, auth_method=auth_method)
+
     def check_served(self, principal: Principal) -> None:
         """Return if something may be done for the project that the principal acts in.
 

@@ -24,6 +24,7 @@ from freehold.types.engine import Tier
 from freehold.types.generation import Delta, Event, Usage
 from freehold.types.identity import Principal
 from freehold.types.images import PaintEvent, PartialPicture, Picture
+from freehold.types.money import MICRO
 from freehold.types.policy import Number, PolicyDecision
 from freehold.types.price import FREE, Price
 from freehold.types.receipt import Outcome, Receipt, Scalar
@@ -82,6 +83,8 @@ class Account:
         self.lease: Lease | None = None
         self.calls = 0
         self.tier = Tier.DEFAULT
+        self.price_factor = MICRO
+        """By which the deployment's price is multiplied, in millionths."""
         self.parameters: Mapping[str, Scalar] | None = None
         self.notes: dict[str, Scalar] = {}
         """What stands among the parameters besides what was asked: which response something is done for."""

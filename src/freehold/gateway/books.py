@@ -186,7 +186,7 @@ class Books:
     def _claim(
         self, account: Account, principal: Principal, deployment: Deployment, bounds: Bounds
     ) -> tuple[Claim, Price, int]:
-        price = deployment.settings.price_at(account.started_at)
+        price = deployment.settings.price_at(account.started_at).times(account.price_factor)
         subjects = [
             Subject(Scope.ORGANIZATION, principal.organization_id),
             Subject(Scope.PROJECT, principal.project_id),

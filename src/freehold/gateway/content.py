@@ -10,6 +10,8 @@ from freehold.config import Settings
 from freehold.encryption.cipher import ContentCipher
 from freehold.encryption.content_keys import ContentKeys
 from freehold.encryption.opening import open_master_keys
+from freehold.gateway.batch_store import BatchStore
+from freehold.gateway.batches import Batches
 from freehold.gateway.conversations import Conversations
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.file_uploads import FileUploads
@@ -22,6 +24,7 @@ from freehold.gateway.retention import Sweep
 from freehold.gateway.stored_completions import StoredCompletions
 from freehold.governance.digests import derived
 from freehold.governance.retention import RetentionRegistry
+from freehold.jobs.queue import JobQueue
 from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
@@ -45,6 +48,8 @@ class Content:
         responses: where responses lie.
         conversations: conversations with their items.
         completions: chat completions that callers store.
+        batches: requests in files.
+        queue: has jobs done.
         sweep: deletes what may not stay.
     """
 
@@ -58,6 +63,8 @@ class Content:
     responses: ItemStore
     conversations: Conversations
     completions: StoredCompletions
+    batches: Batches
+    queue: JobQueue
     sweep: Sweep
 
 
@@ -91,6 +98,8 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
                 (COMPLETIONS, COMPLETION_TABLES),
             )
         )
+        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project)
+        batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
         yield Content(
             keys,
             retention,
@@ -102,5 +111,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             responses,
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
+            batches,
+            queue,
             Sweep(database, retention),
         )

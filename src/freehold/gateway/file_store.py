@@ -133,7 +133,7 @@ class FileStore:
         keep_s = self.retention.keep_s(row.organization_id, row.project_id, FILES)
         if expires_after is not None:
             keep_s = min(keep_s, expires_after.seconds)
-        elif row.purpose == Purpose.BATCH:
+        elif row.purpose in {Purpose.BATCH, Purpose.BATCH_OUTPUT}:
             keep_s = min(keep_s, BATCH_S)
         return row.created_at + keep_s
 

@@ -86,6 +86,7 @@ class Gateway:
         self.files = content.files
         self.completions = content.completions
         self.uploads = content.uploads
+        self.batches = content.batches
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)

@@ -57,7 +57,8 @@ class Accounts:
         """
         account = self._books.open(new_id("req_"), parent.route, parent.dialect)
         account.principal, account.end_user = parent.principal, parent.end_user
-        account.metadata, account.tier = parent.metadata, parent.tier
+        account.metadata, account.tier, account.price_factor = parent.metadata, parent.tier, parent.price_factor
+        account.notes |= {name: parent.notes[name] for name in ("batch", "line") if name in parent.notes}
         account.notes["response"] = response_id
         error: FreeholdError | None = InternalError("The server had an error while making the response.")
         try:

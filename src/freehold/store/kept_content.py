@@ -9,10 +9,12 @@ from typing import Final
 from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, update
 
 from freehold.store.database import Database
+from freehold.store.job_tables import kept_batch_results, kept_batches
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
 from freehold.store.tables import kept_answers, kept_file_pieces, kept_files, kept_flagged, kept_pictures
 from freehold.types.content import (
     ANSWERS,
+    BATCHES,
     COMPLETIONS,
     CONVERSATIONS,
     FILES,
@@ -30,6 +32,7 @@ KEPT: Final[dict[ContentKind, tuple[Table, ...]]] = {
     RESPONSES: RESPONSE_TABLES.all(),
     CONVERSATIONS: CONVERSATION_TABLES.all(),
     COMPLETIONS: COMPLETION_TABLES.all(),
+    BATCHES: (kept_batches, kept_batch_results),
 }
 """The tables of each kind: that whose rows are counted, and those of its parts."""
 

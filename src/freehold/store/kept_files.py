@@ -41,8 +41,8 @@ class KeptFileRow:
     expires_at: int
 
 
-async def put_file(database: Database, row: KeptFileRow, *, most: int) -> int:
-    """Add a file that is being received, if the files of its project have at most `most` bytes then.
+async def put_file(database: Database, row: KeptFileRow, *, most: int | None) -> int:
+    """Add a file that is being received, if the files of its project have at most `most` bytes then; None is no limit.
 
     Returns:
         How many bytes they have with it, those that are being received included; it was not added where these are more.
@@ -53,7 +53,7 @@ async def put_file(database: Database, row: KeptFileRow, *, most: int) -> int:
     )
     async with database.write() as connection:
         together = int((await connection.execute(query)).scalar_one()) + row.size
-        if together <= most:
+        if most is None or together <= most:
             values = {name: getattr(row, name) for name in KeptFileRow.__slots__}
             await connection.execute(insert(table).values(values))
     return together

@@ -56,8 +56,11 @@ FILES: Final = ContentKind("files", 3650 * DAY_S, "files that callers upload; th
 RESPONSES: Final = ContentKind("responses", 30 * DAY_S, "responses, what they were asked and what they answered")
 CONVERSATIONS: Final = ContentKind("conversations", 3650 * DAY_S, "conversations and their items")
 COMPLETIONS: Final = ContentKind("completions", 30 * DAY_S, "chat completions that callers have stored")
+BATCHES: Final = ContentKind(
+    "batches", 30 * DAY_S, "batches, and what became of their lines until their files are made"
+)
 
-KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES, RESPONSES, CONVERSATIONS, COMPLETIONS)
+KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES, RESPONSES, CONVERSATIONS, COMPLETIONS, BATCHES)
 """Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
 
@@ -82,6 +85,7 @@ class RetentionSettings(SettingsModel):
     responses_s: KeptS = RESPONSES.default_s
     conversations_s: KeptS = CONVERSATIONS.default_s
     completions_s: KeptS = COMPLETIONS.default_s
+    batches_s: KeptS = BATCHES.default_s
 
 
 class RetentionOverride(SettingsModel):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from freehold.types.base import RequestModel, SettingsModel
 
@@ -16,6 +16,8 @@ class Purpose(StrEnum):
 
     ASSISTANTS = "assistants"
     BATCH = "batch"
+    BATCH_OUTPUT = "batch_output"
+    """Of files that batches make; nobody uploads them."""
     FINE_TUNE = "fine-tune"
     VISION = "vision"
     USER_DATA = "user_data"
@@ -38,10 +40,20 @@ class ExpiresAfter(RequestModel):
     seconds: Annotated[int, Field(ge=3600, le=2_592_000)]
 
 
+def _uploaded(purpose: Purpose) -> Purpose:
+    if purpose is Purpose.BATCH_OUTPUT:
+        raise ValueError("purpose: cannot be 'batch_output', of which only batches make files")
+    return purpose
+
+
+UploadPurpose: TypeAlias = Annotated[Purpose, Field(strict=False), AfterValidator(_uploaded)]
+"""What an uploaded file may be for."""
+
+
 class FileRequest(RequestModel):
     """What stands beside the file in the form."""
 
-    purpose: Annotated[Purpose, Field(strict=False)]
+    purpose: UploadPurpose
     expires_after: ExpiresAfter | None = None
 
 
@@ -49,7 +61,7 @@ class UploadRequest(RequestModel):
     """A file that is to come in parts."""
 
     filename: str
-    purpose: Annotated[Purpose, Field(strict=False)]
+    purpose: UploadPurpose
     bytes: Annotated[int, Field(ge=1)]
     mime_type: Annotated[str, Field(max_length=255)]
     expires_after: ExpiresAfter | None = None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator
 
@@ -56,6 +56,16 @@ class Price(SettingsModel):
         """The most that a request of so many tokens can cost, however much of its prompt is cached."""
         dearest = max(self.input, self.cached_input or 0)
         return -(-(prompt_tokens * dearest + completion_tokens * self.output) // MICRO) + images * self.image
+
+    def times(self, millionths: int) -> Self:
+        """This price multiplied by so many millionths, each amount rounded up to a whole micro-unit."""
+        if millionths == MICRO or self == FREE:
+            return self
+        amounts = {name: getattr(self, name) for name in _AMOUNTS}
+        scaled = {
+            name: None if amount is None else -(-amount * millionths // MICRO) for name, amount in amounts.items()
+        }
+        return type(self).model_construct(since=self.since, **scaled)
 
     def wire(self) -> dict[str, str]:
         """The price as it is written in a file, in whole units."""

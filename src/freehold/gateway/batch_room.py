@@ -1,0 +1,36 @@
+"""How many lines of batches a deployment serves at a time, so that whoever waits for an answer finds room."""
+
+from typing import Final
+
+from freehold.catalog.deployments import DeploymentRegistry
+from freehold.errors import FreeholdError
+from freehold.serving.supervisor import Supervisor
+
+WAITING: Final = 16
+"""Where the engine says of itself no bound."""
+
+
+class Room:
+    """The room for lines of batches.
+
+    Args:
+        deployments: those there are.
+        supervisor: runs them.
+    """
+
+    def __init__(self, deployments: DeploymentRegistry, supervisor: Supervisor) -> None:
+        self._deployments = deployments
+        self._supervisor = supervisor
+
+    async def of(self, name: str) -> tuple[str, int]:
+        """The deployment that a name or an alias stands for, and how many lines it serves at a time.
+
+        One place stays free for those who wait for an answer; where there is only one, it is shared.
+        """
+        try:
+            deployment = self._deployments.resolve(name)
+            traits = await self._supervisor.traits(deployment.name)
+        except FreeholdError:
+            return name, 1  # the lines themselves are told why they cannot be served
+        parallel = deployment.settings.parallel or traits.parallel
+        return deployment.name, WAITING if parallel is None else max(1, parallel * deployment.settings.replicas - 1)

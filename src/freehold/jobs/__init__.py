@@ -1,0 +1,1 @@
+"""Work that outlives a request: a durable queue, and what takes jobs from it."""

@@ -1,0 +1,240 @@
+"""The queue of jobs: who gets what, for how long, and what is refused to whom has lost it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from freehold.errors import LeaseLost, NotFound
+from freehold.jobs.queue import JobQueue
+from freehold.jobs.workers import Hold, Workers
+from freehold.store.database import Database
+from freehold.store.jobs import get_job
+from freehold.types.jobs import Job, JobState
+
+KINDS = ("work",)
+
+
+class Clock:
+    """A time that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def opened(path: Path, clock: Callable[[], float], per_project: int = 2) -> AsyncIterator[JobQueue]:
+    """A queue on a file."""
+    database = await Database.open(path / "freehold.db")
+    try:
+        yield JobQueue(database, per_project=per_project, lease_s=30, clock=clock)
+    finally:
+        await database.close()
+
+
+def job(queue: JobQueue, project: str = "p", priority: int = 0) -> Job:
+    """A new job."""
+    return queue.new("work", {}, organization_id="o", project_id=project, owner_id="u", priority=priority)
+
+
+def run(path: Path, scenario: Callable[[JobQueue, Clock], Awaitable[None]], per_project: int = 2) -> None:
+    """Run a scenario on a new queue."""
+
+    async def main() -> None:
+        clock = Clock()
+        async with opened(path, clock, per_project) as queue:
+            await scenario(queue, clock)
+
+    asyncio.run(main())
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it holds, for half a minute at most."""
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110  # what changes is in the database
+            await asyncio.sleep(0.02)
+
+
+def test_jobs_are_taken_by_priority_and_then_by_age(tmp_path: Path) -> None:
+    """The most urgent job goes first, among equals the oldest, and each is taken once."""
+
+    async def scenario(queue: JobQueue, _clock: Clock) -> None:
+        made = [job(queue, f"p{number}", priority) for number, priority in enumerate((0, 5, 0, 5))]
+        for each in made:
+            await queue.put(each)
+        taken = await asyncio.gather(*(queue.take(KINDS, f"w{number}") for number in range(5)))
+        assert sorted(found[0].id for found in taken if found) == sorted(each.id for each in made)
+        assert [found[0].priority for found in taken if found][:2] == [5, 5]
+        assert sum(found is None for found in taken) == 1
+        assert await queue.take(("other",), "w") is None
+
+    run(tmp_path, scenario)
+
+
+def test_a_project_has_no_more_running_than_it_may(tmp_path: Path) -> None:
+    """A project's third job waits, whatever its priority, and another project's goes before it."""
+
+    async def scenario(queue: JobQueue, _clock: Clock) -> None:
+        for project, priority in (("p", 9), ("p", 9), ("p", 9), ("q", 0)):
+            await queue.put(job(queue, project, priority))
+        taken = [await queue.take(KINDS, "w") for _ in range(4)]
+        assert [found[0].project_id for found in taken if found] == ["p", "p", "q"]
+        assert taken[0] is not None
+        await queue.finish(taken[0][1], JobState.SUCCEEDED)
+        again = await queue.take(KINDS, "w")
+        assert again is not None
+        assert again[0].project_id == "p"
+
+    run(tmp_path, scenario)
+
+
+def test_a_lease_that_is_over_is_refused_every_write(tmp_path: Path) -> None:
+    """A worker that was silent for too long can neither renew nor finish nor give back."""
+
+    async def scenario(queue: JobQueue, clock: Clock) -> None:
+        made = job(queue)
+        await queue.put(made)
+        first = await queue.take(KINDS, "a")
+        assert first is not None
+        clock.now += 29
+        await queue.renew(first[1])
+        clock.now += 29
+        assert await queue.take(KINDS, "b") is None
+        clock.now += 2
+        with pytest.raises(LeaseLost):
+            await queue.renew(first[1])
+        second = await queue.take(KINDS, "b")
+        assert second is not None
+        assert second[1].token > first[1].token
+        for write in (
+            queue.renew(first[1]),
+            queue.finish(first[1], JobState.SUCCEEDED),
+            queue.retry(first[1], "failed"),
+        ):
+            with pytest.raises(LeaseLost, match=made.id):
+                await write
+        await queue.finish(second[1], JobState.SUCCEEDED)
+        found, events = await queue.get("o", made.id)
+        assert (found.state, found.worker) == (JobState.SUCCEEDED, "b")
+        assert [each.event for each in events] == ["queued", "started", "taken_over", "succeeded"]
+
+    run(tmp_path, scenario)
+
+
+def test_what_fails_is_tried_again_later_and_later(tmp_path: Path) -> None:
+    """A job that is given back waits twice as long each time, up to ten minutes."""
+
+    async def scenario(queue: JobQueue, clock: Clock) -> None:
+        await queue.put(job(queue))
+        waits = []
+        for _ in range(12):
+            taken = await queue.take(KINDS, "w")
+            assert taken is not None
+            waits.append(await queue.retry(taken[1], "engine_unavailable"))
+            assert await queue.take(KINDS, "w") is None
+            clock.now += waits[-1]
+        assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_is_cancelled(tmp_path: Path) -> None:
+    """One that was never begun ends at once; one that runs is told so when it renews its lease."""
+
+    async def scenario(queue: JobQueue, _clock: Clock) -> None:
+        running, waiting = job(queue), job(queue)
+        await queue.put(running)
+        taken = await queue.take(KINDS, "w")
+        assert taken is not None
+        await queue.put(waiting)
+        assert await queue.cancel(waiting.id) is JobState.CANCELLED
+        assert await queue.take(KINDS, "w") is None
+        assert not await queue.renew(taken[1])
+        assert await queue.cancel(running.id) is JobState.RUNNING
+        assert await queue.renew(taken[1])
+        await queue.finish(taken[1], JobState.CANCELLED)
+        assert await queue.cancel(running.id) is JobState.CANCELLED
+        with pytest.raises(NotFound):
+            await queue.cancel("job_0")
+
+    run(tmp_path, scenario)
+
+
+def test_another_organization_has_no_such_job(tmp_path: Path) -> None:
+    """A job is told only to its organization."""
+
+    async def scenario(queue: JobQueue, _clock: Clock) -> None:
+        made = job(queue)
+        await queue.put(made)
+        with pytest.raises(NotFound):
+            await queue.get("other", made.id)
+        assert (await queue.get("o", made.id))[0].state is JobState.QUEUED
+
+    run(tmp_path, scenario)
+
+
+def test_workers_do_jobs_and_try_again_after_a_defect(tmp_path: Path) -> None:
+    """A job whose work breaks is begun again, and the one beside it is done all the same."""
+
+    async def main() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        queue = JobQueue(database, per_project=2)
+        begun: list[str] = []
+
+        async def work(hold: Hold) -> JobState:
+            begun.append(hold.job.id)
+            if begun.count(hold.job.id) == 1 and hold.job.payload["breaks"]:
+                raise ZeroDivisionError
+            return JobState.SUCCEEDED
+
+        jobs = [
+            queue.new("work", {"breaks": breaks}, organization_id="o", project_id="p", owner_id="u")
+            for breaks in (True, False)
+        ]
+        async with Workers(queue, {"work": work}, most=2):
+            for each in jobs:
+                await queue.put(each)
+
+            async def done() -> bool:
+                found = [await get_job(database, each.id) for each in jobs]
+                return all(each is not None and each.state is JobState.SUCCEEDED for each in found)
+
+            await eventually(done)
+        assert sorted(begun) == sorted([jobs[0].id, *(each.id for each in jobs)])
+        await database.close()
+
+    asyncio.run(main())
+
+
+def test_a_running_job_learns_that_it_is_to_stop(tmp_path: Path) -> None:
+    """Whoever cancels need not wait until the lease is renewed: the work is told at once."""
+
+    async def main() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        queue = JobQueue(database, per_project=2, lease_s=3600)
+        begun = asyncio.Event()
+
+        async def work(hold: Hold) -> JobState:
+            begun.set()
+            await hold.stopping.wait()
+            return JobState.CANCELLED
+
+        made = job(queue)
+        async with asyncio.timeout(30), Workers(queue, {"work": work}, most=1):
+            await queue.put(made)
+            await begun.wait()
+            await queue.cancel(made.id)
+
+            async def done() -> bool:
+                found = await get_job(database, made.id)
+                return found is not None and found.state is JobState.CANCELLED
+
+            await eventually(done)
+        await database.close()
+
+    asyncio.run(main())
