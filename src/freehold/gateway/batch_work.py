@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol
 
@@ -123,6 +124,15 @@ class Pace:
             self._changed.notify_all()
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What a line needs: a place in its batch's pace, one of its deployment's, and where its result is written."""
+
+    pace: Pace
+    slots: asyncio.Semaphore
+    log: ResultLog
+
+
 class BatchWork:
     """Does the jobs of batches.
 
@@ -193,14 +203,12 @@ class BatchWork:
             return stop.reason  # it was to end before its first line was looked at
         done = await self._store.finished(batch)
         log = ResultLog(self._store, batch, hold.lease, stop.cancel)
-        slots = await self._lines.slots(found.row.model)
-        pace = Pace(AT_ONCE)
+        slots, places = await self._lines.slots(found.row.model), asyncio.Semaphore(AT_ONCE)
+        room = _Room(Pace(AT_ONCE), slots, log)
         reason: BatchStatus | None = None
 
         async def run(number: int, raw: bytes) -> None:
-            result = await self._tried(batch, number, raw, stop, pace)
-            if result is not None:
-                await log.put(result)
+            await self._tried(batch, number, raw, stop, room)
 
         lines = lines_of(await self._store.input(batch), self._lines.most_bytes)
         try:
@@ -208,12 +216,11 @@ class BatchWork:
                 async for number, raw in lines:
                     if number in done or raw is None:
                         continue
-                    await slots.acquire()
+                    await places.acquire()
                     reason = stop.reason
                     if reason is not None:
-                        slots.release()
                         break
-                    group.create_task(run(number, raw)).add_done_callback(lambda _: slots.release())
+                    group.create_task(run(number, raw)).add_done_callback(lambda _: places.release())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         reason = reason or (stop.reason if await self._is_short(batch) else None)
@@ -226,23 +233,27 @@ class BatchWork:
         found = await self._store.load(batch.id)
         return found is not None and found.row.completed + found.row.failed < found.row.total
 
-    async def _tried(self, batch: Batch, number: int, raw: bytes, stop: Stop, pace: Pace) -> LineResult | None:
-        """Run a line, again and again where that helps; None where the batch has to end before it could be run."""
-        tries = 0
+    async def _tried(self, batch: Batch, number: int, raw: bytes, stop: Stop, room: _Room) -> None:
+        """Run a line and write what becomes of it; again and again where that helps, unless the batch has to end."""
+        tries, result = 0, None
         while stop.reason is None:
             try:
-                async with pace:
+                async with room.pace, room.slots:  # neither is held while the line waits to be tried again
                     if stop.reason is None:
-                        return await self._lines.run(batch, number, raw)
+                        result = await self._lines.run(batch, number, raw)
+                        await room.log.put(result)
+                return
             except (AuditUnavailable, Draining):
                 raise
             except (RateLimited, Unavailable) as exc:
+                if result is not None:
+                    raise  # the line was run; it is the result that cannot be written
                 tries += 1
                 if isinstance(exc, Unavailable) and tries >= PATIENT:
-                    return failed_line(number, raw, exc.code or "server_error", exc.message)
+                    await room.log.put(failed_line(number, raw, exc.code or "server_error", exc.message))
+                    return
                 wait_s = min(MAX_PAUSE_S, max(exc.retry_after_s or 0.0, 2.0 ** (tries - 1)))
                 await stop.pause(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  # only so that not all come at once
-        return None
 
     async def _expire(self, hold: Hold, batch: Batch) -> None:
         """Write of every line that was not run that its time was over."""
