@@ -42,7 +42,7 @@ class ExpiresAfter(RequestModel):
 
 def _uploaded(purpose: Purpose) -> Purpose:
     if purpose is Purpose.BATCH_OUTPUT:
-        raise ValueError("purpose: cannot be 'batch_output', of which only batches make files")
+        raise ValueError("cannot be 'batch_output', of which only batches make files")
     return purpose
 
 
