@@ -80,6 +80,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         pages: routes of the web product, tried last.
     """
     gateway, admin, metrics, changes = services.gateway, services.admin, Metrics(), Changes()
+    gateway.books.on_close(metrics.closed)
     plane = Plane(
         gateway,
         admin.people.door,

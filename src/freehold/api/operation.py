@@ -299,19 +299,7 @@ class Operation:
         deployment = account.deployment.name if account.deployment else ""
         metrics.requests.labels(self.route, deployment, str(status)).inc()
         metrics.duration.labels(self.route).observe(account.elapsed_s)
-        if receipt is not None and receipt.filter:
-            metrics.flagged(receipt.filter)
-        if deployment and receipt is not None:
-            metrics.tokens.labels(deployment, "prompt").inc(receipt.prompt_tokens)
-            metrics.tokens.labels(deployment, "completion").inc(receipt.completion_tokens)
-            if receipt.images:
-                metrics.images.labels(deployment).inc(receipt.images)
-            metrics.cost.labels(deployment).inc(receipt.cost_micro)
-            if account.first_piece_s is not None:
-                metrics.first_token.labels(deployment).observe(account.first_piece_s)
         held_s = account.filter.held_s if account.filter else None
-        if held_s is not None:
-            metrics.held_back.labels(deployment).observe(held_s)
         log.info(
             "request",
             request_id=account.request_id,

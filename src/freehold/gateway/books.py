@@ -78,7 +78,12 @@ class Books:
         self._ledger = ledger
         self._pair = pair
         self._running: set[str] = set()
+        self._listeners: list[Callable[[Account], None]] = []
         self.digests = digests
+
+    def on_close(self, listener: Callable[[Account], None]) -> None:
+        """Tell `listener` of every account that is closed, with its receipt."""
+        self._listeners.append(listener)
 
     def open(self, request_id: str, route: str, dialect: str) -> Account:
         """Begin the account of a request.
@@ -173,7 +178,10 @@ class Books:
             return None
         self._running.discard(account.request_id)
         receipt = account.close(error, status)
-        return self._journal.submit(Kind.RECEIPT, receipt.body(), durable=True)
+        done = self._journal.submit(Kind.RECEIPT, receipt.body(), durable=True)
+        for listener in self._listeners:
+            listener(account)
+        return done
 
     def running(self) -> frozenset[str]:
         """The ids of the requests that were admitted and have not ended."""

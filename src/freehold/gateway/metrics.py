@@ -5,6 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from freehold.gateway.account import Account
 from freehold.journal.projection_flags import findings_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -64,6 +65,26 @@ class Metrics:
             "Records of the journal that the usage database does not have yet.",
             registry=self.registry,
         )
+
+    def closed(self, account: Account) -> None:
+        """Count what was used: of every receipt, be it a request's or of what is done for one."""
+        receipt = account.receipt
+        if receipt is None:
+            return
+        if receipt.filter:
+            self.flagged(receipt.filter)
+        if account.deployment is None:
+            return
+        deployment = account.deployment.name
+        self.tokens.labels(deployment, "prompt").inc(receipt.prompt_tokens)
+        self.tokens.labels(deployment, "completion").inc(receipt.completion_tokens)
+        if receipt.images:
+            self.images.labels(deployment).inc(receipt.images)
+        self.cost.labels(deployment).inc(receipt.cost_micro)
+        if account.first_piece_s is not None:
+            self.first_token.labels(deployment).observe(account.first_piece_s)
+        if account.filter is not None and account.filter.held_s is not None:
+            self.held_back.labels(deployment).observe(account.filter.held_s)
 
     def flagged(self, record: Mapping[str, Any]) -> None:
         """Count what a receipt's `filter` tells; of a blocklist, of personal data and of secrets only the kind."""
