@@ -81,15 +81,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
     """
     gateway, admin, metrics, changes = services.gateway, services.admin, Metrics(), Changes()
     gateway.books.on_close(metrics.closed)
-    plane = Plane(
-        gateway,
-        admin.people.door,
-        metrics,
-        services.kept,
-        bounds.max_body_bytes,
-        bounds.public_url,
-    )
-
+    plane = Plane(gateway, admin.people.door, metrics, services.kept, bounds.max_body_bytes, bounds.public_url)
     form_bytes = {
         Forms.NONE: 0,
         Forms.PICTURES: bounds.max_upload_bytes,
