@@ -123,10 +123,6 @@ class Writer:
         """The calls of this turn, in their order."""
         return list(self._calls.values())
 
-    def turn(self) -> list[dict[str, Any]]:
-        """The items of this turn."""
-        return self.draft.output[self._first :]
-
     def cut(self) -> None:
         """The response ends here: what is open stays as it is, and incomplete."""
         end_open(self.draft.output)
