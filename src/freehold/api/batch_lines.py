@@ -30,8 +30,7 @@ from freehold.gateway.batch_work import BatchWork
 from freehold.gateway.content import Content
 from freehold.gateway.flights import ClientGone
 from freehold.gateway.pipeline import Gateway
-from freehold.jobs.workers import Workers
-from freehold.types.batches import BATCH_JOB, LineResult, LineUsage, operation_of
+from freehold.types.batches import LineResult, LineUsage, operation_of
 from freehold.types.engine import Tier
 from freehold.types.identity import Principal
 from freehold.types.ids import new_id
@@ -151,10 +150,9 @@ class BatchLines:
         return principal
 
 
-def batch_workers(gateway: Gateway, door: Door, room: Room, content: Content, settings: Settings) -> Workers:
-    """What does the jobs of batches within this process."""
-    work = BatchWork(content.batches.store, BatchLines(gateway, door, room, settings))
-    return Workers(content.queue, {BATCH_JOB: work}, settings.jobs.max_running)
+def batch_work(gateway: Gateway, door: Door, room: Room, content: Content, settings: Settings) -> BatchWork:
+    """What does the jobs of batches."""
+    return BatchWork(content.batches.store, BatchLines(gateway, door, room, settings))
 
 
 def usage_of(body: Mapping[str, Any]) -> LineUsage:

@@ -1,0 +1,313 @@
+"""The larger parts of the application, each opened by a function: what `freehold.app` puts together."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from freehold.api.door import Door, People
+from freehold.catalog.catalog import Catalog
+from freehold.catalog.deployments import DeploymentRegistry
+from freehold.config import Settings, read_secret
+from freehold.content_filter.registry import FilterRegistry
+from freehold.encryption.content_keys import ContentKeys
+from freehold.engines.base import EngineSpec
+from freehold.engines.registry import get_engine
+from freehold.errors import ConfigError, UnknownModel
+from freehold.gateway.books import Backlog, Books
+from freehold.gateway.content import Content
+from freehold.gateway.control import DeploymentControl
+from freehold.gateway.erasure import Erasure
+from freehold.gateway.flights import Flights
+from freehold.gateway.ledger import Ledger
+from freehold.gateway.picture_studio import Studio
+from freehold.gateway.pictures import Pictures
+from freehold.gateway.provenance import Provenance
+from freehold.gateway.receipts import Receipts
+from freehold.governance.authorization import Roles
+from freehold.governance.digests import Digests
+from freehold.governance.directory import Directory
+from freehold.governance.invites import Invites
+from freehold.governance.keys import KeyRing
+from freehold.governance.limits import LimitRegistry
+from freehold.governance.policies import PolicyRegistry
+from freehold.governance.policy import PolicySet
+from freehold.governance.policy_cases import require_cases, run_cases
+from freehold.governance.suspensions import Suspensions
+from freehold.identity.identity import open_identity
+from freehold.journal.journal import Journal
+from freehold.journal.projection import Projection
+from freehold.journal.projection_reports import UsageReports
+from freehold.journal.signer import Signer
+from freehold.provenance.finisher import Finisher
+from freehold.provenance.reader import ProvenanceReader
+from freehold.serving.supervisor import Prepare, Supervisor
+from freehold.store.database import Database
+from freehold.store.home import Home, write_private
+from freehold.store.signin import forget_strangers
+from freehold.store.usage_database import UsageDatabase
+from freehold.types.deployment import DeploymentSettings, SamplingDefaults
+from freehold.types.identity import Role
+from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
+from freehold.types.model import Progress
+
+STARTER_DEPLOYMENTS = (
+    DeploymentSettings(
+        name="chat",
+        model="smollm2-135m-instruct",
+        context_length=4096,
+        defaults=SamplingDefaults(temperature=0.2, top_p=0.9, frequency_penalty=0.2, max_tokens=1024),
+    ),
+    DeploymentSettings(name="embed", model="all-minilm-l6-v2", task="embeddings"),
+    DeploymentSettings(
+        name="paint",
+        model="starter-painter",
+        engine="painter",
+        task="images",
+        aliases=[DEFAULT_PICTURE_MODEL],
+        start="on_demand",
+    ),
+)
+"""What a new home serves. Temperature and top_p are what the chat model's authors recommend; the penalty and the
+limit are there because a model of this size otherwise repeats itself now and then without an end. The painter starts
+with the first picture: beside the server's start it would take the processor from the chat model, and memory from
+whoever never paints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What is recorded, and where.
+
+    Args:
+        database: the home's.
+        signer: signs what the journal says.
+        journal: what happened.
+        usage: what was used, as the journal says.
+        projection: brings it there.
+        digests: of what must not stand in the journal itself.
+    """
+
+    database: Database
+    signer: Signer
+    journal: Journal
+    usage: UsageDatabase
+    projection: Projection
+    digests: Digests
+
+    def receipts(self) -> Receipts:
+        """What is known of requests."""
+        return Receipts(self.journal, self.projection, self.usage)
+
+    def reports(self, supervisor: Supervisor, books: Books) -> UsageReports:
+        """What was used, and whether all agree on it."""
+        return UsageReports(
+            self.journal, self.usage, self.projection, counters=supervisor.counters, running=books.running
+        )
+
+
+@asynccontextmanager
+async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]:
+    """The home's database, its journal, and what is known from that."""
+    async with AsyncExitStack() as stack:
+        database = await Database.open(home.database)
+        stack.push_async_callback(database.close)
+        signer = Signer.load_or_create(home.journal_key, home.journal / "public.pem")
+        journal = await Journal.open(home.journal, signer, settings.journal)
+        stack.push_async_callback(journal.close)
+        usage, projection = await stack.enter_async_context(open_usage(home, settings, journal))
+        yield Records(database, signer, journal, usage, projection, Digests(home.pepper()))
+
+
+def backlog_of(records: Records, settings: Settings) -> Backlog:
+    """The journal, as long as what is read from it keeps up."""
+    return Backlog(records.journal, records.projection, settings.journal.max_backlog_records)
+
+
+def open_flights(settings: Settings, people: People, content_keys: ContentKeys) -> Flights:
+    """The requests that run; those of somebody who may no more are stopped."""
+    flights = Flights(settings.server.request_timeout_s)
+    for changing in (people, content_keys):
+        changing.on_change(partial(flights.review, people.door.objection))
+    people.suspensions.on_change(partial(flights.review_callers, people.suspensions.objection))
+    return flights
+
+
+def open_erasure(records: Records, content: Content, people: People, deployments: DeploymentControl) -> Erasure:
+    """What erases users and projects: what is kept of them, and how they signed in."""
+    return Erasure(
+        records.database,
+        content.keys,
+        content.sweep,
+        people.directory,
+        people.keys,
+        people.invites,
+        deployments,
+        records.journal,
+        records.signer,
+        forget=(
+            people.identity.sessions.sweep,
+            partial(forget_strangers, records.database),
+            partial(people.suspensions.forget_strangers, people.directory.member),
+        ),
+    )
+
+
+@asynccontextmanager
+async def open_supervisor(home: Home, settings: Settings, catalog: Catalog) -> AsyncIterator[Supervisor]:
+    """What runs engines; they start when a deployment is set."""
+    drain_s = settings.server.request_timeout_s
+    supervisor = Supervisor(settings.supervisor, home.run, preparer(catalog), drain_s=drain_s)
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+@asynccontextmanager
+async def open_usage(
+    home: Home, settings: Settings, journal: Journal
+) -> AsyncIterator[tuple[UsageDatabase, Projection]]:
+    """The usage database, and what brings the journal's records there."""
+    usage = UsageDatabase.at(home.usage_database, _usage_url(settings))
+    projection = Projection(journal, usage)
+    projection.start()
+    try:
+        yield usage, projection
+    finally:
+        await projection.stop()
+        await usage.close()
+
+
+async def open_limits(
+    database: Database, settings: Settings, digests: Digests, journal: Journal
+) -> tuple[LimitRegistry, Ledger]:
+    """What callers may use, and what the journal says they have used of it."""
+    limits = LimitRegistry(database, digests.end_user)
+    await limits.load(settings.limit)
+    ledger = Ledger(limits.effective)
+    limits.on_change(ledger.refresh)
+    ledger.restore(journal.carried.spent, journal.carried.recent)
+    return limits, ledger
+
+
+@asynccontextmanager
+async def open_people(
+    database: Database, home: Home, settings: Settings, content_keys: ContentKeys
+) -> AsyncIterator[People]:
+    """Who there is, how they show it, and who is suspended: members, their keys, who was asked to join, and sign-in."""
+    directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
+    await directory.load()
+    keys = KeyRing(database, home.pepper(), directory)
+    await keys.load()
+    invites = Invites(database, home.pepper(), directory)
+    await invites.load()
+    suspensions = Suspensions(database)
+    await suspensions.load()
+    async with open_identity(database, directory, invites, settings.identity) as identity:
+        door = Door(keys, directory, identity, content_keys, settings.server.public_url)
+        yield People(door, directory, keys, invites, identity, suspensions)
+
+
+@asynccontextmanager
+async def open_pictures(home: Home, settings: Settings) -> AsyncIterator[tuple[Pictures, Provenance]]:
+    """What makes files of pictures and reads them back; its processes start with the first picture."""
+    studio, finisher, reader = Studio(), Finisher(home, settings.provenance), ProvenanceReader()
+    provenance = Provenance(reader, home.picture_issuer)
+    try:
+        yield Pictures(studio, finisher), provenance
+    finally:
+        await studio.close()
+        await finisher.close()
+        await reader.close()
+
+
+def preparer(catalog: Catalog) -> Prepare:
+    """What the supervisor calls before it starts a replica: the model file, and the secrets."""
+
+    async def prepare(settings: DeploymentSettings, report: Callable[[str], None]) -> EngineSpec:
+        engine = get_engine(settings.engine)
+        api_key = read_secret(settings.api_key) if settings.api_key else None
+        if not engine.needs_weights:
+            return EngineSpec(settings, api_key=api_key)
+
+        def tell(progress: Progress) -> None:
+            share = f" {100 * progress.done_bytes // progress.total_bytes} %" if progress.total_bytes else ""
+            report(f"{progress.stage}{share}")
+
+        try:
+            entry = await catalog.find(settings.model)
+        except UnknownModel:
+            entry = await catalog.pull(settings.model, progress=tell)
+        return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+
+    return prepare
+
+
+async def open_registry(database: Database, settings: Settings) -> DeploymentRegistry:
+    """The deployments: stored ones, those of the file and, in a new home, the starter set."""
+    registry = DeploymentRegistry(database)
+    await registry.load(STARTER_DEPLOYMENTS if settings.server.starter else (), settings.deployment)
+    return registry
+
+
+async def open_policies(database: Database, settings: Settings, deployments: DeploymentRegistry) -> PolicyRegistry:
+    """The policies: stored ones and those of the file."""
+    policies = PolicyRegistry(database, lambda: [deployment.settings for deployment in deployments.all()])
+    await policies.load(settings.policy)
+    return policies
+
+
+def _usage_url(settings: Settings) -> str | None:
+    """The URL of the usage database; None where it is SQLite in the home.
+
+    Raises:
+        ConfigError: the place where it should be kept has none.
+    """
+    return read_secret(settings.usage.database) if settings.usage.database else None
+
+
+def open_control(
+    registry: DeploymentRegistry,
+    supervisor: Supervisor,
+    content: Content,
+    filters: FilterRegistry,
+    settings: Settings,
+    *,
+    running: bool,
+) -> DeploymentControl:
+    """What changes deployments, after those of the file were checked.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    control = DeploymentControl(
+        registry, supervisor, running=running, is_stopped=content.keys.is_stopped, is_filter=filters.knows
+    )
+    _check_configured(control, settings)
+    return control
+
+
+def _check_configured(control: DeploymentControl, settings: Settings) -> None:
+    """Have every deployment of the file checked by its engine, and its policies by their cases.
+
+    Raises:
+        ConfigError: names the deployment and the key, or the case that does not come out as expected.
+    """
+    for index, deployment in enumerate(settings.deployment):
+        try:
+            control.check(deployment)
+        except ConfigError as exc:
+            raise ConfigError(f"deployment[{index}].{exc.message}", param=exc.param) from exc
+    require_cases(run_cases(PolicySet(settings.policy), settings.case, settings.deployment))
+
+
+async def owner_key_of(home: Home, keys: KeyRing) -> tuple[str, bool]:
+    """The owner's key of this home, and whether it was made just now.
+
+    A home whose key file was deleted gets a new key; the old one stays valid until it is revoked.
+    """
+    if home.admin_key.exists():
+        return home.admin_key.read_text(encoding="utf-8").strip(), False
+    _, key = await keys.issue("admin", Role.OWNER)
+    write_private(home.admin_key, f"{key}\n".encode())
+    return key, True
