@@ -14,6 +14,7 @@ What every implementation holds, and the shared suite in tests/engines/ checks:
 - Errors of the foreign program become `freehold.errors` here, and nowhere else.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,12 +39,23 @@ class EngineSpec:
         weights: the verified model file, for engines that load one.
         weights_sha256: the file's digest in hex; part of the fingerprint.
         api_key: the credential for a `remote` endpoint.
+        adapter: the verified file of a LoRA adapter that is loaded beside the weights, for engines that take one.
+        adapter_sha256: its digest in hex.
     """
 
     settings: DeploymentSettings
     weights: Path | None = None
     weights_sha256: str = ""
     api_key: str | None = field(default=None, repr=False)
+    adapter: Path | None = None
+    adapter_sha256: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """What the engine computes with, as one digest in hex: that of the weights or, with an adapter, over both."""
+        if self.adapter is None:
+            return self.weights_sha256
+        return hashlib.sha256(f"{self.weights_sha256}\n{self.adapter_sha256}\n".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +153,8 @@ class Engine(ABC):
     name: ClassVar[str]
     needs_weights: ClassVar[bool] = True
     """Whether the model must be in the catalog as a file."""
+    takes_adapter: ClassVar[bool] = False
+    """Whether it loads a LoRA adapter beside the weights."""
 
     @abstractmethod
     def validate(self, settings: DeploymentSettings) -> None:
