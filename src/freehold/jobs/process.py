@@ -31,7 +31,8 @@ class JobProcess:
     """A module that runs in a process of its own while the block runs; see `freehold.jobs.sandbox`.
 
     The process leads a session and a process group of its own, and the whole group is killed when the process ends,
-    when the block is left, and when this process dies, or the thread that entered the block: enter it in one that lasts.
+    when the block is left, and when this process dies, or the thread that entered the block; enter it in one that
+    lasts.
 
     Args:
         module: what is run, as by `python -m`.
