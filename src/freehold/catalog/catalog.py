@@ -13,7 +13,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from freehold.catalog.assembly import Fetched, Order, assemble, hash_reporting
@@ -64,6 +64,11 @@ class Catalog:
         self._blobs = BlobStore(root / "blobs")
         self._sharing = Sharing()
         self._changing = root / "changing.lock"
+        self._listeners: list[Callable[[ModelEntry], Awaitable[None]]] = []
+
+    def on_pulled(self, listener: Callable[[ModelEntry], Awaitable[None]]) -> None:
+        """Have something done with each model that is pulled, or that was pulled before, before the pull ends."""
+        self._listeners.append(listener)
 
     async def list(self) -> list[ModelEntry]:
         """Every model, by name."""
@@ -117,7 +122,10 @@ class Catalog:
         async def work(report: Report) -> ModelEntry:
             with disk_errors():
                 async with locked(self._root / "work" / f"{order.place}.lock"):
-                    return await self._present(order) or await self._fetch(order, report)
+                    entry = await self._present(order) or await self._fetch(order, report)
+            for listener in self._listeners:
+                await listener(entry)
+            return entry
 
         return await self._sharing.run(order, work, progress)
 
