@@ -24,6 +24,7 @@ from freehold.app_parts import (
     open_records,
     open_registry,
     open_supervisor,
+    open_traces,
     owner_key_of,
 )
 from freehold.catalog.catalog import Catalog
@@ -134,7 +135,9 @@ async def open_app(
         admin = AdminServices(
             people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
         )
-        services = ApplicationServices(gateway, content.answers, records.receipts(), reports, provenance, admin)
+        receipts = records.receipts()
+        traces = open_traces(records, lineage, receipts, catalog, gateway)
+        services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
         doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}

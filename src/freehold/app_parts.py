@@ -23,10 +23,13 @@ from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.lineage import Lineage
+from freehold.gateway.lineage_check import LineageCheck
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
+from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
+from freehold.gateway.traces import Traces
 from freehold.governance.authorization import Roles
 from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
@@ -167,6 +170,12 @@ async def open_lineage(records: Records, catalog: Catalog) -> Lineage:
     except AuditUnavailable as exc:
         log.warning("models_not_recorded", reason=exc.message)
     return lineage
+
+
+def open_traces(records: Records, lineage: Lineage, receipts: Receipts, catalog: Catalog, gateway: Gateway) -> Traces:
+    """What finds and verifies what stands behind answers."""
+    check = LineageCheck(records.journal, records.signer.public_key, catalog, gateway.files)
+    return Traces(lineage, check, receipts, catalog, gateway)
 
 
 @asynccontextmanager

@@ -158,6 +158,11 @@ class Catalog:
         if await hash_reporting(self.path(entry), lambda _progress: None) != entry.sha256:
             raise DigestMismatch(f"The file of '{entry.name}' has changed on the disk; delete the model and pull it.")
 
+    async def digest_of(self, sha256: str) -> str | None:
+        """The digest, as it is now, of the weights that lie in the place of that digest; None where there are none."""
+        path = self._blobs.path(sha256)
+        return await hash_reporting(path, lambda _progress: None) if path.exists() else None
+
     def _is_there(self, entry: ModelEntry) -> bool:
         return size_of(self.path(entry)) == entry.size_bytes
 

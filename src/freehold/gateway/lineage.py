@@ -42,13 +42,15 @@ class Node:
     Args:
         digest: of what stands here.
         recorded: the artifact; None where none of that digest is recorded, or none that the viewer may see.
-        parents: what it was made from. Empty where it stands in the tree already (`again`).
+        also: other artifacts of the same bytes, such as the file that a dataset is.
+        parents: what all of them were made from. Empty where it stands in the tree already (`again`).
         derived: the evaluations of it, and the promotions; of models only.
         again: whether its parents are told at another place of the tree.
     """
 
     digest: str
     recorded: RecordedArtifact | None
+    also: tuple[RecordedArtifact, ...] = ()
     parents: tuple["Node", ...] = ()
     derived: tuple["Node", ...] = ()
     again: bool = False
@@ -75,7 +77,7 @@ class Lineage:
 
         Raises:
             AuditUnavailable: it cannot be recorded now.
-            ValueError: a digest is none, or the artifact is its own parent.
+            ValueError: a digest is none.
         """
         _check(artifact)
         artifact = replace(artifact, created_at=artifact.created_at or int(time.time()))
@@ -124,17 +126,18 @@ class Lineage:
         return await self._node(digest, viewer, set())
 
     async def _node(self, digest: str, viewer: Viewer | None, told: set[str]) -> Node:
-        found = await self.find(digest, viewer)
-        if found is None or digest in told or len(told) >= MAX_NODES:
-            return Node(digest, found, again=found is not None)
+        found = await find_artifacts(self._database, viewer, digests=[digest])
+        if not found or digest in told or len(told) >= MAX_NODES:
+            return Node(digest, found[0] if found else None, again=bool(found))
         told.add(digest)
-        parents = [await self._node(parent, viewer, told) for parent in found.artifact.parents]
+        from_what = dict.fromkeys(parent for each in found for parent in each.artifact.parents if parent != digest)
+        parents = [await self._node(parent, viewer, told) for parent in from_what]
         derived: list[Node] = []
-        if found.artifact.kind is ArtifactKind.MODEL:
+        if any(each.artifact.kind is ArtifactKind.MODEL for each in found):
             children = await find_children(self._database, viewer, digest)
             judged = [child.artifact.digest for child in children if child.artifact.kind in _JUDGEMENTS]
             derived = [await self._node(child, viewer, told) for child in judged]
-        return Node(digest, found, tuple(parents), tuple(derived))
+        return Node(digest, found[0], tuple(found[1:]), tuple(parents), tuple(derived))
 
 
 def body_of(artifact: Artifact) -> dict[str, Any]:
@@ -149,12 +152,12 @@ def body_of(artifact: Artifact) -> dict[str, Any]:
             "kind": artifact.kind.value,
             "name": artifact.name,
             "parents": list(artifact.parents),
-            "facts": _exact(artifact.facts),
+            "facts": exact(artifact.facts),
         },
     }
 
 
-def _exact(facts: Mapping[str, str | int | float]) -> dict[str, str | int]:
+def exact(facts: Mapping[str, str | int | float]) -> dict[str, str | int]:
     """Facts as the journal has them, in which fractions are text."""
     return {name: repr(value) if isinstance(value, float) else value for name, value in facts.items()}
 
@@ -163,5 +166,3 @@ def _check(artifact: Artifact) -> None:
     for digest in (artifact.digest, *artifact.parents):
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"a digest is 64 lower-case hex digits, not {digest[:80]!r}")
-    if artifact.digest in artifact.parents:
-        raise ValueError(f"the artifact {artifact.digest} cannot be its own parent")
