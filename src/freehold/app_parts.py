@@ -264,7 +264,10 @@ def preparer(catalog: Catalog) -> Prepare:
             entry = await catalog.find(settings.model)
         except UnknownModel:
             entry = await catalog.pull(settings.model, progress=tell)
-        return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+        base = await catalog.base_of(entry)
+        if base is None:
+            return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+        return EngineSpec(settings, catalog.path(base), entry.sha256, api_key, catalog.path(entry))
 
     return prepare
 
