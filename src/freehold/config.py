@@ -23,6 +23,7 @@ from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
+from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
 from freehold.types.identity import Action, Role
 from freehold.types.jobs import JobsSettings
@@ -145,6 +146,7 @@ class Settings(SettingsModel):
     retention: RetentionSettings = RetentionSettings()
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
+    evaluations: EvaluationsSettings = EvaluationsSettings()
     jobs: JobsSettings = JobsSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
