@@ -25,6 +25,7 @@ from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
 from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
+from freehold.types.fine_tuning import FineTuningSettings
 from freehold.types.identity import Action, Role
 from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
@@ -148,6 +149,7 @@ class Settings(SettingsModel):
     batches: BatchesSettings = BatchesSettings()
     evaluations: EvaluationsSettings = EvaluationsSettings()
     jobs: JobsSettings = JobsSettings()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
