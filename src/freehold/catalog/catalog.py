@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from freehold.catalog.assembly import Fetched, Order, assemble, hash_reporting
 from freehold.catalog.background import finish
@@ -232,13 +233,18 @@ class Catalog:
         size = size_of(fetched.file) or 0
         served = fetched.source_sha256
         if fetched.file.is_dir():
-            details = {"task": "images", "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name}
+            details: dict[str, Any] = {
+                "task": "images",
+                "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name,
+            }
         else:
             if fetched.format == "safetensors":
                 served = await hash_reporting(fetched.file, report)
             details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
         if order.licence is not None:
             details["licence"] = order.licence
+        if order.sha256 is not None:
+            details["pinned"] = True
         entry = ModelEntry(
             name=order.name,
             source=order.uri,

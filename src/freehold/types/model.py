@@ -20,7 +20,8 @@ class ModelEntry:
         format: what was fetched; safetensors are converted to GGUF, except for pipelines, which are served as they are.
             Only a pipeline has the format "openvino".
         details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
-            chat_template (whether there is one) and task ("chat", "embeddings" or "images"), as far as known.
+            chat_template (whether there is one), pinned (whether the digest of the weights was given beforehand) and
+            task ("chat", "embeddings" or "images"), as far as known.
         created_at: seconds since the epoch.
     """
 
