@@ -164,7 +164,7 @@ def open_erasure(records: Records, content: Content, people: People, deployments
 async def open_lineage(records: Records, catalog: Catalog) -> Lineage:
     """What artifacts are recorded with; the models of the catalog are, those that are pulled later with their pull."""
     lineage = Lineage(records.database, records.journal)
-    catalog.on_pulled(lineage.record_model)
+    catalog.on_entry(lineage.record_model)
     try:
         for entry in await catalog.list():
             await lineage.record_model(entry)
@@ -180,7 +180,7 @@ async def open_origins(lineage: Lineage, catalog: Catalog) -> Origins:
     async def pulled(_entry: ModelEntry) -> None:
         await origins.refresh()
 
-    catalog.on_pulled(pulled)
+    catalog.on_entry(pulled)
     lineage.on_model(origins.refresh)
     await origins.refresh()
     return origins
@@ -278,7 +278,10 @@ def preparer(catalog: Catalog) -> Prepare:
             entry = await catalog.find(settings.model)
         except UnknownModel:
             entry = await catalog.pull(settings.model, progress=tell)
-        return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+        base = await catalog.base_of(entry)
+        if base is None:
+            return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+        return EngineSpec(settings, catalog.path(base), entry.sha256, api_key, catalog.path(entry))
 
     return prepare
 

@@ -24,6 +24,7 @@ from freehold.types.content_filter import BlocklistSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
 from freehold.types.files import FilesSettings
+from freehold.types.fine_tuning import FineTuningSettings
 from freehold.types.identity import Action, Role
 from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
@@ -146,6 +147,7 @@ class Settings(SettingsModel):
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
     jobs: JobsSettings = JobsSettings()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
