@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +271,7 @@ class Catalog:
             return same
         async with locked(self._changing):
             await self._replaced(order)
-            entry = _renamed(same, order.name)
+            entry = replace(same, name=order.name, created_at=int(time.time()))
             await put_model(self._database, entry)
         return entry
 
@@ -389,16 +390,3 @@ def _order(reference: str, name: str | None, sha256: str | None) -> Order:
             return Order(checked_name(name or known), starter.uri, sha256 or starter.sha256, starter.licence, files)
     parsed = parse_reference(reference)
     return Order(checked_name(name or default_name(parsed)), reference, sha256)
-
-
-def _renamed(entry: ModelEntry, name: str) -> ModelEntry:
-    return ModelEntry(
-        name=name,
-        source=entry.source,
-        source_sha256=entry.source_sha256,
-        sha256=entry.sha256,
-        size_bytes=entry.size_bytes,
-        format=entry.format,
-        details=entry.details,
-        created_at=int(time.time()),
-    )
