@@ -14,7 +14,6 @@ What every implementation holds, and the shared suite in tests/engines/ checks:
 - Errors of the foreign program become `freehold.errors` here, and nowhere else.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,10 +36,9 @@ class EngineSpec:
     Args:
         settings: the deployment's settings; `settings.options` are the engine's own.
         weights: the verified model file, for engines that load one.
-        weights_sha256: the file's digest in hex; part of the fingerprint.
+        weights_sha256: the file's digest in hex, of an adapter that of the adapter's; part of the fingerprint.
         api_key: the credential for a `remote` endpoint.
-        adapter: the verified file of a LoRA adapter that is loaded beside the weights, for engines that take one.
-        adapter_sha256: its digest in hex.
+        adapter: a verified LoRA adapter that is served with `weights`.
     """
 
     settings: DeploymentSettings
@@ -48,14 +46,6 @@ class EngineSpec:
     weights_sha256: str = ""
     api_key: str | None = field(default=None, repr=False)
     adapter: Path | None = None
-    adapter_sha256: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """What the engine computes with, as one digest in hex: that of the weights or, with an adapter, over both."""
-        if self.adapter is None:
-            return self.weights_sha256
-        return hashlib.sha256(f"{self.weights_sha256}\n{self.adapter_sha256}\n".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,5 +395,5 @@ def _fingerprint(spec: EngineSpec) -> str:
     """Names the versions of llama.cpp and the weights, and the options that change what is computed."""
     version = importlib.metadata.version("xllamacpp")
     options = json.dumps(spec.settings.options, sort_keys=True)
-    text = f"llamacpp {version} {spec.sha256} {options}"
+    text = f"llamacpp {version} {spec.weights_sha256} {options}"
     return f"fp_{hashlib.sha256(text.encode()).hexdigest()[:10]}"

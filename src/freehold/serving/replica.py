@@ -154,7 +154,9 @@ class Replica:
             raise EngineUnavailable("The replica cannot take requests.")
         self.in_flight += 1
         self._idle.clear()
-        return Lease(self.id, connection, self.traits, spec.settings.engine, spec.sha256, self._own, self._suspect_of)
+        return Lease(
+            self.id, connection, self.traits, spec.settings.engine, spec.weights_sha256, self._own, self._suspect_of
+        )
 
     def release(self) -> None:
         """Count a request out."""
