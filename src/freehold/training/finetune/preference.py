@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from trl import DPOConfig, DPOTrainer
 
-from freehold.training.finetune.conversations import Pair
+from freehold.training.finetune.conversations import IGNORED, Pair
 from freehold.training.finetune.protocol import Task
 from freehold.training.finetune.recipe import Recipe, micro_batch
 from freehold.training.finetune.trainer import Checkpointing, adapter, arguments
@@ -40,11 +40,15 @@ class PreferenceTrainer(Checkpointing, DPOTrainer):
         self.model.eval()
         for batch in self.get_eval_dataloader():
             inputs = self._prepare_inputs(batch)
+            labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
             with torch.no_grad(), self.compute_loss_context_manager():
-                outputs = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-            targets, mask = inputs["input_ids"][:, 1:], inputs["completion_mask"][:, 1:]
-            likely = outputs.logits[:, :-1].float().log_softmax(-1).gather(2, targets.unsqueeze(2)).squeeze(2)
-            chosen, rejected = (likely * mask).sum(1).chunk(2)
+                outputs = self.model(
+                    input_ids=inputs["input_ids"],
+                    attention_mask=inputs["attention_mask"],
+                    labels=labels,
+                    fused_lm_head=True,  # TRL's: the probabilities of the labels only, 0 where there is none
+                )
+            chosen, rejected = outputs.log_probs.sum(1).chunk(2)
             right += int((chosen > rejected).sum())
             total += len(chosen)
         return right / total
