@@ -25,6 +25,7 @@ TEXTS = (
     "½ ① ٣ Ⅷ 二十 \x00",
     "",
 )
+ANSWERED = "<|im_start|>assistant\nHello<|im_end|>\n"
 QUESTION = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -64,3 +65,49 @@ def test_a_converted_model_computes_as_llamacpp_does(python: str, tiny_base: Pat
         likely = ask(socket, "/completion", body)["completion_probabilities"][0]["top_logprobs"]
     assert found["tokens"] == [theirs]
     assert all(abs(found["logprobs"][each["id"]] - each["logprob"]) < 0.01 for each in likely)
+
+
+def test_only_what_the_assistant_says_is_learnt(python: str, starter_models: StarterModels) -> None:
+    """Answers are learnt with the token that ends them, unless their weight is 0; all else is read."""
+    asked = {"role": "user", "content": "Hi"}
+    talk: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be kind."},
+        asked,
+        {"role": "assistant", "content": "Hello", "weight": 0},
+        {"role": "user", "content": [{"type": "text", "text": "Again"}]},
+        {"role": "assistant", "content": "Hello again"},
+        asked,
+        {"role": "assistant", "content": "Yes?", "weight": 1},
+    ]
+    whole = [{"messages": talk}, {"prompt": "2+2=", "completion": " 4"}, {"messages": [asked, talk[2] | {"weight": 1}]}]
+    told, old, first = read(python, starter_models.chat, {"examples": whole})["learnt"]
+    head = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+    assert told == [
+        [False, head + ANSWERED + "<|im_start|>user\nAgain<|im_end|>\n<|im_start|>assistant\n"],
+        [True, "Hello again<|im_end|>"],
+        [False, "\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"],
+        [True, "Yes?<|im_end|>"],
+    ]
+    assert old == [[False, "2+2="], [True, " 4<|im_end|>"]]
+    assert first[0][1].startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
+    with served(starter_models.chat) as socket:
+        assert first[0][1] == ask(socket, "/apply-template", {"messages": [asked]})["prompt"]
+
+
+def test_calls_and_pairs_are_written_as_they_are_served(python: str, starter_models: StarterModels) -> None:
+    """Tools and calls stand as the engine's template has them, and the outputs of a pair follow their prompt."""
+    function = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    talk: list[dict[str, Any]] = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "tool_calls": [call]}]
+    pair = {
+        "input": {"messages": [{"role": "developer", "content": "Be kind."}, talk[0]]},
+        "preferred_output": [{"role": "assistant", "content": "Sunny"}],
+        "non_preferred_output": [{"role": "assistant", "content": "Go away"}],
+    }
+    request = {"examples": [{"messages": talk, "tools": [{"type": "function", "function": function}]}], "pairs": [pair]}
+    found = read(python, starter_models.chat, request)
+    (prompt, answered) = found["learnt"][0]
+    assert "# Tools" in prompt[1]
+    assert answered == [True, '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call><|im_end|>']
+    asked = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWeather?<|im_end|>\n<|im_start|>assistant\n"
+    assert found["pairs"] == [[asked, "Sunny<|im_end|>", "Go away<|im_end|>"]]
