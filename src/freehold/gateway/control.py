@@ -1,8 +1,9 @@
 """Changing deployments: checked by their engine, remembered, then made true by the supervisor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.engines.registry import get_engine
@@ -12,6 +13,10 @@ from freehold.types.deployment import DeploymentSettings
 
 REMOVAL_S = 2.0
 """How long deleting waits for running requests before it answers; they may go on after that."""
+
+
+Gate: TypeAlias = Callable[[DeploymentSettings | None, DeploymentSettings], Awaitable[None]]
+"""Is told what a deployment is, if it is there, and what it is to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class DeploymentControl:
         running: whether engines run here; without, only the record changes.
         is_stopped: whether a project, by its id, may not be served, so that its own deployments do not run.
         is_filter: whether there is a content-filter policy of that name.
+        gate: raises where a deployment may not change so.
     """
 
     def __init__(
@@ -45,12 +51,15 @@ class DeploymentControl:
         running: bool,
         is_stopped: Callable[[str], bool] = lambda _project_id: False,
         is_filter: Callable[[str], bool] = lambda _name: True,
+        gate: Gate | None = None,
     ) -> None:
         self._registry = registry
         self._supervisor = supervisor
         self._running = running
         self._is_stopped = is_stopped
         self._is_filter = is_filter
+        self._gate = gate
+        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Set every known deployment going."""
@@ -110,11 +119,16 @@ class DeploymentControl:
 
         Raises:
             Conflict: it stands in the configuration file, or a name or alias is taken.
+            PromotionRefused: it may not change to another model; see `promote_if`.
             ConfigError: its engine does not take these settings, or a fallback or its content-filter policy does not
                 exist.
         """
         self.check(settings)
-        changed = await self._registry.put(settings)
+        async with self._changing:
+            if self._gate is not None:
+                self._registry.check(settings)
+                await self._gate(self._before(settings.name), settings)
+            changed = await self._registry.put(settings)
         if changed and self._running:
             await self._set(settings)
         return changed
@@ -158,6 +172,10 @@ class DeploymentControl:
                 raise ConfigError(
                     f"fallbacks[{index}]: there is no deployment '{fallback}'", param=f"fallbacks[{index}]"
                 )
+
+    def _before(self, name: str) -> DeploymentSettings | None:
+        """The settings that a deployment has; None if there is none."""
+        return next((found.settings for found in self._registry.all() if found.name == name), None)
 
     def _view(self, deployment: Deployment) -> DeploymentView:
         suspended = self._suspended(deployment.settings)

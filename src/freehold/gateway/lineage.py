@@ -124,6 +124,11 @@ class Lineage:
         found = await find_artifacts(self._database, viewer, name=name, kind=ArtifactKind.MODEL)
         return found[0].artifact if found else None
 
+    async def of_run(self, run_id: str) -> Artifact | None:
+        """The results of a run of an evaluation; None if none are recorded."""
+        found = await find_artifacts(self._database, None, name=run_id, kind=ArtifactKind.EVALUATION)
+        return found[0].artifact if found else None
+
     async def of_digests(self, digests: Sequence[str]) -> list[Artifact]:
         """Every artifact with one of these digests, whosever it is."""
         return [found.artifact for found in await find_artifacts(self._database, None, digests=digests)]

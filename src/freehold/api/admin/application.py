@@ -36,6 +36,7 @@ from freehold.api.admin.policies import policy_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
 from freehold.api.admin.projects import project_routes
+from freehold.api.admin.promotions import promotion_routes
 from freehold.api.admin.rate_limits import rate_limit_routes
 from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
@@ -55,6 +56,7 @@ from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.model_services import ModelServices
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
 from freehold.governance.limits import LimitRegistry
@@ -100,6 +102,7 @@ class AdminServices:
         digests: the names of end users.
         content: keys and retention of kept content.
         erasure: erases users and projects.
+        models: where models come from, and when a deployment may change to one.
     """
 
     people: People
@@ -114,6 +117,7 @@ class AdminServices:
     digests: Digests
     content: ContentControl
     erasure: Erasure
+    models: ModelServices
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
@@ -138,6 +142,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     people = services.people
     routers = [
         deployment_routes(services.control),
+        promotion_routes(services.control, services.models.promotions),
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
