@@ -40,7 +40,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         """Make a deployment; 409 if the name is taken."""
         _check_own(request, settings)
         view = await control.create(settings)
-        record_deployment(request, "deployment.created", settings.name, None, settings)
+        _record(request, "deployment.created", settings.name, None, settings)
         return view_object(view)
 
     @router.get("/deployments/{name}", dependencies=[READ])
@@ -59,7 +59,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
             known = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name)
         before = None if known is None else known.deployment.settings
         changed = await control.put(settings)
-        record_deployment(request, "deployment.updated" if known else "deployment.created", name, before, settings)
+        _record(request, "deployment.updated" if known else "deployment.created", name, before, settings)
         return {**view_object(control.get(name)), "changed": changed}
 
     @router.patch("/deployments/{name}", dependencies=[WRITE])
@@ -67,7 +67,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         """Change the number of replicas."""
         before = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
         view = await control.scale(name, body.replicas)
-        record_deployment(request, "deployment.updated", name, before, view.deployment.settings)
+        _record(request, "deployment.updated", name, before, view.deployment.settings)
         return view_object(view)
 
     @router.delete("/deployments/{name}", dependencies=[WRITE])
@@ -75,7 +75,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         """Remove a deployment; its running requests may finish."""
         before = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
         await control.delete(name)
-        record_deployment(request, "deployment.deleted", name, before, None)
+        _record(request, "deployment.deleted", name, before, None)
         return {"object": "deployment", "name": name, "deleted": True}
 
     return router
@@ -106,10 +106,9 @@ def _check_own(request: Request, settings: DeploymentSettings) -> None:
         )
 
 
-def record_deployment(
+def _record(
     request: Request, event: str, name: str, before: DeploymentSettings | None, after: DeploymentSettings | None
 ) -> None:
-    """Tell how a call has changed a deployment."""
     settings = after or before
     record(
         request,

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from freehold.api.admin.deployments import WRITE, find_deployment, record_deployment, view_object
+from freehold.api.admin.deployments import WRITE, find_deployment, view_object
+from freehold.api.admin.door import record
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.promotion import Promotions
 from freehold.types.deployment import DeploymentSettings
@@ -32,10 +33,22 @@ def promotion_routes(control: DeploymentControl, promotions: Promotions) -> APIR
         verdict = await promotions.judge(before, body.model)
         after = DeploymentSettings.model_validate({**before.wire(), "model": body.model, "canary": None})
         if body.dry_run:
-            record_deployment(request, "deployment.promotion_tried", name, before, before)
+            _record(request, "deployment.promotion_tried", before, before)
             return {**verdict.wire(), "dry_run": True, "settings": after.wire()}
         await control.put(after)
-        record_deployment(request, "deployment.promoted", name, before, after)
+        _record(request, "deployment.promoted", before, after)
         return {**verdict.wire(), "dry_run": False, "settings": view_object(control.get(name))["settings"]}
 
     return router
+
+
+def _record(request: Request, event: str, before: DeploymentSettings, after: DeploymentSettings) -> None:
+    record(
+        request,
+        event,
+        "deployment",
+        after.name,
+        before=before.wire(),
+        after=after.wire(),
+        project_id=after.project,
+    )
