@@ -87,6 +87,7 @@ class Gateway:
         self.completions = content.completions
         self.uploads = content.uploads
         self.batches = content.batches
+        self.evaluations = content.evaluations
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)
