@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -41,6 +42,7 @@ from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.promotion import NoResults
 from freehold.gateway.remote_tools import RemoteTools
+from freehold.gateway.routing import Router
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
@@ -120,15 +122,17 @@ async def open_app(
         registry = await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        models = await open_model_services(records, catalog, registry, people, NoResults())
-        control = open_control(registry, supervisor, content, filters, settings, models.promotions, running=engines)
+        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
+        models = await open_model_services(records, catalog, registry, people, NoResults(), place, opening)
+        control = models.control
         policies = await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
         books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
         remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote)
+        router = Router(supervisor, models.canaries)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote, router)
         reports = records.reports(supervisor, books)
         eraser = open_erasure(records, content, people, control)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
@@ -141,7 +145,7 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
+        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models.canary_control)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
         yield App(place, settings, catalog, people, control, supervisor, flights, models.lineage, asgi, *owner_key)
 

@@ -1,6 +1,7 @@
 """The parts of the application that are about models: their lineage, and when deployments may change to them."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -9,6 +10,9 @@ from freehold.app_parts import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.errors import AuditUnavailable, ConfigError, PromotionRefused
+from freehold.gateway.canary import Canaries
+from freehold.gateway.canary_control import CanaryControl
+from freehold.gateway.control import DeploymentControl
 from freehold.gateway.lineage import Lineage
 from freehold.gateway.lineage_check import LineageCheck
 from freehold.gateway.model_services import ModelServices
@@ -17,9 +21,11 @@ from freehold.gateway.pipeline import Gateway
 from freehold.gateway.promotion import Promotions, Results
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.traces import Traces
+from freehold.governance.digests import derived
 from freehold.governance.directory import ORGANIZATION, PROJECT
 from freehold.store.database import Database
 from freehold.store.deployments import get_fact, put_fact
+from freehold.store.home import Home
 from freehold.types.deployment import Origin
 from freehold.types.model import ModelEntry
 
@@ -29,8 +35,17 @@ _CONFIGURED: Final = "configured_models"
 """The fact that holds model and condition of each deployment of the configuration file, as of the last start."""
 
 
+OpenControl: TypeAlias = Callable[[Promotions, Canaries], DeploymentControl]
+
+
 async def open_model_services(
-    records: Records, catalog: Catalog, registry: DeploymentRegistry, people: People, results: Results
+    records: Records,
+    catalog: Catalog,
+    registry: DeploymentRegistry,
+    people: People,
+    results: Results,
+    home: Home,
+    open_control: OpenControl,
 ) -> ModelServices:
     """What records where models come from, and decides on deployments' changes to them.
 
@@ -42,7 +57,11 @@ async def open_model_services(
     origins = await open_origins(lineage, catalog)
     promotions = open_promotions(lineage, catalog, people, results)
     await hold_configured(records.database, registry, promotions)
-    return ModelServices(lineage, origins, promotions)
+    canaries = Canaries(derived(home.pepper(), b"freehold canary arms"))
+    control = open_control(promotions, canaries)
+    canary_control = CanaryControl(control, canaries, promotions, lineage)
+    await canary_control.load()
+    return ModelServices(lineage, origins, promotions, control, canaries, canary_control)
 
 
 async def open_lineage(records: Records, catalog: Catalog) -> Lineage:

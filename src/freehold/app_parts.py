@@ -15,6 +15,7 @@ from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books
+from freehold.gateway.canary import Canaries
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
@@ -282,6 +283,7 @@ def open_control(
     filters: FilterRegistry,
     settings: Settings,
     promotions: Promotions,
+    canaries: Canaries,
     *,
     running: bool,
 ) -> DeploymentControl:
@@ -297,6 +299,7 @@ def open_control(
         is_stopped=content.keys.is_stopped,
         is_filter=filters.knows,
         gate=promotions.gate,
+        candidate_of=canaries.candidate_of,
     )
     _check_configured(control, settings)
     return control

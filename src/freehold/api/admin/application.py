@@ -20,6 +20,7 @@ from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.blocklists import blocklist_routes
 from freehold.api.admin.can import can_routes
+from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
@@ -143,6 +144,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     routers = [
         deployment_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
+        canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),
