@@ -74,10 +74,11 @@ class Gateway:
         content: Content,
         filters: FilterRegistry,
         remote: RemoteTools,
+        router: Router,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
-        self._router = Router(supervisor)
+        self._router = router
         self._permits = permits
         self.check_caller = permits.check_caller
         self._pictures = pictures
@@ -251,7 +252,6 @@ class Gateway:
         request = bounded_images(request, permit, account)
         order = replace(order, n=request.count)
         tries = Tries()
-
         screen = PictureScreen(self._filtering, principal.project_id, account)
 
         def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
