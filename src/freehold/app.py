@@ -11,6 +11,7 @@ from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.batch_lines import batch_work
 from freehold.api.door import People
+from freehold.api.eval_runs import evaluation_work
 from freehold.app_parts import (
     backlog_of,
     open_control,
@@ -45,10 +46,11 @@ from freehold.gateway.upkeep import Upkeep
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
-from freehold.jobs.workers import Workers
+from freehold.jobs.workers import Do, Workers
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
 from freehold.types.batches import BATCH_JOB
+from freehold.types.evaluations import EVAL_JOB
 from freehold.web.pages import page_routes
 
 
@@ -140,7 +142,11 @@ async def open_app(
         services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
-        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
+        room = Room(registry, supervisor)
+        doing: dict[str, Do] = {
+            BATCH_JOB: batch_work(gateway, people.door, room, content, settings),
+            EVAL_JOB: evaluation_work(gateway, people.door, room, content, lineage),
+        }
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
         yield App(place, settings, catalog, people, control, supervisor, flights, lineage, asgi, *owner_key)

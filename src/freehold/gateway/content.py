@@ -13,6 +13,7 @@ from freehold.encryption.opening import open_master_keys
 from freehold.gateway.batch_store import BatchStore
 from freehold.gateway.batches import Batches
 from freehold.gateway.conversations import Conversations
+from freehold.gateway.evaluation_store import EvaluationStore
 from freehold.gateway.evaluations import Evaluations
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.file_uploads import FileUploads
@@ -115,7 +116,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
-            Evaluations(settings.evaluations),
+            Evaluations(EvaluationStore(store, cipher, retention), files, queue, settings.evaluations),
             queue,
             Sweep(database, retention),
         )
