@@ -3,29 +3,27 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
-from freehold.api.batch_lines import batch_work
 from freehold.api.door import People
-from freehold.api.eval_runs import evaluation_work
+from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     backlog_of,
     open_control,
     open_erasure,
     open_flights,
     open_limits,
-    open_lineage,
     open_people,
     open_pictures,
     open_policies,
     open_records,
     open_registry,
     open_supervisor,
-    open_traces,
     owner_key_of,
 )
 from freehold.catalog.catalog import Catalog
@@ -42,15 +40,14 @@ from freehold.gateway.lineage import Lineage
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.remote_tools import RemoteTools
+from freehold.gateway.routing import Router
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
-from freehold.jobs.workers import Do, Workers
+from freehold.jobs.workers import Workers
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
-from freehold.types.batches import BATCH_JOB
-from freehold.types.evaluations import EVAL_JOB
 from freehold.web.pages import page_routes
 
 
@@ -119,37 +116,35 @@ async def open_app(
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
         catalog = Catalog(database, place.models, settings.catalog)
-        lineage = await open_lineage(records, catalog)
         registry = await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        control = open_control(registry, supervisor, content, filters, settings, running=engines)
-        policies = await open_policies(database, settings, registry)
+        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
+        models = await open_model_services(records, catalog, registry, people, content, place, opening)
+        control = models.control
+        policies = await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
         books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
         remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote)
+        router = Router(supervisor, models.canaries)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote, router)
         reports = records.reports(supervisor, books)
-        erasure = open_erasure(records, content, people, control)
+        eraser = open_erasure(records, content, people, control)
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
         admin = AdminServices(
-            people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
+            people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, eraser, models
         )
         receipts = records.receipts()
-        traces = open_traces(records, lineage, receipts, catalog, gateway)
+        traces = open_traces(records, models.lineage, receipts, catalog, gateway)
         services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
-        room = Room(registry, supervisor)
-        doing: dict[str, Do] = {
-            BATCH_JOB: batch_work(gateway, people.door, room, content, settings),
-            EVAL_JOB: evaluation_work(gateway, people.door, room, content, lineage),
-        }
+        doing = open_work(gateway, people.door, Room(registry, supervisor), content, models.lineage, settings)
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
+        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models.canary_control)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
-        yield App(place, settings, catalog, people, control, supervisor, flights, lineage, asgi, *owner_key)
+        yield App(place, settings, catalog, people, control, supervisor, flights, models.lineage, asgi, *owner_key)
 
 
 @asynccontextmanager

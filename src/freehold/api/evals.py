@@ -32,7 +32,7 @@ _MOST: Final = 100
 async def create_eval(call: Call) -> Reply:
     """Keep an evaluation."""
     request = parse(EvalRequest, call.body)
-    made = await call.gateway.evaluations.create(call.principal, request, call.body)
+    made = await call.gateway.content.evaluations.create(call.principal, request, call.body)
     call.account.parameters = {"eval": made.id}
     return Created(eval_object(made))
 
@@ -43,39 +43,39 @@ async def list_evals(call: Call) -> Reply:
     if order_by not in {"created_at", "updated_at"}:
         raise InvalidRequest("'order_by' must be 'created_at' or 'updated_at'.", param="order_by")
     page, by_update = _page(call.query), order_by == "updated_at"
-    found, more = await call.gateway.evaluations.find(call.principal, page, by_update=by_update)
+    found, more = await call.gateway.content.evaluations.find(call.principal, page, by_update=by_update)
     return _listed([eval_object(each) for each in found], more=more)
 
 
 async def retrieve_eval(call: Call) -> Reply:
     """One evaluation."""
-    return eval_object(await call.gateway.evaluations.get(call.principal, call.path["eval_id"]))
+    return eval_object(await call.gateway.content.evaluations.get(call.principal, call.path["eval_id"]))
 
 
 async def update_eval(call: Call) -> Reply:
     """Give an evaluation another name, or other metadata."""
     change = parse(EvalUpdate, call.body)
-    return eval_object(await call.gateway.evaluations.update(call.principal, call.path["eval_id"], change))
+    return eval_object(await call.gateway.content.evaluations.update(call.principal, call.path["eval_id"], change))
 
 
 async def delete_eval(call: Call) -> Reply:
     """Remove an evaluation with its runs."""
     eval_id = call.path["eval_id"]
-    await call.gateway.evaluations.delete(call.principal, eval_id)
+    await call.gateway.content.evaluations.delete(call.principal, eval_id)
     return {"object": "eval.deleted", "deleted": True, "eval_id": eval_id}
 
 
 async def create_run(call: Call) -> Reply:
     """Have an evaluation run."""
     request, gateway, eval_id = parse(RunRequest, call.body), call.gateway, call.path["eval_id"]
-    evaluation = await gateway.evaluations.get(call.principal, eval_id)
+    evaluation = await gateway.content.evaluations.get(call.principal, eval_id)
     for judge in judges_of(evaluation):
         gateway.model(call.principal, judge)
     source = request.data_source
     named = None if isinstance(source, JsonlSource) else source.model
     subject = None if named is None else gateway.model(call.principal, named)
     order = Order(request, call.body, call.origin, subject)
-    made = await gateway.evaluations.create_run(call.principal, eval_id, order)
+    made = await gateway.content.evaluations.create_run(call.principal, eval_id, order)
     call.account.parameters = {"eval": eval_id, "eval_run": made[1].id}
     return Created(run_object(*made))
 
@@ -86,7 +86,7 @@ async def list_runs(call: Call) -> Reply:
     if status is not None and status not in set(RunStatus):
         raise InvalidRequest(f"'status' must be one of {', '.join(RunStatus)}.", param="status")
     page = _page(call.query)
-    evaluation, runs, more = await call.gateway.evaluations.list_runs(
+    evaluation, runs, more = await call.gateway.content.evaluations.list_runs(
         call.principal, call.path["eval_id"], page, status
     )
     return _listed([run_object(evaluation, run) for run in runs], more=more)
@@ -94,25 +94,25 @@ async def list_runs(call: Call) -> Reply:
 
 async def retrieve_run(call: Call) -> Reply:
     """One run."""
-    return run_object(*await call.gateway.evaluations.get_run(call.principal, *_where(call)))
+    return run_object(*await call.gateway.content.evaluations.get_run(call.principal, *_where(call)))
 
 
 async def cancel_run(call: Call) -> Reply:
     """Have a run end soon."""
-    return run_object(*await call.gateway.evaluations.cancel_run(call.principal, *_where(call)))
+    return run_object(*await call.gateway.content.evaluations.cancel_run(call.principal, *_where(call)))
 
 
 async def delete_run(call: Call) -> Reply:
     """Remove a run with its items."""
     eval_id, run_id = _where(call)
-    await call.gateway.evaluations.delete_run(call.principal, eval_id, run_id)
+    await call.gateway.content.evaluations.delete_run(call.principal, eval_id, run_id)
     return {"object": "eval.run.deleted", "deleted": True, "run_id": run_id}
 
 
 async def report_run(call: Call) -> Reply:
     """What a run has come to: means with intervals and, with `against`, how it differs from another run."""
     eval_id, run_id = _where(call)
-    service = call.gateway.evaluations
+    service = call.gateway.content.evaluations
     evaluation, run = await service.get_run(call.principal, eval_id, run_id)
     results = EvaluationResults(service.store)
     names = [criterion.name for criterion in evaluation.request.criteria]
@@ -131,14 +131,14 @@ async def list_items(call: Call) -> Reply:
     if status is not None and status not in set(ItemStatus):
         raise InvalidRequest(f"'status' must be one of {', '.join(ItemStatus)}.", param="status")
     where = _where(call)
-    found, more = await call.gateway.evaluations.list_items(call.principal, where, _page(call.query), status)
+    found, more = await call.gateway.content.evaluations.list_items(call.principal, where, _page(call.query), status)
     return _listed([item_object(*where, row, content) for row, content in found], more=more)
 
 
 async def retrieve_item(call: Call) -> Reply:
     """What became of one item."""
     where, named = _where(call), call.path["output_item_id"]
-    return item_object(*where, *await call.gateway.evaluations.get_item(call.principal, *where, named))
+    return item_object(*where, *await call.gateway.content.evaluations.get_item(call.principal, *where, named))
 
 
 OPERATIONS: Final[tuple[tuple[str, str, Handler], ...]] = (

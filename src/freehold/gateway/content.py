@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -21,6 +22,7 @@ from freehold.gateway.files import Files
 from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.item_store import ItemStore
+from freehold.gateway.jobs import Jobs
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.gateway.stored_completions import StoredCompletions
@@ -30,7 +32,12 @@ from freehold.jobs.queue import JobQueue
 from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
+from freehold.types.batches import BATCH_JOB
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
+from freehold.types.evaluations import EVAL_JOB
+
+PAUSABLE: Final = frozenset({BATCH_JOB, EVAL_JOB})
+"""The kinds of jobs whose work can be paused."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +59,7 @@ class Content:
         completions: chat completions that callers store.
         batches: requests in files.
         evaluations: what is asked of models, and how their answers are graded.
+        jobs: work that goes on without its request.
         queue: has jobs done.
         sweep: deletes what may not stay.
     """
@@ -68,6 +76,7 @@ class Content:
     completions: StoredCompletions
     batches: Batches
     evaluations: Evaluations
+    jobs: Jobs
     queue: JobQueue
     sweep: Sweep
 
@@ -102,8 +111,9 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
                 (COMPLETIONS, COMPLETION_TABLES),
             )
         )
-        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project)
+        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable=PAUSABLE)
         batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
+        evaluations = Evaluations(EvaluationStore(store, cipher, retention), files, queue, settings.evaluations)
         yield Content(
             keys,
             retention,
@@ -116,7 +126,8 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
-            Evaluations(EvaluationStore(store, cipher, retention), files, queue, settings.evaluations),
+            evaluations,
+            Jobs(queue, {BATCH_JOB: batches, EVAL_JOB: evaluations}),
             queue,
             Sweep(database, retention),
         )

@@ -48,10 +48,10 @@ class PatientRequests:
     ) -> Mapping[str, Any]:
         """See `Requests.ask`; also raises Stopped, and GaveUp where trying again does not help."""
         slots, tries = await self._patience.slots(str(body["model"])), 0
-        while self._stop.reason is None:
+        while self._stop.goes_on:
             try:
                 async with slots:  # not held while it waits to be tried again
-                    if self._stop.reason is None:
+                    if self._stop.goes_on:
                         return await self._patience.requests.ask(asker, operation, body, notes)
             except (AuditUnavailable, Draining):
                 raise
@@ -60,5 +60,5 @@ class PatientRequests:
                 if isinstance(exc, QuotaExceeded) or (isinstance(exc, Unavailable) and tries >= PATIENT):
                     raise GaveUp(exc.message, code=exc.code) from exc
                 wait_s = min(MAX_PAUSE_S, max(exc.retry_after_s or 0.0, 2.0 ** min(tries - 1, 6)))
-                await self._stop.pause(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  # so that not all come at once
+                await self._stop.wait(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  # so that not all come at once
         raise Stopped

@@ -85,12 +85,13 @@ class EvaluationWork:
         try:
             if run.row.started_at is None and stop.reason is None:
                 evaluation, run = await self._begun(hold, evaluation, run)
-            if stop.reason is None:
-                await self._run(hold, evaluation, run, stop)
+            await self._run(hold, evaluation, run, stop)
         except (SourceProblem, NotFound, Unauthenticated, ProjectKeyRevoked) as exc:
             status, problem = RunStatus.FAILED, {"code": exc.code or "invalid_value", "message": exc.message}
         if stop.reason is not None:
             status, problem = RunStatus.CANCELED, None
+        elif problem is None and stop.paused and await self._is_short(run):
+            return JobState.PAUSED
         return await self._finish(hold, run, status, problem)
 
     async def _begun(self, hold: Hold, evaluation: Evaluation, run: Run) -> tuple[Evaluation, Run]:
@@ -112,6 +113,8 @@ class EvaluationWork:
 
     async def _run(self, hold: Hold, evaluation: Evaluation, run: Run, stop: Stop) -> None:
         """Work on the items that are not done, some at a time."""
+        if not stop.goes_on:
+            return
         done = await self._store.finished(run)
         asker = self._parts.asker(run)
         requests = PatientRequests(self._parts.patience, stop)
@@ -129,11 +132,19 @@ class EvaluationWork:
             async with asyncio.TaskGroup() as group, aclosing(items):
                 async for item in items:
                     await places.acquire()
-                    if stop.reason is not None:
+                    if not stop.goes_on:
                         break
                     group.create_task(one(item)).add_done_callback(lambda _: places.release())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+
+    async def _is_short(self, run: Run) -> bool:
+        """Whether there are items without a result."""
+        found = await self._store.load(run.id)
+        if found is None:
+            raise LeaseLost(f"The run '{run.id}' is gone.")
+        row = found[1].row
+        return row.passed + row.failed + row.errored < row.total or row.started_at is None
 
     async def _finish(self, hold: Hold, run: Run, status: RunStatus, problem: Mapping[str, str] | None) -> JobState:
         """Write how the run ended."""

@@ -186,6 +186,8 @@ class Evaluations:
             organization_id=tenant.organization_id,
             project_id=tenant.project_id,
             owner_id=tenant.owner_id,
+            subject=row.id,
+            private=row.private,
         )
         row = replace(row, job_id=job.id)
         await add_run(store.database, row, job)
@@ -266,6 +268,37 @@ class Evaluations:
         await cancel_run(self.store.database, row, self.store.now_s())
         self._queue.announce()
         return await self.get_run(principal, eval_id, run_id)
+
+    async def cancel(self, principal: Principal, run_id: str) -> None:
+        """Have a run end soon. Raises: as `cancel_run`."""
+        await self.cancel_run(principal, (await self._changeable(principal, run_id)).eval_id, run_id)
+
+    async def pause(self, principal: Principal, run_id: str) -> None:
+        """Have no item of a run begun until it is resumed.
+
+        Raises:
+            Conflict: it has ended.
+        """
+        row = await self._changeable(principal, run_id)
+        if row.status in RUN_ENDED:
+            raise Conflict(f"Cannot pause a run with status '{row.status}'.")
+        await self._queue.pause(row.job_id)
+
+    async def resume(self, principal: Principal, run_id: str) -> None:
+        """Let a run go on that was paused.
+
+        Raises:
+            Conflict: it is not paused.
+        """
+        await self._queue.resume((await self._changeable(principal, run_id)).job_id)
+
+    async def _changeable(self, principal: Principal, run_id: str) -> RunRow:
+        """A run that the caller may change."""
+        require(principal, Action.WRITE_FILES, f"runs/{run_id[:64]}")
+        row = await get_run(self.store.database, self._reader(principal), None, run_id)
+        if row is None:
+            raise _absent_run(run_id)
+        return row
 
     async def delete_run(self, principal: Principal, eval_id: str, run_id: str) -> None:
         """Remove a run with its items; one at work ends."""

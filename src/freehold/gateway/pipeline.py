@@ -74,20 +74,20 @@ class Gateway:
         content: Content,
         filters: FilterRegistry,
         remote: RemoteTools,
+        router: Router,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
-        self._router = Router(supervisor)
+        self._router = router
         self._permits = permits
         self.check_caller = permits.check_caller
         self._pictures = pictures
         self._filtering = Filtering(filters, content.flagged)
+        self.content = content
         self.picture_files = content.pictures
         self.files = content.files
         self.completions = content.completions
         self.uploads = content.uploads
-        self.batches = content.batches
-        self.evaluations = content.evaluations
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)
@@ -252,7 +252,6 @@ class Gateway:
         request = bounded_images(request, permit, account)
         order = replace(order, n=request.count)
         tries = Tries()
-
         screen = PictureScreen(self._filtering, principal.project_id, account)
 
         def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:

@@ -130,10 +130,12 @@ async def add_run(database: Database, row: RunRow, job: Job) -> None:
         await add_job(connection, job)
 
 
-async def get_run(database: Database, reader: Reader, eval_id: str, run_id: str) -> RunRow | None:
-    """A run of an evaluation, for a reader; None if there is none."""
+async def get_run(database: Database, reader: Reader, eval_id: str | None, run_id: str) -> RunRow | None:
+    """A run, of a certain evaluation if one is named, for a reader; None if there is none."""
     table = kept_eval_runs
-    query = select(table).where(table.c.id == run_id, table.c.eval_id == eval_id, *visible(table, reader))
+    query = select(table).where(table.c.id == run_id, *visible(table, reader))
+    if eval_id is not None:
+        query = query.where(table.c.eval_id == eval_id)
     async with database.read() as connection:
         row = (await connection.execute(query)).mappings().first()
         return None if row is None else RunRow(**row)
