@@ -10,9 +10,8 @@ from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
-from freehold.api.batch_lines import batch_work
 from freehold.api.door import People
-from freehold.app_models import open_model_services, open_traces
+from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     backlog_of,
     open_control,
@@ -40,7 +39,6 @@ from freehold.gateway.flights import Flights
 from freehold.gateway.lineage import Lineage
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
-from freehold.gateway.promotion import NoResults
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.routing import Router
 from freehold.gateway.upkeep import Upkeep
@@ -50,7 +48,6 @@ from freehold.governance.keys import KeyRing
 from freehold.jobs.workers import Workers
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
-from freehold.types.batches import BATCH_JOB
 from freehold.web.pages import page_routes
 
 
@@ -123,7 +120,7 @@ async def open_app(
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
-        models = await open_model_services(records, catalog, registry, people, NoResults(), place, opening)
+        models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control = models.control
         policies = await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
@@ -143,7 +140,7 @@ async def open_app(
         traces = open_traces(records, models.lineage, receipts, catalog, gateway)
         services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
+        doing = open_work(gateway, people.door, Room(registry, supervisor), content, models.lineage, settings)
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models.canary_control)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))

@@ -9,7 +9,7 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, files, graders, responses, stored_completions, uploads
+from freehold.api import batches, conversations, evals, files, graders, responses, stored_completions, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -32,6 +32,7 @@ STORED = (
     *conversations.OPERATIONS,
     *batches.OPERATIONS,
     *graders.OPERATIONS,
+    *evals.OPERATIONS,
 )
 """Operations on what is kept, which have no deployment in their path."""
 

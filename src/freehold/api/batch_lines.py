@@ -46,7 +46,6 @@ class BatchLines:
         self._door = door
         self._room = room
         self._price_factor = int(settings.batches.price_factor * MICRO)
-        self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
 
     def check(self, batch: Batch, model: str | None) -> None:
         """See `Lines.check`."""
@@ -56,8 +55,7 @@ class BatchLines:
 
     async def slots(self, model: str) -> asyncio.Semaphore:
         """See `Lines.slots`."""
-        where = await self._room.of(model)
-        return self._slots.setdefault(where, asyncio.Semaphore(where[1]))
+        return await self._room.slots(model)
 
     async def run(self, batch: Batch, line: int, raw: bytes) -> LineResult:
         """See `Lines.run`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, files, graders, responses, stored_completions, uploads
+from freehold.api import batches, conversations, evals, files, graders, responses, stored_completions, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -62,6 +62,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             *conversations.OPERATIONS,
             *batches.OPERATIONS,
             *graders.OPERATIONS,
+            *evals.OPERATIONS,
         )
     ]
 
@@ -72,5 +73,5 @@ def takes(method: str, handler: Handler) -> dict[str, Any]:
     return {"has_body": method == "POST" and handler not in _BODILESS, "forms": forms}
 
 
-_BODILESS = frozenset({uploads.cancel_upload, responses.cancel_response, batches.cancel_batch})
+_BODILESS = frozenset({uploads.cancel_upload, responses.cancel_response, batches.cancel_batch, evals.cancel_run})
 _FORMS: dict[Handler, Forms] = {files.create_file: Forms.FILES, uploads.add_part: Forms.PARTS}

@@ -14,6 +14,7 @@ from freehold.encryption.opening import open_master_keys
 from freehold.gateway.batch_store import BatchStore
 from freehold.gateway.batches import Batches
 from freehold.gateway.conversations import Conversations
+from freehold.gateway.evaluation_store import EvaluationStore
 from freehold.gateway.evaluations import Evaluations
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.file_uploads import FileUploads
@@ -33,8 +34,9 @@ from freehold.store.home import Home
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
 from freehold.types.batches import BATCH_JOB
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
+from freehold.types.evaluations import EVAL_JOB
 
-PAUSABLE: Final = frozenset({BATCH_JOB})
+PAUSABLE: Final = frozenset({BATCH_JOB, EVAL_JOB})
 """The kinds of jobs whose work can be paused."""
 
 log = structlog.get_logger(__name__)
@@ -111,6 +113,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
         )
         queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable=PAUSABLE)
         batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
+        evaluations = Evaluations(EvaluationStore(store, cipher, retention), files, queue, settings.evaluations)
         yield Content(
             keys,
             retention,
@@ -123,8 +126,8 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
-            Evaluations(settings.evaluations),
-            Jobs(queue, {BATCH_JOB: batches}),
+            evaluations,
+            Jobs(queue, {BATCH_JOB: batches, EVAL_JOB: evaluations}),
             queue,
             Sweep(database, retention),
         )
