@@ -244,6 +244,11 @@ def preparer(catalog: Catalog) -> Prepare:
         base = await catalog.base_of(entry)
         if base is None:
             return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+        if not engine.takes_adapter:
+            raise ConfigError(
+                f"model: '{entry.name}' is an adapter, which the engine '{engine.name}' does not load; use llamacpp",
+                param="model",
+            )
         return EngineSpec(settings, catalog.path(base), entry.sha256, api_key, catalog.path(entry))
 
     return prepare

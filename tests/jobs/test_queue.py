@@ -1,8 +1,6 @@
 """The queue of jobs: who gets what, for how long, and what is refused to whom has lost it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,52 +10,8 @@ from freehold.jobs.queue import JobQueue
 from freehold.jobs.workers import Hold, Workers
 from freehold.store.database import Database
 from freehold.store.jobs import get_job
-from freehold.types.jobs import Job, JobState
-
-KINDS = ("work",)
-
-
-class Clock:
-    """A time that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@asynccontextmanager
-async def opened(path: Path, clock: Callable[[], float], per_project: int = 2) -> AsyncIterator[JobQueue]:
-    """A queue on a file."""
-    database = await Database.open(path / "freehold.db")
-    try:
-        yield JobQueue(database, per_project=per_project, lease_s=30, clock=clock)
-    finally:
-        await database.close()
-
-
-def job(queue: JobQueue, project: str = "p", priority: int = 0) -> Job:
-    """A new job."""
-    return queue.new("work", {}, organization_id="o", project_id=project, owner_id="u", priority=priority)
-
-
-def run(path: Path, scenario: Callable[[JobQueue, Clock], Awaitable[None]], per_project: int = 2) -> None:
-    """Run a scenario on a new queue."""
-
-    async def main() -> None:
-        clock = Clock()
-        async with opened(path, clock, per_project) as queue:
-            await scenario(queue, clock)
-
-    asyncio.run(main())
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it holds, for half a minute at most."""
-    async with asyncio.timeout(30):
-        while not await condition():  # noqa: ASYNC110  # what changes is in the database
-            await asyncio.sleep(0.02)
+from freehold.types.jobs import JobState, Wish
+from tests.jobs.queues import KINDS, Clock, eventually, job, run
 
 
 def test_jobs_are_taken_by_priority_and_then_by_age(tmp_path: Path) -> None:
@@ -154,9 +108,9 @@ def test_a_job_is_cancelled(tmp_path: Path) -> None:
         await queue.put(waiting)
         assert await queue.cancel(waiting.id) is JobState.CANCELLED
         assert await queue.take(KINDS, "w") is None
-        assert not await queue.renew(taken[1])
+        assert await queue.renew(taken[1]) is Wish.GO_ON
         assert await queue.cancel(running.id) is JobState.RUNNING
-        assert await queue.renew(taken[1])
+        assert await queue.renew(taken[1]) is Wish.CANCEL
         await queue.finish(taken[1], JobState.CANCELLED)
         assert await queue.cancel(running.id) is JobState.CANCELLED
         with pytest.raises(NotFound):
@@ -238,3 +192,43 @@ def test_a_running_job_learns_that_it_is_to_stop(tmp_path: Path) -> None:
         await database.close()
 
     asyncio.run(main())
+
+
+def test_a_kind_does_not_wait_for_another(tmp_path: Path) -> None:
+    """A project whose jobs of one kind are as many as may run has those of another kind begun all the same."""
+
+    async def scenario(queue: JobQueue, _clock: Clock) -> None:
+        for _ in range(2):
+            await queue.put(job(queue))
+        await queue.put(queue.new("other", {}, organization_id="o", project_id="p", owner_id="u"))
+        taken = [await queue.take(("work", "other"), "w") for _ in range(3)]
+        assert [found[0].kind for found in taken if found] == ["work", "other"]
+
+    run(tmp_path, scenario, per_project=1)
+
+
+def test_progress_is_the_holders_to_tell(tmp_path: Path) -> None:
+    """How far a job is, and what happened, is written with its lease; going forward gives it its attempts again."""
+
+    async def scenario(queue: JobQueue, clock: Clock) -> None:
+        made = job(queue)
+        await queue.put(made)
+        for attempts in (1, 2):
+            taken = await queue.take(KINDS, "w")
+            assert taken is not None
+            assert taken[1].attempts == attempts
+            assert await queue.progress(taken[1], 0, 10) is Wish.GO_ON, "no step forward"
+            clock.now += 31
+        taken = await queue.take(KINDS, "w")
+        assert taken is not None
+        await queue.progress(taken[1], 4, 10, 1)
+        await queue.note(taken[1], "metrics", "loss 0.5")
+        found, events = await queue.get("o", made.id)
+        assert (found.done, found.total, found.failed, found.attempts) == (4, 10, 1, 1)
+        assert (events[-1].event, events[-1].detail) == ("metrics", "loss 0.5")
+        clock.now += 31
+        for write in (queue.progress(taken[1], 5, 10), queue.note(taken[1], "late")):
+            with pytest.raises(LeaseLost):
+                await write
+
+    run(tmp_path, scenario)

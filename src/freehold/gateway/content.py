@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -20,6 +21,7 @@ from freehold.gateway.files import Files
 from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.item_store import ItemStore
+from freehold.gateway.jobs import Jobs
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.gateway.stored_completions import StoredCompletions
@@ -29,7 +31,11 @@ from freehold.jobs.queue import JobQueue
 from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
+from freehold.types.batches import BATCH_JOB
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
+
+PAUSABLE: Final = frozenset({BATCH_JOB})
+"""The kinds of jobs whose work can be paused."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +57,7 @@ class Content:
         completions: chat completions that callers store.
         batches: requests in files.
         evaluations: what is asked of models, and how their answers are graded.
+        jobs: work that goes on without its request.
         queue: has jobs done.
         sweep: deletes what may not stay.
     """
@@ -67,6 +74,7 @@ class Content:
     completions: StoredCompletions
     batches: Batches
     evaluations: Evaluations
+    jobs: Jobs
     queue: JobQueue
     sweep: Sweep
 
@@ -101,7 +109,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
                 (COMPLETIONS, COMPLETION_TABLES),
             )
         )
-        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project)
+        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable=PAUSABLE)
         batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
         yield Content(
             keys,
@@ -116,6 +124,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
             Evaluations(settings.evaluations),
+            Jobs(queue, {BATCH_JOB: batches}),
             queue,
             Sweep(database, retention),
         )
