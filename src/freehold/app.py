@@ -126,7 +126,7 @@ async def open_app(
         flights = open_flights(settings, people, content.keys)
         books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
-        permits = Permits(policies, people.suspensions)
+        permits = Permits(policies, people.suspensions, models.versions)
         remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         router = Router(supervisor, models.canaries)
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote, router)
@@ -142,7 +142,7 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         doing = open_work(gateway, people.door, Room(registry, supervisor), content, models.lineage, settings)
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models.canary_control)
+        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
         yield App(place, settings, catalog, people, control, supervisor, flights, models.lineage, asgi, *owner_key)
 

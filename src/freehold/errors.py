@@ -18,6 +18,7 @@ FreeholdError
 │   │   └── Suspended            403 suspended: nothing is done for the end user or the member
 │   ├── NotFound                 404
 │   │   └── DeploymentNotFound   404 model_not_found
+│   ├── ModelRetired             410 model_retired: the deployment's model serves no more
 │   ├── MethodNotAllowed         405
 │   ├── Conflict                 409
 │   │   ├── LeaseLost            409 lease_lost: a worker comes back to a job that it has no more
@@ -243,6 +244,13 @@ class MethodNotAllowed(RequestError):
 
     status = 405
     default_code = "method_not_allowed"
+
+
+class ModelRetired(RequestError):
+    """A deployment's model was retired, and the deployment goes over to no other."""
+
+    status = 410
+    default_code = "model_retired"
 
 
 class Conflict(RequestError):

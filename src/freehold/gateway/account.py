@@ -24,6 +24,7 @@ from freehold.types.engine import Tier
 from freehold.types.generation import Delta, Event, Usage
 from freehold.types.identity import Principal
 from freehold.types.images import PaintEvent, PartialPicture, Picture
+from freehold.types.model import Retirement
 from freehold.types.money import MICRO
 from freehold.types.policy import Number, PolicyDecision
 from freehold.types.price import FREE, Price
@@ -90,6 +91,8 @@ class Account:
         self.parameters: Mapping[str, Scalar] | None = None
         self.notes: dict[str, Scalar] = {}
         """What stands among the parameters besides what was asked: which response something is done for."""
+        self.retirement: Retirement | None = None
+        """When the deployment's model is retired, of which callers are told."""
         self.policy_sha256: str | None = None
         self.decision: PolicyDecision | None = None
         self.clamped: dict[str, Number] = {}
