@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from freehold.errors import Conflict, LeaseLost
 from freehold.jobs.queue import JobQueue
@@ -56,6 +56,12 @@ class QueueMachine(RuleBasedStateMachine):
         token, until = self.good.get(lease.job_id, (0, 0.0))
         return token == lease.token and until > self.now
 
+    @initialize()
+    def begin(self) -> None:
+        """There is a job, and a worker has it."""
+        self.put("p", 0)
+        self.take()
+
     @rule(project=st.sampled_from("pq"), priority=st.integers(0, 2))
     def put(self, project: str, priority: int) -> None:
         """A job comes."""
@@ -83,15 +89,16 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(pick=PICK, what=st.sampled_from(("renew", "progress", "finish", "retry", "give back")))
     def write(self, pick: int, what: str) -> None:
-        """Any worker, be it one whose lease is long over, wants to write: only the holder may."""
-        if not self.leases:
-            return
-        lease = self.leases[pick % len(self.leases)]
-        if not self.holds(lease):
+        """A worker whose lease is over, and one that holds a job, want to write: only the holder may."""
+        late = [lease for lease in self.leases if not self.holds(lease)]
+        if late:
             with pytest.raises(LeaseLost):
-                self.loop.run_until_complete(self._ask(lease, what))
+                self.loop.run_until_complete(self._ask(late[pick % len(late)], what))
             QueueMachine.refused += 1
+        good = [lease for lease in self.leases if self.holds(lease)]
+        if not good:
             return
+        lease = good[pick % len(good)]
         heard = self.loop.run_until_complete(self._ask(lease, what))
         wish = self.wishes[lease.job_id]
         if heard is not None:
@@ -201,4 +208,5 @@ def test_the_queue_is_as_its_model() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    print(QueueMachine.refused)
     assert QueueMachine.refused, "some came back too late"
