@@ -23,7 +23,9 @@ from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
+from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
+from freehold.types.fine_tuning import FineTuningSettings
 from freehold.types.identity import Action, Role
 from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
@@ -145,7 +147,9 @@ class Settings(SettingsModel):
     retention: RetentionSettings = RetentionSettings()
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
+    evaluations: EvaluationsSettings = EvaluationsSettings()
     jobs: JobsSettings = JobsSettings()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)

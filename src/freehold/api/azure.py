@@ -9,7 +9,7 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, files, responses, stored_completions, uploads
+from freehold.api import batches, conversations, files, graders, responses, stored_completions, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -31,6 +31,7 @@ STORED = (
     *responses.OPERATIONS,
     *conversations.OPERATIONS,
     *batches.OPERATIONS,
+    *graders.OPERATIONS,
 )
 """Operations on what is kept, which have no deployment in their path."""
 

@@ -13,8 +13,10 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from freehold.catalog.assembly import Fetched, Order, assemble, hash_reporting
 from freehold.catalog.background import finish
@@ -41,6 +43,7 @@ from freehold.config import CatalogSettings, read_secret
 from freehold.errors import CatalogError, DigestMismatch, UnknownModel
 from freehold.store.database import Database
 from freehold.store.models import all_models, count_users, delete_model, find_model, put_model
+from freehold.types.deployment import MODEL_NAME_PATTERN
 from freehold.types.model import ModelEntry, Progress
 
 
@@ -64,6 +67,11 @@ class Catalog:
         self._blobs = BlobStore(root / "blobs")
         self._sharing = Sharing()
         self._changing = root / "changing.lock"
+        self._listeners: list[Callable[[ModelEntry], Awaitable[None]]] = []
+
+    def on_entry(self, listener: Callable[[ModelEntry], Awaitable[None]]) -> None:
+        """Have something done with each model that is pulled or trained, also if it was there, before that ends."""
+        self._listeners.append(listener)
 
     async def list(self) -> list[ModelEntry]:
         """Every model, by name."""
@@ -117,15 +125,87 @@ class Catalog:
         async def work(report: Report) -> ModelEntry:
             with disk_errors():
                 async with locked(self._root / "work" / f"{order.place}.lock"):
-                    return await self._present(order) or await self._fetch(order, report)
+                    entry = await self._present(order) or await self._fetch(order, report)
+            await self._tell(entry)
+            return entry
 
         return await self._sharing.run(order, work, progress)
+
+    async def keep(
+        self,
+        file: Path,
+        *,
+        name: str,
+        source: str,
+        parent: ModelEntry,
+        adapter: bool = False,
+        details: Mapping[str, Any] | None = None,
+    ) -> ModelEntry:
+        """Take in a model that was trained here; a model of the same name and source is replaced.
+
+        Args:
+            file: its GGUF file, on the home's file system; moved.
+            name: what to call it.
+            source: which work it comes from, such as `job://ftjob-0123`.
+            parent: the model that it was made from.
+            adapter: whether the file is a LoRA adapter, which is served together with its parent's.
+            details: what else is known of it.
+
+        Raises:
+            UnsafePath: it cannot have the name.
+            UnsupportedModelFormat: the file is no GGUF, or damaged.
+            CatalogError: the name is taken by a model from elsewhere, or the disk is full.
+        """
+        with disk_errors():
+            sha256 = await hash_reporting(file, lambda _progress: None)
+            found = describe(await asyncio.to_thread(read_gguf_header, file))
+            if adapter:
+                found = {**parent.details, "quantization": found.get("quantization", "F16")}
+            origin = {"parent": parent.name, "parent_sha256": parent.sha256}
+            licence = {key: value for key, value in parent.details.items() if key == "licence"}
+            entry = ModelEntry(
+                name=checked_name(name, MODEL_NAME_PATTERN),
+                source=source,
+                source_sha256=sha256,
+                sha256=sha256,
+                size_bytes=size_of(file) or 0,
+                format="lora" if adapter else "gguf",
+                details={**found, **licence, **(details or {}), **origin},
+                created_at=int(time.time()),
+            )
+            async with locked(self._changing):
+                await finish(self._enter(Order(entry.name, source, sha256), entry, file))
+        await self._tell(entry)
+        return entry
+
+    async def _tell(self, entry: ModelEntry) -> None:
+        for listener in self._listeners:
+            await listener(entry)
+
+    async def base_of(self, entry: ModelEntry) -> ModelEntry | None:
+        """The model with which an adapter is served; None for what is served alone.
+
+        Raises:
+            UnknownModel: it is there no more.
+        """
+        if entry.format != "lora":
+            return None
+        wanted = entry.details.get("parent_sha256")
+        for other in await self.list():
+            if other.sha256 == wanted and self._is_there(other):
+                return other
+        raise UnknownModel(
+            f"The model '{entry.details.get('parent')}', of which '{entry.name}' is an adapter, is not in the catalog; "
+            "pull it again.",
+            param="model",
+        )
 
     async def delete(self, name: str) -> None:
         """Remove a model, and its file if no other model is served from it.
 
         Raises:
             UnknownModel: there is no such model.
+            CatalogError: adapters are served with its file.
         """
         with disk_errors():
             await self._delete(name)
@@ -135,9 +215,26 @@ class Catalog:
             entry = await find_model(self._database, name)
             if entry is None or entry.name != name:
                 raise UnknownModel(f"The catalog has no model '{name}'.", param="model")
+            adapters = await self._adapters_of(entry)
+            if adapters:
+                raise CatalogError(
+                    f"The model '{name}' is what {', '.join(adapters)} is served with; delete that first.",
+                    param="model",
+                )
             await delete_model(self._database, name)
             if await count_users(self._database, entry.sha256) == 0:
                 self._blobs.remove(entry.sha256)
+
+    async def _adapters_of(self, entry: ModelEntry) -> tuple[str, ...]:
+        """The names of the adapters that need a model's file, unless another model has the same."""
+        others = [other for other in await self.list() if other.name != entry.name]
+        if any(other.sha256 == entry.sha256 for other in others):
+            return ()
+        return tuple(
+            other.name
+            for other in others
+            if other.format == "lora" and other.details.get("parent_sha256") == entry.sha256
+        )
 
     async def verify(self, name: str) -> None:
         """Read a model's file again and compare its digest.
@@ -149,6 +246,11 @@ class Catalog:
         entry = await self.find(name)
         if await hash_reporting(self.path(entry), lambda _progress: None) != entry.sha256:
             raise DigestMismatch(f"The file of '{entry.name}' has changed on the disk; delete the model and pull it.")
+
+    async def digest_of(self, sha256: str) -> str | None:
+        """The digest, as it is now, of the weights that lie in the place of that digest; None where there are none."""
+        path = self._blobs.path(sha256)
+        return await hash_reporting(path, lambda _progress: None) if path.exists() else None
 
     def _is_there(self, entry: ModelEntry) -> bool:
         return size_of(self.path(entry)) == entry.size_bytes
@@ -169,7 +271,7 @@ class Catalog:
             return same
         async with locked(self._changing):
             await self._replaced(order)
-            entry = _renamed(same, order.name)
+            entry = replace(same, name=order.name, created_at=int(time.time()))
             await put_model(self._database, entry)
         return entry
 
@@ -219,13 +321,18 @@ class Catalog:
         size = size_of(fetched.file) or 0
         served = fetched.source_sha256
         if fetched.file.is_dir():
-            details = {"task": "images", "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name}
+            details: dict[str, Any] = {
+                "task": "images",
+                "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name,
+            }
         else:
             if fetched.format == "safetensors":
                 served = await hash_reporting(fetched.file, report)
             details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
         if order.licence is not None:
             details["licence"] = order.licence
+        if order.sha256 is not None:
+            details["pinned"] = True
         entry = ModelEntry(
             name=order.name,
             source=order.uri,
@@ -283,16 +390,3 @@ def _order(reference: str, name: str | None, sha256: str | None) -> Order:
             return Order(checked_name(name or known), starter.uri, sha256 or starter.sha256, starter.licence, files)
     parsed = parse_reference(reference)
     return Order(checked_name(name or default_name(parsed)), reference, sha256)
-
-
-def _renamed(entry: ModelEntry, name: str) -> ModelEntry:
-    return ModelEntry(
-        name=name,
-        source=entry.source,
-        source_sha256=entry.source_sha256,
-        sha256=entry.sha256,
-        size_bytes=entry.size_bytes,
-        format=entry.format,
-        details=entry.details,
-        created_at=int(time.time()),
-    )

@@ -94,13 +94,17 @@ def checked_path(path: str) -> str:
     return path
 
 
-def checked_name(name: str) -> str:
+def checked_name(name: str, pattern: str = NAME_PATTERN) -> str:
     """A model's name, unchanged, if it is one.
+
+    Args:
+        name: what it is to be called.
+        pattern: what names look like, as a regular expression.
 
     Raises:
         UnsafePath: it is not made of letters, digits, `.`, `_` and `-`.
     """
-    if re.fullmatch(NAME_PATTERN, name) is None or ".." in name:
+    if re.fullmatch(pattern, name) is None or ".." in name:
         raise UnsafePath(
             f"'{name}' cannot be a model's name: use at most 64 letters, digits, '.', '_' and '-'.", param="name"
         )

@@ -36,14 +36,16 @@ class EngineSpec:
     Args:
         settings: the deployment's settings; `settings.options` are the engine's own.
         weights: the verified model file, for engines that load one.
-        weights_sha256: the file's digest in hex; part of the fingerprint.
+        weights_sha256: the file's digest in hex, of an adapter that of the adapter's; part of the fingerprint.
         api_key: the credential for a `remote` endpoint.
+        adapter: a verified LoRA adapter that is served with `weights`.
     """
 
     settings: DeploymentSettings
     weights: Path | None = None
     weights_sha256: str = ""
     api_key: str | None = field(default=None, repr=False)
+    adapter: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from freehold.encryption.opening import open_master_keys
 from freehold.gateway.batch_store import BatchStore
 from freehold.gateway.batches import Batches
 from freehold.gateway.conversations import Conversations
+from freehold.gateway.evaluations import Evaluations
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.file_uploads import FileUploads
 from freehold.gateway.files import Files
@@ -55,6 +56,7 @@ class Content:
         conversations: conversations with their items.
         completions: chat completions that callers store.
         batches: requests in files.
+        evaluations: what is asked of models, and how their answers are graded.
         jobs: work that goes on without its request.
         queue: has jobs done.
         sweep: deletes what may not stay.
@@ -71,6 +73,7 @@ class Content:
     conversations: Conversations
     completions: StoredCompletions
     batches: Batches
+    evaluations: Evaluations
     jobs: Jobs
     queue: JobQueue
     sweep: Sweep
@@ -120,6 +123,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
+            Evaluations(settings.evaluations),
             Jobs(queue, {BATCH_JOB: batches}),
             queue,
             Sweep(database, retention),

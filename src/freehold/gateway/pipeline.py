@@ -82,12 +82,11 @@ class Gateway:
         self.check_caller = permits.check_caller
         self._pictures = pictures
         self._filtering = Filtering(filters, content.flagged)
+        self.content = content
         self.picture_files = content.pictures
         self.files = content.files
         self.completions = content.completions
         self.uploads = content.uploads
-        self.batches = content.batches
-        self.jobs = content.jobs
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)

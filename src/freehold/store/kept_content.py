@@ -12,12 +12,14 @@ from freehold.store.database import Database
 from freehold.store.job_tables import kept_batch_results, kept_batches
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
 from freehold.store.tables import kept_answers, kept_file_pieces, kept_files, kept_flagged, kept_pictures
+from freehold.store.tuning_tables import kept_tuning_checkpoints, kept_tuning_events, kept_tuning_jobs
 from freehold.types.content import (
     ANSWERS,
     BATCHES,
     COMPLETIONS,
     CONVERSATIONS,
     FILES,
+    FINE_TUNING,
     FLAGGED,
     PICTURES,
     RESPONSES,
@@ -33,6 +35,7 @@ KEPT: Final[dict[ContentKind, tuple[Table, ...]]] = {
     CONVERSATIONS: CONVERSATION_TABLES.all(),
     COMPLETIONS: COMPLETION_TABLES.all(),
     BATCHES: (kept_batches, kept_batch_results),
+    FINE_TUNING: (kept_tuning_jobs, kept_tuning_events, kept_tuning_checkpoints),
 }
 """The tables of each kind: that whose rows are counted, and those of its parts."""
 

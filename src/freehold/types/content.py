@@ -59,8 +59,9 @@ COMPLETIONS: Final = ContentKind("completions", 30 * DAY_S, "chat completions th
 BATCHES: Final = ContentKind(
     "batches", 30 * DAY_S, "batches, and what became of their lines until their files are made"
 )
+FINE_TUNING: Final = ContentKind("fine_tuning", 3650 * DAY_S, "fine-tuning jobs, their events and checkpoints")
 
-KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES, RESPONSES, CONVERSATIONS, COMPLETIONS, BATCHES)
+KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES, RESPONSES, CONVERSATIONS, COMPLETIONS, BATCHES, FINE_TUNING)
 """Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
 
@@ -86,6 +87,7 @@ class RetentionSettings(SettingsModel):
     conversations_s: KeptS = CONVERSATIONS.default_s
     completions_s: KeptS = COMPLETIONS.default_s
     batches_s: KeptS = BATCHES.default_s
+    fine_tuning_s: KeptS = FINE_TUNING.default_s
 
 
 class RetentionOverride(SettingsModel):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from freehold.types.base import SettingsModel
-from freehold.types.deployment import NAME_PATTERN
+from freehold.types.deployment import NAME_PATTERN, DeploymentName
 
 FilterName = Annotated[str, Field(pattern=NAME_PATTERN)]
 DEFAULT_FILTER = "default"
@@ -124,7 +124,7 @@ class SecretRules(SettingsModel):
 class GuardSettings(SettingsModel):
     """A model that judges texts, as the last and dearest stage."""
 
-    deployment: Annotated[str, Field(pattern=NAME_PATTERN)]
+    deployment: DeploymentName
     format: Literal["llama_guard", "qwen3guard", "shieldgemma", "gpt_oss_safeguard"]
     """How the model is asked, and how its answer is read."""
     always: bool = False

@@ -9,9 +9,15 @@ from freehold.types.base import SettingsModel
 from freehold.types.price import Price, check_dates, price_at
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""What a deployment, a model or an alias may be called: also one path segment of an Azure URL."""
+"""What a deployment, a model, an alias or a policy may be called: also one path segment of an Azure URL."""
+MODEL_NAME_PATTERN = (
+    r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+    r"|ft:[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[a-z0-9-]{1,32}:[A-Za-z0-9_-]{0,64}:[A-Za-z0-9]{8}(:ckpt-step-[0-9]{1,9})?)$"
+)
+"""As `NAME_PATTERN`, and what fine-tuning makes: `ft:BASE:PROJECT:SUFFIX:ID`, as OpenAI calls such models, with
+`:ckpt-step-N` behind it for a checkpoint."""
 
-DeploymentName = Annotated[str, Field(pattern=NAME_PATTERN)]
+DeploymentName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN)]
 
 
 class SecretRef(SettingsModel):

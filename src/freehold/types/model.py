@@ -18,9 +18,12 @@ class ModelEntry:
             digest of the lines of all its files.
         size_bytes: the size of what is served.
         format: what was fetched; safetensors are converted to GGUF, except for pipelines, which are served as they are.
-            Only a pipeline has the format "openvino".
+            Only a pipeline has the format "openvino". A "lora" is an adapter, in GGUF, of the model that
+            `details["parent_sha256"]` names, and is served together with it.
         details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
-            chat_template (whether there is one) and task ("chat", "embeddings" or "images"), as far as known.
+            chat_template (whether there is one), pinned (whether the digest of the weights was given beforehand) and
+            task ("chat", "embeddings" or "images"), as far as known; of a model that was trained here also parent and
+            parent_sha256: the name and `sha256` of what it was made from.
         created_at: seconds since the epoch.
     """
 
@@ -29,7 +32,7 @@ class ModelEntry:
     source_sha256: str
     sha256: str
     size_bytes: int
-    format: Literal["gguf", "safetensors", "openvino"]
+    format: Literal["gguf", "safetensors", "openvino", "lora"]
     details: Mapping[str, Any] = field(default_factory=dict)
     created_at: int = 0
 
