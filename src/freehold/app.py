@@ -141,7 +141,7 @@ async def open_app(
         services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
-        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
+        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), receipts, content, settings)}
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
         yield App(place, settings, catalog, people, control, supervisor, flights, lineage, asgi, *owner_key)

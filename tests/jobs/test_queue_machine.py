@@ -209,5 +209,4 @@ def test_the_queue_is_as_its_model() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(QueueMachine.refused)
     assert QueueMachine.refused, "some came back too late"

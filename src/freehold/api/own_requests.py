@@ -59,6 +59,7 @@ class OwnRequest:
         origin: scheme and host under which whoever asked reaches the server.
         price_factor: by which the deployment's price is multiplied, in millionths.
         tier: which serves it.
+        request_id: names it; a new one if it is empty.
     """
 
     operation: str
@@ -70,6 +71,7 @@ class OwnRequest:
     origin: str = ""
     price_factor: int = MICRO
     tier: Tier = Tier.FLEX
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ async def answer(gateway: Gateway, request: OwnRequest) -> OwnAnswer:
     """
     if gateway.flights.draining:
         raise Draining("The server is shutting down; the work goes on when it is back.")
-    account = gateway.books.open(new_id("req_"), request.operation, request.dialect.value)
+    account = gateway.books.open(request.request_id or new_id("req_"), request.operation, request.dialect.value)
     account.tier, account.price_factor = request.tier, request.price_factor
     account.notes |= request.notes
     error: FreeholdError | None = None
