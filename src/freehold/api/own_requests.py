@@ -59,7 +59,8 @@ class OwnRequest:
         origin: scheme and host under which whoever asked reaches the server.
         price_factor: by which the deployment's price is multiplied, in millionths.
         tier: which serves it.
-        request_id: names it; a new one if it is empty.
+        request_id: names it; a new one if it is empty. One that is named beforehand is made again where it is
+            interrupted, so that is free.
     """
 
     operation: str
@@ -112,6 +113,8 @@ async def answer(gateway: Gateway, request: OwnRequest) -> OwnAnswer:
         error.__cause__ = exc
     finally:
         if error is None and not body:  # the task itself was cancelled
+            if request.request_id:
+                account.waive()
             gateway.books.close(account, ClientGone("The work was interrupted."), 499)
     done = gateway.books.close(account, error, 200 if error is None else error.status)
     if done is not None:
