@@ -141,6 +141,8 @@ async def open_app(
         services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
         doing = open_work(gateway, people.door, Room(registry, supervisor), content, models.lineage, settings)
+        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
+        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), receipts, content, settings)}
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))

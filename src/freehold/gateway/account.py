@@ -7,7 +7,7 @@ Times within are seconds: `started_at` since the epoch, the others on the clock 
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hmac import HMAC
 from typing import Any, TypeAlias, TypeVar
 
@@ -263,6 +263,11 @@ class Account:
             cost_micro, excess_micro = charge.cost_micro, charge.excess_micro
         self.receipt = self._receipt(error, status, outcome, usage, cost_micro, excess_micro)
         return self.receipt
+
+    def waive(self) -> None:
+        """Have nothing charged for what was done; what was used is told all the same."""
+        if self.admission is not None:
+            self.admission = replace(self.admission, price=FREE)
 
     def _cost_micro(self, admission: Admission, usage: Usage) -> int:
         """What usage costs at the price of an admission."""
