@@ -25,7 +25,7 @@ Export: TypeAlias = Literal["f16", "q8_0", "lora"]
 MethodName: TypeAlias = Literal["supervised", "dpo", "reinforcement"]
 Auto: TypeAlias = Literal["auto"]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
-Multiplier: TypeAlias = Annotated[float, Field(gt=0, le=1000)]
+Multiplier: TypeAlias = Annotated[float, Field(gt=0, le=100)]
 Level: TypeAlias = Literal["info", "warn", "error"]
 
 
@@ -61,6 +61,8 @@ class FineTuningSettings(SettingsModel):
     """For jobs that do not say."""
     deploy: Literal["on_demand", "never"] = "on_demand"
     """Whether a finished model becomes a deployment, started by its first request."""
+    export_checkpoints: bool = False
+    """Whether the state after each epoch becomes a model of its own, beside the last."""
     max_training_bytes: Annotated[int, Field(ge=1024)] = 512 * MEBIBYTE
     """Of a training or a validation file."""
     max_examples: Annotated[int, Field(ge=1)] = 100_000
