@@ -17,12 +17,14 @@ from freehold.app_parts import (
     open_erasure,
     open_flights,
     open_limits,
+    open_lineage,
     open_people,
     open_pictures,
     open_policies,
     open_records,
     open_registry,
     open_supervisor,
+    open_traces,
     owner_key_of,
 )
 from freehold.catalog.catalog import Catalog
@@ -35,6 +37,7 @@ from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.filters import open_filters
 from freehold.gateway.flights import Flights
+from freehold.gateway.lineage import Lineage
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.remote_tools import RemoteTools
@@ -60,6 +63,7 @@ class App:
     control: DeploymentControl
     supervisor: Supervisor
     flights: Flights
+    lineage: Lineage
     asgi: ASGIApp
     admin_key: str
     new_admin_key: bool
@@ -113,6 +117,7 @@ async def open_app(
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
         catalog = Catalog(database, place.models, settings.catalog)
+        lineage = await open_lineage(records, catalog)
         registry = await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
@@ -130,13 +135,15 @@ async def open_app(
         admin = AdminServices(
             people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
         )
-        services = ApplicationServices(gateway, content.answers, records.receipts(), reports, provenance, admin)
+        receipts = records.receipts()
+        traces = open_traces(records, lineage, receipts, catalog, gateway)
+        services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
         doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
-        yield App(place, settings, catalog, people, control, supervisor, flights, asgi, *owner_key)
+        yield App(place, settings, catalog, people, control, supervisor, flights, lineage, asgi, *owner_key)
 
 
 @asynccontextmanager

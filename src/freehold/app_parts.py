@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
+
 from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -13,17 +15,21 @@ from freehold.content_filter.registry import FilterRegistry
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
-from freehold.errors import ConfigError, UnknownModel
+from freehold.errors import AuditUnavailable, ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.lineage import Lineage
+from freehold.gateway.lineage_check import LineageCheck
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
+from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
+from freehold.gateway.traces import Traces
 from freehold.governance.authorization import Roles
 from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
@@ -50,6 +56,8 @@ from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
 from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
 from freehold.types.model import Progress
+
+log = structlog.get_logger(__name__)
 
 STARTER_DEPLOYMENTS = (
     DeploymentSettings(
@@ -150,6 +158,24 @@ def open_erasure(records: Records, content: Content, people: People, deployments
             partial(people.suspensions.forget_strangers, people.directory.member),
         ),
     )
+
+
+async def open_lineage(records: Records, catalog: Catalog) -> Lineage:
+    """What artifacts are recorded with; the models of the catalog are, those that are pulled later with their pull."""
+    lineage = Lineage(records.database, records.journal)
+    catalog.on_pulled(lineage.record_model)
+    try:
+        for entry in await catalog.list():
+            await lineage.record_model(entry)
+    except AuditUnavailable as exc:
+        log.warning("models_not_recorded", reason=exc.message)
+    return lineage
+
+
+def open_traces(records: Records, lineage: Lineage, receipts: Receipts, catalog: Catalog, gateway: Gateway) -> Traces:
+    """What finds and verifies what stands behind answers."""
+    check = LineageCheck(records.journal, records.signer.public_key, catalog, gateway.files)
+    return Traces(lineage, check, receipts, catalog, gateway)
 
 
 @asynccontextmanager

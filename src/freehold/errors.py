@@ -29,6 +29,7 @@ FreeholdError
 ├── ServiceError                 Freehold or an engine is at fault (5xx)
 │   ├── InternalError            500
 │   ├── EngineFailed             502: the engine died or answered nonsense
+│   ├── JobProcessFailed         500: the process of a job cannot be run, or answers nonsense
 │   ├── McpFailed                502: an MCP server cannot be reached or answers nonsense
 │   ├── Unavailable              503, with retry-after
 │   │   ├── EngineUnavailable    no replica can take the request
@@ -332,6 +333,12 @@ class EngineFailed(ServiceError):
 
     status = 502
     default_code = "engine_failed"
+
+
+class JobProcessFailed(ServiceError):
+    """The process of a job cannot be started or isolated, or does not keep to its protocol."""
+
+    default_code = "job_process_failed"
 
 
 class McpFailed(ServiceError):

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from freehold.errors import HomeError
-from freehold.store import conversation_tables, job_tables, tuning_tables
+from freehold.store import artifact_tables, conversation_tables, job_tables, tuning_tables
 from freehold.store.database import Database
 from freehold.store.deployments import DeploymentRow, all_deployments, delete_deployment, put_deployment
 from freehold.store.migrate import HEAD, HOME_SCHEMA, known_revisions, upgrade
@@ -33,7 +33,12 @@ def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
         await database.close()
         return found
 
-    tables = (conversation_tables.kept_conversations, job_tables.jobs, tuning_tables.kept_tuning_jobs)
+    tables = (
+        artifact_tables.artifacts,
+        conversation_tables.kept_conversations,
+        job_tables.jobs,
+        tuning_tables.kept_tuning_jobs,
+    )
     assert all(table.metadata is metadata for table in tables), "all tables are known"
     found = asyncio.run(scenario())
     made = {name: {str(c.name): str(c.type) for c in table.columns} for name, table in found.tables.items()}

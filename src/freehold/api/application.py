@@ -26,6 +26,7 @@ from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.docs import docs_routes
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
+from freehold.api.lineage import lineage_routes
 from freehold.api.openai import Forms, openai_routes
 from freehold.api.operation import Operation, PlainBody, Plane
 from freehold.api.organization import organization_routes
@@ -44,6 +45,7 @@ from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
+from freehold.gateway.traces import Traces
 from freehold.journal.projection_reports import UsageReports
 
 FORM_BYTES: Final = 1024 * 1024
@@ -58,6 +60,7 @@ class ApplicationServices:
         gateway: the data plane.
         kept: answers that an `Idempotency-Key` brings back.
         receipts: what the journal says of requests.
+        traces: what stands behind answers.
         reports: usage and costs.
         provenance: where pictures came from.
         admin: the control plane.
@@ -66,6 +69,7 @@ class ApplicationServices:
     gateway: Gateway
     kept: KeptAnswers
     receipts: Receipts
+    traces: Traces
     reports: UsageReports
     provenance: Provenance
     admin: AdminServices
@@ -104,6 +108,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
     routes: list[BaseRoute] = [
         *health_routes(admin, gateway.flights, metrics),
         *receipt_routes(operation, services.receipts),
+        *lineage_routes(operation, services.traces),
         *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
         Mount("/v1/organization", organization_application(admin, changes, bounds.max_body_bytes)),

@@ -13,7 +13,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,11 @@ class Catalog:
         self._blobs = BlobStore(root / "blobs")
         self._sharing = Sharing()
         self._changing = root / "changing.lock"
+        self._listeners: list[Callable[[ModelEntry], Awaitable[None]]] = []
+
+    def on_pulled(self, listener: Callable[[ModelEntry], Awaitable[None]]) -> None:
+        """Have something done with each model that is pulled, or that was pulled before, before the pull ends."""
+        self._listeners.append(listener)
 
     async def list(self) -> list[ModelEntry]:
         """Every model, by name."""
@@ -119,7 +124,10 @@ class Catalog:
         async def work(report: Report) -> ModelEntry:
             with disk_errors():
                 async with locked(self._root / "work" / f"{order.place}.lock"):
-                    return await self._present(order) or await self._fetch(order, report)
+                    entry = await self._present(order) or await self._fetch(order, report)
+            for listener in self._listeners:
+                await listener(entry)
+            return entry
 
         return await self._sharing.run(order, work, progress)
 
@@ -233,6 +241,11 @@ class Catalog:
         entry = await self.find(name)
         if await hash_reporting(self.path(entry), lambda _progress: None) != entry.sha256:
             raise DigestMismatch(f"The file of '{entry.name}' has changed on the disk; delete the model and pull it.")
+
+    async def digest_of(self, sha256: str) -> str | None:
+        """The digest, as it is now, of the weights that lie in the place of that digest; None where there are none."""
+        path = self._blobs.path(sha256)
+        return await hash_reporting(path, lambda _progress: None) if path.exists() else None
 
     def _is_there(self, entry: ModelEntry) -> bool:
         return size_of(self.path(entry)) == entry.size_bytes

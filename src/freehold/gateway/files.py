@@ -113,6 +113,20 @@ class Files:
         header = await self._store.header(row)
         return stored(row, header), self._store.read(row, header)
 
+    async def digest_of(self, organization_id: str, project_id: str, file_id: str) -> str | None:
+        """The SHA-256 of a file's content as it is now, in hex; None where the file is no more.
+
+        Raises:
+            ContentUnreadable, ProjectKeyRevoked, KeyServiceUnavailable: it cannot be decrypted.
+        """
+        row = await get_file(self._database, organization_id, project_id, file_id)
+        if row is None or self._store.has_expired(row):
+            return None
+        digest = hashlib.sha256()
+        async for piece in self._store.read(row, await self._store.header(row)):
+            digest.update(piece)
+        return digest.hexdigest()
+
     async def delete(self, principal: Principal, file_id: str) -> None:
         """Remove a file of the caller's project.
 

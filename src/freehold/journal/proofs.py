@@ -1,12 +1,16 @@
 """The proof that a record stands in the journal, for somebody who has no other record of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from freehold.errors import JournalDamaged
 from freehold.journal.merkle import leaf_hash, path
 from freehold.journal.reader import Line, parse_line, read_line, segment_path
 from freehold.journal.records import FORMAT, Kind
+from freehold.journal.verify import root_from_path, signed
 
 _BLOCK_BYTES = 64 * 1024
 _MARK = b'"kind":"checkpoint"'
@@ -49,6 +53,22 @@ def prove(folder: Path, segment: int, offset: int) -> dict[str, Any] | None:
         "checkpoint": checkpoint.body,
         "public_key": read_line(folder, segment, 0).body["public_key"],
     }
+
+
+def fault_of(proof: Mapping[str, Any], public_key: bytes) -> str | None:
+    """What is wrong with a proof that `prove` made; None if a checkpoint signed with the key covers its line."""
+    checkpoint, raw = proof["checkpoint"], proof["line"].encode()
+    index = orjson.loads(raw)["seq"] - checkpoint["first"]
+    size = checkpoint["last"] - checkpoint["first"] + 1
+    root = root_from_path(leaf_hash(raw), index, size, [bytes.fromhex(sibling) for sibling in proof["path"]])
+    if root is None or root.hex() != checkpoint["root"]:
+        return (
+            f"the records {checkpoint['first']} to {checkpoint['last']} of the journal are not those that the "
+            "checkpoint after them signs; 'freehold audit verify' names the first bad one"
+        )
+    if not signed(public_key, checkpoint):
+        return f"the checkpoint after the record {checkpoint['last']} of the journal is not signed with the home's key"
+    return None
 
 
 def _covering(folder: Path, line: Line) -> tuple[Line, list[bytes]] | None:

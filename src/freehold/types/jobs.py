@@ -25,12 +25,14 @@ ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
 
 class JobsSettings(SettingsModel):
-    """`[jobs]`: how many jobs run at a time."""
+    """`[jobs]`: how many jobs run at a time, and how."""
 
     max_running: Annotated[int, Field(ge=1, le=64)] = 4
     """In all."""
     max_running_per_project: Annotated[int, Field(ge=1, le=64)] = 2
     """Of one project."""
+    isolate: bool = True
+    """Whether the processes of jobs have no network."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class ArtifactKind(StrEnum):
@@ -21,6 +22,8 @@ class ArtifactKind(StrEnum):
     """The results of one run of an evaluation."""
     MODEL = "model"
     """The weights that are served."""
+    PROMOTION = "promotion"
+    """A decision on whether a deployment may change to another model, with what it rests on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,15 @@ class Artifact:
     project_id: str = ""
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     created_at: int = 0
+
+    def wire(self) -> dict[str, Any]:
+        """The artifact as JSON values."""
+        return {
+            "object": "artifact",
+            "digest": self.digest,
+            "kind": self.kind.value,
+            "name": self.name,
+            "parents": list(self.parents),
+            "facts": dict(self.facts),
+            "created_at": self.created_at,
+        }

@@ -1,0 +1,203 @@
+"""A process that does one job: told and heard in lines of JSON, without network, ended with its block."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, SubprocessStreamProtocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, cast
+
+import orjson
+
+from freehold.config import engine_environment
+from freehold.errors import JobProcessFailed
+from freehold.jobs.sandbox import ISOLATED, OPEN, REFUSED
+
+LINE_BYTES: Final = 16 * 1024 * 1024
+"""How long a message may be."""
+COMPLAINT_CHARACTERS: Final = 4000
+"""What is told of the end of a process's log."""
+LOG: Final = "log.txt"
+"""The file in the job's folder that has what its processes wrote to stderr, one after another."""
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class JobProcess:
+    """A module that runs in a process of its own while the block runs; see `freehold.jobs.sandbox`.
+
+    The process leads a session and a process group of its own, and the whole group is killed when the process ends,
+    when the block is left, and when this process dies, or the thread that entered the block; enter it in one that
+    lasts.
+
+    Args:
+        module: what is run, as by `python -m`.
+        arguments: of the module.
+        folder: where it runs, and where its log is.
+        python: the interpreter; it has Freehold installed.
+        environment: is added to this process's, less what looks like a secret.
+        memory_bytes: what each process of the group may have of its own (RLIMIT_DATA); no bound if None.
+        isolate: whether it has no network; `[jobs] isolate`.
+
+    Attributes:
+        pid: leads the process group.
+    """
+
+    pid: int
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        python: str = sys.executable,
+        environment: Mapping[str, str] = _NOTHING,
+        memory_bytes: int | None = None,
+        isolate: bool = True,
+    ) -> None:
+        how = ISOLATED if isolate else OPEN
+        bounds = (str(os.getpid()), str(memory_bytes or 0), how)
+        self._argv = (python, "-P", "-m", "freehold.jobs.sandbox", *bounds, module, *arguments)
+        self._folder = folder
+        self._environment = engine_environment(environment)
+        self._running: tuple[asyncio.SubprocessTransport, _Protocol] | None = None
+        self._log_begin = 0
+
+    async def __aenter__(self) -> Self:
+        """Start the process.
+
+        Raises:
+            JobProcessFailed: the system cannot.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            with FileIO(self._folder / LOG, "a") as log:
+                self._log_begin = log.seek(0, os.SEEK_END)
+                transport, protocol = await loop.subprocess_exec(
+                    lambda: _Protocol(loop),
+                    *self._argv,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=log,
+                    cwd=self._folder,
+                    env=self._environment,
+                    start_new_session=True,
+                )
+        except OSError as exc:
+            raise JobProcessFailed(f"A job's process cannot be started: {exc.strerror}.") from exc
+        self.pid = transport.get_pid()
+        self._running = transport, protocol
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        transport, protocol = self._parts()
+        try:
+            if not protocol.exited.done():
+                _kill_group(self.pid)
+                await asyncio.wait({protocol.exited})
+        finally:
+            transport.close()
+
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+        """What the process says, until it says no more: the JSON objects, one a line, of its stdout.
+
+        A last line that does not come to its end is dropped; `wait` tells how the process ended.
+
+        Raises:
+            JobProcessFailed: a line is no JSON object, or longer than LINE_BYTES.
+        """
+        stdout = self._parts()[1].stdout
+        assert stdout is not None, "it is a pipe"
+        while line := await _line(stdout):
+            try:
+                message = orjson.loads(line)
+            except orjson.JSONDecodeError as exc:
+                raise JobProcessFailed(f"A job's process wrote a line that is no JSON: {exc.msg}.") from exc
+            if not isinstance(message, dict):
+                raise JobProcessFailed("A job's process wrote a line that is no JSON object.")
+            yield message
+
+    async def tell(self, message: Mapping[str, Any]) -> None:
+        """Write a message to the process; one that has ended does not hear it."""
+        protocol = self._parts()[1]
+        stdin = protocol.stdin
+        assert stdin is not None, "it is a pipe"
+        if protocol.exited.done() or stdin.is_closing():
+            return
+        with contextlib.suppress(ConnectionError):
+            stdin.write(orjson.dumps(message) + b"\n")
+            await stdin.drain()
+
+    async def wait(self) -> int:
+        """The exit status of the process once it has ended; less a signal's number where one ended it.
+
+        Raises:
+            JobProcessFailed: this system cannot keep it from the network, so it was not run.
+        """
+        exited = self._parts()[1].exited
+        await asyncio.wait({exited})
+        status = exited.result()
+        if status == REFUSED and (complaint := self.complaint):
+            raise JobProcessFailed(complaint.strip())
+        return status
+
+    @property
+    def complaint(self) -> str:
+        """The end of what the process wrote to stderr."""
+        with FileIO(self._folder / LOG) as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_begin, end - 4 * COMPLAINT_CHARACTERS))
+            return log.read().decode(errors="replace")[-COMPLAINT_CHARACTERS:]
+
+    def _parts(self) -> "tuple[asyncio.SubprocessTransport, _Protocol]":
+        assert self._running is not None, "the block is entered"
+        return self._running
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Streams for a process's pipes, and the news of its end, which does not wait for these."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=LINE_BYTES, loop=loop)
+        self.exited: asyncio.Future[int] = loop.create_future()
+        self._process: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._process = cast("asyncio.SubprocessTransport", transport)  # uvloop's is no subclass
+
+    def process_exited(self) -> None:
+        """Also ends what the process itself had started: nobody else does, and it may hold the pipes open."""
+        process = self._process
+        if process is not None and not self.exited.done():
+            _kill_group(process.get_pid())
+            code = process.get_returncode()
+            self.exited.set_result(-signal.SIGKILL if code is None else code)
+        super().process_exited()
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """The next line; nothing after the last.
+
+    Raises:
+        JobProcessFailed: it is longer than LINE_BYTES.
+    """
+    try:
+        line = await stream.readline()
+    except ValueError as exc:
+        raise JobProcessFailed(f"A job's process wrote a line of more than {LINE_BYTES} bytes.") from exc
+    return line if line.endswith(b"\n") else b""
+
+
+def _kill_group(pid: int | None) -> None:
+    """Kill a process group; that it is gone is as good."""
+    if pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
