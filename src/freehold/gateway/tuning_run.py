@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import structlog
 
-from freehold.errors import JobProcessFailed, QuotaExceeded, RateLimited, RequestError, Unavailable
+from freehold.errors import JobProcessFailed, LeaseLost, QuotaExceeded, RateLimited, RequestError, Unavailable
 from freehold.gateway.tuned_models import Result
 from freehold.gateway.tuning_base import Base
 from freehold.gateway.tuning_python import Trainer
@@ -237,8 +237,8 @@ class Run:
         except (KeyError, TypeError, ValueError) as exc:
             raise JobProcessFailed("The training process said something that is not as it must be.") from exc
         except RequestError as exc:  # the caller may do this no more
-            if isinstance(exc, RateLimited) and not isinstance(exc, QuotaExceeded):
-                raise  # it may again in a moment
+            if isinstance(exc, LeaseLost) or (isinstance(exc, RateLimited) and not isinstance(exc, QuotaExceeded)):
+                raise  # somebody else has the job, or the caller may again in a moment
             if self._error is None:
                 self._error = TuningError(exc.code or "forbidden", exc.message)
             await process.tell({"type": "cancel"})

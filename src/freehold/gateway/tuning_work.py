@@ -23,6 +23,7 @@ from freehold.errors import (
     HomeError,
     InternalError,
     JobProcessFailed,
+    LeaseLost,
     RequestError,
 )
 from freehold.gateway.tuned_models import Result, TunedModels
@@ -120,7 +121,12 @@ class TuningWork:
         asked = tuning.header["base"]
         base = Base(asked["name"], DeploymentSettings.model_validate(asked["settings"]))
         bench = _Bench(hold, tuning, folder, base, Origin(self._parts.record, tuning))
-        state = await self._worked(bench)
+        try:
+            state = await self._worked(bench)
+        except LeaseLost:
+            if await self._store.load(tuning_id) is None:  # it was erased, or has expired
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise
         if state is not JobState.PAUSED:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return state
@@ -143,7 +149,7 @@ class TuningWork:
         except FileGone as exc:
             return await self._fail(bench, TuningError("file_unavailable", exc.message, "training_file"))
         except (RequestError, CatalogError) as exc:
-            if exc.retry_after_s is not None:
+            if isinstance(exc, LeaseLost) or exc.retry_after_s is not None:
                 raise
             return await self._fail(bench, TuningError(exc.code or "invalid_value", exc.message, exc.param))
         except OSError as exc:
@@ -206,7 +212,8 @@ class TuningWork:
     async def _after(self, bench: _Bench, parent: ModelEntry, ended: Ended) -> JobState:
         """What becomes of the job after a run."""
         hold = bench.hold
-        await self._store.change(hold.lease, bench.tuning, charged_tokens=ended.tokens, tokens=ended.tokens)
+        charged = {"charged_tokens": ended.tokens} if ended.how in {"finished", "stopped"} else {}
+        await self._store.change(hold.lease, bench.tuning, tokens=ended.tokens, **charged)
         if hold.stopping.is_set():
             return await self._end(bench, TuningStatus.CANCELLED)
         if ended.how == "finished" and ended.result is not None:
