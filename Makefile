@@ -1,9 +1,10 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev setup-train postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+TRAIN  := .venv-train
 HOST   ?= 127.0.0.1
 PORT   ?= 8080
 
@@ -14,11 +15,11 @@ serve: setup                      ## install, fetch the starter models, serve on
 WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test: setup-dev check             ## everything: lint, types and every test
+test: setup-dev setup-train check ## everything: lint, types and every test
 	$(PYTEST) -m "slow and not llamacpp"
 	$(BIN)/python -m pytest -m "slow and llamacpp"
 
-test-long: setup-dev              ## the long form of the tests of sudden death: a server is killed 200 times, twice over
+test-long: setup-dev setup-train  ## the long forms: a server is killed 200 times, twice over
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
 
 check: lint types unit            ## the quick part, for every commit
@@ -55,6 +56,22 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# Training has an environment of its own: what quantizes weights does not take the newest NumPy, and torch is large.
+# TORCH_INDEX chooses torch's build, for instance https://download.pytorch.org/whl/cpu; without it pip's own index does.
+TORCH_INDEX ?=
+
+setup-train: $(TRAIN)/.installed  ## make .venv-train, in which models are fine-tuned
+
+$(TRAIN)/.python: $(VENV)/.python
+	$(PYTHON) -m venv $(TRAIN)
+	@touch $@
+
+$(TRAIN)/.installed: $(TRAIN)/.python requirements/train.txt requirements/build.txt pyproject.toml
+	$(TRAIN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/build.txt -r requirements/train.txt
+	$(TRAIN)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(TRAIN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,4 +90,4 @@ lock: setup-dev                   ## choose the newest allowed versions again an
 	$(BIN)/python tools/lock.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TRAIN)

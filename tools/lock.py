@@ -22,7 +22,8 @@ OF_TORCH = re.compile(r"(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==")
 WITHOUT_TORCH = """\
 # Not here: torch, and what it alone needs of CUDA. PyPI and PyTorch's own indexes have different builds of the same
 # version, and so different hashes; which of them suits depends on the machine, and pip takes either all packages of a
-# run by their hashes or none. Install it afterwards, by itself, from the index that suits:
+# run by their hashes or none. Install these with --no-deps, since some of them ask for torch, and torch afterwards, by
+# itself, from the index that suits:
 #   python -m pip install {torch}
 """
 
