@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -27,6 +28,7 @@ from freehold.app_parts import (
     open_traces,
     owner_key_of,
 )
+from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
@@ -41,6 +43,7 @@ from freehold.gateway.lineage import Lineage
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.remote_tools import RemoteTools
+from freehold.gateway.tuning_python import Trainer
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
@@ -93,6 +96,7 @@ async def open_app(
     engines: bool = True,
     recorder: Recorder | None = None,
     parts: Parts | None = None,
+    trainer: Trainer | None = None,
 ) -> AsyncIterator[App]:
     """Build everything on a home folder, and close it at the end.
 
@@ -102,6 +106,7 @@ async def open_app(
         engines: whether to start the deployments; without, only records can be read and changed.
         recorder: where requests are recorded instead of the journal.
         parts: what content filters are made of instead of Freehold's own detectors.
+        trainer: what fine-tunes instead of the program that the configuration names.
 
     Raises:
         HomeError: the folder is in use, cannot be written, or was written by a newer version.
@@ -128,9 +133,10 @@ async def open_app(
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
         remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote)
+        tuning = open_fine_tuning(content, catalog, control, settings, trainer)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote, tuning)
         reports = records.reports(supervisor, books)
-        erasure = open_erasure(records, content, people, control)
+        erasure = open_erasure(records, content, people, control, (partial(end_tuning, tuning, place),))
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
         admin = AdminServices(
             people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
@@ -143,6 +149,9 @@ async def open_app(
         doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
         workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
+        if engines:
+            training = tuning_at_work(gateway, people.door, lineage.record, place, settings, content)
+            await stack.enter_async_context(training)
         yield App(place, settings, catalog, people, control, supervisor, flights, lineage, asgi, *owner_key)
 
 

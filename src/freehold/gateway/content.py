@@ -22,6 +22,7 @@ from freehold.gateway.item_store import ItemStore
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.gateway.stored_completions import StoredCompletions
+from freehold.gateway.tuning_store import TuningStore
 from freehold.governance.digests import derived
 from freehold.governance.retention import RetentionRegistry
 from freehold.jobs.queue import JobQueue
@@ -49,6 +50,7 @@ class Content:
         conversations: conversations with their items.
         completions: chat completions that callers store.
         batches: requests in files.
+        tuning: where fine-tuning jobs lie.
         queue: has jobs done.
         sweep: deletes what may not stay.
     """
@@ -64,6 +66,7 @@ class Content:
     conversations: Conversations
     completions: StoredCompletions
     batches: Batches
+    tuning: TuningStore
     queue: JobQueue
     sweep: Sweep
 
@@ -112,6 +115,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
+            TuningStore(store, cipher, retention),
             queue,
             Sweep(database, retention),
         )

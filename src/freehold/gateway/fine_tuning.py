@@ -1,16 +1,17 @@
-"""Fine-tuning jobs: made, looked at, listed, paused and cancelled. What works on them is `freehold.gateway.tuning_work`.
+"""Fine-tuning jobs: made, looked at, listed, paused and cancelled; `freehold.gateway.tuning_work` works on them.
 
 What a person makes is that person's alone, what a service account makes belongs to its project. The model that comes of
 either is the project's.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from freehold.errors import Conflict, InvalidRequest, NotFound
 from freehold.gateway.files import Files
+from freehold.gateway.tuned_models import TunedModels
 from freehold.gateway.tuning_base import Access, Base, Bases
 from freehold.gateway.tuning_python import Trainer
 from freehold.gateway.tuning_store import Tuning, TuningStore
@@ -66,6 +67,7 @@ class TuningParts:
         files: the files of projects.
         queue: what has them worked on.
         bases: what can be trained.
+        models: what comes of them.
         graders: says what can grade.
         trainer: what trains.
         settings: how much may be trained.
@@ -75,6 +77,7 @@ class TuningParts:
     files: Files
     queue: JobQueue
     bases: Bases
+    models: TunedModels
     graders: GraderRules
     trainer: Trainer
     settings: FineTuningSettings
@@ -93,6 +96,7 @@ class FineTuning:
     def __init__(self, parts: TuningParts) -> None:
         self.parts = parts
         self.store = parts.store
+        self.models = parts.models
         self._queue = parts.queue
 
     async def create(self, principal: Principal, request: TuningRequest, dialect: str, access: Access) -> Tuning:
@@ -185,7 +189,7 @@ class FineTuning:
             raise NotFound(exc.message, param=param) from exc
         if file.purpose is not Purpose.FINE_TUNE:
             raise InvalidRequest(
-                f"The file was uploaded for '{file.purpose.value}'; fine-tuning needs one whose purpose is 'fine-tune'.",
+                f"The file was uploaded for '{file.purpose.value}'; a job needs one whose purpose is 'fine-tune'.",
                 param=param,
                 code="invalid_file_purpose",
             )
@@ -235,7 +239,7 @@ class FineTuning:
 
     async def events(
         self, principal: Principal, tuning_id: str, *, after: str | None, limit: int
-    ) -> tuple[list[TuningEvent], bool]:
+    ) -> tuple[Sequence[TuningEvent], bool]:
         """The events of a job, the newest first, and whether there are more. Raises: as `get`."""
         tuning = await self.get(principal, tuning_id)
         found = await self.store.events(tuning.row, after=after, limit=limit + 1)
@@ -243,7 +247,7 @@ class FineTuning:
 
     async def checkpoints(
         self, principal: Principal, tuning_id: str, *, after: str | None, limit: int
-    ) -> tuple[list[CheckpointRow], bool]:
+    ) -> tuple[Sequence[CheckpointRow], bool]:
         """The checkpoints of a job, the newest first, and whether there are more. Raises: as `get`."""
         tuning = await self.get(principal, tuning_id)
         found = await list_checkpoints(self.store.database, tuning.id, after=after, limit=limit + 1)

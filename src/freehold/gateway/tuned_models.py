@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -115,7 +115,7 @@ class TunedModels:
 
 def deployment_of(base: DeploymentSettings, entry: ModelEntry) -> DeploymentSettings:
     """How a fine-tuned model is served: as its base is, to its own project, started by the first request."""
-    own = {
+    own: dict[str, Any] = {
         "name": entry.name,
         "model": entry.name,
         "aliases": [],

@@ -5,17 +5,16 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from freehold.training.finetune.dataset import Checker, DatasetReport, Problem
-from freehold.training.finetune.protocol import Method
-from freehold.types.fine_tuning import MOST_PROBLEMS, TuningError
+from freehold.types.fine_tuning import MOST_PROBLEMS, MethodName, TuningError
 
 MIN_VALIDATION: Final = 1
 """Examples of a validation file."""
 
 
-class Problems(Exception):  # noqa: N818  # not an error of the program's
+class Problems(Exception):  # not an error of the program's
     """A file of examples that cannot be trained on.
 
     Args:
@@ -30,7 +29,7 @@ class Problems(Exception):  # noqa: N818  # not an error of the program's
 
 
 async def lay_down(
-    pieces: AsyncGenerator[bytes], file: Path, name: str, method: Method, *, most_examples: int
+    pieces: AsyncGenerator[bytes], file: Path, name: str, method: str, *, most_examples: int
 ) -> DatasetReport:
     """Write a file of examples, for this user only, if it can be trained on.
 
@@ -45,7 +44,8 @@ async def lay_down(
         Problems: it cannot be.
         OSError: it cannot be written.
     """
-    checker = Checker(method) if name == "training" else Checker(method, MIN_VALIDATION)
+    known = cast("MethodName", method)
+    checker = Checker(known) if name == "training" else Checker(known, MIN_VALIDATION)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as written:
         async with aclosing(pieces):
@@ -56,8 +56,11 @@ async def lay_down(
     param = f"{name}_file"
     if report.problems:
         first = report.problems[0]
-        error = TuningError("invalid_training_file" if name == "training" else "invalid_validation_file",
-                            f"The {name} file has {report.problem_count} problem(s). The first: {first}", param)
+        error = TuningError(
+            "invalid_training_file" if name == "training" else "invalid_validation_file",
+            f"The {name} file has {report.problem_count} problem(s). The first: {first}",
+            param,
+        )
         raise Problems(error, tuple(_told(name, each) for each in report.problems[:MOST_PROBLEMS]))
     if report.examples > most_examples:
         message = f"The {name} file has {report.examples} examples; at most {most_examples} are taken."

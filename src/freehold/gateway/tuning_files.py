@@ -58,10 +58,11 @@ def chart_of(title: str, steps: Sequence[Metrics]) -> bytes:
         lines := [(name, points) for name in names if (points := _points(steps, name))]
     )]  # fmt: skip
     height = _TOP + len(panels) * (_HEIGHT + _GAP)
+    box = f"0 0 {_LEFT + _WIDTH + 24} {height}"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 24} {height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="100%" height="100%" fill="white"/><text x="{_LEFT}" y="22" font-size="14">{escape(title)}</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{_LEFT}" y="22" font-size="14">{escape(title)}</text>',
     ]
     for place, (label, lines) in enumerate(panels):
         parts += _panel(label, lines, _TOP + place * (_HEIGHT + _GAP))
@@ -84,16 +85,13 @@ def _panel(label: str, lines: Sequence[tuple[str, list[tuple[float, float]]]], t
     ]
     for number, (name, points) in enumerate(lines):
         colour = _COLOURS[number % len(_COLOURS)]
-        places = [
-            (_LEFT + (x - x0) / wide * _WIDTH, top + _HEIGHT - (y - y0) / tall * _HEIGHT) for x, y in points
-        ]
+        places = [(_LEFT + (x - x0) / wide * _WIDTH, top + _HEIGHT - (y - y0) / tall * _HEIGHT) for x, y in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         if len(points) == 1:
             parts.append(f'<circle cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="3" fill="{colour}"/>')
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts.append(
-            f'<text x="{_LEFT + _WIDTH - 8}" y="{top + 16 + 15 * number}" text-anchor="end" fill="{colour}">{name}</text>'
-        )
+        place = f'x="{_LEFT + _WIDTH - 8}" y="{top + 16 + 15 * number}"'
+        parts.append(f'<text {place} text-anchor="end" fill="{colour}">{name}</text>')
     return parts
 
 

@@ -60,6 +60,8 @@ class Tuning:
 class FileGone(ContentUnreadable):
     """A training or validation file was deleted, or has expired."""
 
+    default_code = "file_unavailable"
+
 
 class TuningStore:
     """The fine-tuning jobs of one home.
@@ -150,7 +152,7 @@ class TuningStore:
         for step in sorted(steps):
             yield steps[step]
 
-    async def input(self, row: TuningRow, file_id: str) -> tuple[str, AsyncGenerator[bytes]]:
+    async def input(self, row: TuningRow, file_id: str, param: str) -> tuple[str, AsyncGenerator[bytes]]:
         """The digest and the content of a training or validation file.
 
         Raises:
@@ -158,7 +160,7 @@ class TuningStore:
         """
         file = await get_file(self.database, row.organization_id, row.project_id, file_id)
         if file is None or self.files.has_expired(file):
-            raise FileGone(f"The file '{file_id}' was deleted or has expired; upload it again and make a new job.")
+            raise FileGone(f"The file '{file_id}' was deleted or has expired; upload it again and make a new job.", param=param)
         header = await self.files.header(file)
         return header.sha256, self.files.read(file, header)
 
@@ -206,6 +208,6 @@ def tenant_of_tuning(row: TuningRow) -> Tenant:
     return Tenant(row.organization_id, row.project_id, row.owner_id)
 
 
-def _held(held: bool, tuning: Tuning) -> None:  # noqa: FBT001  # says what the store said
+def _held(held: bool, tuning: Tuning) -> None:  # says what the store said
     if not held:
         raise LeaseLost(f"The fine-tuning job '{tuning.id}' is gone, or somebody else works on it.")

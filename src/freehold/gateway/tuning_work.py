@@ -1,5 +1,4 @@
-"""The work on a fine-tuning job: its files are checked and laid down, the process that trains is run, what comes of it
-is kept.
+"""The work on a fine-tuning job: its files are checked and laid down, a process trains, what comes of it is kept.
 
 Whatever is written is written with the lease of the job, and the job's folder holds its task and its checkpoints until
 the job has ended. So whoever takes the job after a crash goes on from the newest checkpoint.
@@ -20,6 +19,7 @@ import structlog
 
 from freehold.errors import (
     CatalogError,
+    FreeholdError,
     HomeError,
     InternalError,
     JobProcessFailed,
@@ -132,29 +132,31 @@ class TuningWork:
         return state
 
     async def _worked(self, bench: _Bench) -> JobState:
-        """Lay the job's files down, train, and keep what comes of it."""
-        hold, tuning = bench.hold, bench.tuning
+        """Train, unless it is to stop before, and keep what comes of it; a job that cannot be done fails."""
+        if bench.hold.stopping.is_set():
+            return await self._end(bench, TuningStatus.CANCELLED)
+        if bench.hold.pausing.is_set():
+            return await self._pause(bench)
         try:
-            if hold.stopping.is_set():
-                return await self._end(bench, TuningStatus.CANCELLED)
-            if hold.pausing.is_set():
-                return await self._pause(bench)
-            self._parts.caller.check(tuning)
-            parent = await self._parts.bases.entry(bench.base)
-            if not (bench.folder / TASK).exists():
-                await self._prepare(bench, parent)
-            ended = await self._run(bench, parent)
+            parent, ended = await self._trained(bench)
         except Problems as exc:
             return await self._fail(bench, exc.error, *exc.told)
-        except FileGone as exc:
-            return await self._fail(bench, TuningError("file_unavailable", exc.message, "training_file"))
-        except (RequestError, CatalogError) as exc:
-            if isinstance(exc, LeaseLost) or exc.retry_after_s is not None:
-                raise
-            return await self._fail(bench, TuningError(exc.code or "invalid_value", exc.message, exc.param))
         except OSError as exc:
             return await self._unwritable(bench, exc)
+        except FreeholdError as exc:
+            final = isinstance(exc, RequestError | CatalogError | FileGone) and not isinstance(exc, LeaseLost)
+            if not final or exc.retry_after_s is not None:
+                raise
+            return await self._fail(bench, TuningError(exc.code or "invalid_value", exc.message, exc.param))
         return await self._after(bench, parent, ended)
+
+    async def _trained(self, bench: _Bench) -> tuple[ModelEntry, Ended]:
+        """Lay the job's files down, and run the process once; the model that it started from, and how it ended."""
+        self._parts.caller.check(bench.tuning)
+        parent = await self._parts.bases.entry(bench.base)
+        if not (bench.folder / TASK).exists():
+            await self._prepare(bench, parent)
+        return parent, await self._run(bench, parent)
 
     async def _prepare(self, bench: _Bench, parent: ModelEntry) -> None:
         """Check the files of examples, and lay them and the task down; the task last, so that it says all is there."""
@@ -166,7 +168,7 @@ class TuningWork:
             if not file_id:
                 continue
             await self._say(bench, f"Validating {name} file: {file_id}")
-            sha256, pieces = await self._store.input(row, file_id)
+            sha256, pieces = await self._store.input(row, file_id, f"{name}_file")
             report = await lay_down(
                 pieces, folder / f"{name}.jsonl", name, row.method, most_examples=self._parts.settings.max_examples
             )
@@ -200,9 +202,7 @@ class TuningWork:
             await self._keep_checkpoint(bench, parent, message, result)
 
         parts = self._parts
-        run = Run(
-            self._store, bench.hold, bench.tuning, bench.base, bench.folder, parts.program, parts.caller, kept
-        )
+        run = Run(self._store, bench.hold, bench.tuning, bench.base, bench.folder, parts.program, parts.caller, kept)
         try:
             return await run()
         except JobProcessFailed as exc:

@@ -257,5 +257,3 @@ def _seen(reader: Reader) -> ColumnElement[bool]:
         table.c.expires_at > reader.now_s,
         or_(table.c.private.is_(False), table.c.owner_id == reader.member_id),
     )
-
-
