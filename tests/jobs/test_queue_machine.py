@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from freehold.errors import LeaseLost
+from freehold.errors import Conflict, LeaseLost
 from freehold.jobs.queue import JobQueue
 from freehold.store.database import Database
-from freehold.types.jobs import ENDED, JobState, Lease
+from freehold.types.jobs import ENDED, JobState, Lease, Wish
 
 LEASE_S = 30
 PER_PROJECT = 2
@@ -35,11 +35,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         self.good: dict[str, tuple[int, float]] = {}
         """The newest token of each running job, and until when it holds."""
+        self.wishes: dict[str, Wish] = {}
+        """What was asked of whoever has a job."""
         self.states: dict[str, JobState] = {}
         self.projects: dict[str, str] = {}
 
     def _queue(self) -> JobQueue:
-        return JobQueue(self.database, per_project=PER_PROJECT, lease_s=LEASE_S, clock=lambda: self.now)
+        return JobQueue(
+            self.database, per_project=PER_PROJECT, pausable=["work"], lease_s=LEASE_S, clock=lambda: self.now
+        )
 
     def teardown(self) -> None:
         """Close the database."""
@@ -58,6 +62,7 @@ class QueueMachine(RuleBasedStateMachine):
         made = self.queue.new("work", {}, organization_id="o", project_id=project, owner_id="u", priority=priority)
         self.loop.run_until_complete(self.queue.put(made))
         self.states[made.id], self.projects[made.id] = JobState.QUEUED, project
+        self.wishes[made.id] = Wish.GO_ON
 
     @rule()
     def take(self) -> None:
@@ -66,7 +71,9 @@ class QueueMachine(RuleBasedStateMachine):
         if taken is None:
             return
         job, lease = taken
-        assert self.states[job.id] not in ENDED
+        assert self.states[job.id] not in {*ENDED, JobState.PAUSED}
+        assert job.cancelling == (self.wishes[job.id] is Wish.CANCEL)
+        assert job.pausing == (self.wishes[job.id] is Wish.PAUSE)
         token, until = self.good.get(job.id, (0, 0.0))
         assert until <= self.now, "nobody has it"
         assert lease.token > token
@@ -74,7 +81,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.good[job.id] = (lease.token, self.now + LEASE_S)
         self.states[job.id] = JobState.RUNNING
 
-    @rule(pick=PICK, what=st.sampled_from(("renew", "finish", "retry")))
+    @rule(pick=PICK, what=st.sampled_from(("renew", "progress", "finish", "retry", "give back")))
     def write(self, pick: int, what: str) -> None:
         """Any worker, be it one whose lease is long over, wants to write: only the holder may."""
         if not self.leases:
@@ -85,21 +92,33 @@ class QueueMachine(RuleBasedStateMachine):
                 self.loop.run_until_complete(self._ask(lease, what))
             QueueMachine.refused += 1
             return
-        self.loop.run_until_complete(self._ask(lease, what))
-        if what == "renew":
-            self.good[lease.job_id] = (lease.token, self.now + LEASE_S)
+        heard = self.loop.run_until_complete(self._ask(lease, what))
+        wish = self.wishes[lease.job_id]
+        if heard is not None:
+            assert heard is wish
+            until = self.now + LEASE_S if what == "renew" else self.good[lease.job_id][1]
+            self.good[lease.job_id] = (lease.token, until)
             return
         self.good[lease.job_id] = (lease.token, 0.0)
-        self.states[lease.job_id] = JobState.SUCCEEDED if what == "finish" else JobState.QUEUED
+        if what == "finish":
+            self.states[lease.job_id] = JobState.SUCCEEDED
+            return
+        self.states[lease.job_id] = JobState.PAUSED if wish is Wish.PAUSE else JobState.QUEUED
+        self.wishes[lease.job_id] = Wish.CANCEL if wish is Wish.CANCEL else Wish.GO_ON
 
-    async def _ask(self, lease: Lease, what: str) -> None:
+    async def _ask(self, lease: Lease, what: str) -> Wish | None:
         match what:
             case "renew":
-                await self.queue.renew(lease)
+                return await self.queue.renew(lease)
+            case "progress":
+                return await self.queue.progress(lease, 1, 2)
+            case "give back":
+                await self.queue.finish(lease, JobState.PAUSED)
             case "finish":
                 await self.queue.finish(lease, JobState.SUCCEEDED)
             case _:
                 await self.queue.retry(lease, "failed")
+        return None
 
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
@@ -108,9 +127,45 @@ class QueueMachine(RuleBasedStateMachine):
             return
         job_id = sorted(self.states)[pick % len(self.states)]
         state = self.loop.run_until_complete(self.queue.cancel(job_id))
-        if job_id not in self.good and self.states[job_id] is JobState.QUEUED:
+        if job_id not in self.good and self.states[job_id] in {JobState.QUEUED, JobState.PAUSED}:
             assert state is JobState.CANCELLED
         self.states[job_id] = state
+        self.wishes[job_id] = Wish.CANCEL
+
+    @rule(pick=PICK)
+    def pause(self, pick: int) -> None:
+        """A job is paused: at once where nobody has it, and not at all where it has ended or is to end."""
+        if not self.states:
+            return
+        job_id = sorted(self.states)[pick % len(self.states)]
+        state, wish = self.states[job_id], self.wishes[job_id]
+        if state in ENDED or wish is Wish.CANCEL:
+            with pytest.raises(Conflict):
+                self.loop.run_until_complete(self.queue.pause(job_id))
+            return
+        found = self.loop.run_until_complete(self.queue.pause(job_id))
+        _, until = self.good.get(job_id, (0, 0.0))
+        if state is JobState.RUNNING and (until > self.now or wish is Wish.PAUSE):
+            assert found is JobState.RUNNING
+            self.wishes[job_id] = Wish.PAUSE
+        else:
+            assert found is JobState.PAUSED
+            self.states[job_id] = found
+
+    @rule(pick=PICK)
+    def resume(self, pick: int) -> None:
+        """A job is resumed: it goes on, if it was paused or was to be."""
+        if not self.states:
+            return
+        job_id = sorted(self.states)[pick % len(self.states)]
+        state, wish = self.states[job_id], self.wishes[job_id]
+        if state is not JobState.PAUSED and wish is not Wish.PAUSE:
+            with pytest.raises(Conflict):
+                self.loop.run_until_complete(self.queue.resume(job_id))
+            return
+        self.states[job_id] = self.loop.run_until_complete(self.queue.resume(job_id))
+        assert self.states[job_id] in {JobState.QUEUED, JobState.RUNNING}
+        self.wishes[job_id] = Wish.GO_ON
 
     @rule(seconds=st.sampled_from((1.0, 10.0, 31.0, 700.0)))
     def wait(self, seconds: float) -> None:

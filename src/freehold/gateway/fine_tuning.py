@@ -134,6 +134,8 @@ class FineTuning:
             organization_id=tenant.organization_id,
             project_id=tenant.project_id,
             owner_id=tenant.owner_id,
+            subject=tuning_id,
+            private=principal.kind is MemberKind.USER,
         )
         header = {
             "metadata": request.metadata,

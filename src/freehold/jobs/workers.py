@@ -11,7 +11,7 @@ import structlog
 from freehold.errors import Draining, FreeholdError, LeaseLost
 from freehold.jobs.queue import JobQueue
 from freehold.types.ids import new_id
-from freehold.types.jobs import Job, JobState, Lease
+from freehold.types.jobs import Job, JobState, Lease, Wish
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +34,33 @@ class Hold:
         self.lease = lease
         self.stopping = asyncio.Event()
         """Set when the job is to end soon."""
+        self.pausing = asyncio.Event()
+        """Set while the job is to be given back as PAUSED; it may be taken back."""
         self.renewing = asyncio.Event()
-        """Set when the lease is to be renewed at once, which also tells whether the job is to end."""
+        """Set when the lease is to be renewed at once, which also tells what is asked of whoever has the job."""
+
+    async def asked(self) -> None:
+        """Wait until the job is to end or to be paused."""
+        waiting = [asyncio.create_task(event.wait()) for event in (self.stopping, self.pausing)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    def hear(self, wish: Wish) -> None:
+        """Let whoever does the job know what is asked of it."""
+        if wish is Wish.CANCEL:
+            self.stopping.set()
+        if wish is Wish.PAUSE:
+            self.pausing.set()
+        else:
+            self.pausing.clear()
 
 
 Do: TypeAlias = Callable[[Hold], Awaitable[JobState]]
-"""Does a job, and says how it ended. Raises FreeholdError where it is to be tried again later."""
+"""Does a job, and says how it ended, or that it is PAUSED as was asked. Raises FreeholdError where it is to be tried
+again later."""
 
 
 class Workers:
@@ -116,7 +137,9 @@ class Workers:
         """Do one job, and say what became of it."""
         hold = Hold(job, lease)
         if job.cancelling:
-            hold.stopping.set()
+            hold.hear(Wish.CANCEL)
+        elif job.pausing:
+            hold.hear(Wish.PAUSE)
         self._holds.add(hold)
         doing = asyncio.create_task(self._done(hold), name=f"doing {job.id}")
         try:
@@ -140,14 +163,14 @@ class Workers:
             finally:
                 changed.cancel()
             hold.renewing.clear()
-            if not doing.done() and await self._queue.renew(hold.lease):
-                hold.stopping.set()
+            if not doing.done():
+                hold.hear(await self._queue.renew(hold.lease))
         await doing
 
     async def _done(self, hold: Hold) -> None:
         """Do the job. What cannot be done now is tried again later, and what is a defect as well."""
         try:
-            state = await self._doing[hold.job.kind](hold)
+            state = JobState.PAUSED if hold.pausing.is_set() else await self._doing[hold.job.kind](hold)
         except LeaseLost:
             raise
         except FreeholdError as exc:

@@ -4,12 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.store.database import Database
 from freehold.store.job_tables import job_events, jobs
-from freehold.types.jobs import Job, JobEvent, JobState, Lease
+from freehold.store.kept_items import Reader
+from freehold.types.jobs import ENDED, Job, JobEvent, JobState, Lease, Wish
 
 MOST_EVENTS: Final = 200
 """Of one job that are kept; the oldest go first."""
@@ -44,19 +45,21 @@ async def take_job(
         worker: names it.
         now_ms: the time, in milliseconds since the epoch.
         lease_ms: how long the lease holds.
-        per_project: how many jobs of a project run at most.
+        per_project: how many jobs of a project and a kind run at most.
     """
     busy = jobs.alias("busy")
     running = (
         select(func.count())
-        .where(busy.c.project_id == jobs.c.project_id, busy.c.state == JobState.RUNNING, busy.c.lease_until_ms > now_ms)
+        .where(busy.c.project_id == jobs.c.project_id, busy.c.kind == jobs.c.kind)
+        .where(busy.c.state == JobState.RUNNING, busy.c.lease_until_ms > now_ms)
         .scalar_subquery()
     )
     ready = and_(jobs.c.state == JobState.QUEUED, jobs.c.not_before_ms <= now_ms)
+    goes_on = and_(jobs.c.state == JobState.PAUSED, jobs.c.not_before_ms > 0, jobs.c.not_before_ms <= now_ms)
     dropped = and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until_ms <= now_ms)
     query = (
         select(jobs)
-        .where(jobs.c.kind.in_(kinds), or_(ready, dropped), running < per_project)
+        .where(jobs.c.kind.in_(kinds), or_(ready, goes_on, dropped), running < per_project)
         .order_by(jobs.c.priority.desc(), jobs.c.id)
         .limit(1)
     )
@@ -104,13 +107,58 @@ async def write_leased(
 
 async def change_leased(
     database: Database, lease: Lease, now_ms: int, values: Mapping[str, Any], event: str = "", detail: str = ""
-) -> bool | None:
-    """As `write_leased`, in a transaction of its own, and with an event if one is named."""
+) -> Wish | None:
+    """Change a job as the holder of its lease, with an event if one is named.
+
+    Returns:
+        What is asked of the holder; None where the lease is lost, and nothing has changed.
+    """
     async with database.write() as connection:
-        found = await write_leased(connection, lease, now_ms, values)
-        if found is not None and event:
+        wish = await _wish(connection, lease, now_ms)
+        if wish is None:
+            return None
+        if values:
+            await connection.execute(update(jobs).where(holds(lease, now_ms)).values(dict(values)))
+        if event:
             await add_event(connection, lease.job_id, now_ms // 1000, event, detail)
-        return found
+        return wish
+
+
+async def give_back(
+    database: Database, lease: Lease, now_ms: int, values: Mapping[str, Any], event: str, detail: str = ""
+) -> Wish | None:
+    """As `change_leased`, and let the job be taken again, or be paused where that is asked."""
+    async with database.write() as connection:
+        wish = await _wish(connection, lease, now_ms)
+        if wish is None:
+            return None
+        if wish is Wish.PAUSE:
+            values, event, detail = {"state": JobState.PAUSED}, "paused", ""
+        changed = {**values, "pausing": False}
+        await connection.execute(update(jobs).where(holds(lease, now_ms)).values(changed))
+        await add_event(connection, lease.job_id, now_ms // 1000, event, detail)
+        return wish
+
+
+async def go_forward(
+    database: Database, lease: Lease, now_ms: int, *, done: int, total: int, failed: int
+) -> Wish | None:
+    """Write how far a job is, as the holder of its lease; going forward counts as a new beginning."""
+    attempts = case((jobs.c.done < done, 1), else_=jobs.c.attempts)
+    return await change_leased(
+        database, lease, now_ms, {"done": done, "total": total, "failed": failed, "attempts": attempts}
+    )
+
+
+async def _wish(connection: AsyncConnection, lease: Lease, now_ms: int) -> Wish | None:
+    """What is asked of the holder of a lease; None where it is lost."""
+    query = select(jobs.c.cancelling, jobs.c.pausing).where(holds(lease, now_ms))
+    row = (await connection.execute(query)).first()
+    if row is None:
+        return None
+    if row.cancelling:
+        return Wish.CANCEL
+    return Wish.PAUSE if row.pausing else Wish.GO_ON
 
 
 async def cancel_job(connection: AsyncConnection, job_id: str, now_s: int) -> JobState | None:
@@ -125,12 +173,56 @@ async def cancel_job(connection: AsyncConnection, job_id: str, now_s: int) -> Jo
     state = JobState(row["state"])
     if row["finished_at"] is not None or row["cancelling"]:
         return state
-    values: dict[str, Any] = {"cancelling": True, "not_before_ms": 0}
+    values: dict[str, Any] = {"cancelling": True, "pausing": False, "not_before_ms": 0}
+    if state is JobState.PAUSED:
+        state = JobState.QUEUED
     if state is JobState.QUEUED and not row["token"]:
         state = JobState.CANCELLED
-        values |= {"state": state, "finished_at": now_s}
+        values["finished_at"] = now_s
+    values["state"] = state
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     await add_event(connection, job_id, now_s, "cancelled" if state is JobState.CANCELLED else "cancelling")
+    return state
+
+
+async def pause_job(connection: AsyncConnection, job_id: str, now_ms: int, until_ms: int = 0) -> JobState | None:
+    """Ask that nobody works on a job, within the caller's transaction; one that nobody has is paused at once.
+
+    Args:
+        connection: the caller's.
+        job_id: names it.
+        now_ms: the time, in milliseconds since the epoch.
+        until_ms: when it goes on by itself; 0 is never.
+
+    Returns:
+        Its state afterwards: as it was where it has ended or is to end. None if there is no such job.
+    """
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).mappings().first()
+    if row is None:
+        return None
+    state = JobState(row["state"])
+    if state in ENDED or state is JobState.PAUSED or row["cancelling"] or row["pausing"]:
+        return state
+    at_work = state is JobState.RUNNING and row["lease_until_ms"] > now_ms
+    state = state if at_work else JobState.PAUSED
+    values = {"state": state, "pausing": at_work, "not_before_ms": until_ms}
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    await add_event(connection, job_id, now_ms // 1000, "pausing" if at_work else "paused")
+    return state
+
+
+async def resume_job(connection: AsyncConnection, job_id: str, now_s: int) -> JobState | None:
+    """Let a job that is paused, or is to be, go on, within the caller's transaction; result as `pause_job`."""
+    row = (await connection.execute(select(jobs).where(jobs.c.id == job_id))).mappings().first()
+    if row is None:
+        return None
+    state = JobState(row["state"])
+    if state is not JobState.PAUSED and not row["pausing"]:
+        return state
+    state = JobState.QUEUED if state is JobState.PAUSED else state
+    values = {"state": state, "pausing": False, "not_before_ms": 0, "attempts": 0}
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    await add_event(connection, job_id, now_s, "resumed")
     return state
 
 
@@ -150,22 +242,68 @@ async def get_job(database: Database, job_id: str) -> Job | None:
         return None if row is None else _job(row)
 
 
-async def events_of(database: Database, job_id: str) -> list[JobEvent]:
-    """What happened to a job, oldest first."""
+async def find_job(database: Database, reader: Reader, name: str) -> Job | None:
+    """A job that a reader may see, by its id or by that of what it is about: the newest; None if there is none."""
+    query = select(jobs).where(or_(jobs.c.id == name, jobs.c.subject == name), _seen(reader))
+    async with database.read() as connection:
+        row = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(1))).mappings().first()
+        return None if row is None else _job(row)
+
+
+async def list_jobs(
+    database: Database,
+    reader: Reader,
+    *,
+    kind: str | None = None,
+    states: Collection[JobState] = (),
+    after: str | None = None,
+    limit: int,
+) -> list[Job]:
+    """The jobs that a reader may see, the newest first.
+
+    Args:
+        database: where they are.
+        reader: who reads.
+        kind: only those; all if None.
+        states: only those in one of these; all if there is none.
+        after: only those made before the job of this id.
+        limit: how many at most.
+    """
+    query = select(jobs).where(_seen(reader))
+    query = query if kind is None else query.where(jobs.c.kind == kind)
+    query = query.where(jobs.c.state.in_(states)) if states else query
+    query = query if after is None else query.where(jobs.c.id < after)
+    async with database.read() as connection:
+        rows = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).mappings()
+        return [_job(row) for row in rows]
+
+
+async def events_of(database: Database, job_id: str, after: int = 0, limit: int = MOST_EVENTS) -> list[JobEvent]:
+    """What happened to a job, oldest first, from the event behind number `after` on."""
     table = job_events
+    those = and_(table.c.job_id == job_id, table.c.number > after)
     columns = (table.c.number, table.c.created_at, table.c.event, table.c.detail)
     async with database.read() as connection:
-        rows = await connection.execute(select(*columns).where(table.c.job_id == job_id).order_by(table.c.number))
+        rows = await connection.execute(select(*columns).where(those).order_by(table.c.number).limit(limit))
         return [JobEvent(*row) for row in rows]
 
 
 async def next_moment_ms(database: Database, kinds: Collection[str], now_ms: int) -> int | None:
     """When the next job can be begun that cannot be yet, in milliseconds since the epoch; None if there is none."""
-    waits = and_(jobs.c.state == JobState.QUEUED, jobs.c.not_before_ms > now_ms)
+    waits = and_(jobs.c.state.in_((JobState.QUEUED, JobState.PAUSED)), jobs.c.not_before_ms > now_ms)
     query = select(func.min(jobs.c.not_before_ms)).where(jobs.c.kind.in_(kinds), waits)
     async with database.read() as connection:
         found: int | None = (await connection.execute(query)).scalar_one()
         return found
+
+
+def _seen(reader: Reader) -> ColumnElement[bool]:
+    """Whether a job is there for the reader."""
+    return and_(
+        jobs.c.organization_id == reader.organization_id,
+        jobs.c.project_id == reader.project_id,
+        or_(jobs.c.private.is_(False), jobs.c.owner_id == reader.member_id),
+    )
 
 
 def _job(row: RowMapping | Mapping[str, Any]) -> Job:

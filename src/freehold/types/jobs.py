@@ -15,6 +15,7 @@ class JobState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -24,13 +25,21 @@ ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 """States that no job leaves."""
 
 
+class Wish(StrEnum):
+    """What is asked of whoever works on a job."""
+
+    GO_ON = "go_on"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
 class JobsSettings(SettingsModel):
     """`[jobs]`: how many jobs run at a time, and how."""
 
     max_running: Annotated[int, Field(ge=1, le=64)] = 4
     """In all."""
     max_running_per_project: Annotated[int, Field(ge=1, le=64)] = 2
-    """Of one project."""
+    """Of one project, and of one kind."""
     isolate: bool = True
     """Whether the processes of jobs have no network."""
 
@@ -63,9 +72,13 @@ class Job:
         payload: what it has to be done with.
         priority: the higher, the sooner.
         state: how far it is.
+        subject: the id of what it is about, such as a batch; callers name it by that too.
+        private: whether only its owner sees it, and not everybody in its project.
         cancelling: whether it is to end soon.
+        pausing: whether whoever works on it is to give it back, to be paused.
         attempts: how often it was begun since it last went forward.
-        not_before_ms: when it may be begun, in milliseconds since the epoch.
+        not_before_ms: when it may be begun, in milliseconds since the epoch. One that is paused, or is to be, goes on
+            by itself then; 0 is never.
         worker: who works on it; empty before the first.
         token: of the newest lease; 0 before the first.
         lease_until_ms: when that ends, in milliseconds since the epoch.
@@ -87,7 +100,10 @@ class Job:
     priority: int
     state: JobState
     created_at: int
+    subject: str = ""
+    private: bool = True
     cancelling: bool = False
+    pausing: bool = False
     attempts: int = 0
     not_before_ms: int = 0
     worker: str = ""
