@@ -30,6 +30,7 @@ from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
+from freehold.types.fine_tuning import FINE_TUNING_JOB
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +102,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
                 (COMPLETIONS, COMPLETION_TABLES),
             )
         )
-        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project)
+        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable={FINE_TUNING_JOB})
         batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
         yield Content(
             keys,

@@ -3,7 +3,8 @@
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from freehold.errors import TrainingUnavailable
@@ -21,11 +22,13 @@ class Trainer:
         python: the interpreter.
         module: what it runs; it speaks as `freehold.training.finetune.worker` does.
         needs: what must be importable there.
+        environment: is added to the server's own, for what it runs.
     """
 
     python: str = sys.executable
     module: str = "freehold.training.finetune.worker"
     needs: tuple[str, ...] = NEEDS
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     async def check(self) -> None:
         """Return if it can run.

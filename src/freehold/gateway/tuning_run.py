@@ -169,6 +169,7 @@ class Run:
                 [str(self._folder)],
                 self._folder,
                 python=trainer.python,
+                environment=trainer.environment,
                 memory_bytes=program.memory_bytes,
                 isolate=program.isolate,
             ) as process:

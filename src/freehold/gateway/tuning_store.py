@@ -160,7 +160,9 @@ class TuningStore:
         """
         file = await get_file(self.database, row.organization_id, row.project_id, file_id)
         if file is None or self.files.has_expired(file):
-            raise FileGone(f"The file '{file_id}' was deleted or has expired; upload it again and make a new job.", param=param)
+            raise FileGone(
+                f"The file '{file_id}' was deleted or has expired; upload it again and make a new job.", param=param
+            )
         header = await self.files.header(file)
         return header.sha256, self.files.read(file, header)
 
