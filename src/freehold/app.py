@@ -19,6 +19,7 @@ from freehold.app_parts import (
     open_flights,
     open_limits,
     open_lineage,
+    open_origins,
     open_people,
     open_pictures,
     open_policies,
@@ -127,7 +128,7 @@ async def open_app(
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         control = open_control(registry, supervisor, content, filters, settings, running=engines)
-        policies = await open_policies(database, settings, registry)
+        policies = await open_policies(database, settings, registry, await open_origins(lineage, catalog))
         flights = open_flights(settings, people, content.keys)
         books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))

@@ -24,6 +24,7 @@ from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.lineage import Lineage
 from freehold.gateway.lineage_check import LineageCheck
+from freehold.gateway.origins import Origins
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
 from freehold.gateway.pipeline import Gateway
@@ -55,7 +56,7 @@ from freehold.store.usage_database import UsageDatabase
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
 from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
-from freehold.types.model import Progress
+from freehold.types.model import ModelEntry, Progress
 
 log = structlog.get_logger(__name__)
 
@@ -170,13 +171,26 @@ def open_erasure(
 async def open_lineage(records: Records, catalog: Catalog) -> Lineage:
     """What artifacts are recorded with; the models of the catalog are, those that are pulled later with their pull."""
     lineage = Lineage(records.database, records.journal)
-    catalog.on_pulled(lineage.record_model)
+    catalog.on_entry(lineage.record_model)
     try:
         for entry in await catalog.list():
             await lineage.record_model(entry)
     except AuditUnavailable as exc:
         log.warning("models_not_recorded", reason=exc.message)
     return lineage
+
+
+async def open_origins(lineage: Lineage, catalog: Catalog) -> Origins:
+    """What knows which models have a recorded origin, from now on."""
+    origins = Origins(lineage, catalog)
+
+    async def pulled(_entry: ModelEntry) -> None:
+        await origins.refresh()
+
+    catalog.on_entry(pulled)
+    lineage.on_model(origins.refresh)
+    await origins.refresh()
+    return origins
 
 
 def open_traces(records: Records, lineage: Lineage, receipts: Receipts, catalog: Catalog, gateway: Gateway) -> Traces:
@@ -286,9 +300,13 @@ async def open_registry(database: Database, settings: Settings) -> DeploymentReg
     return registry
 
 
-async def open_policies(database: Database, settings: Settings, deployments: DeploymentRegistry) -> PolicyRegistry:
+async def open_policies(
+    database: Database, settings: Settings, deployments: DeploymentRegistry, origins: Origins
+) -> PolicyRegistry:
     """The policies: stored ones and those of the file."""
-    policies = PolicyRegistry(database, lambda: [deployment.settings for deployment in deployments.all()])
+    policies = PolicyRegistry(
+        database, lambda: [deployment.settings for deployment in deployments.all()], origins.has_origin
+    )
     await policies.load(settings.policy)
     return policies
 

@@ -23,6 +23,7 @@ from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
+from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
 from freehold.types.fine_tuning import FineTuningSettings
 from freehold.types.identity import Action, Role
@@ -146,6 +147,7 @@ class Settings(SettingsModel):
     retention: RetentionSettings = RetentionSettings()
     files: FilesSettings = FilesSettings()
     batches: BatchesSettings = BatchesSettings()
+    evaluations: EvaluationsSettings = EvaluationsSettings()
     jobs: JobsSettings = JobsSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     filter: ContentFilterSettings = ContentFilterSettings()

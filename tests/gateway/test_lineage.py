@@ -147,7 +147,7 @@ def test_a_pulled_model_is_recorded(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with open_lineage(tmp_path) as (lineage, journal), open_catalog(tmp_path / "home") as catalog:
-            catalog.on_pulled(lineage.record_model)
+            catalog.on_entry(lineage.record_model)
             entry = await catalog.pull(f"file://{tmp_path}/m.gguf")
             await catalog.pull(f"file://{tmp_path}/m.gguf")
             found = await lineage.of_model(entry.name)

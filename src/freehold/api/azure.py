@@ -9,7 +9,7 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, files, fine_tuning, responses, stored_completions, uploads
+from freehold.api import batches, conversations, files, fine_tuning, graders, responses, stored_completions, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -32,6 +32,7 @@ STORED = (
     *conversations.OPERATIONS,
     *batches.OPERATIONS,
     *fine_tuning.OPERATIONS,
+    *graders.OPERATIONS,
 )
 """Operations on what is kept, which have no deployment in their path."""
 

@@ -9,47 +9,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-import structlog
 
 from freehold.api.body import decode
-from freehold.api.chat import create_chat_completion
-from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect, error_body
 from freehold.api.door import Door
-from freehold.api.embeddings import create_embedding
-from freehold.api.images import create_image
-from freehold.api.moderations import create_moderation
-from freehold.api.reply import Call, Handler
-from freehold.api.responses import create_response
+from freehold.api.own_requests import OwnRequest, answer
 from freehold.config import Settings
-from freehold.errors import Draining, FreeholdError, InternalError, QuotaExceeded, RateLimited, Unavailable
-from freehold.gateway.account import Account
+from freehold.errors import QuotaExceeded, RateLimited, Unavailable
 from freehold.gateway.batch_room import Room
 from freehold.gateway.batch_store import Batch
 from freehold.gateway.batch_work import BatchWork
 from freehold.gateway.content import Content
-from freehold.gateway.flights import ClientGone
 from freehold.gateway.pipeline import Gateway
 from freehold.types.batches import LineResult, LineUsage, operation_of
-from freehold.types.engine import Tier
 from freehold.types.identity import Principal
 from freehold.types.ids import new_id
 from freehold.types.money import MICRO
 
-log = structlog.get_logger(__name__)
-
 ENVELOPE_BYTES: Final = 8192
 """How much longer a line may be than the body in it."""
-_OPERATIONS: Final[Mapping[str, Handler]] = {
-    "/v1/chat/completions": create_chat_completion,
-    "/v1/completions": create_completion,
-    "/v1/embeddings": create_embedding,
-    "/v1/responses": create_response,
-    "/v1/moderations": create_moderation,
-    "/v1/images/generations": create_image,
-}
-_TIERED: Final = frozenset({"/v1/chat/completions", "/v1/responses"})
-"""Operations whose requests say which tier serves them."""
 
 
 class BatchLines:
@@ -83,30 +61,20 @@ class BatchLines:
 
     async def run(self, batch: Batch, line: int, raw: bytes) -> LineResult:
         """See `Lines.run`."""
-        if self._gateway.flights.draining:
-            raise Draining("The server is shutting down; the batch goes on when it is back.")
         found = orjson.loads(raw)
-        operation, dialect = operation_of(batch.row.endpoint), Dialect(batch.row.dialect)
-        account = self._gateway.books.open(new_id("req_"), operation, dialect.value)
-        account.tier, account.price_factor = Tier.FLEX, self._price_factor
-        account.notes |= {"batch": batch.id, "line": line}
-        error: FreeholdError | None = None
-        body: dict[str, Any] = {}
-        try:
-            body = await self._answered(batch, orjson.dumps(found["body"]), raw, account)
-        except FreeholdError as exc:
-            error = exc
-        except Exception as exc:  # the edge of a request: logged in full, told as a 500
-            log.exception("defect", request_id=account.request_id, route=operation)
-            error = InternalError("The server had an error while processing your request.")
-            error.__cause__ = exc
-        finally:
-            if error is None and not body:  # the task itself was cancelled
-                self._gateway.books.close(account, ClientGone("The batch was interrupted."), 499)
-        status = 200 if error is None else error.status
-        done = self._gateway.books.close(account, error, status)
-        if done is not None:
-            await done
+        dialect = Dialect(batch.row.dialect)
+        request = OwnRequest(
+            operation_of(batch.row.endpoint),
+            lambda: decode(raw)["body"],  # strictly: a key that stands twice is refused here as everywhere
+            orjson.dumps(found["body"]),
+            lambda: self._principal(batch),
+            {"batch": batch.id, "line": line},
+            dialect,
+            str(batch.header["origin"]),
+            self._price_factor,
+        )
+        answered = await answer(self._gateway, request)
+        body, error = answered.body, answered.error
         if isinstance(error, Unavailable | RateLimited) and not isinstance(error, QuotaExceeded):
             raise error
         if error is not None:
@@ -114,33 +82,10 @@ class BatchLines:
         said = {
             "id": new_id("batch_req_"),
             "custom_id": found["custom_id"],
-            "response": {"status_code": status, "request_id": account.request_id, "body": body},
+            "response": {"status_code": answered.status, "request_id": answered.request_id, "body": body},
             "error": None,
         }
         return LineResult(line, error is not None, orjson.dumps(said), usage_of(body))
-
-    async def _answered(self, batch: Batch, sent: bytes, raw: bytes, account: Account) -> dict[str, Any]:
-        """Have the request done, as a running request of whoever made the batch."""
-        gateway = self._gateway
-        account.principal = principal = self._principal(batch)
-        gateway.check_caller(principal, account)
-        account.prompt(sent)
-        operation = account.route
-        body = decode(raw)["body"]  # strictly: a key that stands twice is refused here as everywhere
-        if operation in _TIERED:
-            body = {**body, "service_tier": Tier.FLEX.value}
-        origin = str(batch.header["origin"])
-        call = Call(gateway, principal, body, {}, (), Dialect(batch.row.dialect), account, None, origin)
-        with gateway.flights.open(principal, lambda: account.end_user) as flight:
-            try:
-                reply = await _OPERATIONS[operation](call)
-            except asyncio.CancelledError:
-                reason = flight.landed()
-                if reason is None:
-                    raise
-                raise reason from None
-        assert isinstance(reply, dict), "what streams was refused when the input was looked at"
-        return reply
 
     def _principal(self, batch: Batch) -> Principal:
         """Whoever made the batch, as it would be let in now."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, files, fine_tuning, responses, stored_completions, uploads
+from freehold.api import batches, conversations, files, fine_tuning, graders, responses, stored_completions, uploads
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
@@ -63,6 +63,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             *conversations.OPERATIONS,
             *batches.OPERATIONS,
             *fine_tuning.OPERATIONS,
+            *graders.OPERATIONS,
         )
     ]
 

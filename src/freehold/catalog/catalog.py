@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ class Catalog:
         self._changing = root / "changing.lock"
         self._listeners: list[Callable[[ModelEntry], Awaitable[None]]] = []
 
-    def on_pulled(self, listener: Callable[[ModelEntry], Awaitable[None]]) -> None:
-        """Have something done with each model that is pulled, or that was pulled before, before the pull ends."""
+    def on_entry(self, listener: Callable[[ModelEntry], Awaitable[None]]) -> None:
+        """Have something done with each model that is pulled or trained, also if it was there, before that ends."""
         self._listeners.append(listener)
 
     async def list(self) -> list[ModelEntry]:
@@ -125,8 +126,7 @@ class Catalog:
             with disk_errors():
                 async with locked(self._root / "work" / f"{order.place}.lock"):
                     entry = await self._present(order) or await self._fetch(order, report)
-            for listener in self._listeners:
-                await listener(entry)
+            await self._tell(entry)
             return entry
 
         return await self._sharing.run(order, work, progress)
@@ -175,7 +175,12 @@ class Catalog:
             )
             async with locked(self._changing):
                 await finish(self._enter(Order(entry.name, source, sha256), entry, file))
+        await self._tell(entry)
         return entry
+
+    async def _tell(self, entry: ModelEntry) -> None:
+        for listener in self._listeners:
+            await listener(entry)
 
     async def base_of(self, entry: ModelEntry) -> ModelEntry | None:
         """The model with which an adapter is served; None for what is served alone.
@@ -266,7 +271,7 @@ class Catalog:
             return same
         async with locked(self._changing):
             await self._replaced(order)
-            entry = _renamed(same, order.name)
+            entry = replace(same, name=order.name, created_at=int(time.time()))
             await put_model(self._database, entry)
         return entry
 
@@ -316,13 +321,18 @@ class Catalog:
         size = size_of(fetched.file) or 0
         served = fetched.source_sha256
         if fetched.file.is_dir():
-            details = {"task": "images", "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name}
+            details: dict[str, Any] = {
+                "task": "images",
+                "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name,
+            }
         else:
             if fetched.format == "safetensors":
                 served = await hash_reporting(fetched.file, report)
             details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
         if order.licence is not None:
             details["licence"] = order.licence
+        if order.sha256 is not None:
+            details["pinned"] = True
         entry = ModelEntry(
             name=order.name,
             source=order.uri,
@@ -380,16 +390,3 @@ def _order(reference: str, name: str | None, sha256: str | None) -> Order:
             return Order(checked_name(name or known), starter.uri, sha256 or starter.sha256, starter.licence, files)
     parsed = parse_reference(reference)
     return Order(checked_name(name or default_name(parsed)), reference, sha256)
-
-
-def _renamed(entry: ModelEntry, name: str) -> ModelEntry:
-    return ModelEntry(
-        name=name,
-        source=entry.source,
-        source_sha256=entry.source_sha256,
-        sha256=entry.sha256,
-        size_bytes=entry.size_bytes,
-        format=entry.format,
-        details=entry.details,
-        created_at=int(time.time()),
-    )

@@ -13,6 +13,7 @@ from freehold.encryption.opening import open_master_keys
 from freehold.gateway.batch_store import BatchStore
 from freehold.gateway.batches import Batches
 from freehold.gateway.conversations import Conversations
+from freehold.gateway.evaluations import Evaluations
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.file_uploads import FileUploads
 from freehold.gateway.files import Files
@@ -52,6 +53,7 @@ class Content:
         completions: chat completions that callers store.
         batches: requests in files.
         tuning: where fine-tuning jobs lie.
+        evaluations: what is asked of models, and how their answers are graded.
         queue: has jobs done.
         sweep: deletes what may not stay.
     """
@@ -68,6 +70,7 @@ class Content:
     completions: StoredCompletions
     batches: Batches
     tuning: TuningStore
+    evaluations: Evaluations
     queue: JobQueue
     sweep: Sweep
 
@@ -117,6 +120,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
             TuningStore(store, cipher, retention),
+            Evaluations(settings.evaluations),
             queue,
             Sweep(database, retention),
         )

@@ -7,7 +7,7 @@ the signed checkpoints, provable alone. The table beside it only finds it.
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -68,6 +68,11 @@ class Lineage:
         self._database = database
         self._journal = journal
         self._recording = asyncio.Lock()
+        self._listeners: list[Callable[[], Awaitable[None]]] = []
+
+    def on_model(self, listener: Callable[[], Awaitable[None]]) -> None:
+        """Have something done each time that a model was recorded."""
+        self._listeners.append(listener)
 
     async def record(self, artifact: Artifact) -> None:
         """Record an artifact; nothing happens if it is recorded under its digest, kind, name and project.
@@ -87,6 +92,9 @@ class Lineage:
             position = await self._journal.submit(Kind.ADMIN, body_of(artifact), durable=True)
             recorded = RecordedArtifact(artifact, position.seq, position.segment, position.offset)
             await add_artifact(self._database, recorded)
+        if artifact.kind is ArtifactKind.MODEL:
+            for listener in self._listeners:
+                await listener()
 
     async def record_model(self, entry: ModelEntry) -> None:
         """Record a model of the catalog that was pulled: its weights, and the file that they were converted from.
@@ -115,6 +123,10 @@ class Lineage:
         """The model of that name, the newest if there are several; None if none is recorded."""
         found = await find_artifacts(self._database, viewer, name=name, kind=ArtifactKind.MODEL)
         return found[0].artifact if found else None
+
+    async def of_digests(self, digests: Sequence[str]) -> list[Artifact]:
+        """Every artifact with one of these digests, whosever it is."""
+        return [found.artifact for found in await find_artifacts(self._database, None, digests=digests)]
 
     async def find(self, digest: str, viewer: Viewer | None = None) -> RecordedArtifact | None:
         """As `get`, with where it is recorded."""

@@ -69,7 +69,7 @@ class Permits:
         policies = self._policies.current
         if policies:
             account.policy_sha256 = policies.sha256
-            _require(policies.decide(_request(principal, deployment.settings), {}), account)
+            _require(policies.decide(self._request(principal, deployment.settings), {}), account)
 
     def grant(self, principal: Principal, candidates: list[Deployment], account: Account) -> Permit:
         """Let a request pass whose parameters are known, and note the decision for its receipt.
@@ -90,7 +90,7 @@ class Permits:
         named = 1 if account.spill_to is None else 2
         allowed: list[tuple[Deployment, PolicyDecision]] = []
         for position, deployment in enumerate(candidates):
-            decision = policies.decide(_request(principal, deployment.settings), parameters)
+            decision = policies.decide(self._request(principal, deployment.settings), parameters)
             if decision.allowed:
                 allowed.append((deployment, decision))
             elif position < named:
@@ -106,14 +106,26 @@ class Permits:
         policies = self._policies.current
         if not policies or not traits.sizes:
             return traits
-        ceiling = policies.ceilings(_request(principal, deployment.settings)).get("size")
+        ceiling = policies.ceilings(self._request(principal, deployment.settings)).get("size")
         fitting = tuple(size for size in traits.sizes if ceiling is None or _measure(size) <= _measure(ceiling))
         return replace(traits, sizes=fitting) if fitting else traits
 
     def admits(self, principal: Principal, deployment: Deployment) -> bool:
         """Whether a deployment is open to the principal at all, whatever is asked of it."""
         policies = self._policies.current
-        return not policies or policies.admits(_request(principal, deployment.settings))
+        return not policies or policies.admits(self._request(principal, deployment.settings))
+
+    def _request(self, principal: Principal, deployment: DeploymentSettings) -> PolicyRequest:
+        """The words of policies for who asks for what."""
+        return policy_request(
+            organization_id=principal.organization_id,
+            project_id=principal.project_id,
+            roles=principal.roles,
+            member_id=principal.id,
+            key_id=principal.key_id,
+            deployment=deployment,
+            origin=self._policies.has_origin(deployment),
+        )
 
 
 def _require(decision: PolicyDecision, account: Account) -> None:
@@ -184,18 +196,6 @@ def _cut(request: ServedT, clamped: dict[str, Number], update: Mapping[str, Any]
         return request
     account.clamped = clamped
     return request.model_copy(update=update)
-
-
-def _request(principal: Principal, deployment: DeploymentSettings) -> PolicyRequest:
-    """The words of policies for who asks for what."""
-    return policy_request(
-        organization_id=principal.organization_id,
-        project_id=principal.project_id,
-        roles=principal.roles,
-        member_id=principal.id,
-        key_id=principal.key_id,
-        deployment=deployment,
-    )
 
 
 def _least(of: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

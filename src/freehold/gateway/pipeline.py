@@ -87,7 +87,7 @@ class Gateway:
         self.picture_files = content.pictures
         self.completions = content.completions
         self.files, self.uploads = content.files, content.uploads
-        self.batches, self.fine_tuning = content.batches, fine_tuning
+        self.batches, self.fine_tuning, self.evaluations = content.batches, fine_tuning, content.evaluations
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)

@@ -233,6 +233,7 @@ class Explainer:
             member_id=asked.member.id,
             key_id=asked.key.id if asked.key else "",
             deployment=deployment,
+            origin=self._policies.has_origin(deployment),
         )
         decision = self._policies.current.decide(request, {})
         ceilings = ", ".join(f"{name} at most {value}" for name, value in decision.ceilings.items())

@@ -21,11 +21,18 @@ class PolicyRegistry:
     Args:
         database: where they are stored.
         deployments: gives those there are, for the cases that come with a change.
+        has_origin: tells whether a deployment's weights have a recorded origin; None where that is not known.
     """
 
-    def __init__(self, database: Database, deployments: Callable[[], Iterable[DeploymentSettings]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        deployments: Callable[[], Iterable[DeploymentSettings]],
+        has_origin: Callable[[DeploymentSettings], bool | None] = lambda _settings: None,
+    ) -> None:
         self._database = database
         self._deployments = deployments
+        self.has_origin = has_origin
         self._by_name: dict[str, tuple[PolicySettings, Origin]] = {}
         self._changing = asyncio.Lock()
         self.current = PolicySet()
@@ -118,6 +125,7 @@ def policy_request(
     member_id: str,
     key_id: str,
     deployment: DeploymentSettings,
+    origin: bool | None,
 ) -> PolicyRequest:
     """The words of policies for who asks for what."""
     return PolicyRequest(
@@ -130,4 +138,5 @@ def policy_request(
         model=deployment.model,
         zone=deployment.zone or "",
         content_filter=deployment.content_filter,
+        origin=origin,
     )

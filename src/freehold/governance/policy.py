@@ -101,6 +101,7 @@ class _Policy:
         }
         self._filters = None if settings.require_filter is None else _Names(settings.require_filter)
         self._zones = None if settings.zones is None else _Names(settings.zones)
+        self._needs_origin = settings.require_origin
 
     def applies(self, request: PolicyRequest) -> bool | None:
         """Whether it is for this caller; None if that is not known."""
@@ -129,6 +130,9 @@ class _Policy:
             yield self._denial("require_filter", reason, known=fits is not None)
         if self._zones is not None and not (fits := self._zones.fits(request.zone)):
             yield self._denial("zones", f"{deployment} is not in an allowed zone", known=fits is not None)
+        if self._needs_origin and not request.origin:
+            reason = f"the weights of {deployment} have no recorded origin"
+            yield self._denial("require_origin", reason, known=request.origin is not None)
 
     def _denial(self, rule: str, reason: str, *, known: bool) -> PolicyDecision:
         return PolicyDecision(

@@ -86,6 +86,7 @@ def _request(asked: CaseRequest, deployment: DeploymentSettings | None) -> Polic
         model=asked.model or (deployment.model if deployment else None),
         zone=asked.zone or ((deployment.zone or "") if deployment else None),
         content_filter=asked.content_filter or (deployment.content_filter if deployment else None),
+        origin=None if asked.origin is None else asked.origin == "recorded",
     )
 
 

@@ -21,8 +21,9 @@ class ModelEntry:
             Only a pipeline has the format "openvino". A "lora" is an adapter, in GGUF, of the model that
             `details["parent_sha256"]` names, and is served together with it.
         details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
-            chat_template (whether there is one) and task ("chat", "embeddings" or "images"), as far as known; of a
-            model that was trained here also parent and parent_sha256: the name and `sha256` of what it was made from.
+            chat_template (whether there is one), pinned (whether the digest of the weights was given beforehand) and
+            task ("chat", "embeddings" or "images"), as far as known; of a model that was trained here also parent and
+            parent_sha256: the name and `sha256` of what it was made from.
         created_at: seconds since the epoch.
     """
 

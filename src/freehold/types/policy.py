@@ -106,12 +106,22 @@ class PolicySettings(SettingsModel):
     """Names of content-filter policies, one of which the deployment must have."""
     zones: Names | None = None
     """One of which the deployment must be in."""
+    require_origin: bool = False
+    """Whether the deployment's weights must have a recorded origin."""
 
     @model_validator(mode="after")
     def _rules_something(self) -> Self:
-        rules = (*self._lists(), self.require_filter, self.zones, self.ceilings.given() or None)
+        rules = (
+            *self._lists(),
+            self.require_filter,
+            self.zones,
+            self.ceilings.given() or None,
+            self.require_origin or None,
+        )
         if all(rule is None for rule in rules):
-            raise ValueError("give at least one of deployments, models, ceilings, require_filter, zones")
+            raise ValueError(
+                "give at least one of deployments, models, ceilings, require_filter, zones, require_origin"
+            )
         return self
 
     def _lists(self) -> tuple[Names | None, ...]:
@@ -141,6 +151,8 @@ class CaseRequest(SettingsModel):
     """Of the deployment; without it that of the deployment of this name, as are the next two."""
     zone: Name | None = None
     content_filter: Name | None = None
+    origin: Literal["recorded", "unrecorded"] | None = None
+    """Whether the weights have a recorded origin; without it that is not known."""
     parameters: CaseParameters = CaseParameters()
 
 
@@ -175,6 +187,8 @@ class PolicyRequest:
     model: str | None
     zone: str | None
     content_filter: str | None
+    origin: bool | None = None
+    """Whether its weights have a recorded origin."""
 
 
 @dataclass(frozen=True, slots=True)
