@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from freehold.errors import LeaseLost
+from freehold.errors import Conflict, LeaseLost
 from freehold.gateway.batch_store import Batch, BatchStore
 from freehold.gateway.batch_work import BatchWork
 from freehold.gateway.batches import Batches
@@ -48,6 +48,7 @@ class Answers:
     """Answers each line with its number, after `before` was asked."""
 
     before: Callable[[int], Awaitable[None]]
+    after: Callable[[LineResult], Awaitable[None]] | None = None
     most_bytes: int = 10_000
     ran: list[int] = field(default_factory=list)
 
@@ -63,7 +64,10 @@ class Answers:
         await self.before(line)
         self.ran.append(line)
         said = {"custom_id": json.loads(raw)["custom_id"], "line": line}
-        return LineResult(line, failed=False, content=json.dumps(said).encode(), usage=LineUsage(input_tokens=1))
+        result = LineResult(line, failed=False, content=json.dumps(said).encode(), usage=LineUsage(input_tokens=1))
+        if self.after is not None:
+            await self.after(result)
+        return result
 
 
 @dataclass
@@ -76,12 +80,19 @@ class Bench:
     batches: Batches
     batch: Batch
 
-    async def work(self, before: Callable[[int], Awaitable[None]]) -> tuple[JobState, Answers]:
-        """Take the job and do it, as a worker does."""
+    async def work(
+        self,
+        before: Callable[[int], Awaitable[None]],
+        hold: list[Hold] | None = None,
+        after: Callable[[LineResult], Awaitable[None]] | None = None,
+    ) -> tuple[JobState, Answers]:
+        """Take the job and do it, as a worker does; how it has the job is put into `hold`."""
         taken = await self.queue.take([BATCH_JOB], "worker")
         assert taken is not None
-        answers = Answers(before)
-        state = await BatchWork(self.batches.store, answers, clock=self.clock)(Hold(*taken))
+        answers, held = Answers(before, after), Hold(*taken)
+        if hold is not None:
+            hold.append(held)
+        state = await BatchWork(self.batches.store, answers, clock=self.clock)(held)
         await self.queue.finish(taken[1], state)
         return state, answers
 
@@ -103,13 +114,17 @@ async def bench(path: Path) -> AsyncIterator[Bench]:
     retention, cipher = RetentionRegistry(database, RetentionSettings()), cipher_of(database)
     store = FileStore(database, cipher, retention, FilesSettings(), clock=clock)
     files = Files(store)
-    queue = JobQueue(database, per_project=2, clock=clock)
+    queue = JobQueue(database, per_project=2, pausable=[BATCH_JOB], clock=clock)
     batches = Batches(BatchStore(store, cipher, retention, clock=clock), files, queue, BatchesSettings())
     data = jsonl(line(f"r{number}") for number in range(1, 11))
     file = await files.create(WHO, HeldUpload(data, "in.jsonl"), FileRequest(purpose=Purpose.BATCH))
     asked = BatchRequest(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     yield Bench(clock, queue, files, batches, await batches.create(WHO, asked, "openai", ""))
     await database.close()
+
+
+async def nothing(_number: int) -> None:
+    """Let a line be run."""
 
 
 def run(path: Path, scenario: Callable[[Bench], Awaitable[None]]) -> None:
@@ -138,6 +153,72 @@ def test_what_is_not_run_in_time_is_told_as_expired(tmp_path: Path) -> None:
         assert [each["custom_id"] for each in expired] == [f"r{number}" for number in range(5, 11)]
         assert {each["error"]["code"] for each in expired} == {"batch_expired"}
         assert (found.row.completed, found.row.failed, found.row.input_tokens) == (4, 6, 4)
+
+    run(tmp_path, scenario)
+
+
+def test_a_paused_batch_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """The lines that are done are not run again, and none is left out."""
+
+    async def scenario(bench: Bench) -> None:
+        hold: list[Hold] = []
+
+        async def paused(number: int) -> None:
+            if number == 4:
+                await bench.batches.pause(WHO, bench.batch.id)
+                hold[0].hear(await bench.queue.renew(hold[0].lease))
+
+        state, answers = await bench.work(paused, hold)
+        assert (state, answers.ran) == (JobState.PAUSED, [1, 2, 3, 4])
+        assert await bench.queue.take([BATCH_JOB], "worker") is None
+        assert (await bench.found()).row.status == "in_progress"
+        await bench.batches.resume(WHO, bench.batch.id)
+        state, answers = await bench.work(nothing)
+        assert (state, answers.ran) == (JobState.SUCCEEDED, [5, 6, 7, 8, 9, 10])
+        found = await bench.found()
+        assert [each["line"] for each in await bench.lines(found.row.output_file_id)] == list(range(1, 11))
+        with pytest.raises(Conflict, match="'completed'"):
+            await bench.batches.pause(WHO, bench.batch.id)
+
+    run(tmp_path, scenario)
+
+
+def test_a_pause_that_is_taken_back_leaves_no_line_out(tmp_path: Path) -> None:
+    """A batch that was resumed while it was being paused is worked on again, and is not done before its last line."""
+
+    async def scenario(bench: Bench) -> None:
+        hold: list[Hold] = []
+
+        async def wavering(number: int) -> None:
+            if number == 4:
+                await bench.batches.pause(WHO, bench.batch.id)
+                hold[0].hear(await bench.queue.renew(hold[0].lease))
+            if number == 5:
+                raise AssertionError("no line is begun once that was heard")
+
+        async def resumed(result: LineResult) -> None:
+            if result.line == 4:
+                await bench.batches.resume(WHO, bench.batch.id)
+
+        state, answers = await bench.work(wavering, hold, after=resumed)
+        assert (state, answers.ran) == (JobState.PAUSED, [1, 2, 3, 4])
+        state, answers = await bench.work(nothing)
+        assert (state, answers.ran) == (JobState.SUCCEEDED, [5, 6, 7, 8, 9, 10])
+
+    run(tmp_path, scenario)
+
+
+def test_a_paused_batch_expires(tmp_path: Path) -> None:
+    """Its day goes on while it is paused: when that is over, what was not run is told as expired."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.batches.pause(WHO, bench.batch.id)
+        bench.clock.now += DAY_S - 1
+        assert await bench.queue.take([BATCH_JOB], "worker") is None
+        assert await bench.queue.due_s([BATCH_JOB]) == 1
+        bench.clock.now += 1
+        state, answers = await bench.work(nothing)
+        assert (state, answers.ran, (await bench.found()).row.status) == (JobState.SUCCEEDED, [], "expired")
 
     run(tmp_path, scenario)
 

@@ -27,6 +27,7 @@ from freehold.api.docs import docs_routes
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
 from freehold.api.lineage import lineage_routes
+from freehold.api.jobs import job_routes
 from freehold.api.openai import Forms, openai_routes
 from freehold.api.operation import Operation, PlainBody, Plane
 from freehold.api.organization import organization_routes
@@ -109,6 +110,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         *health_routes(admin, gateway.flights, metrics),
         *receipt_routes(operation, services.receipts),
         *lineage_routes(operation, services.traces),
+        *job_routes(operation),
         *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
         Mount("/v1/organization", organization_application(admin, changes, bounds.max_body_bytes)),

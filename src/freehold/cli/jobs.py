@@ -1,46 +1,85 @@
-"""`freehold jobs`: work that goes on without its request. Batches are the one kind there is."""
+"""`freehold jobs`: work that goes on without its request, of every kind."""
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote, urlencode
 
 import typer
 
 from freehold.cli.control import Control, open_control
+from freehold.cli.jobs_log import follow_events
+from freehold.cli.jobs_watch import ACTIVE, done_of, state_of, watch_jobs
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, home_of
-from freehold.cli.output import print_json
+from freehold.cli.output import ExitCode, print_json
 from freehold.cli.tables import at_time, print_table
-from freehold.types.batches import BATCH_ENDED
 
-app = command_group("List, show and cancel jobs.", "Example: freehold jobs list --active")
+app = command_group("List, show, watch, pause and cancel jobs.", "Example: freehold jobs watch")
 
-BATCHES = "/v1/batches"
-_PAGE = 100
+JOBS: Final = "/v1/jobs"
+_DETAILS: Final = {"batch": "/v1/batches"}
+"""Kinds whose subjects have an API of their own that tells more."""
+_PAGE: Final = 100
 
-JobArgument: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The id of a batch.")]
+JobArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="ID", help="The id of a job, or of what it is about, such as a batch.")
+]
 
 
 @app.callback()
 def jobs() -> None:
-    """List, show and cancel what works on without its request: the batches of the credential's project."""
+    """List, show, watch, pause and cancel what goes on without its request, in the credential's project."""
 
 
-@app.command("list", epilog="Example: freehold jobs list --active")
+@app.command("list", epilog="Example: freehold jobs list --active --kind batch")
 def list_jobs(
     active: Annotated[bool, typer.Option("--active", help="Only those that have not ended.")] = False,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only those of a kind.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most.")] = 100,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, the newest first."""
-    asyncio.run(_list(home_of(home), active=active, as_json=as_json))
+    asked = [("state", state) for state in ACTIVE if active] + [("kind", kind) for kind in [kind] if kind]
+    found = asyncio.run(_list(home_of(home), asked, limit))
+    if as_json:
+        print_json({"data": found})
+        return
+    rows = [
+        (_name(each), each["kind"], state_of(each), done_of(each), each.get("error_code"), at_time(each["created_at"]))
+        for each in found
+    ]
+    print_table(("id", "kind", "state", "done", "error", "created"), rows)
 
 
 @app.command("show", epilog="Example: freehold jobs show batch_0123456789abcdef01234567")
 def show_job(job: JobArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show a job: how far it is, what is wrong with its input, and where its answers are."""
-    _print(asyncio.run(_ask(home_of(home), "GET", _path(job))), as_json=as_json)
+    """Show a job: how far it is, and of a batch what is wrong with its input and where its answers are."""
+    _print(asyncio.run(_shown(home_of(home), job)), as_json=as_json)
+
+
+@app.command("logs", epilog="Example: freehold jobs logs --follow batch_0123456789abcdef01234567")
+def show_log(
+    job: JobArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what happened to a job, the oldest first; with --json one object a line."""
+    asyncio.run(_log(home_of(home), job, follow=follow, as_json=as_json))
+
+
+@app.command("watch", epilog="Example: freehold jobs watch batch_0123456789abcdef01234567")
+def watch(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Jobs, or what they are about. [default: all active]")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Show how jobs go until they have ended; exit with 1 if one of them failed."""
+    if not asyncio.run(_watch(home_of(home), ids or [])):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command("cancel", epilog="Example: freehold jobs cancel batch_0123456789abcdef01234567")
@@ -49,8 +88,25 @@ def cancel_job(job: JobArgument, home: HomeOption = None, as_json: JsonOption = 
     _print(asyncio.run(_ask(home_of(home), "POST", f"{_path(job)}/cancel")), as_json=as_json)
 
 
+@app.command("pause", epilog="Example: freehold jobs pause batch_0123456789abcdef01234567")
+def pause_job(job: JobArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Have nobody work on a job until it is resumed; what is done stays done."""
+    _print(asyncio.run(_ask(home_of(home), "POST", f"{_path(job)}/pause")), as_json=as_json)
+
+
+@app.command("resume", epilog="Example: freehold jobs resume batch_0123456789abcdef01234567")
+def resume_job(job: JobArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Let a paused job go on."""
+    _print(asyncio.run(_ask(home_of(home), "POST", f"{_path(job)}/resume")), as_json=as_json)
+
+
 def _path(job: str) -> str:
-    return f"{BATCHES}/{quote(job, safe='')}"
+    return f"{JOBS}/{quote(job, safe='')}"
+
+
+def _name(job: dict[str, Any]) -> str:
+    """By what a person knows a job."""
+    return str(job.get("subject") or job["id"])
 
 
 async def _ask(home: Path, method: str, path: str) -> dict[str, Any]:
@@ -58,55 +114,74 @@ async def _ask(home: Path, method: str, path: str) -> dict[str, Any]:
         return await control.request(method, path)
 
 
-async def _list(home: Path, *, active: bool, as_json: bool) -> None:
+async def _list(home: Path, asked: list[tuple[str, str]], limit: int) -> list[dict[str, Any]]:
     async with open_control(home) as control:
-        found = [each for each in await _every(control) if not active or each["status"] not in BATCH_ENDED]
-    if as_json:
-        print_json({"data": found})
-        return
-    rows = [
-        (each["id"], "batch", each["status"], _done(each), each.get("model"), at_time(each["created_at"]))
-        for each in found
-    ]
-    print_table(("id", "kind", "status", "done", "model", "created"), rows)
+        return await _every(control, asked, limit)
 
 
-async def _every(control: Control) -> list[dict[str, Any]]:
-    """All batches that the credential may see."""
+async def _every(control: Control, asked: list[tuple[str, str]], limit: int) -> list[dict[str, Any]]:
+    """The newest jobs that the credential may see."""
     found: list[dict[str, Any]] = []
     more = True
-    while more:
-        after = {"after": found[-1]["id"]} if found else {}
-        answer = await control.request("GET", f"{BATCHES}?{urlencode({'limit': _PAGE, **after})}")
+    while more and len(found) < limit:
+        page = [*asked, ("limit", str(min(_PAGE, limit - len(found))))]
+        page += [("after", found[-1]["id"])] if found else []
+        answer = await control.request("GET", f"{JOBS}?{urlencode(page)}")
         found += answer["data"]
         more = answer["has_more"]
     return found
 
 
-def _done(batch: dict[str, Any]) -> str:
-    """How many lines are done, of how many, and how many of these failed."""
-    counts = batch["request_counts"]
-    failed = f", {counts['failed']} failed" if counts["failed"] else ""
-    return f"{counts['completed'] + counts['failed']} of {counts['total']}{failed}"
+async def _shown(home: Path, name: str) -> dict[str, Any]:
+    """A job, and as `details` what the API of its kind tells of it."""
+    async with open_control(home) as control:
+        job = await control.request("GET", _path(name))
+        details = _DETAILS.get(job["kind"])
+        if details is None:
+            return job
+        return job | {"details": await control.request("GET", f"{details}/{quote(job['subject'], safe='')}")}
 
 
-def _print(batch: dict[str, Any], *, as_json: bool) -> None:
+async def _log(home: Path, name: str, *, follow: bool, as_json: bool) -> None:
+    async with open_control(home) as control:
+        await follow_events(control, _path(name), follow=follow, as_json=as_json)
+
+
+async def _watch(home: Path, names: list[str]) -> bool:
+    async with open_control(home) as control:
+        if not names:
+            found = await _every(control, [("state", state) for state in ACTIVE], _PAGE)
+            names = [each["id"] for each in reversed(found)]
+        return await watch_jobs(control, [_path(name) for name in dict.fromkeys(names)])
+
+
+def _print(job: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print_json(batch)
+        print_json(job)
         return
     rows = [
-        ("id", batch["id"]),
-        ("status", batch["status"]),
-        ("endpoint", batch["endpoint"]),
-        ("model", batch.get("model")),
-        ("done", _done(batch)),
-        ("tokens", batch["usage"]["total_tokens"]),
-        ("created", at_time(batch["created_at"])),
-        ("ends by", at_time(batch["expires_at"])),
-        ("input", batch["input_file_id"]),
-        ("output", batch.get("output_file_id")),
-        ("errors", batch.get("error_file_id")),
+        ("id", job["id"]),
+        ("kind", job["kind"]),
+        ("about", job.get("subject")),
+        ("state", state_of(job)),
+        ("done", done_of(job)),
+        ("error", job.get("error_code")),
+        ("created", at_time(job["created_at"])),
+        ("started", at_time(job.get("started_at"))),
+        ("finished", at_time(job.get("finished_at"))),
     ]
+    batch = job.get("details", {}) if job["kind"] == "batch" else {}
+    if batch:
+        rows += [
+            ("status", batch["status"]),
+            ("endpoint", batch["endpoint"]),
+            ("model", batch.get("model")),
+            ("tokens", batch["usage"]["total_tokens"]),
+            ("ends by", at_time(batch["expires_at"])),
+            ("input", batch["input_file_id"]),
+            ("output", batch.get("output_file_id")),
+            ("errors", batch.get("error_file_id")),
+        ]
     print_table(("what", "value"), rows)
     problems = batch.get("errors", {}).get("data", [])
     if problems:

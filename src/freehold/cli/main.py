@@ -21,7 +21,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("embed", "Turn texts into vectors.", "freehold.cli.embed:app"),
     LazyCommand("paint", "Paint pictures.", "freehold.cli.paint:app"),
     LazyCommand("pull", "Fetch a model into the catalog.", "freehold.cli.pull:app"),
-    LazyCommand("jobs", "List, show and cancel jobs.", "freehold.cli.jobs:app"),
+    LazyCommand("jobs", "List, show, watch, pause and cancel jobs.", "freehold.cli.jobs:app"),
     LazyCommand("models", "List and delete the catalog's models.", "freehold.cli.models:app"),
     LazyCommand("deployments", "List, create, scale and delete deployments.", "freehold.cli.deployments:app"),
     LazyCommand("apply", "Make the deployments what a file says.", "freehold.cli.apply:app"),

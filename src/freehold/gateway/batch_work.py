@@ -64,7 +64,7 @@ class Lines(Protocol):
 
 
 class Stop:
-    """Why a batch is to end before its last line.
+    """Why a batch is to end, or to be paused, before its last line.
 
     Args:
         hold: the batch's job.
@@ -74,7 +74,9 @@ class Stop:
 
     def __init__(self, hold: Hold, ends_at: int, clock: Callable[[], float]) -> None:
         self.cancel = hold.stopping.set
-        self._stopping = hold.stopping
+        self.paused = False
+        """Whether it was seen that the batch is to be paused; lines may have been left since."""
+        self._hold = hold
         self._ends_at = ends_at
         self._clock = clock
 
@@ -85,15 +87,21 @@ class Stop:
 
     def reason_at(self, moment_s: float) -> BatchStatus | None:
         """As `reason`, at another time."""
-        if self._stopping.is_set():
+        if self._hold.stopping.is_set():
             return BatchStatus.CANCELLED
         return BatchStatus.EXPIRED if moment_s >= self._ends_at else None
 
-    async def pause(self, seconds: float) -> None:
+    @property
+    def goes_on(self) -> bool:
+        """Whether another line may be begun."""
+        self.paused = self.paused or self._hold.pausing.is_set()
+        return not self.paused and self.reason is None
+
+    async def wait(self, seconds: float) -> None:
         """Wait, but not longer than the batch may go on."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, min(seconds, self._ends_at - self._clock()))):
-                await self._stopping.wait()
+                await self._hold.asked()
 
 
 class Pace:
@@ -172,6 +180,8 @@ class BatchWork:
             reason = BatchStatus.FAILED
         if stop.reason is BatchStatus.CANCELLED:
             reason = BatchStatus.CANCELLED
+        if stop.paused and reason is None and await self._is_short(batch):
+            return JobState.PAUSED
         return await self._finish(hold, batch, reason, problems)
 
     async def _begun(self, hold: Hold, batch: Batch) -> list[BatchProblem]:
@@ -218,7 +228,7 @@ class BatchWork:
                         continue
                     await places.acquire()
                     reason = stop.reason
-                    if reason is not None:
+                    if not stop.goes_on:
                         break
                     group.create_task(run(number, raw)).add_done_callback(lambda _: places.release())
         except ExceptionGroup as failures:
@@ -234,12 +244,12 @@ class BatchWork:
         return found is not None and found.row.completed + found.row.failed < found.row.total
 
     async def _tried(self, batch: Batch, number: int, raw: bytes, stop: Stop, room: _Room) -> None:
-        """Run a line and write what becomes of it; again and again where that helps, unless the batch has to end."""
+        """Run a line and write what becomes of it; again and again where that helps, while the batch goes on."""
         tries, result = 0, None
-        while stop.reason is None:
+        while stop.goes_on:
             try:
                 async with room.pace, room.slots:  # neither is held while the line waits to be tried again
-                    if stop.reason is None:
+                    if stop.goes_on:
                         result = await self._lines.run(batch, number, raw)
                         await room.log.put(result)
                 return
@@ -253,7 +263,7 @@ class BatchWork:
                     await room.log.put(failed_line(number, raw, exc.code or "server_error", exc.message))
                     return
                 wait_s = min(MAX_PAUSE_S, max(exc.retry_after_s or 0.0, 2.0 ** (tries - 1)))
-                await stop.pause(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  # only so that not all come at once
+                await stop.wait(wait_s * random.uniform(0.5, 1.5))  # noqa: S311  # only so that not all come at once
 
     async def _expire(self, hold: Hold, batch: Batch) -> None:
         """Write of every line that was not run that its time was over."""

@@ -1,4 +1,4 @@
-"""Batches: made, looked at, listed and cancelled. What works on them is `freehold.gateway.batch_work`.
+"""Batches: made, looked at, listed, cancelled and paused. What works on them is `freehold.gateway.batch_work`.
 
 What a person makes is that person's alone, what a service account makes belongs to its project; the files of both are
 files, which everybody sees who may read those of the project.
@@ -95,6 +95,8 @@ class Batches:
             organization_id=tenant.organization_id,
             project_id=tenant.project_id,
             owner_id=tenant.owner_id,
+            subject=batch_id,
+            private=principal.kind is MemberKind.USER,
         )
         sealed = await store.seal(tenant, batch_id, "header", header)
         row = self._begun(principal, request, file, BatchParts(batch_id, job.id, dialect, sealed))
@@ -161,13 +163,41 @@ class Batches:
             Conflict: it has ended.
             Forbidden: the caller may not.
         """
-        require(principal, Action.WRITE_FILES, f"{RESOURCE}/{batch_id[:64]}")
-        row = await self._row(principal, batch_id)
+        row = await self._changeable(principal, batch_id)
         if row.status in BATCH_ENDED and row.status != BatchStatus.CANCELLED:
             raise Conflict(f"Cannot cancel a batch with status '{row.status}'.")
         await cancel_batch(self.store.database, row, self.store.now_s())
         self._queue.announce()
         return await self.get(principal, batch_id)
+
+    async def pause(self, principal: Principal, batch_id: str) -> None:
+        """Have no line of a batch begun until it is resumed, or its time is over.
+
+        Raises:
+            NotFound: there is none of that id.
+            Conflict: it ends or has ended.
+            Forbidden: the caller may not.
+        """
+        row = await self._changeable(principal, batch_id)
+        if row.status not in {BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS}:
+            raise Conflict(f"Cannot pause a batch with status '{row.status}'.")
+        await self._queue.pause(row.job_id, row.ends_at)
+
+    async def resume(self, principal: Principal, batch_id: str) -> None:
+        """Let a batch go on that was paused.
+
+        Raises:
+            NotFound: there is none of that id.
+            Conflict: it is not paused.
+            Forbidden: the caller may not.
+        """
+        row = await self._changeable(principal, batch_id)
+        await self._queue.resume(row.job_id)
+
+    async def _changeable(self, principal: Principal, batch_id: str) -> BatchRow:
+        """A batch that the caller may change."""
+        require(principal, Action.WRITE_FILES, f"{RESOURCE}/{batch_id[:64]}")
+        return await self._row(principal, batch_id)
 
     async def _row(self, principal: Principal, batch_id: str) -> BatchRow:
         row = await get_batch(self.store.database, self._reader(principal), batch_id)

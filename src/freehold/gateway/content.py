@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -20,6 +21,7 @@ from freehold.gateway.files import Files
 from freehold.gateway.flagged import FlaggedContent
 from freehold.gateway.idempotency import KeptAnswers
 from freehold.gateway.item_store import ItemStore
+from freehold.gateway.jobs import Jobs
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.gateway.stored_completions import StoredCompletions
@@ -30,8 +32,12 @@ from freehold.jobs.queue import JobQueue
 from freehold.store.database import Database
 from freehold.store.home import Home
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
+from freehold.types.batches import BATCH_JOB
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
 from freehold.types.fine_tuning import FINE_TUNING_JOB
+
+PAUSABLE: Final = frozenset({BATCH_JOB, FINE_TUNING_JOB})
+"""The kinds of jobs whose work can be paused."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +60,7 @@ class Content:
         batches: requests in files.
         tuning: where fine-tuning jobs lie.
         evaluations: what is asked of models, and how their answers are graded.
+        jobs: work that goes on without its request.
         queue: has jobs done.
         sweep: deletes what may not stay.
     """
@@ -71,6 +78,7 @@ class Content:
     batches: Batches
     tuning: TuningStore
     evaluations: Evaluations
+    jobs: Jobs
     queue: JobQueue
     sweep: Sweep
 
@@ -105,7 +113,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
                 (COMPLETIONS, COMPLETION_TABLES),
             )
         )
-        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable={FINE_TUNING_JOB})
+        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable=PAUSABLE)
         batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
         yield Content(
             keys,
@@ -121,6 +129,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             batches,
             TuningStore(store, cipher, retention),
             Evaluations(settings.evaluations),
+            Jobs(queue, {BATCH_JOB: batches}),
             queue,
             Sweep(database, retention),
         )

@@ -86,7 +86,7 @@ class Gateway:
         self._filtering = Filtering(filters, content.flagged)
         self.picture_files = content.pictures
         self.completions = content.completions
-        self.files, self.uploads = content.files, content.uploads
+        self.files, self.uploads, self.jobs = content.files, content.uploads, content.jobs
         self.batches, self.fine_tuning, self.evaluations = content.batches, fine_tuning, content.evaluations
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
