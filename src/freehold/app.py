@@ -1,7 +1,7 @@
 """The composition root: the only place where objects are built, from the store upwards, and closed in reverse."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.batch_lines import batch_work
-from freehold.api.door import People
+from freehold.api.door import Door, People
 from freehold.app_parts import (
     backlog_of,
     open_control,
@@ -35,7 +35,7 @@ from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Books, Recorder
-from freehold.gateway.content import open_content
+from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.filters import open_filters
@@ -142,26 +142,34 @@ async def open_app(
         admin = AdminServices(
             people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
         )
-        receipts = records.receipts()
-        traces = open_traces(records, lineage, receipts, catalog, gateway)
-        services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
+        traces = open_traces(records, lineage, records.receipts(), catalog, gateway)
+        services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
-        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
-        workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
-        if engines:
-            training = tuning_at_work(gateway, people.door, lineage.record, place, settings, content)
-            await stack.enter_async_context(training)
+        room = Room(registry, supervisor)
+        jobs = _workers(gateway, people.door, room, place, settings, content, lineage) if engines else ()
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, jobs))
         yield App(place, settings, catalog, people, control, supervisor, flights, lineage, asgi, *owner_key)
+
+
+def _workers(
+    gateway: Gateway, door: Door, room: Room, home: Home, settings: Settings, content: Content, lineage: Lineage
+) -> Sequence[AbstractAsyncContextManager[object]]:
+    """What works on jobs."""
+    doing = {BATCH_JOB: batch_work(gateway, door, room, content, settings)}
+    return (
+        Workers(content.queue, doing, settings.jobs.max_running),
+        tuning_at_work(gateway, door, lineage.record, home, settings, content),
+    )
 
 
 @asynccontextmanager
 async def _at_work(
-    gateway: Gateway, upkeep: Upkeep, control: DeploymentControl, workers: Workers | None
+    gateway: Gateway, upkeep: Upkeep, control: DeploymentControl, jobs: Iterable[AbstractAsyncContextManager[object]]
 ) -> AsyncIterator[None]:
     """What goes on by itself: responses, what has to be done now and then, deployments, and jobs."""
-    async with gateway.responses, upkeep:
+    async with gateway.responses, upkeep, AsyncExitStack() as stack:
         await control.start()
-        async with workers or nullcontext():
-            yield
+        for each in jobs:
+            await stack.enter_async_context(each)
+        yield

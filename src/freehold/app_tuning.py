@@ -1,14 +1,12 @@
 """Fine-tuning as the application has it: what makes jobs, and what works on them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from freehold.api.door import Door
 from freehold.api.tuning_caller import TuningCaller
 from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
-from freehold.errors import UnsupportedParameter
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.fine_tuning import FineTuning, TuningParts
@@ -25,34 +23,23 @@ from freehold.store.home import Home
 from freehold.types.fine_tuning import FINE_TUNING_JOB
 
 
-class NoGraders:
-    """Grades nothing."""
-
-    def check(self, _grader: Mapping[str, Any]) -> None:
-        """See `GraderRules.check`."""
-        raise UnsupportedParameter("Graders are not supported.", param="method.reinforcement.grader")
-
-    async def grade(self, _caller: Any, _tuning: Any, samples: Any) -> Any:
-        """See `Graders.grade`."""
-        return [None] * len(samples), ["graders are not supported"]
-
-
 def open_fine_tuning(
     content: Content, catalog: Catalog, control: DeploymentControl, settings: Settings, trainer: Trainer | None
 ) -> FineTuning:
     """What makes fine-tuning jobs; with another program that trains than the configuration's, if one is given."""
-    return FineTuning(
+    tuning = FineTuning(
         TuningParts(
             content.tuning,
             content.files,
             content.queue,
             Bases(catalog),
             TunedModels(catalog, control, settings.fine_tuning),
-            NoGraders(),
             trainer or trainer_of(settings.fine_tuning),
             settings.fine_tuning,
         )
     )
+    content.jobs.own(FINE_TUNING_JOB, tuning)
+    return tuning
 
 
 async def end_tuning(tuning: FineTuning, home: Home, project_id: str | None) -> None:
@@ -70,7 +57,7 @@ async def tuning_at_work(
     parts, own = gateway.fine_tuning.parts, settings.fine_tuning
     await sweep(home.jobs, parts.store)
     program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate)
-    caller = TuningCaller(gateway, door, own, NoGraders())
+    caller = TuningCaller(gateway, door, own)
     work = TuningWork(WorkParts(parts.store, parts.bases, parts.models, caller, record, program, own, home.jobs))
     queue = JobQueue(content.queue.database, per_project=own.max_running_per_project)
     content.queue.on_change(queue.announce)

@@ -26,8 +26,8 @@ from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.docs import docs_routes
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
-from freehold.api.lineage import lineage_routes
 from freehold.api.jobs import job_routes
+from freehold.api.lineage import lineage_routes
 from freehold.api.openai import Forms, openai_routes
 from freehold.api.operation import Operation, PlainBody, Plane
 from freehold.api.organization import organization_routes

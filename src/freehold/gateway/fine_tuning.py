@@ -7,10 +7,11 @@ either is the project's.
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 
 from freehold.errors import Conflict, InvalidRequest, NotFound
 from freehold.gateway.files import Files
+from freehold.gateway.grading import check_grader
 from freehold.gateway.tuned_models import TunedModels
 from freehold.gateway.tuning_base import Access, Base, Bases
 from freehold.gateway.tuning_python import Trainer
@@ -38,6 +39,7 @@ from freehold.types.fine_tuning import (
     TuningRequest,
     TuningStatus,
 )
+from freehold.types.graders import AnyGrader, LabelModel, RefusedGrader
 from freehold.types.identity import Action, MemberKind, Principal
 from freehold.types.ids import new_id
 from freehold.types.jobs import JobState
@@ -45,17 +47,6 @@ from freehold.types.jobs import JobState
 RESOURCE: Final = "fine_tuning/jobs"
 _PAGE: Final = 100
 _WAITING: Final = (TuningStatus.VALIDATING, TuningStatus.QUEUED, TuningStatus.RUNNING)
-
-
-class GraderRules(Protocol):
-    """What says whether a grader is one."""
-
-    def check(self, grader: Mapping[str, Any]) -> None:
-        """Return if it is.
-
-        Raises:
-            InvalidRequest: names the field that is wrong.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,6 @@ class TuningParts:
         queue: what has them worked on.
         bases: what can be trained.
         models: what comes of them.
-        graders: says what can grade.
         trainer: what trains.
         settings: how much may be trained.
     """
@@ -78,7 +68,6 @@ class TuningParts:
     queue: JobQueue
     bases: Bases
     models: TunedModels
-    graders: GraderRules
     trainer: Trainer
     settings: FineTuningSettings
 
@@ -124,7 +113,7 @@ class FineTuning:
             await self._check_file(principal, request.validation_file, "validation_file")
         how = request.how
         if how.grader is not None:
-            self.parts.graders.check(how.grader)
+            _check_grader(how.grader)
         base = await self.parts.bases.find(access, principal, request.model)
         await self.parts.trainer.check()
         tuning_id = new_id("ftjob-")
@@ -140,7 +129,7 @@ class FineTuning:
         header = {
             "metadata": request.metadata,
             "suffix": request.suffix,
-            "method": how.model_dump(mode="json", exclude_none=True),
+            "method": how.model_dump(mode="json", by_alias=True, exclude_none=True),
             "base": {"name": base.name, "settings": base.settings.wire()},
         }
         sealed = await store.seal(tenant, tuning_id, "header", header)
@@ -304,3 +293,17 @@ class FineTuning:
 
     def _reader(self, principal: Principal) -> Reader:
         return Reader(principal.organization_id, principal.project_id, principal.id, self.store.clock())
+
+
+def _check_grader(grader: AnyGrader | RefusedGrader) -> None:
+    """Return if a grader can be that of a job.
+
+    Raises:
+        InvalidRequest: names the field.
+    """
+    param = "method.reinforcement.grader"
+    if isinstance(grader, LabelModel):
+        raise InvalidRequest(
+            "A 'label_model' gives no score by itself; put it into a 'multi' grader.", param=f"{param}.type"
+        )
+    check_grader(grader, param)

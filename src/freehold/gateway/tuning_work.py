@@ -229,7 +229,7 @@ class TuningWork:
             return await self._crash(bench, ended)
         if hold.pausing.is_set():
             return await self._pause(bench)
-        raise InternalError("The job goes on.", code="resumed")  # it was resumed before the process had stopped
+        raise InternalError("The job goes on.")  # it was resumed before the process had stopped
 
     async def _succeed(self, bench: _Bench, parent: ModelEntry, ended: Ended, result: Result) -> JobState:
         """Keep the model, make the files, and write that the job has succeeded."""

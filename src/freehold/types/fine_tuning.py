@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from freehold.types.base import RequestModel, SettingsModel
 from freehold.types.chat import Metadata
 from freehold.types.files import MEBIBYTE
+from freehold.types.graders import AnyGrader, Grader, RefusedGrader
 from freehold.types.money import micro_from_decimal
 from freehold.types.price import Price
 
@@ -125,8 +126,7 @@ class PreferenceMethod(RequestModel):
 class ReinforcementMethod(RequestModel):
     """Learn to answer so that a grader gives good grades: group-relative policy optimization."""
 
-    grader: dict[str, Any]
-    """Looked at by `freehold.gateway.grading`."""
+    grader: Grader
     response_format: dict[str, Any] | None = None
     """As Azure has it: what the answers are to look like, handed to the grader's templates as `output_json`."""
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
@@ -159,7 +159,7 @@ class Method(RequestModel):
         return (self.supervised or SupervisedMethod()).hyperparameters
 
     @property
-    def grader(self) -> Mapping[str, Any] | None:
+    def grader(self) -> AnyGrader | RefusedGrader | None:
         """What grades answers; None where nothing does."""
         return None if self.reinforcement is None else self.reinforcement.grader
 
