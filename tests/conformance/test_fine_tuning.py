@@ -104,8 +104,8 @@ def test_a_model_is_trained_and_answers(service: Service, client: OpenAI, dialec
     if dialect != "azure":  # whose dated list of models has a shape of its own
         assert name in {model.id for model in client.models.list()}
     assert client.models.delete(name).deleted
-    with pytest.raises(openai.NotFoundError):
-        client_for(service, dialect, Judge(None, None)).models.retrieve(name)
+    with client_for(service, dialect, Judge(None, None)) as other, pytest.raises(openai.NotFoundError):
+        other.models.retrieve(name)
 
 
 def test_a_grader_rewards_what_the_model_says(client: OpenAI) -> None:
