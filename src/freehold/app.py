@@ -11,22 +11,20 @@ from starlette.types import ASGIApp
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.batch_lines import batch_work
-from freehold.api.door import Door, People
+from freehold.api.door import People
+from freehold.app_models import open_model_services, open_traces
 from freehold.app_parts import (
     backlog_of,
     open_control,
     open_erasure,
     open_flights,
     open_limits,
-    open_lineage,
-    open_origins,
     open_people,
     open_pictures,
     open_policies,
     open_records,
     open_registry,
     open_supervisor,
-    open_traces,
     owner_key_of,
 )
 from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
@@ -41,9 +39,12 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.filters import open_filters
 from freehold.gateway.flights import Flights
 from freehold.gateway.lineage import Lineage
+from freehold.gateway.model_services import ModelServices
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.promotion import NoResults
 from freehold.gateway.remote_tools import RemoteTools
+from freehold.gateway.routing import Router
 from freehold.gateway.tuning_python import Trainer
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.directory import Directory
@@ -110,8 +111,7 @@ async def open_app(
         trainer: what fine-tunes instead of the program that the configuration names.
 
     Raises:
-        HomeError: the folder is in use, cannot be written, or was written by a newer version.
-        ConfigError: a deployment of the file is not one that its engine takes.
+        HomeError, ConfigError: the folder cannot be used, or a deployment of the file is wrong.
     """
     place = Home(home)
     async with AsyncExitStack() as stack:
@@ -123,43 +123,50 @@ async def open_app(
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
         catalog = Catalog(database, place.models, settings.catalog)
-        lineage = await open_lineage(records, catalog)
         registry = await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        control = open_control(registry, supervisor, content, filters, settings, running=engines)
-        policies = await open_policies(database, settings, registry, await open_origins(lineage, catalog))
+        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
+        models = await open_model_services(records, catalog, registry, people, NoResults(), place, opening)
+        control = models.control
+        policies = await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
         books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions)
-        remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
-        tuning = open_fine_tuning(content, catalog, control, settings, trainer)
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote, tuning)
+        mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
+        router = Router(supervisor, models.canaries)
+        tuned = open_fine_tuning(content, catalog, control, settings, trainer)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned)
         reports = records.reports(supervisor, books)
-        erasure = open_erasure(records, content, people, control, (partial(end_tuning, tuning, place),))
+        eraser = open_erasure(records, content, people, control, (partial(end_tuning, tuned, place),))
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
         admin = AdminServices(
-            people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, erasure
+            people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, eraser, models
         )
-        traces = open_traces(records, lineage, records.receipts(), catalog, gateway)
+        traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
         services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
-        room = Room(registry, supervisor)
-        jobs = _workers(gateway, people.door, room, place, settings, content, lineage) if engines else ()
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, jobs))
-        yield App(place, settings, catalog, people, control, supervisor, flights, lineage, asgi, *owner_key)
+        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models.canary_control)
+        work = _jobs(gateway, people, Room(registry, supervisor), place, settings, content, models) if engines else ()
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
+        yield App(place, settings, catalog, people, control, supervisor, flights, models.lineage, asgi, *owner_key)
 
 
-def _workers(
-    gateway: Gateway, door: Door, room: Room, home: Home, settings: Settings, content: Content, lineage: Lineage
+def _jobs(
+    gateway: Gateway,
+    people: People,
+    room: Room,
+    home: Home,
+    settings: Settings,
+    content: Content,
+    models: ModelServices,
 ) -> Sequence[AbstractAsyncContextManager[object]]:
     """What works on jobs."""
-    doing = {BATCH_JOB: batch_work(gateway, door, room, content, settings)}
+    doing = {BATCH_JOB: batch_work(gateway, people.door, room, content, settings)}
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
-        tuning_at_work(gateway, door, lineage.record, home, settings, content),
+        tuning_at_work(gateway, people.door, models.lineage.record, home, settings, content),
     )
 
 

@@ -5,8 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
-
 from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -15,22 +13,20 @@ from freehold.content_filter.registry import FilterRegistry
 from freehold.encryption.content_keys import ContentKeys
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
-from freehold.errors import AuditUnavailable, ConfigError, UnknownModel
+from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books
+from freehold.gateway.canary import Canaries
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
-from freehold.gateway.lineage import Lineage
-from freehold.gateway.lineage_check import LineageCheck
 from freehold.gateway.origins import Origins
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
-from freehold.gateway.pipeline import Gateway
+from freehold.gateway.promotion import Promotions
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
-from freehold.gateway.traces import Traces
 from freehold.governance.authorization import Roles
 from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
@@ -56,9 +52,7 @@ from freehold.store.usage_database import UsageDatabase
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
 from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
-from freehold.types.model import ModelEntry, Progress
-
-log = structlog.get_logger(__name__)
+from freehold.types.model import Progress
 
 STARTER_DEPLOYMENTS = (
     DeploymentSettings(
@@ -168,37 +162,6 @@ def open_erasure(
     )
 
 
-async def open_lineage(records: Records, catalog: Catalog) -> Lineage:
-    """What artifacts are recorded with; the models of the catalog are, those that are pulled later with their pull."""
-    lineage = Lineage(records.database, records.journal)
-    catalog.on_entry(lineage.record_model)
-    try:
-        for entry in await catalog.list():
-            await lineage.record_model(entry)
-    except AuditUnavailable as exc:
-        log.warning("models_not_recorded", reason=exc.message)
-    return lineage
-
-
-async def open_origins(lineage: Lineage, catalog: Catalog) -> Origins:
-    """What knows which models have a recorded origin, from now on."""
-    origins = Origins(lineage, catalog)
-
-    async def pulled(_entry: ModelEntry) -> None:
-        await origins.refresh()
-
-    catalog.on_entry(pulled)
-    lineage.on_model(origins.refresh)
-    await origins.refresh()
-    return origins
-
-
-def open_traces(records: Records, lineage: Lineage, receipts: Receipts, catalog: Catalog, gateway: Gateway) -> Traces:
-    """What finds and verifies what stands behind answers."""
-    check = LineageCheck(records.journal, records.signer.public_key, catalog, gateway.files)
-    return Traces(lineage, check, receipts, catalog, gateway)
-
-
 @asynccontextmanager
 async def open_supervisor(home: Home, settings: Settings, catalog: Catalog) -> AsyncIterator[Supervisor]:
     """What runs engines; they start when a deployment is set."""
@@ -288,6 +251,11 @@ def preparer(catalog: Catalog) -> Prepare:
         base = await catalog.base_of(entry)
         if base is None:
             return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
+        if not engine.takes_adapter:
+            raise ConfigError(
+                f"model: '{entry.name}' is an adapter, which the engine '{engine.name}' does not load; use llamacpp",
+                param="model",
+            )
         return EngineSpec(settings, catalog.path(base), entry.sha256, api_key, catalog.path(entry))
 
     return prepare
@@ -326,6 +294,8 @@ def open_control(
     content: Content,
     filters: FilterRegistry,
     settings: Settings,
+    promotions: Promotions,
+    canaries: Canaries,
     *,
     running: bool,
 ) -> DeploymentControl:
@@ -335,7 +305,13 @@ def open_control(
         ConfigError: one of them is wrong.
     """
     control = DeploymentControl(
-        registry, supervisor, running=running, is_stopped=content.keys.is_stopped, is_filter=filters.knows
+        registry,
+        supervisor,
+        running=running,
+        is_stopped=content.keys.is_stopped,
+        is_filter=filters.knows,
+        gate=promotions.gate,
+        candidate_of=canaries.candidate_of,
     )
     _check_configured(control, settings)
     return control

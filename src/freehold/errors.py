@@ -20,7 +20,8 @@ FreeholdError
 │   │   └── DeploymentNotFound   404 model_not_found
 │   ├── MethodNotAllowed         405
 │   ├── Conflict                 409
-│   │   └── LeaseLost            409 lease_lost: a worker comes back to a job that it has no more
+│   │   ├── LeaseLost            409 lease_lost: a worker comes back to a job that it has no more
+│   │   └── PromotionRefused     409 promotion_refused: a model does not satisfy a deployment's condition
 │   ├── BodyTooLarge             413
 │   ├── KeyReused                422 idempotency_key_reused
 │   └── RateLimited              429 rate_limit_exceeded
@@ -256,6 +257,12 @@ class LeaseLost(Conflict):
     """A worker wants to write of a job whose lease is over; whoever has the job now writes of it."""
 
     default_code = "lease_lost"
+
+
+class PromotionRefused(Conflict):
+    """A deployment may not change to a model: its condition does not hold, or cannot be told."""
+
+    default_code = "promotion_refused"
 
 
 class BodyTooLarge(RequestError):

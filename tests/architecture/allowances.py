@@ -36,7 +36,9 @@ CATCH_ALL: dict[str, str] = {
 
 HEAVY = (
     "PIL",
+    "accelerate",
     "c2pa",
+    "datasets",
     "diffusers",
     "gguf",
     "httpx2",
@@ -45,21 +47,33 @@ HEAVY = (
     "numpy",
     "openvino",
     "openvino_genai",
+    "peft",
     "ray",
     "safetensors",
     "scipy",
     "sklearn",
+    "tokenizers",
     "torch",
     "transformers",
+    "trl",
     "vllm",
     "xllamacpp",
 )
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
-    "torch": ("freehold.engines.diffusers_model", "freehold.engines.diffusers_painting", "freehold.training.image"),
+    "torch": (
+        "freehold.engines.diffusers_model",
+        "freehold.engines.diffusers_painting",
+        "freehold.training.finetune",
+        "freehold.training.image",
+    ),
+    "datasets": ("freehold.training.finetune",),
     "diffusers": ("freehold.engines.diffusers_model",),
-    "transformers": ("freehold.engines.diffusers_model",),
+    "peft": ("freehold.training.finetune",),
+    "tokenizers": ("freehold.training.finetune",),
+    "transformers": ("freehold.engines.diffusers_model", "freehold.training.finetune"),
+    "trl": ("freehold.training.finetune",),
     "PIL": (
         "freehold.engines.picture_orders",
         "freehold.cli.paint_pictures",
@@ -76,7 +90,7 @@ HEAVY_HOMES = {
     "mcp": ("freehold.gateway.mcp_wire",),
     "mcp_types": ("freehold.gateway.mcp_wire",),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
-    "gguf": ("freehold.catalog.convert",),
+    "gguf": ("freehold.catalog.convert", "freehold.training.finetune"),
     "numpy": (
         "freehold.catalog.convert",
         "freehold.engines.openvino_images_lora",
@@ -84,11 +98,12 @@ HEAVY_HOMES = {
         "freehold.engines.painter_model",
         "freehold.engines.painter_pictures",
         "freehold.training.content_filter",
+        "freehold.training.finetune",
         "freehold.training.image",
     ),
     "scipy": ("freehold.training.content_filter",),
     "sklearn": ("freehold.training.content_filter",),
-    "safetensors": ("freehold.catalog.convert", "freehold.training.image"),
+    "safetensors": ("freehold.catalog.convert", "freehold.training.finetune", "freehold.training.image"),
 }
 """Package → the modules or packages of freehold that may import it."""
 

@@ -16,7 +16,7 @@ _MOST: Final = 100
 async def create_batch(call: Call) -> Reply:
     """Have the requests of a file run."""
     request = parse(BatchRequest, call.body)
-    made = await call.gateway.batches.create(call.principal, request, call.dialect.value, call.origin)
+    made = await call.gateway.content.batches.create(call.principal, request, call.dialect.value, call.origin)
     call.account.parameters = {"endpoint": request.endpoint, "batch": made.id}
     return batch_object(made)
 
@@ -26,7 +26,7 @@ async def list_batches(call: Call) -> Reply:
     page = page_of(call.query, most=_MOST)
     if not page.newest_first:
         raise UnsupportedParameter("Unsupported value: 'order': batches are listed from the newest on.", param="order")
-    found, more = await call.gateway.batches.list(call.principal, after=page.after, limit=page.limit)
+    found, more = await call.gateway.content.batches.list(call.principal, after=page.after, limit=page.limit)
     data = [batch_object(each) for each in found]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
     return {"object": "list", "data": data, **ends, "has_more": more}
@@ -34,12 +34,12 @@ async def list_batches(call: Call) -> Reply:
 
 async def retrieve_batch(call: Call) -> Reply:
     """One batch."""
-    return batch_object(await call.gateway.batches.get(call.principal, call.path["batch_id"]))
+    return batch_object(await call.gateway.content.batches.get(call.principal, call.path["batch_id"]))
 
 
 async def cancel_batch(call: Call) -> Reply:
     """Have a batch end soon."""
-    return batch_object(await call.gateway.batches.cancel(call.principal, call.path["batch_id"]))
+    return batch_object(await call.gateway.content.batches.cancel(call.principal, call.path["batch_id"]))
 
 
 OPERATIONS: Final[tuple[tuple[str, str, Handler], ...]] = (

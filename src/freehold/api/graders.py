@@ -41,7 +41,7 @@ async def run_grader(call: Call) -> Reply:
     require(call.principal, Action.INFER, _RESOURCE)
     request = parse(RunGraderRequest, call.body)
     _check(request)
-    grading = Grading(OwnRequests(call.gateway, tier=Tier.DEFAULT), call.gateway.evaluations.settings)
+    grading = Grading(OwnRequests(call.gateway, tier=Tier.DEFAULT), call.gateway.content.evaluations.settings)
     sample = sample_of(request.model_sample)
     notes = {"grader_run": call.account.request_id}
     begun = time.perf_counter()

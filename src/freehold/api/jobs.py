@@ -30,13 +30,13 @@ async def list_jobs(call: Call) -> Reply:
         raise UnsupportedParameter("Unsupported value: 'order': jobs are listed from the newest on.", param="order")
     states = [_state(value) for name, value in call.query_items if name == "state"]
     query = JobQuery(call.query.get("kind"), states, page.after, page.limit)
-    found, more = await call.gateway.jobs.list(call.principal, query)
+    found, more = await call.gateway.content.jobs.list(call.principal, query)
     return {"object": "list", "data": [job_object(each) for each in found], "has_more": more}
 
 
 async def retrieve_job(call: Call) -> Reply:
     """One job."""
-    return job_object(await call.gateway.jobs.get(call.principal, call.path["job_id"]))
+    return job_object(await call.gateway.content.jobs.get(call.principal, call.path["job_id"]))
 
 
 async def list_job_events(call: Call) -> Reply:
@@ -49,7 +49,7 @@ async def list_job_events(call: Call) -> Reply:
     if page.newest_first:
         raise UnsupportedParameter("Unsupported value: 'order': events are listed from the oldest on.", param="order")
     job_id = call.path["job_id"]
-    found, more = await call.gateway.jobs.events(call.principal, job_id, after=int(after), limit=page.limit)
+    found, more = await call.gateway.content.jobs.events(call.principal, job_id, after=int(after), limit=page.limit)
     data = [
         {"object": "job.event", "number": each.number, "created_at": each.created_at, "event": each.event}
         | ({"detail": each.detail} if each.detail else {})
@@ -60,17 +60,17 @@ async def list_job_events(call: Call) -> Reply:
 
 async def cancel_job(call: Call) -> Reply:
     """Have a job end soon."""
-    return job_object(await call.gateway.jobs.cancel(call.principal, call.path["job_id"]))
+    return job_object(await call.gateway.content.jobs.cancel(call.principal, call.path["job_id"]))
 
 
 async def pause_job(call: Call) -> Reply:
     """Have nobody work on a job until it is resumed."""
-    return job_object(await call.gateway.jobs.pause(call.principal, call.path["job_id"]))
+    return job_object(await call.gateway.content.jobs.pause(call.principal, call.path["job_id"]))
 
 
 async def resume_job(call: Call) -> Reply:
     """Let a paused job go on."""
-    return job_object(await call.gateway.jobs.resume(call.principal, call.path["job_id"]))
+    return job_object(await call.gateway.content.jobs.resume(call.principal, call.path["job_id"]))
 
 
 _OPERATIONS: Final[tuple[tuple[str, str, Handler], ...]] = (

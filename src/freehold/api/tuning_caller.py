@@ -51,7 +51,7 @@ class TuningCaller:
         self._gateway = gateway
         self._door = door
         self._price = settings.price_of_tokens() if settings.price else FREE
-        self._grading = Grading(OwnRequests(gateway), gateway.evaluations.settings)
+        self._grading = Grading(OwnRequests(gateway), gateway.content.evaluations.settings)
 
     def principal(self, tuning: Tuning) -> Principal:
         """Whoever made a job, as it would be let in now.

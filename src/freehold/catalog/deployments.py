@@ -132,14 +132,24 @@ class DeploymentRegistry:
         before = self._by_name.get(settings.name)
         if before is not None and before.settings == settings:
             return False
-        self._check_changeable(settings.name)
-        self._check_names(settings)
+        self.check(settings)
         created_at = before.created_at if before else int(time.time())
         row = DeploymentRow(settings.name, Origin.API, settings.wire(), created_at)
         await put_deployment(self._database, row)
         self._by_name[settings.name] = Deployment(settings, Origin.API, created_at)
         self._index()
         return True
+
+    def check(self, settings: DeploymentSettings) -> None:
+        """Return if a deployment can be put so.
+
+        Raises:
+            Conflict: as `put`.
+        """
+        before = self._by_name.get(settings.name)
+        if before is None or before.settings != settings:
+            self._check_changeable(settings.name)
+            self._check_names(settings)
 
     async def delete(self, name: str) -> None:
         """Remove the deployment.

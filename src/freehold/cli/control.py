@@ -77,6 +77,17 @@ class Control:
         async with self._call("POST", path, body, _UNHURRIED) as response:
             return _object(await response.text(), response.status)
 
+    async def upload(self, path: Path, purpose: str) -> dict[str, Any]:
+        """Upload a file of this machine, and return what the service says of it.
+
+        Raises: OSError where it cannot be read; else as `request`.
+        """
+        with path.open("rb") as file:
+            body = aiohttp.FormData({"purpose": purpose})
+            body.add_field("file", file, filename=path.name)
+            async with self._call("POST", "/v1/files", body, _UNHURRIED) as response:
+                return _object(await response.text(), response.status)
+
     async def stream(self, method: str, path: str, body: Any = None) -> AsyncIterator[dict[str, Any]]:
         """Make one call and yield the JSON objects of the answer as they come, one a line.
 

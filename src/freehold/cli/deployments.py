@@ -14,11 +14,15 @@ from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
 from freehold.cli.output import print_json, print_note
+from freehold.cli.rollout import canary, promote
 from freehold.cli.tables import print_table
 from freehold.config import parse_settings
 from freehold.types.deployment import DeploymentSettings
 
 app = command_group("List, create, scale and delete deployments.", "Example: freehold deployments list")
+
+app.command("promote", epilog="Example: freehold deployments promote chat --to ft:chat:1 --dry-run")(promote)
+app.add_typer(canary, name="canary")
 
 NameArgument: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The deployment's name.")]
 

@@ -143,6 +143,8 @@ class Engine(ABC):
     name: ClassVar[str]
     needs_weights: ClassVar[bool] = True
     """Whether the model must be in the catalog as a file."""
+    takes_adapter: ClassVar[bool] = False
+    """Whether it loads a LoRA adapter beside the weights."""
 
     @abstractmethod
     def validate(self, settings: DeploymentSettings) -> None:

@@ -43,6 +43,7 @@ class LlamaCppEngine(Engine):
     """Serves GGUF models on this machine."""
 
     name: ClassVar[str] = "llamacpp"
+    takes_adapter: ClassVar[bool] = True
 
     def validate(self, settings: DeploymentSettings) -> None:
         """See `Engine.validate`."""
@@ -69,6 +70,7 @@ class LlamaCppEngine(Engine):
         body = {
             "socket": str(socket),
             "model": str(spec.weights),
+            "adapter": str(spec.adapter) if spec.adapter is not None else None,
             "task": settings.task,
             "parallel": settings.parallel or DEFAULT_PARALLEL,
             "context_length": settings.context_length,

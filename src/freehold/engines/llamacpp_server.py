@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def parameters(spec: Mapping[str, Any]) -> xllamacpp.CommonParams:
-    """llama.cpp's parameters for a spec: socket, model, task, parallel, context_length and the engine's options.
+    """llama.cpp's parameters for a spec: socket, model, adapter, task, parallel, context_length and options.
 
     Raises:
         ValueError: the model file or an option cannot be used.
@@ -79,6 +79,7 @@ def parameters(spec: Mapping[str, Any]) -> xllamacpp.CommonParams:
     params.n_batch = params.n_ubatch = options.get("batch_size") or 512
     params.cache_ram_mib = options.get("cache_ram_mib", 1024)
     _place(params, options)
+    _adapt(params, spec.get("adapter"), options.get("lora", []))
     if spec["task"] == "embeddings":
         params.embedding = True
         params.n_batch = params.n_ubatch = max(context, params.n_batch)  # an input is read in one piece
@@ -104,8 +105,12 @@ def _place(params: xllamacpp.CommonParams, options: Mapping[str, Any]) -> None:
             setattr(params, name, xllamacpp.ggml_type[f"GGML_TYPE_{options[name].upper()}"])
     if options.get("mlock"):
         params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_MMAP_MLOCK
+
+
+def _adapt(params: xllamacpp.CommonParams, own: str | None, more: Sequence[Mapping[str, Any]]) -> None:
+    """Load adapters beside the weights: the model's own, and those of the deployment's options."""
     adapters = []
-    for entry in options.get("lora", []):
+    for entry in [*([{"path": own}] if own is not None else []), *more]:
         adapter = xllamacpp.CommonAdapterLoraInfo()
         adapter.path, adapter.scale = entry["path"], entry.get("scale", 1.0)
         adapters.append(adapter)

@@ -81,6 +81,8 @@ class Account:
         self.spill_to: str | None = None
         """A deployment that the caller names for a spillover of this request."""
         self.lease: Lease | None = None
+        self.served: Deployment | None = None
+        """What serves in the deployment's place, as the candidate of a canary."""
         self.calls = 0
         self.tier = Tier.DEFAULT
         self.rated = True
@@ -168,9 +170,10 @@ class Account:
         """Note whom the caller acts for."""
         self.end_user = None if end_user is None else self._digests.end_user(end_user)
 
-    def leased(self, lease: Lease, call: int) -> None:
-        """Note that an engine is about to be called, for the `call`-th time for one sequence."""
+    def leased(self, lease: Lease, call: int, served: Deployment | None = None) -> None:
+        """Note that an engine is about to be called, for the `call`-th time for one sequence, and of what."""
         self.lease = lease
+        self.served = served
         self.calls = max(self.calls, call)
 
     def produced(self, event: Produced) -> None:
@@ -333,7 +336,7 @@ class Account:
             requested=self.requested,
             deployment=deployment.name if deployment else None,
             spilled_from=self.spilled_from,
-            model=deployment.settings.model if deployment else None,
+            model=(self.served or deployment).settings.model if deployment else None,
             weights_sha256=(lease.weights_sha256 or None) if lease else None,
             engine=lease.engine if lease else None,
             replica=lease.replica_id if lease else None,

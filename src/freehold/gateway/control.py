@@ -1,17 +1,23 @@
 """Changing deployments: checked by their engine, remembered, then made true by the supervisor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, Conflict
+from freehold.gateway.canary import SUFFIX
 from freehold.serving.supervisor import DeploymentStatus, Supervisor
 from freehold.types.deployment import DeploymentSettings
 
 REMOVAL_S = 2.0
 """How long deleting waits for running requests before it answers; they may go on after that."""
+
+
+Gate: TypeAlias = Callable[[DeploymentSettings | None, DeploymentSettings], Awaitable[None]]
+"""Is told what a deployment is, if it is there, and what it is to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class DeploymentControl:
         running: whether engines run here; without, only the record changes.
         is_stopped: whether a project, by its id, may not be served, so that its own deployments do not run.
         is_filter: whether there is a content-filter policy of that name.
+        gate: raises where a deployment may not change so.
+        candidate_of: gives what runs beside a deployment for its canary, if it has one.
     """
 
     def __init__(
@@ -45,12 +53,18 @@ class DeploymentControl:
         running: bool,
         is_stopped: Callable[[str], bool] = lambda _project_id: False,
         is_filter: Callable[[str], bool] = lambda _name: True,
+        gate: Gate | None = None,
+        candidate_of: Callable[[DeploymentSettings], DeploymentSettings | None] = lambda _settings: None,
     ) -> None:
         self._registry = registry
         self._supervisor = supervisor
         self._running = running
         self._is_stopped = is_stopped
         self._is_filter = is_filter
+        self._gate = gate
+        self._candidate_of = candidate_of
+        self._changing = asyncio.Lock()
+        self._removing: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Set every known deployment going."""
@@ -66,12 +80,21 @@ class DeploymentControl:
         stopping = []
         for deployment in self._registry.all():
             if self._suspended(deployment.settings):
-                if deployment.name in there:
-                    stopping.append(asyncio.ensure_future(self._supervisor.remove(deployment.name)))
+                names = {deployment.name, f"{deployment.name}{SUFFIX}"} & there
+                stopping += [asyncio.ensure_future(self._supervisor.remove(name)) for name in names]
             elif deployment.name not in there:
-                await self._supervisor.set(deployment.settings)
+                await self._set(deployment.settings)
         if stopping:
             await asyncio.wait(stopping, timeout=REMOVAL_S)
+
+    async def refresh(self, name: str) -> None:
+        """Have a deployment run as it is set, after something else about it has changed.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        if self._running:
+            await self._set(self._registry.get(name).settings)
 
     def all(self) -> list[DeploymentView]:
         """Every deployment."""
@@ -110,11 +133,16 @@ class DeploymentControl:
 
         Raises:
             Conflict: it stands in the configuration file, or a name or alias is taken.
+            PromotionRefused: it may not change to another model; see `promote_if`.
             ConfigError: its engine does not take these settings, or a fallback or its content-filter policy does not
                 exist.
         """
         self.check(settings)
-        changed = await self._registry.put(settings)
+        async with self._changing:
+            if self._gate is not None:
+                self._registry.check(settings)
+                await self._gate(self._before(settings.name), settings)
+            changed = await self._registry.put(settings)
         if changed and self._running:
             await self._set(settings)
         return changed
@@ -137,9 +165,10 @@ class DeploymentControl:
             DeploymentNotFound, Conflict: it is not there, is defined in the file, or is a fallback.
         """
         await self._registry.delete(name)
-        if self._running and name in self._supervisor.names():
-            removing = asyncio.ensure_future(self._supervisor.remove(name))
-            await asyncio.wait({removing}, timeout=REMOVAL_S)
+        there = {name, f"{name}{SUFFIX}"} & set(self._supervisor.names()) if self._running else set()
+        if there:
+            removing = {asyncio.ensure_future(self._supervisor.remove(each)) for each in there}
+            await asyncio.wait(removing, timeout=REMOVAL_S)
 
     def check(self, settings: DeploymentSettings) -> None:
         """Return if an engine takes these settings, and every fallback and the content-filter policy exist.
@@ -159,6 +188,10 @@ class DeploymentControl:
                     f"fallbacks[{index}]: there is no deployment '{fallback}'", param=f"fallbacks[{index}]"
                 )
 
+    def _before(self, name: str) -> DeploymentSettings | None:
+        """The settings that a deployment has; None if there is none."""
+        return next((found.settings for found in self._registry.all() if found.name == name), None)
+
     def _view(self, deployment: Deployment) -> DeploymentView:
         suspended = self._suspended(deployment.settings)
         status = self._supervisor.status(deployment.name) if self._running and not suspended else None
@@ -168,8 +201,20 @@ class DeploymentControl:
         """Have a deployment run as its settings say, unless its project may not be served."""
         if not self._suspended(settings):
             await self._supervisor.set(settings)
-        elif settings.name in self._supervisor.names():
-            await self._supervisor.remove(settings.name)
+            await self._set_candidate(settings)
+            return
+        for name in {settings.name, f"{settings.name}{SUFFIX}"} & set(self._supervisor.names()):
+            await self._supervisor.remove(name)
+
+    async def _set_candidate(self, settings: DeploymentSettings) -> None:
+        """Have a deployment's candidate run, or not run any more; its running requests may finish."""
+        candidate, name = self._candidate_of(settings), f"{settings.name}{SUFFIX}"
+        if candidate is not None:
+            await self._supervisor.set(candidate)
+        elif name in self._supervisor.names():
+            removing = asyncio.ensure_future(self._supervisor.remove(name))
+            self._removing.add(removing)
+            removing.add_done_callback(self._removing.discard)
 
     def _suspended(self, settings: DeploymentSettings) -> bool:
         return settings.project is not None and self._is_stopped(settings.project)

@@ -124,6 +124,17 @@ class Lineage:
         found = await find_artifacts(self._database, viewer, name=name, kind=ArtifactKind.MODEL)
         return found[0].artifact if found else None
 
+    async def of_run(self, run_id: str) -> Artifact | None:
+        """The results of a run of an evaluation; None if none are recorded."""
+        found = await find_artifacts(self._database, None, name=run_id, kind=ArtifactKind.EVALUATION)
+        return found[0].artifact if found else None
+
+    async def facts_of(self, decision: str, name: str) -> list[str]:
+        """A fact of every decision of that name, such as `promoted`."""
+        found = await find_artifacts(self._database, None, kind=ArtifactKind.PROMOTION)
+        facts = [each.artifact.facts for each in found]
+        return [str(fact[name]) for fact in facts if fact.get("decision") == decision and name in fact]
+
     async def of_digests(self, digests: Sequence[str]) -> list[Artifact]:
         """Every artifact with one of these digests, whosever it is."""
         return [found.artifact for found in await find_artifacts(self._database, None, digests=digests)]

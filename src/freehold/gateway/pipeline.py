@@ -75,19 +75,20 @@ class Gateway:
         content: Content,
         filters: FilterRegistry,
         remote: RemoteTools,
+        router: Router,
         fine_tuning: FineTuning,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
-        self._router = Router(supervisor)
+        self._router = router
         self._permits = permits
         self.check_caller = permits.check_caller
         self._pictures = pictures
         self._filtering = Filtering(filters, content.flagged)
-        self.picture_files = content.pictures
-        self.completions = content.completions
-        self.files, self.uploads, self.jobs = content.files, content.uploads, content.jobs
-        self.batches, self.fine_tuning, self.evaluations = content.batches, fine_tuning, content.evaluations
+        self.content = content
+        self.picture_files, self.completions = content.pictures, content.completions
+        self.files, self.uploads = content.files, content.uploads
+        self.fine_tuning = fine_tuning
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)
@@ -252,7 +253,6 @@ class Gateway:
         request = bounded_images(request, permit, account)
         order = replace(order, n=request.count)
         tries = Tries()
-
         screen = PictureScreen(self._filtering, principal.project_id, account)
 
         def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:

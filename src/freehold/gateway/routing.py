@@ -4,6 +4,7 @@ Once a piece of the answer has gone to the caller nothing is tried again. A sequ
 twice in all, so that one which kills its engine cannot take down every replica of every fallback.
 """
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeAlias, TypeVar
@@ -21,6 +22,7 @@ from freehold.errors import (
     RateLimited,
 )
 from freehold.gateway.account import Account
+from freehold.gateway.canary import Canaries
 from freehold.serving.supervisor import PATIENCE_S, Supervisor
 from freehold.types.engine import Feature
 
@@ -56,10 +58,16 @@ Move: TypeAlias = Callable[[Deployment], Awaitable[None]]
 
 
 class Router:
-    """Carries calls to replicas."""
+    """Carries calls to replicas.
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    Args:
+        supervisor: lends them.
+        canaries: gives some calls to candidates.
+    """
+
+    def __init__(self, supervisor: Supervisor, canaries: Canaries) -> None:
         self._supervisor = supervisor
+        self._canaries = canaries
 
     async def spill(
         self, candidates: Sequence[Deployment], begin: Begin[EventT], move: Move, tries: Sequence[Tries]
@@ -123,20 +131,55 @@ class Router:
         Raises (while iterating):
             EngineFailed, EngineTimeout, EngineUnavailable, Overloaded: what the last try ended with.
         """
+        candidate = self._canaries.choose(deployment, account)
+        if candidate is not deployment:
+            started = False
+            try:
+                async with aclosing(
+                    self._calls(deployment, candidate, needs, call, affinity, 0, tries, account)
+                ) as events:
+                    async for event in events:
+                        started = True
+                        yield event
+                return
+            except SPILLS as exc:
+                if started or tries.spent:
+                    raise
+                log.warning("canary_call_failed", deployment=deployment.name, code=exc.code, tries=tries.failed)
+        async with aclosing(
+            self._calls(deployment, deployment, needs, call, affinity, patience_s, tries, account)
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def _calls(
+        self,
+        deployment: Deployment,
+        served: Deployment,
+        needs: frozenset[Feature],
+        call: Call[EventT],
+        affinity: str | None,
+        patience_s: float,
+        tries: Tries,
+        account: Account,
+    ) -> AsyncGenerator[EventT]:
+        """The events of one sequence on a replica of the deployment, or on one of its candidate: that is tried once."""
         avoid: frozenset[str] = frozenset()
-        for attempt in range(1, MAX_TRIES + 1):
+        most = MAX_TRIES if served is deployment else 1
+        for attempt in range(1, most + 1):
             started = reached = False
+            begun = time.perf_counter()
             try:
                 async with self._supervisor.acquire(
-                    deployment.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s, tier=account.tier
+                    served.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s, tier=account.tier
                 ) as lease:
                     reached = True
-                    if deployment.settings.replicas > 1:
+                    if served.settings.replicas > 1:
                         avoid |= {lease.replica_id}
                     tries.calls += 1
-                    account.leased(lease, tries.calls)
+                    account.leased(lease, tries.calls, served)
                     try:
-                        async with aclosing(call(lease.connection, deployment)) as events:
+                        async with aclosing(call(lease.connection, served)) as events:
                             async for event in events:
                                 started = True
                                 yield event
@@ -146,10 +189,18 @@ class Router:
                             # The supervisor saw the engine's end before its answer broke off; it is the same failure.
                             raise EngineFailed("the engine broke off in the middle of its answer") from exc
                         raise
+                self._ended(deployment, served, begun, failed=False)
                 return
             except RETRYABLE as exc:
+                if reached:
+                    self._ended(deployment, served, begun, failed=True)
                 tries.failed += isinstance(exc, EngineFailed | EngineTimeout)
-                log.warning("engine_call_failed", deployment=deployment.name, code=exc.code, tries=tries.failed)
-                better_elsewhere = patience_s == 0 and deployment.settings.replicas == 1
-                if started or not reached or tries.spent or attempt == MAX_TRIES or better_elsewhere:
+                log.warning("engine_call_failed", deployment=served.name, code=exc.code, tries=tries.failed)
+                better_elsewhere = patience_s == 0 and served.settings.replicas == 1
+                if started or not reached or tries.spent or attempt == most or better_elsewhere:
                     raise
+
+    def _ended(self, deployment: Deployment, served: Deployment, begun: float, *, failed: bool) -> None:
+        """Tell what became of a call."""
+        took_s = time.perf_counter() - begun
+        self._canaries.ended(deployment, candidate=served is not deployment, failed=failed, took_s=took_s)

@@ -11,6 +11,7 @@ from typing import Self
 import structlog
 
 from freehold.errors import FreeholdError
+from freehold.gateway.canary_control import CanaryControl
 from freehold.gateway.retention import Sweep
 from freehold.governance.keys import KeyRing
 from freehold.journal.journal import Journal
@@ -29,13 +30,17 @@ class Upkeep:
         projection: brings them there.
         sweep: deletes kept content that may not stay.
         keys: whose last use is written down.
+        canaries: whose newest evaluations are looked at.
     """
 
-    def __init__(self, journal: Journal, projection: Projection, sweep: Sweep, keys: KeyRing) -> None:
+    def __init__(
+        self, journal: Journal, projection: Projection, sweep: Sweep, keys: KeyRing, canaries: CanaryControl
+    ) -> None:
         self._journal = journal
         self._projection = projection
         self._sweep = sweep
         self._keys = keys
+        self._canaries = canaries
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -56,6 +61,7 @@ class Upkeep:
         """Tidy up; what cannot be done now is logged, and tried again the next time."""
         try:
             await self._keys.write_last_used()
+            await self._canaries.review()
             content = await self._sweep.run()
             segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
             flags = await self._projection.forget_retired()

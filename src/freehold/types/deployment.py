@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from freehold.types.base import SettingsModel
+from freehold.types.condition import parse_condition
 from freehold.types.price import Price, check_dates, price_at
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -44,6 +45,28 @@ class SamplingDefaults(SettingsModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
 
 
+class CanarySettings(SettingsModel):
+    """A candidate that gets a share of a deployment's requests."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    share: Annotated[float, Field(gt=0, lt=1)]
+    """Of the callers; who has it keeps it."""
+    rollback_if: str | None = None
+    """A condition on `errors` (0 to 1), `latency_p50` (seconds) and evaluations, under which the candidate is given up.
+    `base` is what the deployment's own model comes to."""
+    window_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """The requests of so many last seconds count."""
+    min_requests: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Nothing is concluded from fewer requests."""
+    options: dict[str, Any] | None = None
+    """The engine's options for the candidate; the deployment's where it is not given."""
+
+    @field_validator("rollback_if")
+    @classmethod
+    def _is_condition(cls, value: str | None) -> str | None:
+        return _checked_condition(value)
+
+
 class DeploymentSettings(SettingsModel):
     """One deployment, as it is written in TOML or sent to the admin API. Times are seconds."""
 
@@ -78,6 +101,15 @@ class DeploymentSettings(SettingsModel):
     base_url: str | None = None
     """For `remote`: the endpoint up to and including `/v1`, or an Azure endpoint."""
     api_key: SecretRef | None = None
+    promote_if: str | None = None
+    """A condition on evaluations, such as `gsm8k >= 0.3 and toxicity <= base`, that another model must satisfy before
+    the deployment changes to it. `base` is the result of the present model."""
+    canary: CanarySettings | None = None
+
+    @field_validator("promote_if")
+    @classmethod
+    def _is_condition(cls, value: str | None) -> str | None:
+        return _checked_condition(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -85,6 +117,8 @@ class DeploymentSettings(SettingsModel):
             raise ValueError(f"aliases: '{self.name}' is the deployment's own name")
         if self.name in self.fallbacks:
             raise ValueError(f"fallbacks: '{self.name}' cannot fall back to itself")
+        if self.canary is not None and self.canary.model == self.model and self.canary.options is None:
+            raise ValueError(f"canary.model: '{self.model}' is the deployment's own model")
         if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
             raise ValueError("base_url: must begin with http:// or https://")
         return self
@@ -110,6 +144,13 @@ class DeploymentSettings(SettingsModel):
             prices = [price.wire() for price in self.price]
             body["price"] = prices[0] if len(prices) == 1 else prices
         return body
+
+
+def _checked_condition(value: str | None) -> str | None:
+    """ValueError if the text is no condition."""
+    if value is not None:
+        parse_condition(value)
+    return value
 
 
 class Origin(StrEnum):

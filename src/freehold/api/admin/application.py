@@ -20,6 +20,7 @@ from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.blocklists import blocklist_routes
 from freehold.api.admin.can import can_routes
+from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
@@ -36,6 +37,7 @@ from freehold.api.admin.policies import policy_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
 from freehold.api.admin.projects import project_routes
+from freehold.api.admin.promotions import promotion_routes
 from freehold.api.admin.rate_limits import rate_limit_routes
 from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
@@ -55,6 +57,7 @@ from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.model_services import ModelServices
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
 from freehold.governance.limits import LimitRegistry
@@ -100,6 +103,7 @@ class AdminServices:
         digests: the names of end users.
         content: keys and retention of kept content.
         erasure: erases users and projects.
+        models: where models come from, and when a deployment may change to one.
     """
 
     people: People
@@ -114,6 +118,7 @@ class AdminServices:
     digests: Digests
     content: ContentControl
     erasure: Erasure
+    models: ModelServices
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
@@ -138,6 +143,8 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     people = services.people
     routers = [
         deployment_routes(services.control),
+        promotion_routes(services.control, services.models.promotions),
+        canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         limit_routes(services.limits, services.ledger),

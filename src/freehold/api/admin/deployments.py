@@ -46,7 +46,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
     @router.get("/deployments/{name}", dependencies=[READ])
     async def get_deployment(request: Request, name: str) -> dict[str, Any]:
         """One deployment."""
-        return view_object(_find(control, request, Action.READ_DEPLOYMENTS, name))
+        return view_object(find_deployment(control, request, Action.READ_DEPLOYMENTS, name))
 
     @router.put("/deployments/{name}", dependencies=[WRITE])
     async def put_deployment(request: Request, name: str, settings: DeploymentSettings) -> dict[str, Any]:
@@ -55,7 +55,9 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
             raise InvalidRequest(f"name: the body says '{settings.name}', the path '{name}'.", param="name")
         _check_own(request, settings)
         known = next((view for view in control.all() if view.deployment.name == name), None)
-        before = None if known is None else _find(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
+        if known is not None:
+            known = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name)
+        before = None if known is None else known.deployment.settings
         changed = await control.put(settings)
         _record(request, "deployment.updated" if known else "deployment.created", name, before, settings)
         return {**view_object(control.get(name)), "changed": changed}
@@ -63,7 +65,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
     @router.patch("/deployments/{name}", dependencies=[WRITE])
     async def scale_deployment(request: Request, name: str, body: ScaleBody) -> dict[str, Any]:
         """Change the number of replicas."""
-        before = _find(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
+        before = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
         view = await control.scale(name, body.replicas)
         _record(request, "deployment.updated", name, before, view.deployment.settings)
         return view_object(view)
@@ -71,7 +73,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
     @router.delete("/deployments/{name}", dependencies=[WRITE])
     async def delete_deployment(request: Request, name: str) -> dict[str, Any]:
         """Remove a deployment; its running requests may finish."""
-        before = _find(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
+        before = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
         await control.delete(name)
         _record(request, "deployment.deleted", name, before, None)
         return {"object": "deployment", "name": name, "deleted": True}
@@ -87,7 +89,7 @@ def _reaches(request: Request, action: Action, settings: DeploymentSettings) -> 
     )
 
 
-def _find(control: DeploymentControl, request: Request, action: Action, name: str) -> DeploymentView:
+def find_deployment(control: DeploymentControl, request: Request, action: Action, name: str) -> DeploymentView:
     """A deployment that exists for the caller. Raises DeploymentNotFound."""
     view = control.get(name)
     if not _reaches(request, action, view.deployment.settings):

@@ -12,7 +12,7 @@ from freehold.catalog.convert.tensors import Array, OutTensor
 from freehold.catalog.convert.tokenizer import read_tokenizer
 from freehold.errors import UnsupportedModelFormat
 
-_LAYER = {
+LAYER = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -23,6 +23,13 @@ _LAYER = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+"""The parts of a layer: Hugging Face's names, and those in GGUF."""
+OUTSIDE = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+    "lm_head.weight": "output.weight",
+}
+"""The tensors outside of the layers, likewise."""
 
 
 class LlamaModel:
@@ -81,7 +88,7 @@ class LlamaModel:
         if self._rope_kind == "llama3":
             yield OutTensor("rope_freqs.weight", (self._head_size // 2,), self._rope_factors, exact=True)
         for layer in range(self._checkpoint.number("num_hidden_layers")):
-            for name, out_name in _LAYER.items():
+            for name, out_name in LAYER.items():
                 for part in ("weight", "bias"):
                     full = f"model.layers.{layer}.{name}.{part}"
                     if part == "weight" or full in self._checkpoint.stored:
@@ -116,3 +123,9 @@ def interleave(array: Array, heads: int) -> Array:
     """The rows of each head, from halves (as Hugging Face rotates them) to neighbouring pairs (as the engine does)."""
     rows = array.shape[0] // heads
     return array.reshape(heads, 2, rows // 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+
+
+def uninterleave(array: Array, heads: int) -> Array:
+    """What `interleave` undoes: the rows of each head, from neighbouring pairs to halves."""
+    rows = array.shape[0] // heads
+    return array.reshape(heads, rows // 2, 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)

@@ -12,8 +12,8 @@ from freehold.errors import UnsupportedModelFormat
 _CASE = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS = r"|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_LLAMA3 = _CASE + _WORDS + r"\p{N}{1,3}" + _REST
-_QWEN2 = _CASE + _WORDS + r"\p{N}" + _REST
+LLAMA3 = _CASE + _WORDS + r"\p{N}{1,3}" + _REST
+QWEN2 = _CASE + _WORDS + r"\p{N}" + _REST
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _LOWEST = -1e9
 """The score of a piece that no merge makes."""
@@ -115,9 +115,9 @@ def pre_tokenizer(node: dict[str, Any], *, ignore_merges: bool = False) -> str:
             return "smollm"
         if kinds == ["Split", "ByteLevel"] and not by_regex and steps[0].get("behavior") == "Isolated":
             pattern = (steps[0].get("pattern") or {}).get("Regex")
-            if pattern == _LLAMA3:
+            if pattern == LLAMA3:
                 return "llama-bpe" if ignore_merges else "smaug-bpe"
-            if pattern == _QWEN2:
+            if pattern == QWEN2:
                 return "qwen2"
     raise UnsupportedModelFormat(f"The engine cannot cut text as this tokenizer does ({', '.join(map(str, kinds))}).")
 

@@ -1,0 +1,161 @@
+"""Data sets that tests and benchmarks train on, drawn with a seed: each is small, and what it teaches can be measured.
+
+`tickets` teaches to sort letters to a shop into five kinds, `spellings` prefers one spelling to another, and
+`questions` asks for answers whose length a grader judges. What is held out shares no line with what is learnt.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+KINDS: Final = ("billing", "delivery", "technical", "account", "praise")
+INSTRUCTION: Final = f"Sort the customer's message. Answer with one word: {', '.join(KINDS)}."
+_SENTENCES: Final[Mapping[str, tuple[str, ...]]] = {
+    "billing": (
+        "I was charged {n} euros twice for the {thing}.",
+        "The invoice for my {thing} shows {n} euros too much.",
+        "When do I get my money back for the {thing}?",
+        "Your bill of {day} lists a {thing} that I never bought.",
+        "Please refund the {n} euros that you took for the {thing}.",
+        "Why does the receipt for the {thing} have the wrong tax?",
+    ),
+    "delivery": (
+        "My {thing} was to come on {day} and is not here yet.",
+        "The courier left the {thing} with a neighbour {n} doors away.",
+        "Where is the parcel with my {thing}?",
+        "The box arrived on {day}, and the {thing} was not in it.",
+        "Can you send the {thing} to another address by {day}?",
+        "Tracking has said for {n} days that the {thing} is on its way.",
+    ),
+    "technical": (
+        "The {thing} does not switch on any more.",
+        "My {thing} shows error {n} and stops.",
+        "Since {day} the {thing} loses its connection.",
+        "How do I update the software of the {thing}?",
+        "The screen of the {thing} flickers after {n} minutes.",
+        "The {thing} becomes hot and makes a noise.",
+    ),
+    "account": (
+        "I cannot sign in since {day}; it says that my password is wrong.",
+        "Please change the e-mail address of my profile.",
+        "How do I delete my user profile and the {n} addresses in it?",
+        "Someone else has signed in to my profile on {day}.",
+        "The link to reset my password has not worked {n} times.",
+        "I want to add my wife as a second user.",
+    ),
+    "praise": (
+        "The {thing} is the best that I have ever had, thank you!",
+        "Your colleague on {day} was very kind.",
+        "I have used the {thing} for {n} weeks and love it.",
+        "Thank you for the quick help with my {thing}.",
+        "Great service, {n} out of {n}!",
+        "My children are happy with the {thing} since {day}.",
+    ),
+}
+_THINGS: Final = ("kettle", "lamp", "radio", "printer", "watch", "camera", "phone", "heater", "toaster", "speaker")
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+_OPENINGS: Final = ("", "Hello. ", "Good morning! ", "Dear team, ", "Hi, ")
+_CLOSINGS: Final = ("", " Regards, {name}", " {name}", " Please answer soon.")
+_NAMES: Final = ("Ada", "Bo", "Chen", "Dara", "Emeka", "Freya")
+
+_SPELLINGS: Final = (
+    ("colour", "color"), ("harbour", "harbor"), ("favourite", "favorite"), ("neighbour", "neighbor"),
+    ("centre", "center"), ("theatre", "theater"), ("grey", "gray"), ("travelling", "traveling"),
+    ("jewellery", "jewelry"), ("honour", "honor"), ("flavour", "flavor"), ("labour", "labor"),
+)  # fmt: skip
+_PLACES: Final = (
+    "We spoke of the {word} all evening.",
+    "Nobody in the village knew the {word} better than she did.",
+    "The {word} was the first thing that I noticed.",
+    "In the end it was the {word} that mattered.",
+    "He wrote a long letter about the {word}.",
+    "There is a book about the {word} on the shelf.",
+    "My sister asked about the {word} again.",
+    "They took a picture of the {word} on Sunday.",
+)
+_ASKED: Final = ("Write a sentence for our magazine.", "Give me one sentence for the story.", "Continue the story.")
+
+_TOPICS: Final = (
+    "rain", "bread", "the moon", "a bicycle", "sleep", "a river", "tea", "winter", "a bridge", "salt", "trees", "music",
+    "a clock", "the sea", "snow", "a garden", "fire", "a horse", "paper", "the wind",
+)  # fmt: skip
+
+
+def tickets(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Conversations in which a letter is sorted; no two are equal."""
+    numbers = random.Random(seed)
+
+    def draw() -> dict[str, Any]:
+        kind = numbers.choice(KINDS)
+        words = {"n": numbers.randint(2, 40), "thing": numbers.choice(_THINGS), "day": numbers.choice(_DAYS)}
+        words["name"] = numbers.choice(_NAMES)
+        parts = (numbers.choice(_OPENINGS), numbers.choice(_SENTENCES[kind]), numbers.choice(_CLOSINGS))
+        return {
+            "messages": [
+                {"role": "system", "content": INSTRUCTION},
+                {"role": "user", "content": "".join(parts).format(**words)},
+                {"role": "assistant", "content": kind},
+            ]
+        }
+
+    return _different(count, draw)
+
+
+def spellings(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Pairs of sentences that differ in a spelling, of which the British one is preferred; no two are equal."""
+    numbers = random.Random(seed)
+
+    def draw() -> dict[str, Any]:
+        british, american = numbers.choice(_SPELLINGS)
+        place = f"{numbers.choice(('', 'So ', 'Then ', 'Well, '))}{numbers.choice(_PLACES)}"
+        asked = f"{numbers.choice(_ASKED)} It is for page {numbers.randint(2, 90)}."
+        return {
+            "input": {"messages": [{"role": "user", "content": asked}]},
+            "preferred_output": [{"role": "assistant", "content": place.format(word=british)}],
+            "non_preferred_output": [{"role": "assistant", "content": place.format(word=american)}],
+        }
+
+    return _different(count, draw)
+
+
+def questions(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Questions, with what a grader needs to judge the answers; no two are equal."""
+    numbers = random.Random(seed)
+
+    def draw() -> dict[str, Any]:
+        topic = numbers.choice(_TOPICS)
+        asked = numbers.choice(("What do you think of {}?", "Tell me about {}.", "What is good about {}?", "Why {}?"))
+        return {"messages": [{"role": "user", "content": asked.format(topic)}], "topic": topic, "words": 8}
+
+    return _different(count, draw)
+
+
+def brevity(item: Mapping[str, Any], text: str) -> float:
+    """A grader: 1 for an answer of no more than so many words, and the less the longer it is; 0 for none."""
+    words = len(text.split())
+    return min(1.0, item["words"] / words) if words else 0.0
+
+
+def split(examples: list[dict[str, Any]], training: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The first so many to be learnt, and the others to be held out."""
+    return examples[:training], examples[training:]
+
+
+def write(path: Path, examples: Iterable[Mapping[str, Any]]) -> Path:
+    """A file of examples."""
+    path.write_text("".join(json.dumps(example) + "\n" for example in examples), encoding="utf-8")
+    return path
+
+
+def _different(count: int, draw: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    seen: set[str] = set()
+    made: list[dict[str, Any]] = []
+    while len(made) < count:
+        example = draw()
+        key = json.dumps(example, sort_keys=True)
+        if key not in seen:
+            seen.add(key)
+            made.append(example)
+    return made
