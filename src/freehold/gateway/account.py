@@ -86,6 +86,8 @@ class Account:
         """What serves in the deployment's place, as the candidate of a canary."""
         self.calls = 0
         self.tier = Tier.DEFAULT
+        self.rated = True
+        """Whether its tokens count on the limits per minute."""
         self.price_factor = MICRO
         """By which the deployment's price is multiplied, in millionths."""
         self.parameters: Mapping[str, Scalar] | None = None
@@ -259,7 +261,8 @@ class Account:
         cost_micro = excess_micro = 0
         if self.admission is not None:
             cost = self._cost_micro(self.admission, usage)
-            charge = self.admission.grant.settle(usage.total_tokens, 0 if outcome is Outcome.FAILED else cost)
+            tokens = usage.total_tokens if self.rated else 0
+            charge = self.admission.grant.settle(tokens, 0 if outcome is Outcome.FAILED else cost)
             cost_micro, excess_micro = charge.cost_micro, charge.excess_micro
         self.receipt = self._receipt(error, status, outcome, usage, cost_micro, excess_micro)
         return self.receipt
