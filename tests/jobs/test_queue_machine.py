@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from freehold.errors import Conflict, LeaseLost
 from freehold.jobs.queue import JobQueue
@@ -71,6 +72,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.wait(LEASE_S + 1)
         self.take()
         self.write(0, "finish")
+        """There is a job, and a worker has it."""
+        self.put("p", 0)
+        self.take()
 
     @rule(project=st.sampled_from("pq"), priority=st.integers(0, 2))
     def put(self, project: str, priority: int) -> None:
@@ -103,10 +107,16 @@ class QueueMachine(RuleBasedStateMachine):
         """Any worker, be it one whose lease is long over, wants to write: only the holder may."""
         lease = self.leases[pick % len(self.leases)]
         if not self.holds(lease):
+        """A worker whose lease is over, and one that holds a job, want to write: only the holder may."""
+        late = [lease for lease in self.leases if not self.holds(lease)]
+        if late:
             with pytest.raises(LeaseLost):
-                self.loop.run_until_complete(self._ask(lease, what))
+                self.loop.run_until_complete(self._ask(late[pick % len(late)], what))
             QueueMachine.refused += 1
+        good = [lease for lease in self.leases if self.holds(lease)]
+        if not good:
             return
+        lease = good[pick % len(good)]
         heard = self.loop.run_until_complete(self._ask(lease, what))
         wish = self.wishes[lease.job_id]
         if heard is not None:
