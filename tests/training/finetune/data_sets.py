@@ -1,7 +1,8 @@
 """Data sets that tests and benchmarks train on, drawn with a seed: each is small, and what it teaches can be measured.
 
 `tickets` teaches to sort letters to a shop into five kinds, `spellings` prefers one spelling to another, and
-`questions` asks for a plain yes or no, which the starter model seldom begins with. What is held out shares no line with what is learnt.
+`questions` asks for a plain yes or no, which the starter model seldom begins with. What is held out shares no line with
+what is learnt.
 """
 
 import json
