@@ -131,8 +131,6 @@ async def open_app(
         books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions, models.versions)
-        remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
-        permits = Permits(policies, people.suspensions)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         router = Router(supervisor, models.canaries)
         tuned = open_fine_tuning(content, catalog, control, settings, trainer)
@@ -146,32 +144,21 @@ async def open_app(
         traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
         services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        doing = open_work(gateway, people.door, Room(registry, supervisor), content, models.lineage, settings)
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys)
-        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), receipts, content, settings)}
-        workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models.canary_control)
-        work = _jobs(gateway, people, Room(registry, supervisor), place, settings, content, models) if engines else ()
+        work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         yield App(place, settings, catalog, people, control, supervisor, flights, models.lineage, asgi, *owner_key)
 
 
 def _jobs(
-    gateway: Gateway,
-    people: People,
-    room: Room,
-    home: Home,
-    settings: Settings,
-    content: Content,
-    models: ModelServices,
+    services: ApplicationServices, room: Room, home: Home, settings: Settings, content: Content, models: ModelServices
 ) -> Sequence[AbstractAsyncContextManager[object]]:
     """What works on jobs."""
-    doing = {BATCH_JOB: batch_work(gateway, people.door, room, content, settings)}
+    gateway, door = services.gateway, services.admin.people.door
+    doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
-        tuning_at_work(gateway, people.door, models.lineage.record, home, settings, content),
+        tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
     )
 
 

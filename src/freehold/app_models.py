@@ -46,11 +46,17 @@ _CONFIGURED: Final = "configured_models"
 
 
 def open_work(
-    gateway: Gateway, door: Door, room: Room, content: Content, lineage: Lineage, settings: Settings
+    gateway: Gateway,
+    door: Door,
+    room: Room,
+    content: Content,
+    lineage: Lineage,
+    receipts: Receipts,
+    settings: Settings,
 ) -> dict[str, Do]:
     """What does the jobs of each kind."""
     return {
-        BATCH_JOB: batch_work(gateway, door, room, content, settings),
+        BATCH_JOB: batch_work(gateway, door, room, receipts, content, settings),
         EVAL_JOB: evaluation_work(gateway, door, room, content, lineage),
     }
 

@@ -9,8 +9,17 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, evals, files, graders, responses, stored_completions, uploads
-from freehold.api import batches, conversations, files, fine_tuning, graders, responses, stored_completions, uploads
+from freehold.api import (
+    batches,
+    conversations,
+    evals,
+    files,
+    fine_tuning,
+    graders,
+    responses,
+    stored_completions,
+    uploads,
+)
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect

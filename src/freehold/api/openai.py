@@ -6,8 +6,17 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, evals, files, graders, responses, stored_completions, uploads
-from freehold.api import batches, conversations, files, fine_tuning, graders, responses, stored_completions, uploads
+from freehold.api import (
+    batches,
+    conversations,
+    evals,
+    files,
+    fine_tuning,
+    graders,
+    responses,
+    stored_completions,
+    uploads,
+)
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect

@@ -67,8 +67,7 @@ class Account:
 
     def __init__(self, request_id: str, route: str, dialect: str, digests: Digests) -> None:
         self.request_id = request_id
-        self.route = route
-        self.dialect = dialect
+        self.route, self.dialect = route, dialect
         self.started_at = time.time()
         self.closed = False
         self.principal: Principal | None = None

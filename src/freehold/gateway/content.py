@@ -36,11 +36,9 @@ from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RE
 from freehold.types.batches import BATCH_JOB
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
 from freehold.types.evaluations import EVAL_JOB
-
-PAUSABLE: Final = frozenset({BATCH_JOB, EVAL_JOB})
 from freehold.types.fine_tuning import FINE_TUNING_JOB
 
-PAUSABLE: Final = frozenset({BATCH_JOB, FINE_TUNING_JOB})
+PAUSABLE: Final = frozenset({BATCH_JOB, EVAL_JOB, FINE_TUNING_JOB})
 """The kinds of jobs whose work can be paused."""
 
 log = structlog.get_logger(__name__)
@@ -132,11 +130,9 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
+            TuningStore(store, cipher, retention),
             evaluations,
             Jobs(queue, {BATCH_JOB: batches, EVAL_JOB: evaluations}),
-            TuningStore(store, cipher, retention),
-            Evaluations(settings.evaluations),
-            Jobs(queue, {BATCH_JOB: batches}),
             queue,
             Sweep(database, retention),
         )
