@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from freehold.config import engine_environment
 from freehold.engines.base import EngineSpec
 from freehold.engines.llamacpp import LlamaCppEngine
+from freehold.training.finetune.protocol import ENVIRONMENT
 from freehold.types.deployment import DeploymentSettings
 from tests.engines.llamacpp_models import ask
 from tests.engines.subject import running, socket_path, wait_open
@@ -50,6 +52,7 @@ def trainers_own(python: str, base: Path, adapter: Path, texts: Sequence[str], t
         capture_output=True,
         text=True,
         check=True,
+        env=engine_environment(ENVIRONMENT),
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
