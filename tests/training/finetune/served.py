@@ -19,7 +19,7 @@ from tests.engines.subject import running, socket_path, wait_open
 @contextmanager
 def served(weights: Path, adapter: Path | None = None) -> Iterator[Path]:
     """The socket of a llama.cpp server that serves a model, with an adapter beside it if need be."""
-    settings = DeploymentSettings(name="local", model="local", context_length=1024, parallel=1)
+    settings = DeploymentSettings(name="local", model="local", context_length=1024, parallel=1, options={"threads": 1})
     engine, spec = LlamaCppEngine(), EngineSpec(settings, weights, adapter=adapter)
     with socket_path() as socket, running(engine.launch(spec, socket)):
         wait_open(engine, spec, socket)
