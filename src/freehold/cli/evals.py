@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from freehold.cli.control import Control, open_control, open_service
+from freehold.cli.control import Control, admin_key, open_control, open_service
 from freehold.cli.eval_file import EvalFile, read_eval
+from freehold.cli.eval_harness import Harness, evaluation_of, lines_of, run_harness
 from freehold.cli.eval_report import print_comparison, print_reports
 from freehold.cli.jobs_watch import watch_jobs
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, home_of
-from freehold.cli.output import ExitCode, print_json, print_note
+from freehold.cli.output import ExitCode, print_error, print_json, print_note
 from freehold.cli.tables import at_time, print_table
+from freehold.config import key_from_environment
 from freehold.errors import InvalidRequest
 
 app = command_group("Evaluate deployments.", "Example: freehold eval run capitals.toml --model chat")
@@ -51,9 +54,10 @@ def run_eval(
         print_reports(reports)
         for report in reports[1:]:
             print_comparison(model[0], report["model"], report["comparison"])
-    failed = [each["id"] for each in reports if each["status"] != "completed"]
-    means = [0.0 if each["overall"] is None else each["overall"]["mean"] for each in reports]
-    if failed or (fail_under is not None and min(means) < fail_under):
+    short = [_shortfall(report, fail_under) for report in reports]
+    for reason in filter(None, short):
+        print_error(reason)
+    if any(short):
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -90,8 +94,70 @@ def show_eval(
     print_reports(reports)
 
 
+def _shortfall(report: Mapping[str, Any], least: float | None) -> str:
+    """Why a run is not good enough; empty where it is."""
+    if report["status"] != "completed" or report["overall"] is None:
+        return f"{report['model']}: the run '{report['id']}' is {report['status']}"
+    mean = report["overall"]["mean"]
+    return (
+        f"{report['model']}: the mean {mean:.3f} is less than {least:g}" if least is not None and mean < least else ""
+    )
+
+
 def _criteria(evaluation: Mapping[str, Any]) -> str:
     return ", ".join(criterion["name"] for criterion in evaluation["testing_criteria"])
+
+
+@app.command("harness", epilog="Example: freehold eval harness --model chat --tasks capitals --include tasks")
+def run_lm_eval(
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="The deployment to ask.")],
+    tasks: Annotated[str, typer.Option("--tasks", metavar="A,B", help="lm-eval's tasks, by their names.")],
+    include: Annotated[
+        Path | None, typer.Option("--include", metavar="FOLDER", help="A folder with tasks of your own, as YAML.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Items of a task at most.")] = None,
+    backend: Annotated[
+        Literal["chat", "completions"], typer.Option("--backend", help="How the deployment is asked.")
+    ] = "chat",
+    python: Annotated[
+        Path, typer.Option("--python", metavar="FILE", help="The Python of an environment with lm-eval.")
+    ] = Path(".venv-eval/bin/python"),
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run tasks of EleutherAI's lm-eval on a deployment, offline, and keep the results as runs of evaluations.
+
+    Needs lm-eval in an environment of its own (the extra 'eval'). Tasks that generate text work; those that compare
+    likelihoods of given answers do not.
+    """
+    reports = asyncio.run(_harness(home_of(home), python.absolute(), model, tasks.split(","), include, limit, backend))
+    if as_json:
+        print_json({"data": reports})
+    else:
+        print_reports(reports)
+
+
+async def _harness(
+    home: Path, python: Path, model: str, tasks: Sequence[str], include: Path | None, limit: int | None, backend: str
+) -> list[dict[str, Any]]:
+    """Run the tasks, and keep what came of them; the reports."""
+    key = key_from_environment() or admin_key(home)
+    with TemporaryDirectory(prefix="freehold-eval-") as folder:
+        async with open_service(home) as control:
+            harness = Harness(python, control.url, key, model, tasks, include, limit, backend)
+            samples = await run_harness(harness, Path(folder))
+            return [await _kept(control, task, found, model) for task, found in samples.items()]
+
+
+async def _kept(control: Control, task: str, samples: Sequence[Mapping[str, Any]], model: str) -> dict[str, Any]:
+    """Keep the results of a task as a run; its report."""
+    metrics, lines = lines_of(samples, model)
+    request = evaluation_of(task, metrics)
+    eval_id = await _found_or_made(control, request)
+    source = {"type": "jsonl", "source": {"type": "file_content", "content": lines}}
+    body = {"name": model, "metadata": {"model": model, "by": "lm-eval"}, "data_source": source}
+    run = await control.request("POST", f"{EVALS}/{eval_id}/runs", body)
+    return await _report(control, eval_id, run["id"], run["id"])
 
 
 async def _run(home: Path, what: str, models: Sequence[str], *, watch: bool) -> list[dict[str, Any]]:
@@ -101,7 +167,7 @@ async def _run(home: Path, what: str, models: Sequence[str], *, watch: bool) -> 
             eval_id, source = what, await _newest_source(control, what)
         else:
             file = read_eval(Path(what))
-            eval_id, source = await _found_or_made(control, file), _source(file)
+            eval_id, source = await _found_or_made(control, file.request), _source(file)
         runs = []
         for model in models:
             body = {"name": f"{model}", "data_source": {**source, "model": model}}
@@ -124,12 +190,12 @@ async def _report(control: Control, eval_id: str, run_id: str, first_id: str) ->
         await asyncio.sleep(0.2)
 
 
-async def _found_or_made(control: Control, file: EvalFile) -> str:
-    """The id of the evaluation of a file, made if there is none of the same content."""
+async def _found_or_made(control: Control, request: Mapping[str, Any]) -> str:
+    """The id of the evaluation of that name and content, made if there is none."""
     for each in await _all(control):
-        if each["metadata"].get("digest") == file.digest and each["name"] == file.request["name"]:
+        if each["metadata"] == request["metadata"] and each["name"] == request["name"]:
             return str(each["id"])
-    made = await control.request("POST", EVALS, dict(file.request))
+    made = await control.request("POST", EVALS, dict(request))
     return str(made["id"])
 
 
