@@ -55,4 +55,4 @@ def test_an_environment_without_lm_eval_is_named(echo_server: tuple[Program, Ser
     """Where there is no such Python, the message says what to do."""
     program, _ = echo_server
     told = ("--model", "echo", "--tasks", "any", "--python", str(tmp_path / "python"))
-    assert "install lm-eval" in program.refused(2, "eval", "harness", *told)
+    assert "extra 'eval'" in program.refused(2, "eval", "harness", *told)
