@@ -27,6 +27,7 @@ from freehold.gateway.pipeline import Gateway
 from freehold.gateway.promotion import Promotions, Results
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.traces import Traces
+from freehold.gateway.versions import Upgrades, Versions
 from freehold.governance.digests import derived
 from freehold.governance.directory import ORGANIZATION, PROJECT
 from freehold.jobs.workers import Do
@@ -45,11 +46,17 @@ _CONFIGURED: Final = "configured_models"
 
 
 def open_work(
-    gateway: Gateway, door: Door, room: Room, content: Content, lineage: Lineage, settings: Settings
+    gateway: Gateway,
+    door: Door,
+    room: Room,
+    content: Content,
+    lineage: Lineage,
+    receipts: Receipts,
+    settings: Settings,
 ) -> dict[str, Do]:
     """What does the jobs of each kind."""
     return {
-        BATCH_JOB: batch_work(gateway, door, room, content, settings),
+        BATCH_JOB: batch_work(gateway, door, room, receipts, content, settings),
         EVAL_JOB: evaluation_work(gateway, door, room, content, lineage),
     }
 
@@ -80,7 +87,15 @@ async def open_model_services(
     control = open_control(promotions, canaries)
     canary_control = CanaryControl(control, canaries, promotions, lineage)
     await canary_control.load()
-    return ModelServices(lineage, origins, promotions, control, canaries, canary_control)
+    versions = Versions(catalog)
+    await versions.refresh()
+
+    async def entered(_entry: ModelEntry) -> None:
+        await versions.refresh()
+
+    catalog.on_entry(entered)
+    upgrades = Upgrades(versions, control, promotions)
+    return ModelServices(lineage, origins, promotions, control, canaries, canary_control, versions, upgrades)
 
 
 async def open_lineage(records: Records, catalog: Catalog) -> Lineage:

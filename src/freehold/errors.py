@@ -18,6 +18,7 @@ FreeholdError
 │   │   └── Suspended            403 suspended: nothing is done for the end user or the member
 │   ├── NotFound                 404
 │   │   └── DeploymentNotFound   404 model_not_found
+│   ├── ModelRetired             410 model_retired: the deployment's model serves no more
 │   ├── MethodNotAllowed         405
 │   ├── Conflict                 409
 │   │   ├── LeaseLost            409 lease_lost: a worker comes back to a job that it has no more
@@ -38,6 +39,7 @@ FreeholdError
 │   │   ├── KeyServiceUnavailable the service that has the master key is not available
 │   │   ├── FilterUnavailable    a text cannot be examined, so it does not pass
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
+│   │   ├── TrainingUnavailable  this server has not what training needs
 │   │   ├── IdentityProviderUnavailable an OpenID provider cannot be reached or answers nonsense
 │   │   └── Draining             the server is shutting down
 │   └── EngineTimeout            504
@@ -245,6 +247,13 @@ class MethodNotAllowed(RequestError):
     default_code = "method_not_allowed"
 
 
+class ModelRetired(RequestError):
+    """A deployment's model was retired, and the deployment goes over to no other."""
+
+    status = 410
+    default_code = "model_retired"
+
+
 class Conflict(RequestError):
     """The object exists already or is in a state that forbids this."""
 
@@ -417,6 +426,12 @@ class ProvenanceUnavailable(Unavailable):
     """A picture's provenance cannot be written or read: no picture leaves without its manifest."""
 
     default_code = "provenance_unavailable"
+
+
+class TrainingUnavailable(Unavailable):
+    """This server has not what training needs: the `train` extra is not installed."""
+
+    default_code = "training_unavailable"
 
 
 class IdentityProviderUnavailable(Unavailable):

@@ -1,6 +1,7 @@
 """The two dialects on the wire. They share every operation and differ in how an error looks."""
 
 import math
+from email.utils import formatdate
 from enum import StrEnum
 from typing import Any
 
@@ -75,6 +76,8 @@ def answer_headers(
 ) -> dict[str, str]:
     """Headers of an answer: how long it took, how the limits stand, what was cut, and whether it spilled over.
 
+    Where the model is to be retired they tell that too: `deprecation` (RFC 9745) and `sunset` (RFC 8594).
+
     Args:
         account: of the request.
         dialect: whose names to use.
@@ -84,6 +87,9 @@ def answer_headers(
     headers = {"openai-processing-ms": str(round(account.elapsed_s * 1000)), **limits}
     if account.clamped and error is None:
         headers["x-freehold-clamped"] = ", ".join(f"{name}={scalar(cut)}" for name, cut in account.clamped.items())
+    if account.retirement is not None:
+        headers["deprecation"] = f"@{account.retirement.announced_at}"
+        headers["sunset"] = formatdate(account.retirement.at, usegmt=True)
     if account.spilled_from is not None:
         served = account.deployment.name if account.deployment else account.spilled_from
         if dialect is Dialect.OPENAI:

@@ -236,6 +236,14 @@ class Catalog:
             if other.format == "lora" and other.details.get("parent_sha256") == entry.sha256
         )
 
+    async def note(self, name: str, details: Mapping[str, Any]) -> ModelEntry:
+        """Change what else is known of a model; None takes something out. Raises UnknownModel."""
+        async with locked(self._changing):
+            known = {**(entry := await self.find(name)).details, **details}.items()
+            entry = replace(entry, details={key: value for key, value in known if value is not None})
+            await put_model(self._database, entry)
+        return entry
+
     async def verify(self, name: str) -> None:
         """Read a model's file again and compare its digest.
 

@@ -8,6 +8,7 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.lineage import Lineage
 from freehold.gateway.origins import Origins
 from freehold.gateway.promotion import Promotions
+from freehold.gateway.versions import Upgrades, Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class ModelServices:
         control: changes deployments.
         canaries: gives candidates a share of the requests.
         canary_control: begins and ends that.
+        versions: knows families of models and their retirement.
+        upgrades: has deployments go over to other models.
     """
 
     lineage: Lineage
@@ -29,3 +32,5 @@ class ModelServices:
     control: DeploymentControl
     canaries: Canaries
     canary_control: CanaryControl
+    versions: Versions
+    upgrades: Upgrades

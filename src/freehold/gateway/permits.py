@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from freehold.catalog.deployments import Deployment
 from freehold.errors import PolicyDenied
 from freehold.gateway.account import Account
+from freehold.gateway.versions import Versions
 from freehold.governance.policies import PolicyRegistry, policy_request
 from freehold.governance.suspensions import Suspensions
 from freehold.types.base import RequestModel
@@ -44,11 +45,13 @@ class Permits:
     Args:
         policies: knows the policies.
         suspensions: knows who is suspended.
+        versions: knows which models are retired.
     """
 
-    def __init__(self, policies: PolicyRegistry, suspensions: Suspensions) -> None:
+    def __init__(self, policies: PolicyRegistry, suspensions: Suspensions, versions: Versions | None = None) -> None:
         self._policies = policies
         self._suspensions = suspensions
+        self._versions = versions
 
     def check_caller(self, principal: Principal, account: Account) -> None:
         """Let a caller pass, with the end user it acts for if that is known already.
@@ -64,12 +67,16 @@ class Permits:
         Raises:
             Suspended: the principal, or the end user it acts for, is suspended.
             PolicyDenied: a policy closes the deployment to the principal, whatever is asked of it.
+            ModelRetired: its model serves no more.
         """
         self.check_caller(principal, account)
         policies = self._policies.current
         if policies:
             account.policy_sha256 = policies.sha256
             _require(policies.decide(self._request(principal, deployment.settings), {}), account)
+        if self._versions is not None:
+            self._versions.check(deployment.settings)
+            account.retirement = self._versions.retirement(deployment.settings)
 
     def grant(self, principal: Principal, candidates: list[Deployment], account: Account) -> Permit:
         """Let a request pass whose parameters are known, and note the decision for its receipt.
@@ -111,8 +118,10 @@ class Permits:
         return replace(traits, sizes=fitting) if fitting else traits
 
     def admits(self, principal: Principal, deployment: Deployment) -> bool:
-        """Whether a deployment is open to the principal at all, whatever is asked of it."""
+        """Whether a deployment is open to the principal at all, whatever is asked of it, and its model serves."""
         policies = self._policies.current
+        if self._versions is not None and not self._versions.serves(deployment.settings):
+            return False
         return not policies or policies.admits(self._request(principal, deployment.settings))
 
     def _request(self, principal: Principal, deployment: DeploymentSettings) -> PolicyRequest:

@@ -11,7 +11,7 @@ from typing import Self
 import structlog
 
 from freehold.errors import FreeholdError
-from freehold.gateway.canary_control import CanaryControl
+from freehold.gateway.model_services import ModelServices
 from freehold.gateway.retention import Sweep
 from freehold.governance.keys import KeyRing
 from freehold.journal.journal import Journal
@@ -30,17 +30,17 @@ class Upkeep:
         projection: brings them there.
         sweep: deletes kept content that may not stay.
         keys: whose last use is written down.
-        canaries: whose newest evaluations are looked at.
+        models: whose candidates' newest evaluations are looked at, and which of them are exchanged.
     """
 
     def __init__(
-        self, journal: Journal, projection: Projection, sweep: Sweep, keys: KeyRing, canaries: CanaryControl
+        self, journal: Journal, projection: Projection, sweep: Sweep, keys: KeyRing, models: ModelServices
     ) -> None:
         self._journal = journal
         self._projection = projection
         self._sweep = sweep
         self._keys = keys
-        self._canaries = canaries
+        self._models = models
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -61,7 +61,8 @@ class Upkeep:
         """Tidy up; what cannot be done now is logged, and tried again the next time."""
         try:
             await self._keys.write_last_used()
-            await self._canaries.review()
+            await self._models.canary_control.review()
+            await self._models.upgrades.run()
             content = await self._sweep.run()
             segments = await self._journal.retire(projected_seq=self._projection.projected.seq)
             flags = await self._projection.forget_retired()

@@ -105,6 +105,8 @@ class DeploymentSettings(SettingsModel):
     """A condition on evaluations, such as `gsm8k >= 0.3 and toxicity <= base`, that another model must satisfy before
     the deployment changes to it. `base` is the result of the present model."""
     canary: CanarySettings | None = None
+    upgrade: Literal["never", "new_default", "at_retirement"] = "never"
+    """When it goes over to the default model of its model's family, if `promote_if` allows it."""
 
     @field_validator("promote_if")
     @classmethod

@@ -52,6 +52,14 @@ class ModelEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Retirement:
+    """When it was announced that a model is retired, and when that is: seconds since the epoch."""
+
+    announced_at: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a pull is: bytes of the file at hand, and of how many, where that is known."""
 

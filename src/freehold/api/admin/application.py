@@ -31,6 +31,7 @@ from freehold.api.admin.flagged import flagged_routes
 from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
+from freehold.api.admin.model_versions import model_version_routes
 from freehold.api.admin.models import model_routes
 from freehold.api.admin.organizations import organization_admin_routes
 from freehold.api.admin.policies import policy_routes
@@ -147,6 +148,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
+        model_version_routes(services.models, services.reports),
         limit_routes(services.limits, services.ledger),
         policy_routes(services.policies),
         content_filter_routes(services.filters, people.directory),
