@@ -28,7 +28,7 @@ _PREFACE: Final = """# Operations of OpenAI's API
 Every operation of OpenAI's published specification, and whether this version serves it. The page is generated from the
 routes of the running application; what the served ones take, and which parameters they refuse by name, is told in
 [API](api.md), [responses](responses.md), [conversations](conversations.md), [files](files.md), [batches](batches.md),
-[stored completions](stored-completions.md), [identity](identity.md) and the
+[fine-tuning](fine-tuning.md), [stored completions](stored-completions.md), [identity](identity.md) and the
 [content filter](content-filter-wire.md). One that is refused is a 404 `operation_not_available` that says why; one that
 is absent is a 404 `unknown_url`.
 """

@@ -1,7 +1,7 @@
 """The composition root: the only place where objects are built, from the store upwards, and closed in reverse."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,8 @@ from starlette.types import ASGIApp
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
-from freehold.api.batch_lines import batch_work
 from freehold.api.door import People
-from freehold.app_models import open_model_services, open_traces
+from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     backlog_of,
     open_control,
@@ -27,22 +26,24 @@ from freehold.app_parts import (
     open_supervisor,
     owner_key_of,
 )
+from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Books, Recorder
-from freehold.gateway.content import open_content
+from freehold.gateway.content import Content, open_content
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.filters import open_filters
 from freehold.gateway.flights import Flights
 from freehold.gateway.lineage import Lineage
+from freehold.gateway.model_services import ModelServices
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
-from freehold.gateway.promotion import NoResults
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.routing import Router
+from freehold.gateway.tuning_python import Trainer
 from freehold.gateway.upkeep import Upkeep
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
@@ -50,7 +51,6 @@ from freehold.governance.keys import KeyRing
 from freehold.jobs.workers import Workers
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
-from freehold.types.batches import BATCH_JOB
 from freehold.web.pages import page_routes
 
 
@@ -95,6 +95,7 @@ async def open_app(
     engines: bool = True,
     recorder: Recorder | None = None,
     parts: Parts | None = None,
+    trainer: Trainer | None = None,
 ) -> AsyncIterator[App]:
     """Build everything on a home folder, and close it at the end.
 
@@ -104,10 +105,10 @@ async def open_app(
         engines: whether to start the deployments; without, only records can be read and changed.
         recorder: where requests are recorded instead of the journal.
         parts: what content filters are made of instead of Freehold's own detectors.
+        trainer: what fine-tunes instead of the program that the configuration names.
 
     Raises:
-        HomeError: the folder is in use, cannot be written, or was written by a newer version.
-        ConfigError: a deployment of the file is not one that its engine takes.
+        HomeError, ConfigError: the folder cannot be used, or a deployment of the file is wrong.
     """
     place = Home(home)
     async with AsyncExitStack() as stack:
@@ -123,39 +124,51 @@ async def open_app(
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
-        models = await open_model_services(records, catalog, registry, people, NoResults(), place, opening)
+        models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control = models.control
         policies = await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
         books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions, models.versions)
-        remote = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
+        mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         router = Router(supervisor, models.canaries)
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, remote, router)
+        tuned = open_fine_tuning(content, catalog, control, settings, trainer)
+        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned)
         reports = records.reports(supervisor, books)
-        eraser = open_erasure(records, content, people, control)
+        eraser = open_erasure(records, content, people, control, (partial(end_tuning, tuned, place),))
         kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
         admin = AdminServices(
             people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, eraser, models
         )
-        receipts = records.receipts()
-        traces = open_traces(records, models.lineage, receipts, catalog, gateway)
-        services = ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin)
+        traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
+        services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        doing = {BATCH_JOB: batch_work(gateway, people.door, Room(registry, supervisor), content, settings)}
-        workers = Workers(content.queue, doing, settings.jobs.max_running) if engines else None
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, workers))
+        work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         yield App(place, settings, catalog, people, control, supervisor, flights, models.lineage, asgi, *owner_key)
+
+
+def _jobs(
+    services: ApplicationServices, room: Room, home: Home, settings: Settings, content: Content, models: ModelServices
+) -> Sequence[AbstractAsyncContextManager[object]]:
+    """What works on jobs."""
+    gateway, door = services.gateway, services.admin.people.door
+    doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
+    return (
+        Workers(content.queue, doing, settings.jobs.max_running),
+        tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
+    )
 
 
 @asynccontextmanager
 async def _at_work(
-    gateway: Gateway, upkeep: Upkeep, control: DeploymentControl, workers: Workers | None
+    gateway: Gateway, upkeep: Upkeep, control: DeploymentControl, jobs: Iterable[AbstractAsyncContextManager[object]]
 ) -> AsyncIterator[None]:
     """What goes on by itself: responses, what has to be done now and then, deployments, and jobs."""
-    async with gateway.responses, upkeep:
+    async with gateway.responses, upkeep, AsyncExitStack() as stack:
         await control.start()
-        async with workers or nullcontext():
-            yield
+        for each in jobs:
+            await stack.enter_async_context(each)
+        yield

@@ -5,14 +5,20 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from freehold.api.door import People
+from freehold.api.batch_lines import batch_work
+from freehold.api.door import Door, People
+from freehold.api.eval_runs import evaluation_work
 from freehold.app_parts import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
+from freehold.config import Settings
 from freehold.errors import AuditUnavailable, ConfigError, PromotionRefused
+from freehold.gateway.batch_room import Room
 from freehold.gateway.canary import Canaries
 from freehold.gateway.canary_control import CanaryControl
+from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.evaluation_results import EvaluationResults
 from freehold.gateway.lineage import Lineage
 from freehold.gateway.lineage_check import LineageCheck
 from freehold.gateway.model_services import ModelServices
@@ -24,16 +30,35 @@ from freehold.gateway.traces import Traces
 from freehold.gateway.versions import Upgrades, Versions
 from freehold.governance.digests import derived
 from freehold.governance.directory import ORGANIZATION, PROJECT
+from freehold.jobs.workers import Do
 from freehold.store.database import Database
 from freehold.store.deployments import get_fact, put_fact
 from freehold.store.home import Home
+from freehold.types.batches import BATCH_JOB
 from freehold.types.deployment import Origin
+from freehold.types.evaluations import EVAL_JOB
 from freehold.types.model import ModelEntry
 
 log = structlog.get_logger(__name__)
 
 _CONFIGURED: Final = "configured_models"
 """The fact that holds model and condition of each deployment of the configuration file, as of the last start."""
+
+
+def open_work(
+    gateway: Gateway,
+    door: Door,
+    room: Room,
+    content: Content,
+    lineage: Lineage,
+    receipts: Receipts,
+    settings: Settings,
+) -> dict[str, Do]:
+    """What does the jobs of each kind."""
+    return {
+        BATCH_JOB: batch_work(gateway, door, room, receipts, content, settings),
+        EVAL_JOB: evaluation_work(gateway, door, room, content, lineage),
+    }
 
 
 OpenControl: TypeAlias = Callable[[Promotions, Canaries], DeploymentControl]
@@ -44,7 +69,7 @@ async def open_model_services(
     catalog: Catalog,
     registry: DeploymentRegistry,
     people: People,
-    results: Results,
+    content: Content,
     home: Home,
     open_control: OpenControl,
 ) -> ModelServices:
@@ -56,7 +81,7 @@ async def open_model_services(
     """
     lineage = await open_lineage(records, catalog)
     origins = await open_origins(lineage, catalog)
-    promotions = open_promotions(lineage, catalog, people, results)
+    promotions = open_promotions(lineage, catalog, people, EvaluationResults(content.evaluations.store))
     await hold_configured(records.database, registry, promotions)
     canaries = Canaries(derived(home.pepper(), b"freehold canary arms"))
     control = open_control(promotions, canaries)

@@ -1,6 +1,6 @@
 """The larger parts of the application, each opened by a function: what `freehold.app` puts together."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -135,8 +135,14 @@ def open_flights(settings: Settings, people: People, content_keys: ContentKeys) 
     return flights
 
 
-def open_erasure(records: Records, content: Content, people: People, deployments: DeploymentControl) -> Erasure:
-    """What erases users and projects: what is kept of them, and how they signed in."""
+def open_erasure(
+    records: Records,
+    content: Content,
+    people: People,
+    deployments: DeploymentControl,
+    ends: Sequence[Callable[[str | None], Awaitable[object]]],
+) -> Erasure:
+    """What erases users and projects: what is kept of them, what was made of it, and how they signed in."""
     return Erasure(
         records.database,
         content.keys,
@@ -152,6 +158,7 @@ def open_erasure(records: Records, content: Content, people: People, deployments
             partial(forget_strangers, records.database),
             partial(people.suspensions.forget_strangers, people.directory.member),
         ),
+        ends=ends,
     )
 
 

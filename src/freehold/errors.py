@@ -39,6 +39,7 @@ FreeholdError
 │   │   ├── KeyServiceUnavailable the service that has the master key is not available
 │   │   ├── FilterUnavailable    a text cannot be examined, so it does not pass
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
+│   │   ├── TrainingUnavailable  this server has not what training needs
 │   │   ├── IdentityProviderUnavailable an OpenID provider cannot be reached or answers nonsense
 │   │   └── Draining             the server is shutting down
 │   └── EngineTimeout            504
@@ -425,6 +426,12 @@ class ProvenanceUnavailable(Unavailable):
     """A picture's provenance cannot be written or read: no picture leaves without its manifest."""
 
     default_code = "provenance_unavailable"
+
+
+class TrainingUnavailable(Unavailable):
+    """This server has not what training needs: the `train` extra is not installed."""
+
+    default_code = "training_unavailable"
 
 
 class IdentityProviderUnavailable(Unavailable):

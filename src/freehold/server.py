@@ -27,6 +27,7 @@ from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.errors import HomeError
 from freehold.gateway.books import Recorder
+from freehold.gateway.tuning_python import Trainer
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ def run(
     announce: Callable[[Announcement], None],
     recorder: Recorder | None = None,
     parts: Parts | None = None,
+    trainer: Trainer | None = None,
 ) -> int:
     """Serve until a signal; the process's exit code.
 
@@ -65,13 +67,14 @@ def run(
         announce: called once, when requests are accepted.
         recorder: where requests are recorded instead of the journal; for measuring what the journal costs.
         parts: what content filters are made of instead of Freehold's own detectors.
+        trainer: what fine-tunes instead of the program that the configuration names.
 
     Raises:
         HomeError, ConfigError: as `open_app`; HomeError also if the address cannot be listened on.
     """
     configure_logging(settings.server.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(home, settings, announce, recorder, parts))
+        return runner.run(_serve(home, settings, announce, recorder, parts, trainer))
 
 
 async def _serve(
@@ -80,11 +83,12 @@ async def _serve(
     announce: Callable[[Announcement], None],
     recorder: Recorder | None,
     parts: Parts | None,
+    trainer: Trainer | None,
 ) -> int:
     stop = _on_signals()
     listener = _listen(settings.server.host, settings.server.port)
     try:
-        async with open_app(home, settings, recorder=recorder, parts=parts) as app:
+        async with open_app(home, settings, recorder=recorder, parts=parts, trainer=trainer) as app:
             url = _url(settings.server.host, listener.getsockname()[1])
             server = _Server(
                 uvicorn.Config(

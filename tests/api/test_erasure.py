@@ -28,7 +28,7 @@ from tests.service import Reply, Service, events_of
 pytestmark = pytest.mark.slow
 
 
-NO_TALK = {"responses": 0, "conversations": 0, "completions": 0, "batches": 0, "fine_tuning": 0}
+NO_TALK = {"responses": 0, "conversations": 0, "completions": 0, "batches": 0, "fine_tuning": 0, "evaluations": 0}
 TALK = NO_TALK | {"conversations": 1}
 PEOPLE = {"ann": ("ann@telltale.example", "Ann Telltale"), "bob": ("bob@example.org", "Bob")}
 
@@ -125,6 +125,7 @@ def test_erasing_a_project_destroys_its_keys_and_proves_it(service: Service) -> 
         **TALK,
         "completions": 1,
         "batches": 0,
+        "evaluations": 0,
         "fine_tuning": 0,
     }
     assert len(said["content_keys_destroyed"]) == 1
@@ -182,6 +183,7 @@ def test_erasing_a_user_takes_their_name_away(service: Service, people: tuple[Pa
         **TALK,
         "completions": 1,
         "batches": 0,
+        "evaluations": 0,
         "fine_tuning": 0,
     }
     left = rows(service, "SELECT holder_id, owner_id FROM kept_conversation_items WHERE project_id = 'proj-default'")

@@ -203,6 +203,7 @@ def test_a_projects_times_hold_for_what_it_keeps(service: Service) -> None:
             "conversations": 3650 * 86400,
             "completions": 30 * 86400,
             "batches": 30 * 86400,
+            "evaluations": 365 * 86400,
             "fine_tuning": 3650 * 86400,
         },
     }

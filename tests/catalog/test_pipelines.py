@@ -93,7 +93,7 @@ def test_a_pipeline_is_kept_as_a_folder(tmp_path: Path, place: str) -> None:
             assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()) == TAKEN
             assert (entry.sha256, entry.source_sha256) == (digest_of(files), digest_of(files))
             assert entry.size_bytes == sum(len(files[name]) for name in TAKEN)
-            assert entry.details == {"task": "images", "architecture": "StableDiffusionPipeline"}
+            assert entry.details == {"task": "images", "architecture": "StableDiffusionPipeline", "pinned": True}
             assert await catalog.pull(uri) == entry
             await catalog.verify(entry.name)
             (kept / WEIGHTS).write_bytes(safetensors_bytes(data=b"x" * 16))

@@ -102,6 +102,8 @@ class Document:
     """Where the document lists fewer values than it allows elsewhere: (path of a schema, why)."""
     unnamed: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     """Where the document demands a text that it does not name: (path of the properties, name, why)."""
+    ambiguous: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Where the document has alternatives of which one value may meet several: (path of their schema, why)."""
     borrowed: ClassVar[tuple[tuple[str, tuple[str, ...], str], ...]] = ()
     """Where a schema it refers to says too little: (path of the reference, properties with any value, why)."""
 
@@ -112,6 +114,9 @@ class Document:
             _find(raw, path)["nullable"] = True
         for path, _ in self.outdated:
             _find(raw, path).pop("enum", None)
+        for path, _ in self.ambiguous:
+            place = _find(raw, path)
+            place["anyOf"] = place.pop("oneOf")
         for path, name, _ in self.unnamed:
             _find(raw, path).setdefault(name, {"type": "string"})
         for path, names, _ in self.borrowed:
@@ -216,6 +221,7 @@ class Document:
 
 _COMPLETION = "components/schemas/CreateCompletionResponse/properties"
 _COMPLETION_CHOICE = f"{_COMPLETION}/choices/items/properties"
+_RUN_MESSAGES = "properties/input_messages/oneOf/0/properties/template/items"
 _COMPLETION_LOGPROBS = f"{_COMPLETION_CHOICE}/logprobs/anyOf/0/properties"
 
 
@@ -228,16 +234,27 @@ class OpenAISpec(Document):
         (f"{_COMPLETION}/usage", "a stream with include_usage has null until the last chunk, as in chat"),
         (f"{_COMPLETION_LOGPROBS}/token_logprobs/items", "the first token of an echoed prompt follows nothing"),
         (f"{_COMPLETION_LOGPROBS}/top_logprobs/items", "likewise"),
+        ("components/schemas/EvalApiError", "a run, or a sample, that did not fail has no error"),
     )
-    outdated = tuple(
-        (f"components/schemas/{name}/properties/size", "a request may ask for any WIDTHxHEIGHT, 256x256 among them")
-        for name in (
-            "ImagesResponse",
-            "ImageGenPartialImageEvent",
-            "ImageGenCompletedEvent",
-            "ImageEditPartialImageEvent",
-            "ImageEditCompletedEvent",
-        )
+    outdated = (
+        *(
+            (f"components/schemas/{name}/properties/size", "a request may ask for any WIDTHxHEIGHT, 256x256 among them")
+            for name in (
+                "ImagesResponse",
+                "ImageGenPartialImageEvent",
+                "ImageGenCompletedEvent",
+                "ImageEditPartialImageEvent",
+                "ImageEditCompletedEvent",
+            )
+        ),
+        ("components/schemas/OpenAIFile/properties/purpose", "files are uploaded for evals as well"),
+    )
+    ambiguous = (
+        (
+            f"components/schemas/CreateEvalCompletionsRunDataSource/{_RUN_MESSAGES}",
+            "a message whose content is text is one of either kind",
+        ),
+        (f"components/schemas/CreateEvalResponsesRunDataSource/{_RUN_MESSAGES}", "likewise"),
     )
     unnamed = (
         (

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -54,6 +55,28 @@ def test_a_line_that_is_too_long_is_passed_over(size: int) -> None:
     """It is told without being kept, at the end of a file as well, and those around it are as they were."""
     data = b"a\n" + b"x" * 5000 + b"\n\r\nb\n" + b"y" * 5000
     assert lines(data, size, 100) == [(1, b"a"), (2, None), (4, b"b"), (5, None)]
+
+
+def test_a_line_of_a_gigabyte_takes_no_memory() -> None:
+    """However long a line is, no more of it is kept than a request may have, and it is told by its number."""
+
+    async def poisoned() -> AsyncGenerator[bytes]:
+        yield jsonl([line("a")])
+        piece = b"x" * (1024 * 1024)
+        for _ in range(1024):
+            yield piece
+        yield b"\n" + jsonl([line("b")])
+
+    checker = Checker("/v1/chat/completions", MOST)
+    tracemalloc.start()
+    try:
+        asyncio.run(checker.check(poisoned()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [(each.line, each.code) for each in checker.problems] == [(2, "request_too_large")]
+    assert checker.total == 3
+    assert peak < 8 * 1024 * 1024
 
 
 @pytest.mark.parametrize(

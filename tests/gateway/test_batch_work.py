@@ -12,7 +12,7 @@ import pytest
 
 from freehold.errors import Conflict, LeaseLost
 from freehold.gateway.batch_store import Batch, BatchStore
-from freehold.gateway.batch_work import BatchWork
+from freehold.gateway.batch_work import Attempt, BatchWork
 from freehold.gateway.batches import Batches
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.files import Files
@@ -51,6 +51,8 @@ class Answers:
     after: Callable[[LineResult], Awaitable[None]] | None = None
     most_bytes: int = 10_000
     ran: list[int] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    asked: list[tuple[int, int]] = field(default_factory=list)
 
     def check(self, _batch: Batch, _model: str | None) -> None:
         """Every model may be asked."""
@@ -59,10 +61,16 @@ class Answers:
         """One at a time."""
         return asyncio.Semaphore(1)
 
-    async def run(self, _batch: Batch, line: int, raw: bytes) -> LineResult:
+    async def paid(self, _batch: Batch, line: int, token: int) -> str:
+        """Nothing was; who asks, and for what, is known."""
+        self.asked.append((line, token))
+        return ""
+
+    async def run(self, _batch: Batch, line: int, raw: bytes, attempt: Attempt) -> LineResult:
         """Say which line it was."""
         await self.before(line)
         self.ran.append(line)
+        self.attempts.append(attempt)
         said = {"custom_id": json.loads(raw)["custom_id"], "line": line}
         result = LineResult(line, failed=False, content=json.dumps(said).encode(), usage=LineUsage(input_tokens=1))
         if self.after is not None:
@@ -170,11 +178,14 @@ def test_a_paused_batch_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
         state, answers = await bench.work(paused, hold)
         assert (state, answers.ran) == (JobState.PAUSED, [1, 2, 3, 4])
+        assert answers.asked == [], "nobody had the job before"
         assert await bench.queue.take([BATCH_JOB], "worker") is None
         assert (await bench.found()).row.status == "in_progress"
         await bench.batches.resume(WHO, bench.batch.id)
         state, answers = await bench.work(nothing)
         assert (state, answers.ran) == (JobState.SUCCEEDED, [5, 6, 7, 8, 9, 10])
+        assert answers.asked == [(number, 2) for number in answers.ran], "what may have been paid is looked up"
+        assert {attempt.token for attempt in answers.attempts} == {2}
         found = await bench.found()
         assert [each["line"] for each in await bench.lines(found.row.output_file_id)] == list(range(1, 11))
         with pytest.raises(Conflict, match="'completed'"):

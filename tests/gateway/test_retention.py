@@ -20,7 +20,7 @@ from tests.gateway.kept import answers_of, files_of, pictures_of, sweep_of
 from tests.gateway.test_picture_files import parts
 
 ANSWER = KeptAnswer("req", 200, (), b"an answer")
-NO_TALK = {"responses": 0, "conversations": 0, "completions": 0, "batches": 0, "fine_tuning": 0}
+NO_TALK = {"responses": 0, "conversations": 0, "completions": 0, "batches": 0, "fine_tuning": 0, "evaluations": 0}
 TENANT, NEIGHBOUR = Tenant("org", "proj", "user"), Tenant("org", "proj-2", "user")
 
 

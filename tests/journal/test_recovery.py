@@ -14,6 +14,7 @@ from freehold.config import JournalSettings
 from freehold.errors import HomeError, JournalDamaged
 from freehold.journal.reader import Cursor
 from freehold.journal.records import Kind
+from freehold.journal.recovery import interrupted_receipt
 from freehold.types.receipt import Outcome, Receipt
 from tests.journal.disks import RecordingDisk
 from tests.journal.journals import START_S, Clock, admitted, ids_of, kinds_of, opened, receipt, records_of
@@ -59,6 +60,20 @@ async def _reopen(home: Path) -> None:
 
 def _closed_open(home: Path) -> None:
     asyncio.run(_reopen(home))
+
+
+def test_a_line_of_a_batch_that_was_interrupted_is_free() -> None:
+    """It is run again, or its batch ends without its answer: nothing is charged, and what was read is told."""
+    admitted = {
+        "request_id": "req_1",
+        "started_at": "2026-01-31T09:30:00.000000Z",
+        "prompt_tokens": 7,
+        "prompt_micro": 70,
+    }
+    of_line, of_other = {"batch": "batch_1", "line": 3}, {"response": "resp_1"}
+    for parameters, cost_micro in ((of_line, 0), (of_other, 70)):
+        made = interrupted_receipt({**admitted, "parameters": parameters}, "2026-01-31T09:31:00.000000Z")
+        assert (made["cost_micro"], made["prompt_tokens"]) == (cost_micro, 7)
 
 
 def test_what_was_open_is_settled_once(crash: tuple[Cursor, Path], tmp_path: Path) -> None:

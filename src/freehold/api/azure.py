@@ -9,13 +9,23 @@ import re
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, files, graders, responses, stored_completions, uploads
+from freehold.api import (
+    batches,
+    conversations,
+    evals,
+    files,
+    fine_tuning,
+    graders,
+    responses,
+    stored_completions,
+    uploads,
+)
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
 from freehold.api.embeddings import create_embedding
 from freehold.api.images import create_image, edit_image, vary_image
-from freehold.api.models import list_azure_models, retrieve_azure_model
+from freehold.api.models import delete_model, list_azure_models, retrieve_azure_model
 from freehold.api.openai import MakeOperation, takes, v1_routes
 from freehold.api.reply import Call, Handler, Reply
 from freehold.api.stored_completions import list_deployment_completions
@@ -31,7 +41,9 @@ STORED = (
     *responses.OPERATIONS,
     *conversations.OPERATIONS,
     *batches.OPERATIONS,
+    *fine_tuning.OPERATIONS,
     *graders.OPERATIONS,
+    *evals.OPERATIONS,
 )
 """Operations on what is kept, which have no deployment in their path."""
 
@@ -50,6 +62,7 @@ def azure_routes(operation: MakeOperation) -> list[BaseRoute]:
             for method, path, handler in (
                 ("GET", "/openai/models", list_azure_models),
                 ("GET", "/openai/models/{model:path}", retrieve_azure_model),
+                ("DELETE", "/openai/models/{model:path}", delete_model),
                 ("POST", f"{in_deployment}/chat/completions", create_chat_completion),
                 ("POST", f"{in_deployment}/completions", create_completion),
                 ("POST", f"{in_deployment}/embeddings", create_embedding),

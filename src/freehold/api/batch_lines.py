@@ -6,6 +6,7 @@ revoked meanwhile runs nothing.
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -18,13 +19,15 @@ from freehold.config import Settings
 from freehold.errors import QuotaExceeded, RateLimited, Unavailable
 from freehold.gateway.batch_room import Room
 from freehold.gateway.batch_store import Batch
-from freehold.gateway.batch_work import BatchWork
+from freehold.gateway.batch_work import Attempt, BatchWork
 from freehold.gateway.content import Content
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.receipts import Receipts
 from freehold.types.batches import LineResult, LineUsage, operation_of
 from freehold.types.identity import Principal
 from freehold.types.ids import new_id
 from freehold.types.money import MICRO
+from freehold.types.receipt import Outcome, Scalar
 
 ENVELOPE_BYTES: Final = 8192
 """How much longer a line may be than the body in it."""
@@ -37,16 +40,17 @@ class BatchLines:
         gateway: serves the requests.
         door: knows who the callers are now.
         room: how much there is for them.
+        receipts: what was charged.
         settings: the configuration: how long a request may be, and by what prices are multiplied.
     """
 
-    def __init__(self, gateway: Gateway, door: Door, room: Room, settings: Settings) -> None:
+    def __init__(self, gateway: Gateway, door: Door, room: Room, receipts: Receipts, settings: Settings) -> None:
         self.most_bytes = settings.server.max_body_bytes + ENVELOPE_BYTES
         self._gateway = gateway
         self._door = door
         self._room = room
+        self._receipts = receipts
         self._price_factor = int(settings.batches.price_factor * MICRO)
-        self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
 
     def check(self, batch: Batch, model: str | None) -> None:
         """See `Lines.check`."""
@@ -56,22 +60,34 @@ class BatchLines:
 
     async def slots(self, model: str) -> asyncio.Semaphore:
         """See `Lines.slots`."""
-        where = await self._room.of(model)
-        return self._slots.setdefault(where, asyncio.Semaphore(where[1]))
+        return await self._room.slots(model)
 
-    async def run(self, batch: Batch, line: int, raw: bytes) -> LineResult:
+    async def paid(self, batch: Batch, line: int, token: int) -> str:
+        """See `Lines.paid`."""
+        for earlier in range(1, token):
+            attempt = Attempt(earlier, 0)
+            while (found := await self._receipts.outcome(attempt.request_id(batch.id, line))) is not None:
+                outcome, cost_micro = found
+                if outcome is Outcome.FINISHED and cost_micro:
+                    return attempt.request_id(batch.id, line)
+                attempt = replace(attempt, number=attempt.number + 1)
+        return ""
+
+    async def run(self, batch: Batch, line: int, raw: bytes, attempt: Attempt) -> LineResult:
         """See `Lines.run`."""
         found = orjson.loads(raw)
+        notes: dict[str, Scalar] = {"batch": batch.id, "line": line, **({"paid": attempt.paid} if attempt.paid else {})}
         dialect = Dialect(batch.row.dialect)
         request = OwnRequest(
             operation_of(batch.row.endpoint),
             lambda: decode(raw)["body"],  # strictly: a key that stands twice is refused here as everywhere
             orjson.dumps(found["body"]),
             lambda: self._principal(batch),
-            {"batch": batch.id, "line": line},
+            notes,
             dialect,
             str(batch.header["origin"]),
-            self._price_factor,
+            0 if attempt.paid else self._price_factor,
+            request_id=attempt.request_id(batch.id, line),
         )
         answered = await answer(self._gateway, request)
         body, error = answered.body, answered.error
@@ -95,9 +111,11 @@ class BatchLines:
         return principal
 
 
-def batch_work(gateway: Gateway, door: Door, room: Room, content: Content, settings: Settings) -> BatchWork:
+def batch_work(
+    gateway: Gateway, door: Door, room: Room, receipts: Receipts, content: Content, settings: Settings
+) -> BatchWork:
     """What does the jobs of batches."""
-    return BatchWork(content.batches.store, BatchLines(gateway, door, room, settings))
+    return BatchWork(content.batches.store, BatchLines(gateway, door, room, receipts, settings))
 
 
 def usage_of(body: Mapping[str, Any]) -> LineUsage:

@@ -28,8 +28,16 @@ async def retrieve_azure_model(call: Call) -> Reply:
     return _azure_model(call.gateway.model(call.principal, name), name)
 
 
+async def delete_model(call: Call) -> Reply:
+    """Remove a model that a fine-tuning job of the caller's project has made, and its deployment."""
+    name = call.path["model"]
+    await call.gateway.fine_tuning.models.delete(call.principal, name)
+    return {"id": name, "object": "model", "deleted": True}
+
+
 def _model(deployment: Deployment, name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": deployment.created_at, "owned_by": "freehold"}
+    owner = deployment.settings.project or "freehold"
+    return {"id": name, "object": "model", "created": deployment.created_at, "owned_by": owner}
 
 
 def _azure_model(deployment: Deployment, name: str) -> dict[str, Any]:

@@ -6,13 +6,23 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from freehold.api import batches, conversations, files, graders, responses, stored_completions, uploads
+from freehold.api import (
+    batches,
+    conversations,
+    evals,
+    files,
+    fine_tuning,
+    graders,
+    responses,
+    stored_completions,
+    uploads,
+)
 from freehold.api.chat import create_chat_completion
 from freehold.api.completions import create_completion
 from freehold.api.dialect import Dialect
 from freehold.api.embeddings import create_embedding
 from freehold.api.images import WITH_FILES, create_image, edit_image, vary_image
-from freehold.api.models import list_models, retrieve_model
+from freehold.api.models import delete_model, list_models, retrieve_model
 from freehold.api.moderations import create_moderation
 from freehold.api.operation import Operation
 from freehold.api.reply import Handler
@@ -49,6 +59,7 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
         for method, path, handler in (
             ("GET", "models", list_models),
             ("GET", "models/{model:path}", retrieve_model),
+            ("DELETE", "models/{model:path}", delete_model),
             ("POST", "chat/completions", create_chat_completion),
             ("POST", "completions", create_completion),
             ("POST", "embeddings", create_embedding),
@@ -61,7 +72,9 @@ def v1_routes(prefix: str, operation: MakeOperation, dialect: Dialect) -> list[B
             *responses.OPERATIONS,
             *conversations.OPERATIONS,
             *batches.OPERATIONS,
+            *fine_tuning.OPERATIONS,
             *graders.OPERATIONS,
+            *evals.OPERATIONS,
         )
     ]
 
@@ -72,5 +85,6 @@ def takes(method: str, handler: Handler) -> dict[str, Any]:
     return {"has_body": method == "POST" and handler not in _BODILESS, "forms": forms}
 
 
-_BODILESS = frozenset({uploads.cancel_upload, responses.cancel_response, batches.cancel_batch})
+_BODILESS = frozenset({uploads.cancel_upload, responses.cancel_response, batches.cancel_batch, evals.cancel_run})
+_BODILESS = fine_tuning.BODILESS | {uploads.cancel_upload, responses.cancel_response, batches.cancel_batch}
 _FORMS: dict[Handler, Forms] = {files.create_file: Forms.FILES, uploads.add_part: Forms.PARTS}

@@ -21,7 +21,7 @@ from freehold.api.dialect import Dialect, answer_headers
 from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
-from freehold.api.reply import Call, Download, EventStream, Handler
+from freehold.api.reply import Call, Created, Download, EventStream, Handler
 from freehold.api.sse import (
     BYTES,
     DONE,
@@ -184,10 +184,10 @@ class Operation:
         reply = await self.handler(call)
         headers = answer_headers(account, self.dialect, self.plane.gateway.books.headers(account))
         if isinstance(reply, dict):
-            data = orjson.dumps(reply)
-            await self._keep(slot, account, JSON, data)
-            await self._commit(account, 200)
-            await start(wire.send, 200, JSON, headers, length=len(data))
+            data, status = orjson.dumps(reply), 201 if isinstance(reply, Created) else 200
+            await self._keep(slot, account, JSON, data, status)
+            await self._commit(account, status)
+            await start(wire.send, status, JSON, headers, length=len(data))
             await wire.send({"type": "http.response.body", "body": data})
             return
         if isinstance(reply, Download):
@@ -256,13 +256,15 @@ class Operation:
         if done is not None:
             await done
 
-    async def _keep(self, slot: Slot | None, account: Account, media_type: bytes, body: bytes) -> None:
+    async def _keep(
+        self, slot: Slot | None, account: Account, media_type: bytes, body: bytes, status: int = 200
+    ) -> None:
         """Keep an answer for the next request with the same `Idempotency-Key`."""
         if slot is None:
             return
         headers = (("content-type", media_type.decode()),)
         try:
-            await slot.keep(KeptAnswer(account.request_id, 200, headers, body))
+            await slot.keep(KeptAnswer(account.request_id, status, headers, body))
         except (HomeError, ContentUnreadable, ProjectKeyRevoked, KeyServiceUnavailable) as exc:
             log.warning("answer_not_kept", request_id=account.request_id, reason=exc.message)
 

@@ -59,6 +59,8 @@ class OwnRequest:
         origin: scheme and host under which whoever asked reaches the server.
         price_factor: by which the deployment's price is multiplied, in millionths.
         tier: which serves it.
+        request_id: names it; a new one if it is empty. One that is named beforehand is made again where it is
+            interrupted, so that is free.
     """
 
     operation: str
@@ -70,6 +72,7 @@ class OwnRequest:
     origin: str = ""
     price_factor: int = MICRO
     tier: Tier = Tier.FLEX
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ async def answer(gateway: Gateway, request: OwnRequest) -> OwnAnswer:
     """
     if gateway.flights.draining:
         raise Draining("The server is shutting down; the work goes on when it is back.")
-    account = gateway.books.open(new_id("req_"), request.operation, request.dialect.value)
+    account = gateway.books.open(request.request_id or new_id("req_"), request.operation, request.dialect.value)
     account.tier, account.price_factor = request.tier, request.price_factor
     account.notes |= request.notes
     error: FreeholdError | None = None
@@ -110,6 +113,8 @@ async def answer(gateway: Gateway, request: OwnRequest) -> OwnAnswer:
         error.__cause__ = exc
     finally:
         if error is None and not body:  # the task itself was cancelled
+            if request.request_id:
+                account.waive()
             gateway.books.close(account, ClientGone("The work was interrupted."), 499)
     done = gateway.books.close(account, error, 200 if error is None else error.status)
     if done is not None:

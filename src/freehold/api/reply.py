@@ -45,6 +45,10 @@ class Call:
         return dict(self.query_items)
 
 
+class Created(dict[str, Any]):
+    """A whole answer that says that something was made: HTTP's 201."""
+
+
 @dataclass(frozen=True, slots=True)
 class Download:
     """An answer that is a file.

@@ -7,7 +7,7 @@ Times within are seconds: `started_at` since the epoch, the others on the clock 
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hmac import HMAC
 from typing import Any, TypeAlias, TypeVar
 
@@ -67,8 +67,7 @@ class Account:
 
     def __init__(self, request_id: str, route: str, dialect: str, digests: Digests) -> None:
         self.request_id = request_id
-        self.route = route
-        self.dialect = dialect
+        self.route, self.dialect = route, dialect
         self.started_at = time.time()
         self.closed = False
         self.principal: Principal | None = None
@@ -86,6 +85,8 @@ class Account:
         """What serves in the deployment's place, as the candidate of a canary."""
         self.calls = 0
         self.tier = Tier.DEFAULT
+        self.rated = True
+        """Whether its tokens count on the limits per minute."""
         self.price_factor = MICRO
         """By which the deployment's price is multiplied, in millionths."""
         self.parameters: Mapping[str, Scalar] | None = None
@@ -259,10 +260,16 @@ class Account:
         cost_micro = excess_micro = 0
         if self.admission is not None:
             cost = self._cost_micro(self.admission, usage)
-            charge = self.admission.grant.settle(usage.total_tokens, 0 if outcome is Outcome.FAILED else cost)
+            tokens = usage.total_tokens if self.rated else 0
+            charge = self.admission.grant.settle(tokens, 0 if outcome is Outcome.FAILED else cost)
             cost_micro, excess_micro = charge.cost_micro, charge.excess_micro
         self.receipt = self._receipt(error, status, outcome, usage, cost_micro, excess_micro)
         return self.receipt
+
+    def waive(self) -> None:
+        """Have nothing charged for what was done; what was used is told all the same."""
+        if self.admission is not None:
+            self.admission = replace(self.admission, price=FREE)
 
     def _cost_micro(self, admission: Admission, usage: Usage) -> int:
         """What usage costs at the price of an admission."""

@@ -1,5 +1,9 @@
-"""How many lines of batches a deployment serves at a time, so that whoever waits for an answer finds room."""
+"""How many lines of batches a deployment serves at a time, so that whoever waits for an answer finds room.
 
+Questions of evaluations count like lines.
+"""
+
+import asyncio
 from typing import Final
 
 from freehold.catalog.deployments import DeploymentRegistry
@@ -21,6 +25,12 @@ class Room:
     def __init__(self, deployments: DeploymentRegistry, supervisor: Supervisor) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
+        self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
+
+    async def slots(self, name: str) -> asyncio.Semaphore:
+        """What bounds how many requests that can wait ask a deployment at a time, over all that make some."""
+        where = await self.of(name)
+        return self._slots.setdefault(where, asyncio.Semaphore(where[1]))
 
     async def of(self, name: str) -> tuple[str, int]:
         """The deployment that a name or an alias stands for, and how many lines it serves at a time.

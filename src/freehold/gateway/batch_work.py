@@ -5,6 +5,7 @@ whoever takes the job after a crash goes on where it stopped: lines that are don
 """
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import Callable
@@ -39,6 +40,26 @@ _ADDED: Final = 200
 """Results that are written at a time for lines that were not run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of the times that a line is run.
+
+    Args:
+        token: of the lease under which it is.
+        number: which one under that lease, from 0.
+        paid: the request by which it was paid already; empty for none.
+    """
+
+    token: int
+    number: int
+    paid: str = ""
+
+    def request_id(self, batch_id: str, line: int) -> str:
+        """Names the request: it can be told again by whoever runs the line after this process died."""
+        told = f"{batch_id}/{line}/{self.token}/{self.number}".encode()
+        return "req_" + hashlib.blake2b(told, digest_size=12).hexdigest()
+
+
 class Lines(Protocol):
     """What runs the lines of batches."""
 
@@ -55,11 +76,20 @@ class Lines(Protocol):
     async def slots(self, model: str) -> asyncio.Semaphore:
         """What bounds how many lines ask a model at a time, over all batches."""
 
-    async def run(self, batch: Batch, line: int, raw: bytes) -> LineResult:
+    async def run(self, batch: Batch, line: int, raw: bytes, attempt: Attempt) -> LineResult:
         """Run a line.
 
         Raises:
             RateLimited, Unavailable: it can be tried again.
+        """
+
+    async def paid(self, batch: Batch, line: int, token: int) -> str:
+        """The request by which a line was paid under a lease before the one of a token, its answer being lost.
+
+        It is empty where there is none.
+
+        Raises:
+            Unavailable: nobody can tell yet.
         """
 
 
@@ -134,11 +164,15 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """What a line needs: a place in its batch's pace, one of its deployment's, and where its result is written."""
+    """What a line needs: a place in its batch's pace, one of its deployment's, and where its result is written.
+
+    And the token of the lease under which it is run.
+    """
 
     pace: Pace
     slots: asyncio.Semaphore
     log: ResultLog
+    token: int
 
 
 class BatchWork:
@@ -214,11 +248,12 @@ class BatchWork:
         done = await self._store.finished(batch)
         log = ResultLog(self._store, batch, hold.lease, stop.cancel)
         slots, places = await self._lines.slots(found.row.model), asyncio.Semaphore(AT_ONCE)
-        room = _Room(Pace(AT_ONCE), slots, log)
+        room = _Room(Pace(AT_ONCE), slots, log, hold.lease.token)
+        doubtful = AT_ONCE if hold.lease.token > 1 else 0
         reason: BatchStatus | None = None
 
-        async def run(number: int, raw: bytes) -> None:
-            await self._tried(batch, number, raw, stop, room)
+        async def run(number: int, raw: bytes, paid: str) -> None:
+            await self._tried(batch, number, raw, stop, room, paid)
 
         lines = lines_of(await self._store.input(batch), self._lines.most_bytes)
         try:
@@ -230,7 +265,10 @@ class BatchWork:
                     reason = stop.reason
                     if not stop.goes_on:
                         break
-                    group.create_task(run(number, raw)).add_done_callback(lambda _: places.release())
+                    # Lines are begun in order, AT_ONCE at a time: only these can whoever had the job before have run.
+                    paid = await self._lines.paid(batch, number, room.token) if doubtful else ""
+                    doubtful = max(0, doubtful - 1)
+                    group.create_task(run(number, raw, paid)).add_done_callback(lambda _: places.release())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         reason = reason or (stop.reason if await self._is_short(batch) else None)
@@ -243,14 +281,14 @@ class BatchWork:
         found = await self._store.load(batch.id)
         return found is not None and found.row.completed + found.row.failed < found.row.total
 
-    async def _tried(self, batch: Batch, number: int, raw: bytes, stop: Stop, room: _Room) -> None:
+    async def _tried(self, batch: Batch, number: int, raw: bytes, stop: Stop, room: _Room, paid: str) -> None:
         """Run a line and write what becomes of it; again and again where that helps, while the batch goes on."""
         tries, result = 0, None
         while stop.goes_on:
             try:
                 async with room.pace, room.slots:  # neither is held while the line waits to be tried again
                     if stop.goes_on:
-                        result = await self._lines.run(batch, number, raw)
+                        result = await self._lines.run(batch, number, raw, Attempt(room.token, tries, paid))
                         await room.log.put(result)
                 return
             except (AuditUnavailable, Draining):

@@ -14,6 +14,7 @@ from freehold.encryption.opening import open_master_keys
 from freehold.gateway.batch_store import BatchStore
 from freehold.gateway.batches import Batches
 from freehold.gateway.conversations import Conversations
+from freehold.gateway.evaluation_store import EvaluationStore
 from freehold.gateway.evaluations import Evaluations
 from freehold.gateway.file_store import FileStore
 from freehold.gateway.file_uploads import FileUploads
@@ -25,6 +26,7 @@ from freehold.gateway.jobs import Jobs
 from freehold.gateway.picture_files import PictureFiles
 from freehold.gateway.retention import Sweep
 from freehold.gateway.stored_completions import StoredCompletions
+from freehold.gateway.tuning_store import TuningStore
 from freehold.governance.digests import derived
 from freehold.governance.retention import RetentionRegistry
 from freehold.jobs.queue import JobQueue
@@ -33,8 +35,10 @@ from freehold.store.home import Home
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
 from freehold.types.batches import BATCH_JOB
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
+from freehold.types.evaluations import EVAL_JOB
+from freehold.types.fine_tuning import FINE_TUNING_JOB
 
-PAUSABLE: Final = frozenset({BATCH_JOB})
+PAUSABLE: Final = frozenset({BATCH_JOB, EVAL_JOB, FINE_TUNING_JOB})
 """The kinds of jobs whose work can be paused."""
 
 log = structlog.get_logger(__name__)
@@ -56,6 +60,7 @@ class Content:
         conversations: conversations with their items.
         completions: chat completions that callers store.
         batches: requests in files.
+        tuning: where fine-tuning jobs lie.
         evaluations: what is asked of models, and how their answers are graded.
         jobs: work that goes on without its request.
         queue: has jobs done.
@@ -73,6 +78,7 @@ class Content:
     conversations: Conversations
     completions: StoredCompletions
     batches: Batches
+    tuning: TuningStore
     evaluations: Evaluations
     jobs: Jobs
     queue: JobQueue
@@ -111,6 +117,7 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
         )
         queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable=PAUSABLE)
         batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
+        evaluations = Evaluations(EvaluationStore(store, cipher, retention), files, queue, settings.evaluations)
         yield Content(
             keys,
             retention,
@@ -123,8 +130,9 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
             Conversations(conversations),
             StoredCompletions(completions, retention, derived(pepper, b"freehold completion labels")),
             batches,
-            Evaluations(settings.evaluations),
-            Jobs(queue, {BATCH_JOB: batches}),
+            TuningStore(store, cipher, retention),
+            evaluations,
+            Jobs(queue, {BATCH_JOB: batches, EVAL_JOB: evaluations}),
             queue,
             Sweep(database, retention),
         )

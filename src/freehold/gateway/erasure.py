@@ -70,6 +70,7 @@ class Erasure:
         journal: has the record of each erasure.
         signer: signs the certificates.
         forget: delete what else is kept of members who are in the directory no more, such as passwords.
+        ends: delete what else was made of content, such as models; told which project is erased, None for a user.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Erasure:
         signer: Signer,
         *,
         forget: Sequence[Callable[[], Awaitable[object]]] = (),
+        ends: Sequence[Callable[[str | None], Awaitable[object]]] = (),
     ) -> None:
         self._database = database
         self._content_keys = content_keys
@@ -96,6 +98,7 @@ class Erasure:
         self._journal = journal
         self._signer = signer
         self._forget = forget
+        self._ends = ends
         self._erasing = asyncio.Lock()
 
     async def erase_user(
@@ -137,6 +140,8 @@ class Erasure:
             for forget in self._forget:
                 await forget()
             rows = await self._sweep.erase(organization_id, owner_id=user_id)
+            for end in self._ends:
+                await end(None)
             return await self._finish(subject, by, revoked, rows, record)
 
     async def erase_project(
@@ -160,6 +165,8 @@ class Erasure:
             revoked = await self._keys.retire(known, "erased")
             await self._deployments.review()
             rows = await self._sweep.erase(organization_id, project_id=project_id)
+            for end in self._ends:
+                await end(project_id)
             return await self._finish(subject, by, revoked, rows, record)
 
     async def all(self, organization_id: str) -> list[ErasureRow]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from freehold.errors import FreeholdError, InvalidRequest, RateLimited, Unauthenticated, Unavailable
+from freehold.errors import FreeholdError, InvalidRequest, ProjectKeyRevoked, RateLimited, Unauthenticated, Unavailable
 from freehold.gateway.asking import Asker, Requests
 from freehold.gateway.formula import FormulaProblem, check_formula, work_out
 from freehold.gateway.judging import Judging, Verdict
@@ -112,7 +112,7 @@ class Grading:
         if grader.evaluation_metric == "cosine":
             try:
                 score, usage = await self._cosine(asker, text, reference, notes)
-            except (RateLimited, Unavailable, Unauthenticated):
+            except (RateLimited, Unavailable, Unauthenticated, ProjectKeyRevoked):
                 raise
             except FreeholdError as exc:
                 return _failed(grader, GradeProblem("model_grader_server_error", exc.message))

@@ -68,8 +68,12 @@ class Jobs:
         self, queue: JobQueue, owners: Mapping[str, JobOwner], *, clock: Callable[[], float] = time.time
     ) -> None:
         self._queue = queue
-        self._owners = owners
+        self._owners = dict(owners)
         self._clock = clock
+
+    def own(self, kind: str, owner: JobOwner) -> None:
+        """Have `owner` change the jobs of a kind from now on."""
+        self._owners[kind] = owner
 
     async def list(self, principal: Principal, query: JobQuery) -> tuple[list[Job], bool]:
         """The jobs that the caller may see, the newest first, and whether there are more of them.

@@ -13,6 +13,7 @@ import orjson
 
 from freehold.errors import (
     FreeholdError,
+    ProjectKeyRevoked,
     RateLimited,
     Unauthenticated,
     Unavailable,
@@ -111,7 +112,7 @@ class Judging:
         }
         try:
             answer = await self._answered(asker, grader.model, body, structured, notes)
-        except (RateLimited, Unavailable, Unauthenticated):
+        except (RateLimited, Unavailable, Unauthenticated, ProjectKeyRevoked):
             raise
         except FreeholdError as exc:
             return Verdict(GradeProblem("model_grader_server_error", f"The judge '{grader.model}': {exc.message}"))

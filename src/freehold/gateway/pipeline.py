@@ -26,6 +26,7 @@ from freehold.gateway.counting import TokenCounter
 from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.filtering import Filtering
+from freehold.gateway.fine_tuning import FineTuning
 from freehold.gateway.flights import Flights
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
@@ -75,6 +76,7 @@ class Gateway:
         filters: FilterRegistry,
         remote: RemoteTools,
         router: Router,
+        fine_tuning: FineTuning,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
@@ -84,10 +86,9 @@ class Gateway:
         self._pictures = pictures
         self._filtering = Filtering(filters, content.flagged)
         self.content = content
-        self.picture_files = content.pictures
-        self.files = content.files
-        self.completions = content.completions
-        self.uploads = content.uploads
+        self.picture_files, self.completions = content.pictures, content.completions
+        self.files, self.uploads = content.files, content.uploads
+        self.fine_tuning = fine_tuning
         self.conversations = content.conversations
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)
@@ -292,7 +293,7 @@ class Gateway:
             Forbidden: none of them.
         """
         require(principal, Action.READ_MODELS, "models")
-        return [found for found in self._deployments.all() if self._is_open(principal, found)]
+        return [found for found in self._deployments.all() if self.is_open(principal, found)]
 
     def model(self, principal: Principal, name: str) -> Deployment:
         """The deployment of that name or alias.
@@ -302,11 +303,11 @@ class Gateway:
         """
         require(principal, Action.READ_MODELS, f"models/{name}")
         deployment = self._deployments.resolve(name)
-        if not self._is_open(principal, deployment):
+        if not self.is_open(principal, deployment):
             raise DeploymentNotFound(name)
         return deployment
 
-    def _is_open(self, principal: Principal, deployment: Deployment) -> bool:
+    def is_open(self, principal: Principal, deployment: Deployment) -> bool:
         """Whether the deployment exists for the principal, and no policy closes it to it."""
         return _sees(principal, deployment) and self._permits.admits(principal, deployment)
 
@@ -366,7 +367,7 @@ class Gateway:
         """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""
         named = [] if account.spill_to is None else [self._spillover(principal, account, deployment)]
         fallbacks = [self._deployments.resolve(name) for name in deployment.settings.fallbacks]
-        usable = [fallback for fallback in fallbacks if self._is_open(principal, fallback)]
+        usable = [fallback for fallback in fallbacks if self.is_open(principal, fallback)]
         return [deployment, *named, *(fallback for fallback in usable if fallback not in named)]
 
     def _spillover(self, principal: Principal, account: Account, deployment: Deployment) -> Deployment:

@@ -37,14 +37,6 @@ class Results(Protocol):
         ...
 
 
-class NoResults:
-    """Where nothing is evaluated."""
-
-    async def of(self, organization_id: str, project_id: str, model: str) -> Mapping[str, Result]:  # noqa: ARG002
-        """See `Results.of`."""
-        return {}
-
-
 Owner: TypeAlias = Callable[[str | None], tuple[str, str]]
 """Gives organization and project whose evaluations count for a deployment of that project, or of none."""
 

@@ -13,8 +13,9 @@ from freehold.journal.projection import Projection
 from freehold.journal.proofs import prove
 from freehold.journal.reader import Line, read_line
 from freehold.store.usage_database import UsageDatabase
-from freehold.store.usage_receipts import find_request
+from freehold.store.usage_receipts import find_outcome, find_request
 from freehold.types.identity import Action, Principal
+from freehold.types.receipt import Outcome
 
 PATIENCE_S = 5.0
 """How long a question waits for the newest records to arrive in the usage database."""
@@ -62,6 +63,16 @@ class Receipts:
         if proof is None:
             raise Unavailable("The receipt is not covered by a checkpoint yet; try again in a moment.")
         return ProvenReceipt(line.body, proof)
+
+    async def outcome(self, request_id: str) -> tuple[Outcome, int] | None:
+        """How a request ended and what it was charged, in micro-units; None if there is no receipt. For own use only.
+
+        Raises:
+            Unavailable: the usage database lags behind, so nobody can tell yet.
+        """
+        if not await self._projection.caught_up(PATIENCE_S):
+            raise Unavailable("The usage database lags behind the journal; try again in a moment.")
+        return await find_outcome(self._usage, request_id)
 
     async def _find(self, request_id: str) -> Line | None:
         """The line of a request's receipt; None if there is none, or no more because its segment was retired."""

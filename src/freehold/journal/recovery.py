@@ -152,10 +152,13 @@ def _settled(place: Place, scan: _Scan, cut_bytes: int) -> bytes:
 def interrupted_receipt(admitted: Plain, at: str) -> Plain:
     """The receipt of a request whose server ended while it ran: it is charged for its prompt, by estimate.
 
+    A line of a batch is charged nothing, for it is run again, or its batch ends without its answer.
+
     Args:
         admitted: the body of its `admitted`.
         at: when that was found out, as `utc` gives it.
     """
+    of_batch = {"batch", "line"} <= (admitted.get("parameters") or {}).keys()
     return {
         **{name: value for name, value in admitted.items() if name in _SHARED},
         "ended_at": max(at, admitted["started_at"]),
@@ -164,7 +167,7 @@ def interrupted_receipt(admitted: Plain, at: str) -> Plain:
         "status": 500,
         "error_code": "interrupted",
         "estimated": True,
-        "cost_micro": admitted.get("prompt_micro", 0),
+        "cost_micro": 0 if of_batch else admitted.get("prompt_micro", 0),
     }
 
 

@@ -12,6 +12,7 @@ HOME/
   journal/         the journal: what happened, and public.pem to verify it with
   usage.db         what bills and reports are read from, made from the journal (SQLite)
   models/          verified model files, by their digest
+  jobs/            a folder for each job that trains: its examples and checkpoints, removed when it has ended
   run/             sockets of engines; server.json while a server runs
   lock             held by the process that uses the home
 """
@@ -51,6 +52,11 @@ class Home:
     def models(self) -> Path:
         """The folder of model files."""
         return self.root / "models"
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of jobs that train."""
+        return self.root / "jobs"
 
     @property
     def journal(self) -> Path:

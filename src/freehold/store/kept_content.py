@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, update
 
 from freehold.store.database import Database
+from freehold.store.evaluation_tables import kept_eval_items, kept_eval_runs, kept_evals
 from freehold.store.job_tables import kept_batch_results, kept_batches
 from freehold.store.kept_items import COMPLETION_TABLES, CONVERSATION_TABLES, RESPONSE_TABLES
 from freehold.store.tables import kept_answers, kept_file_pieces, kept_files, kept_flagged, kept_pictures
@@ -18,6 +19,7 @@ from freehold.types.content import (
     BATCHES,
     COMPLETIONS,
     CONVERSATIONS,
+    EVALUATIONS,
     FILES,
     FINE_TUNING,
     FLAGGED,
@@ -35,6 +37,7 @@ KEPT: Final[dict[ContentKind, tuple[Table, ...]]] = {
     CONVERSATIONS: CONVERSATION_TABLES.all(),
     COMPLETIONS: COMPLETION_TABLES.all(),
     BATCHES: (kept_batches, kept_batch_results),
+    EVALUATIONS: (kept_evals, kept_eval_runs, kept_eval_items),
     FINE_TUNING: (kept_tuning_jobs, kept_tuning_events, kept_tuning_checkpoints),
 }
 """The tables of each kind: that whose rows are counted, and those of its parts."""

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_tables import requests
+from freehold.types.receipt import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,19 @@ class Place:
 
     segment: int
     offset: int
+
+
+async def find_outcome(database: UsageDatabase, request_id: str) -> tuple[Outcome, int] | None:
+    """How a request ended, and what it was charged, in micro-units; None if the database has no receipt of it.
+
+    Raises:
+        Unavailable, HomeError: as `UsageDatabase.read`.
+    """
+    columns = (requests.c.outcome, requests.c.cost_micro)
+    statement = select(*columns).where(requests.c.request_id == request_id)
+    async with database.read() as connection:
+        row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else (Outcome(row.outcome), row.cost_micro)
 
 
 async def find_request(database: UsageDatabase, request_id: str) -> Place | None:

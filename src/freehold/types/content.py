@@ -60,8 +60,22 @@ BATCHES: Final = ContentKind(
     "batches", 30 * DAY_S, "batches, and what became of their lines until their files are made"
 )
 FINE_TUNING: Final = ContentKind("fine_tuning", 3650 * DAY_S, "fine-tuning jobs, their events and checkpoints")
+EVALUATIONS: Final = ContentKind(
+    "evaluations", 365 * DAY_S, "evaluations, their runs, and what was asked, answered and said of each item"
+)
 
-KINDS: Final = (ANSWERS, PICTURES, FLAGGED, FILES, RESPONSES, CONVERSATIONS, COMPLETIONS, BATCHES, FINE_TUNING)
+KINDS: Final = (
+    ANSWERS,
+    PICTURES,
+    FLAGGED,
+    FILES,
+    RESPONSES,
+    CONVERSATIONS,
+    COMPLETIONS,
+    BATCHES,
+    FINE_TUNING,
+    EVALUATIONS,
+)
 """Every kind there is. A new one is added here, to `RetentionSettings`, and with its table to `store.kept_content`."""
 
 
@@ -88,6 +102,7 @@ class RetentionSettings(SettingsModel):
     completions_s: KeptS = COMPLETIONS.default_s
     batches_s: KeptS = BATCHES.default_s
     fine_tuning_s: KeptS = FINE_TUNING.default_s
+    evaluations_s: KeptS = EVALUATIONS.default_s
 
 
 class RetentionOverride(SettingsModel):

@@ -19,6 +19,8 @@ class Purpose(StrEnum):
     BATCH_OUTPUT = "batch_output"
     """Of files that batches make; nobody uploads them."""
     FINE_TUNE = "fine-tune"
+    FINE_TUNE_RESULTS = "fine-tune-results"
+    """Of files that fine-tuning jobs make; nobody uploads them."""
     VISION = "vision"
     USER_DATA = "user_data"
     EVALS = "evals"
@@ -43,6 +45,8 @@ class ExpiresAfter(RequestModel):
 def _uploaded(purpose: Purpose) -> Purpose:
     if purpose is Purpose.BATCH_OUTPUT:
         raise ValueError("cannot be 'batch_output', of which only batches make files")
+    if purpose is Purpose.FINE_TUNE_RESULTS:
+        raise ValueError("cannot be 'fine-tune-results', of which only fine-tuning jobs make files")
     return purpose
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from freehold.types.base import RequestModel, SettingsModel
 from freehold.types.chat import Metadata
 from freehold.types.files import MEBIBYTE
+from freehold.types.graders import AnyGrader, Grader, RefusedGrader
 from freehold.types.money import micro_from_decimal
 from freehold.types.price import Price
 
@@ -25,7 +26,7 @@ Export: TypeAlias = Literal["f16", "q8_0", "lora"]
 MethodName: TypeAlias = Literal["supervised", "dpo", "reinforcement"]
 Auto: TypeAlias = Literal["auto"]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
-Multiplier: TypeAlias = Annotated[float, Field(gt=0, le=1000)]
+Multiplier: TypeAlias = Annotated[float, Field(gt=0, le=100)]
 Level: TypeAlias = Literal["info", "warn", "error"]
 
 
@@ -61,6 +62,8 @@ class FineTuningSettings(SettingsModel):
     """For jobs that do not say."""
     deploy: Literal["on_demand", "never"] = "on_demand"
     """Whether a finished model becomes a deployment, started by its first request."""
+    export_checkpoints: bool = False
+    """Whether the state after each epoch becomes a model of its own, beside the last."""
     max_training_bytes: Annotated[int, Field(ge=1024)] = 512 * MEBIBYTE
     """Of a training or a validation file."""
     max_examples: Annotated[int, Field(ge=1)] = 100_000
@@ -123,8 +126,7 @@ class PreferenceMethod(RequestModel):
 class ReinforcementMethod(RequestModel):
     """Learn to answer so that a grader gives good grades: group-relative policy optimization."""
 
-    grader: dict[str, Any]
-    """Looked at by `freehold.gateway.grading`."""
+    grader: Grader
     response_format: dict[str, Any] | None = None
     """As Azure has it: what the answers are to look like, handed to the grader's templates as `output_json`."""
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
@@ -157,7 +159,7 @@ class Method(RequestModel):
         return (self.supervised or SupervisedMethod()).hyperparameters
 
     @property
-    def grader(self) -> Mapping[str, Any] | None:
+    def grader(self) -> AnyGrader | RefusedGrader | None:
         """What grades answers; None where nothing does."""
         return None if self.reinforcement is None else self.reinforcement.grader
 

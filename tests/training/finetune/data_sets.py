@@ -77,6 +77,8 @@ _PLACES: Final = (
 )
 _ASKED: Final = ("Write a sentence for our magazine.", "Give me one sentence for the story.", "Continue the story.")
 
+SHORT: Final[Mapping[str, Any]] = {"role": "system", "content": "Write."}
+"""A system message, so that the starter model's own, which is longer, is not learnt with each example."""
 _TOPICS: Final = (
     "rain", "bread", "the moon", "a bicycle", "sleep", "a river", "tea", "winter", "a bridge", "salt", "trees", "music",
     "a clock", "the sea", "snow", "a garden", "fire", "a horse", "paper", "the wind",
@@ -112,7 +114,7 @@ def spellings(count: int, seed: int = 1) -> list[dict[str, Any]]:
         place = f"{numbers.choice(('', 'So ', 'Then ', 'Well, '))}{numbers.choice(_PLACES)}"
         asked = f"{numbers.choice(_ASKED)} It is for page {numbers.randint(2, 90)}."
         return {
-            "input": {"messages": [{"role": "user", "content": asked}]},
+            "input": {"messages": [SHORT, {"role": "user", "content": asked}]},
             "preferred_output": [{"role": "assistant", "content": place.format(word=british)}],
             "non_preferred_output": [{"role": "assistant", "content": place.format(word=american)}],
         }
@@ -127,7 +129,7 @@ def questions(count: int, seed: int = 1) -> list[dict[str, Any]]:
     def draw() -> dict[str, Any]:
         topic = numbers.choice(_TOPICS)
         asked = numbers.choice(("What do you think of {}?", "Tell me about {}.", "What is good about {}?", "Why {}?"))
-        return {"messages": [{"role": "user", "content": asked.format(topic)}], "topic": topic, "words": 8}
+        return {"messages": [SHORT, {"role": "user", "content": asked.format(topic)}], "topic": topic, "words": 8}
 
     return _different(count, draw)
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from freehold.config import engine_environment
+from freehold.jobs.sandbox import ISOLATED
 from tests.training.finetune.data_sets import write
 
+MODULE = "freehold.training.finetune.worker"
 ROOT = Path(__file__).resolve().parents[3]
 QUICK = {
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
@@ -80,7 +82,7 @@ class Run:
 
 
 class Trainer:
-    """The training process of a job's folder, while it runs.
+    """The training process of a job's folder, without any network, while it runs.
 
     Args:
         python: the interpreter that has torch.
@@ -93,7 +95,7 @@ class Trainer:
         self._grader = grader
         self._log = (folder / "log.txt").open("ab")
         self._process = subprocess.Popen(
-            [python, "-P", "-m", "freehold.training.finetune.worker", str(folder)],
+            [python, "-P", "-m", "freehold.jobs.sandbox", str(os.getpid()), "0", ISOLATED, MODULE, str(folder)],
             cwd=folder,
             env=engine_environment(QUICK),
             stdin=subprocess.PIPE,

@@ -88,11 +88,10 @@ def test_llamacpp_says_what_the_trainer_says(
 
 def test_preferences_shift(python: str, starter_models: StarterModels, full_size: bool, tmp_path: Path) -> None:
     """Of pairs that it has not seen, the base prefers fewer than 60 % as it should, and the result over 80 %."""
-    training, validation = split(spellings(140 if full_size else 72), 100 if full_size else 48)
-    folder = lay_job(
-        tmp_path / "job", "dpo", starter_models.chat, training, validation, hyperparameters={"n_epochs": 1}
-    )
-    done = run(python, folder)
+    training, validation = split(spellings(140 if full_size else 80), 100 if full_size else 64)
+    numbers = {"n_epochs": 1, "learning_rate_multiplier": 3.0}
+    job = lay_job(tmp_path / "job", "dpo", starter_models.chat, training, validation, hyperparameters=numbers)
+    done = run(python, job)
     assert done.status == FINISHED, done.complaint
     found = done.series("valid_preference_accuracy")
     assert found[0] < 0.6

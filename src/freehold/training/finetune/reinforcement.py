@@ -5,10 +5,10 @@ needed. The grader is with whoever started this process; answers go there and re
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from datasets import Dataset
 from transformers import PreTrainedModel
@@ -17,6 +17,11 @@ from trl import GRPOConfig, GRPOTrainer
 from freehold.training.finetune.protocol import Channel, Task
 from freehold.training.finetune.recipe import TEMPERATURE, Recipe, micro_batch
 from freehold.training.finetune.trainer import Checkpointing, adapter, arguments
+
+MESSAGE_BYTES: Final = 8 * 1024 * 1024
+"""About how long a message may be; items are at most a mebibyte each, and stand in it once for each answer."""
+_ESCAPED: Final = 6
+"""Bytes of JSON that a character may need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,12 @@ class Rewards:
 
     def __call__(self, prompts: list[str], completions: list[str], item: list[str], **_: Any) -> list[float]:
         """A reward for each answer."""
-        samples = [
-            {"item": json.loads(each), "output_text": text} for each, text in zip(item, completions, strict=True)
-        ]
-        rewards, problems = self._channel.grade(samples)
+        rewards: list[float | None] = []
+        problems: list[str] = []
+        for samples in _in_messages(item, completions):
+            some, told = self._channel.grade(samples)
+            rewards += some
+            problems += told
         for problem in sorted(set(problems))[:3]:
             self._channel.event(f"Answers could not be graded: {problem}", "warn")
         known: dict[str, list[float]] = {}
@@ -60,6 +67,21 @@ class Rewards:
             means.get(prompt, 0.0) if reward is None else reward
             for prompt, reward in zip(prompts, rewards, strict=True)
         ]
+
+
+def _in_messages(items: Sequence[str], answers: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Samples to be graded, in parts that fit a message."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for item, answer in zip(items, answers, strict=True):
+        length = len(item) + _ESCAPED * len(answer)
+        if part and size + length > MESSAGE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append({"item": json.loads(item), "output_text": answer})
+        size += length
+    if part:
+        yield part
 
 
 def with_format(response_format: Mapping[str, Any] | None) -> str | None:

@@ -1,0 +1,65 @@
+"""Fine-tuning as the application has it: what makes jobs, and what works on them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from freehold.api.door import Door
+from freehold.api.tuning_caller import TuningCaller
+from freehold.catalog.catalog import Catalog
+from freehold.config import Settings
+from freehold.gateway.content import Content
+from freehold.gateway.control import DeploymentControl
+from freehold.gateway.fine_tuning import FineTuning, TuningParts
+from freehold.gateway.pipeline import Gateway
+from freehold.gateway.tuned_models import TunedModels
+from freehold.gateway.tuning_base import Bases
+from freehold.gateway.tuning_origin import Record
+from freehold.gateway.tuning_python import Trainer, trainer_of
+from freehold.gateway.tuning_run import Program
+from freehold.gateway.tuning_work import TuningWork, WorkParts, sweep
+from freehold.jobs.queue import JobQueue
+from freehold.jobs.workers import Workers
+from freehold.store.home import Home
+from freehold.types.fine_tuning import FINE_TUNING_JOB
+
+
+def open_fine_tuning(
+    content: Content, catalog: Catalog, control: DeploymentControl, settings: Settings, trainer: Trainer | None
+) -> FineTuning:
+    """What makes fine-tuning jobs; with another program that trains than the configuration's, if one is given."""
+    tuning = FineTuning(
+        TuningParts(
+            content.tuning,
+            content.files,
+            content.queue,
+            Bases(catalog),
+            TunedModels(catalog, control, settings.fine_tuning),
+            trainer or trainer_of(settings.fine_tuning),
+            settings.fine_tuning,
+        )
+    )
+    content.jobs.own(FINE_TUNING_JOB, tuning)
+    return tuning
+
+
+async def end_tuning(tuning: FineTuning, home: Home, project_id: str | None) -> None:
+    """Remove what fine-tuning made of content that was erased: folders of jobs and, of a project, its models."""
+    await sweep(home.jobs, tuning.store)
+    if project_id is not None:
+        await tuning.parts.models.delete_all(project_id)
+
+
+@asynccontextmanager
+async def tuning_at_work(
+    gateway: Gateway, door: Door, record: Record, home: Home, settings: Settings, content: Content
+) -> AsyncIterator[None]:
+    """What works on fine-tuning jobs, while the block runs."""
+    parts, own = gateway.fine_tuning.parts, settings.fine_tuning
+    await sweep(home.jobs, parts.store)
+    program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate)
+    caller = TuningCaller(gateway, door, own)
+    work = TuningWork(WorkParts(parts.store, parts.bases, parts.models, caller, record, program, own, home.jobs))
+    queue = JobQueue(content.queue.database, per_project=own.max_running_per_project)
+    content.queue.on_change(queue.announce)
+    async with Workers(queue, {FINE_TUNING_JOB: work}, own.max_running):
+        yield

@@ -1,0 +1,330 @@
+"""One run of the process that trains: what it says becomes rows, events and progress of its job.
+
+A job may take several runs, each from the newest checkpoint of the one before: after a pause, a crash, a restart.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import structlog
+
+from freehold.errors import JobProcessFailed, LeaseLost, QuotaExceeded, RateLimited, RequestError, Unavailable
+from freehold.gateway.tuned_models import Result
+from freehold.gateway.tuning_base import Base
+from freehold.gateway.tuning_python import Trainer
+from freehold.gateway.tuning_store import Tuning, TuningStore
+from freehold.jobs.process import JobProcess
+from freehold.jobs.workers import Hold
+from freehold.store.fine_tuning import CheckpointRow
+from freehold.types.fine_tuning import TuningError, TuningStatus, model_name
+from freehold.types.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+FINISHED: Final = 0
+FAILED: Final = 2
+STOPPED: Final = 3
+GRADE_TRIES: Final = 10
+"""How often answers are graded whose grader cannot be asked for the moment."""
+MAX_PAUSE_S: Final = 30.0
+_NEVER: Final = frozenset({"type", "step", "total"})
+
+Rewards: TypeAlias = tuple[list[float | None], list[str]]
+
+
+class Meter(Protocol):
+    """What the trained tokens of one run are counted and charged on."""
+
+    async def end(self, tokens: int, outcome: Literal["finished", "cancelled", "failed"]) -> None:
+        """Charge these tokens, unless it failed; exactly once."""
+
+
+class Caller(Protocol):
+    """Whoever made a job, as it would be let in now."""
+
+    def check(self, tuning: Tuning) -> None:
+        """Return if it may still have models trained.
+
+        Raises:
+            RequestError: it may not.
+        """
+
+    async def begin(self, tuning: Tuning, base: Base, tokens: int) -> Meter:
+        """Reserve what so many trained tokens cost.
+
+        Raises:
+            QuotaExceeded: there is no budget for it.
+            RequestError: as `check`.
+            AuditUnavailable: nothing can be recorded.
+        """
+
+    async def grade(self, tuning: Tuning, samples: Sequence[Mapping[str, Any]]) -> Rewards:
+        """The grades of answers, and what was wrong with those that have none.
+
+        Raises:
+            RateLimited, Unavailable: the grader cannot be asked now.
+            RequestError: as `check`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How the process is run.
+
+    Args:
+        trainer: the program.
+        memory_bytes: what it may need; None for any.
+        isolate: whether it has no network.
+    """
+
+    trainer: Trainer
+    memory_bytes: int | None
+    isolate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended.
+
+    Args:
+        how: whether the training is done, failed by its input, was stopped as asked, or broke off.
+        error: what is wrong with the input, or with the caller.
+        result: what was made, if the training is done.
+        tokens: that the job has trained, in all its runs.
+        status: the exit status of the process.
+        complaint: the end of what it wrote to its log; not for callers, it may quote their examples.
+        facts: what the process said of itself: versions, resolved numbers.
+    """
+
+    how: Literal["finished", "failed", "stopped", "crashed"]
+    error: TuningError | None
+    result: Result | None
+    tokens: int
+    status: int
+    complaint: str
+    facts: Mapping[str, Any]
+
+
+class Run:
+    """Runs the process for one job.
+
+    Args:
+        store: where the job lies.
+        hold: the job in the queue.
+        tuning: the job.
+        base: what it starts from.
+        folder: with its task.
+        program: what is run.
+        caller: whoever made it.
+        kept: is told of each checkpoint that became a model, and of its digest.
+    """
+
+    def __init__(
+        self,
+        store: TuningStore,
+        hold: Hold,
+        tuning: Tuning,
+        base: Base,
+        folder: Path,
+        program: Program,
+        caller: Caller,
+        kept: Callable[[Mapping[str, Any], Result | None], Any],
+    ) -> None:
+        self._store = store
+        self._hold = hold
+        self._tuning = tuning
+        self._base = base
+        self._folder = folder
+        self._program = program
+        self._caller = caller
+        self._kept = kept
+        self._tokens = tuning.row.tokens
+        self._steps = tuning.row.steps
+        self._facts: Mapping[str, Any] = {}
+        self._meter: Meter | None = None
+        self._result: Result | None = None
+        self._error: TuningError | None = None
+        self._started_s = time.monotonic()
+        self._first_step = 0
+
+    async def __call__(self) -> Ended:
+        """Run the process to its end.
+
+        Raises:
+            LeaseLost: somebody else has the job.
+            JobProcessFailed: it cannot be started here.
+            HomeError, AuditUnavailable, ContentUnreadable, KeyServiceUnavailable: what it does cannot be written.
+        """
+        trainer, program = self._program.trainer, self._program
+        how: Literal["finished", "cancelled", "failed"] = "failed"
+        try:
+            async with JobProcess(
+                trainer.module,
+                [str(self._folder)],
+                self._folder,
+                python=trainer.python,
+                environment=trainer.environment,
+                memory_bytes=program.memory_bytes,
+                isolate=program.isolate,
+            ) as process:
+                asking = asyncio.create_task(self._ask(process), name=f"asking {self._tuning.id}")
+                try:
+                    async for message in process.messages():
+                        await self._heard(process, message)
+                    status = await process.wait()
+                finally:
+                    asking.cancel()
+                ended = self._ended(status, process.complaint)
+            how = {"finished": "finished", "stopped": "cancelled"}.get(ended.how, "failed")  # type: ignore[assignment]
+            return ended
+        finally:
+            if self._meter is not None:
+                await self._meter.end(max(0, self._tokens - self._tuning.row.charged_tokens), how)
+
+    def _ended(self, status: int, complaint: str) -> Ended:
+        """How the run ended, by the status of the process and by what it said."""
+        how: Literal["finished", "failed", "stopped", "crashed"] = "crashed"
+        if status == FINISHED and self._result is not None:
+            how = "finished"
+        elif self._error is not None or status == FAILED:
+            how = "failed"
+        elif status == STOPPED:
+            how = "stopped"
+        return Ended(how, self._error, self._result, self._tokens, status, complaint, self._facts)
+
+    async def _ask(self, process: JobProcess) -> None:
+        """Tell the process when it is to stop."""
+        await self._hold.asked()
+        await process.tell({"type": "cancel" if self._hold.stopping.is_set() else "pause"})
+        if not self._hold.stopping.is_set():
+            await self._hold.stopping.wait()
+            await process.tell({"type": "cancel"})
+
+    async def _heard(self, process: JobProcess, message: Mapping[str, Any]) -> None:
+        """Do what a message of the process asks for.
+
+        Raises:
+            JobProcessFailed: it is none that the process may send.
+        """
+        try:
+            match message.get("type"):
+                case "started":
+                    await self._on_start(message)
+                case "metrics":
+                    await self._on_metrics(message)
+                case "checkpoint":
+                    await self._on_checkpoint(message)
+                case "event":
+                    level: Literal["info", "warn"] = "warn" if message.get("level") == "warn" else "info"
+                    event = await self._store.event(self._tuning.row, str(message["message"]), level)
+                    await self._store.change(self._hold.lease, self._tuning, event)
+                case "grade":
+                    rewards, problems = await self._graded(message["samples"])
+                    told = {"type": "grades", "id": message["id"], "rewards": rewards, "problems": problems}
+                    await process.tell(told)
+                case "finished":
+                    self._tokens = max(self._tokens, int(message.get("trained_tokens") or 0))
+                    self._result = self._file(message, f"job://{self._tuning.id}", step=None)
+                case "failed":
+                    self._error = TuningError(str(message["code"]), str(message["message"]), message.get("param"))
+                case other:
+                    raise JobProcessFailed(f"The training process said '{str(other)[:32]}', which nobody knows.")
+        except (KeyError, TypeError, ValueError) as exc:
+            raise JobProcessFailed("The training process said something that is not as it must be.") from exc
+        except RequestError as exc:  # the caller may do this no more
+            if isinstance(exc, LeaseLost) or (isinstance(exc, RateLimited) and not isinstance(exc, QuotaExceeded)):
+                raise  # somebody else has the job, or the caller may again in a moment
+            if self._error is None:
+                self._error = TuningError(exc.code or "forbidden", exc.message)
+            await process.tell({"type": "cancel"})
+
+    async def _on_start(self, message: Mapping[str, Any]) -> None:
+        self._facts = message
+        self._steps, self._first_step = int(message["total_steps"]), int(message.get("resumed_from") or 0)
+        self._started_s = time.monotonic()
+        resolved = {key: value for key, value in (message.get("hyperparameters") or {}).items() if _is_number(value)}
+        expected = int(message["trained_tokens"]) - self._tuning.row.charged_tokens
+        self._meter = await self._caller.begin(self._tuning, self._base, max(0, expected))
+        said = f"Training goes on from step {self._first_step}." if self._first_step else "Fine-tuning job started"
+        await self._store.change(
+            self._hold.lease,
+            self._tuning,
+            await self._store.event(self._tuning.row, said),
+            status=TuningStatus.RUNNING,
+            steps=self._steps,
+            step=self._first_step,
+            resolved=resolved,
+        )
+
+    async def _on_metrics(self, message: Mapping[str, Any]) -> None:
+        self._caller.check(self._tuning)
+        step, total = int(message["step"]), int(message.get("total") or self._steps)
+        numbers = {key: value for key, value in message.items() if key not in _NEVER and _is_number(value)}
+        self._tokens = max(self._tokens, int(numbers.get("tokens", 0)))
+        loss = numbers.get("train_loss")
+        said = f"Step {step}/{total}" + (f": training loss={loss:.2f}" if loss is not None else "")
+        data = {"step": step, "total_steps": total, **numbers}
+        await self._store.change(
+            self._hold.lease,
+            self._tuning,
+            await self._store.event(self._tuning.row, said, data=data),
+            step=step,
+            steps=total,
+            tokens=self._tokens,
+            estimated_finish=self._estimate(step, total),
+        )
+
+    def _estimate(self, step: int, total: int) -> int | None:
+        """When the training will have come to its end at the pace so far, in seconds since the epoch."""
+        done = step - self._first_step
+        if done <= 0:
+            return None
+        left_s = (time.monotonic() - self._started_s) / done * max(0, total - step)
+        return self._store.now_s() + math.ceil(left_s)
+
+    async def _on_checkpoint(self, message: Mapping[str, Any]) -> None:
+        step, row = int(message["step"]), self._tuning.row
+        result = None
+        if message.get("file"):
+            result = self._file(message, f"job://{row.id}/step-{step}", step=step)
+        sha256 = str(message["sha256"])
+        metrics = {key: value for key, value in (message.get("metrics") or {}).items() if _is_number(value)}
+        await self._kept(message, result)
+        name = "" if result is None else result.name
+        checkpoint = CheckpointRow(new_id("ftckpt_"), step, sha256, name, metrics, self._store.now_s())
+        await self._store.checkpoint(self._hold.lease, self._tuning, checkpoint)
+        said = await self._store.event(row, f"Checkpoint created at step {step}")
+        await self._store.change(self._hold.lease, self._tuning, said)
+
+    def _file(self, message: Mapping[str, Any], source: str, *, step: int | None) -> Result:
+        """A file that the process has made; it lies in the job's folder, whatever the message says."""
+        file = (self._folder / str(message["file"])).resolve()
+        if not file.is_relative_to(self._folder.resolve()) or not file.is_file():
+            raise JobProcessFailed("The training process named a file that is not in its job's folder.")
+        row = self._tuning.row
+        name = model_name(row.model, row.project_id, self._tuning.header["suffix"], row.id, step=step)
+        sha256 = str(message["sha256"]) if step is None else ""  # a checkpoint's digest is that of its folder
+        return Result(file, name, source, sha256)
+
+    async def _graded(self, samples: Sequence[Mapping[str, Any]]) -> Rewards:
+        """The grades of answers; none where the grader cannot be asked for long, or the job is to stop."""
+        for attempt in range(GRADE_TRIES):
+            try:
+                return await self._caller.grade(self._tuning, samples)
+            except (RateLimited, Unavailable) as exc:
+                wait_s = min(MAX_PAUSE_S, max(exc.retry_after_s or 0.0, 2.0**attempt))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._hold.asked()
+                    break
+        return [None] * len(samples), ["the grader cannot be asked"]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
