@@ -1,8 +1,9 @@
 """What fine-tuning the starter model takes and brings: minutes, and what is measured on examples that were held out.
 
 The data sets are drawn with a seed (`tests/training/finetune/data_sets.py`): 200 tickets to be sorted into five kinds,
-100 pairs of sentences of which one spelling is preferred, and 40 questions whose answers a grader wants short. Targets:
-under 20 minutes on two cores for the first, over 80 % of held-out pairs for the second, a higher mean for the third.
+100 pairs of sentences of which one spelling is preferred, and 40 questions to which a grader wants a plain yes or no.
+Targets: under 20 minutes on two cores for the first, over 80 % of held-out pairs for the second, a higher mean for the
+third.
 
     python -m benchmarks.finetune supervised --base ~/.freehold/models/blobs/sha256-…
 """
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 from freehold.catalog.blobs import hash_file
-from tests.training.finetune.data_sets import KINDS, brevity, questions, spellings, split, tickets
+from tests.training.finetune.data_sets import KINDS, plainness, questions, spellings, split, tickets
 from tests.training.finetune.driving import Run, lay_job, run, trainer_python
 from tests.training.finetune.served import answer, served
 
@@ -63,7 +64,7 @@ def main() -> None:
             training, held_out = split(questions(60), 40)
             numbers = {"reasoning_effort": "low", "batch_size": 2}
             job = lay_job(folder, "reinforcement", base, training, held_out, max_steps=30, hyperparameters=numbers)
-            done = run(python, job, brevity)
+            done = run(python, job, plainness)
             before, *_, after = done.series("valid_mean_reward")
         _report(arguments.method, done, (time.monotonic() - started) / 60, before, after)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from freehold.errors import TrainingUnavailable
+from freehold.training.finetune.protocol import ENVIRONMENT
 from freehold.types.fine_tuning import FineTuningSettings
 
 NEEDS: Final = ("torch", "transformers", "trl", "peft")
@@ -53,4 +54,4 @@ class Trainer:
 
 def trainer_of(settings: FineTuningSettings) -> Trainer:
     """The program that the configuration names."""
-    return Trainer(settings.python or sys.executable)
+    return Trainer(settings.python or sys.executable, environment=ENVIRONMENT)

@@ -1,11 +1,13 @@
 """Data sets that tests and benchmarks train on, drawn with a seed: each is small, and what it teaches can be measured.
 
 `tickets` teaches to sort letters to a shop into five kinds, `spellings` prefers one spelling to another, and
-`questions` asks for answers whose length a grader judges. What is held out shares no line with what is learnt.
+`questions` asks for a plain yes or no, which the starter model seldom begins with. What is held out shares no line with
+what is learnt.
 """
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -77,6 +79,10 @@ _PLACES: Final = (
 )
 _ASKED: Final = ("Write a sentence for our magazine.", "Give me one sentence for the story.", "Continue the story.")
 
+_ASKING: Final = (
+    "Is {} good?", "Do you like {}?", "Should I think of {}?", "Is {} useful?", "Can one draw {}?", "Is {} old?",
+)  # fmt: skip
+PLAIN: Final[Mapping[str, Any]] = {"role": "system", "content": "Answer yes or no."}
 SHORT: Final[Mapping[str, Any]] = {"role": "system", "content": "Write."}
 """A system message, so that the starter model's own, which is longer, is not learnt with each example."""
 _TOPICS: Final = (
@@ -123,21 +129,20 @@ def spellings(count: int, seed: int = 1) -> list[dict[str, Any]]:
 
 
 def questions(count: int, seed: int = 1) -> list[dict[str, Any]]:
-    """Questions, with what a grader needs to judge the answers; no two are equal."""
+    """Questions to be answered by yes or no, with what a grader needs to judge the answers; no two are equal."""
     numbers = random.Random(seed)
 
     def draw() -> dict[str, Any]:
-        topic = numbers.choice(_TOPICS)
-        asked = numbers.choice(("What do you think of {}?", "Tell me about {}.", "What is good about {}?", "Why {}?"))
-        return {"messages": [SHORT, {"role": "user", "content": asked.format(topic)}], "topic": topic, "words": 8}
+        asked = numbers.choice(_ASKING).format(numbers.choice(_TOPICS))
+        return {"messages": [PLAIN, {"role": "user", "content": asked}], "words": ["yes", "no"]}
 
     return _different(count, draw)
 
 
-def brevity(item: Mapping[str, Any], text: str) -> float:
-    """A grader: 1 for an answer of no more than so many words, and the less the longer it is; 0 for none."""
-    words = len(text.split())
-    return min(1.0, item["words"] / words) if words else 0.0
+def plainness(item: Mapping[str, Any], text: str) -> float:
+    """A grader: 1 for an answer that begins with one of the words that the question wants, else 0."""
+    first = re.match(r"\w+", text.strip())
+    return float(first is not None and first[0].lower() in item["words"])
 
 
 def split(examples: list[dict[str, Any]], training: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -12,16 +12,11 @@ from typing import Any
 
 from freehold.config import engine_environment
 from freehold.jobs.sandbox import ISOLATED
+from freehold.training.finetune.protocol import ENVIRONMENT
 from tests.training.finetune.data_sets import write
 
 MODULE = "freehold.training.finetune.worker"
 ROOT = Path(__file__).resolve().parents[3]
-QUICK = {
-    "MALLOC_MMAP_THRESHOLD_": "4000000000",
-    "MALLOC_TRIM_THRESHOLD_": "8000000000",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "HF_HUB_OFFLINE": "1",
-}
 Grader = Callable[[Mapping[str, Any], str], float | None]
 
 
@@ -97,7 +92,7 @@ class Trainer:
         self._process = subprocess.Popen(
             [python, "-P", "-m", "freehold.jobs.sandbox", str(os.getpid()), "0", ISOLATED, MODULE, str(folder)],
             cwd=folder,
-            env=engine_environment(QUICK),
+            env=engine_environment(ENVIRONMENT),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -35,7 +35,7 @@ def test_each_method_has_its_own_numbers() -> None:
     """Beta is of preferences; answers to compare and their length are of reinforcement."""
     assert resolve(task("dpo", beta=0.3), 100).told()["beta"] == 0.3
     reinforced = resolve(task("reinforcement", compute_multiplier=0.5, reasoning_effort="low"), 100)
-    assert (reinforced.generations, reinforced.answer_tokens, reinforced.total_steps) == (4, 64, 25)
+    assert (reinforced.generations, reinforced.answer_tokens, reinforced.total_steps) == (4, 32, 25)
     assert "generations" not in resolve(task(), 100).told()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from freehold.training.finetune.protocol import FINISHED
 from tests.conftest import StarterModels
-from tests.training.finetune.data_sets import KINDS, brevity, questions, spellings, split, tickets
+from tests.training.finetune.data_sets import KINDS, plainness, questions, spellings, split, tickets
 from tests.training.finetune.driving import Run, lay_job, run
 from tests.training.finetune.served import agreement, answer, greedy, prompt_text, served, trainers_own
 
@@ -100,19 +100,20 @@ def test_preferences_shift(python: str, starter_models: StarterModels, full_size
 
 def test_rewards_rise(python: str, starter_models: StarterModels, full_size: bool, tmp_path: Path) -> None:
     """A small GRPO job raises the mean reward that a grader gives to answers to questions it was not trained on."""
-    training, validation = split(questions(48), 40)
-    folder = lay_job(
+    training, validation = split(questions(56), 40)
+    numbers = {"reasoning_effort": "low", "batch_size": 2, "eval_interval": 10, "learning_rate_multiplier": 2.0}
+    job = lay_job(
         tmp_path / "job",
         "reinforcement",
         starter_models.chat,
         training,
         validation,
         max_steps=30 if full_size else 10,
-        hyperparameters={"reasoning_effort": "low", "batch_size": 2, "eval_interval": 10},
+        hyperparameters=numbers,
     )
-    done = run(python, folder, brevity)
+    done = run(python, job, plainness)
     assert done.status == FINISHED, done.complaint
     rewards = done.series("train_mean_reward")
     third = len(rewards) // 3
-    assert sum(rewards[-third:]) / third > sum(rewards[:third]) / third + 0.1
-    assert done.series("valid_mean_reward")[-1] > done.series("valid_mean_reward")[0]
+    assert sum(rewards[-third:]) / third > sum(rewards[:third]) / third + 0.2
+    assert done.series("valid_mean_reward")[-1] > done.series("valid_mean_reward")[0] + 0.2

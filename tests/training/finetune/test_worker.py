@@ -11,7 +11,7 @@ import pytest
 
 from freehold.engines.llamacpp_gguf import read_metadata
 from freehold.training.finetune.protocol import FAILED, FINISHED, STOPPED
-from tests.training.finetune.data_sets import brevity, questions, spellings, split, tickets
+from tests.training.finetune.data_sets import plainness, questions, spellings, split, tickets
 from tests.training.finetune.driving import Run, Trainer, lay_job, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.finetune]
@@ -154,7 +154,7 @@ def test_rewards_are_asked_for(python: str, tiny_base: Path, tmp_path: Path) -> 
 
     def grader(item: Mapping[str, Any], text: str) -> float | None:
         seen.append(item)
-        return None if len(seen) % 5 == 0 else brevity(item, text)
+        return None if len(seen) % 5 == 0 else plainness(item, text)
 
     folder = lay_job(
         tmp_path / "job",
@@ -170,7 +170,7 @@ def test_rewards_are_asked_for(python: str, tiny_base: Path, tmp_path: Path) -> 
     assert done.status == FINISHED, done.complaint
     assert len(done.series("train_mean_reward")) == 3
     assert done.series("valid_mean_reward")
-    assert all(item["words"] == 8 and item["messages"] for item in seen)
+    assert all(item["words"] == ["yes", "no"] and item["messages"] for item in seen)
     assert read_metadata(folder / "export" / "model.gguf")["general.file_type"] == 7
 
 

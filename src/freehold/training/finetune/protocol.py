@@ -23,6 +23,14 @@ TASK: Final = "task.json"
 CHECKPOINTS: Final = "checkpoints"
 EXPORTS: Final = "export"
 
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""What the process's environment should have, since libraries look there before any code of ours runs: nothing is asked
+of a network that is not there, and threads that wait for one another sleep, and leave the processor to the server."""
+
 FINISHED, FAILED, STOPPED = 0, 2, 3
 """Exit statuses: done; the input is at fault; paused or cancelled, with a checkpoint. Anything else is a crash."""
 MAX_TASK_BYTES: Final = 1024 * 1024

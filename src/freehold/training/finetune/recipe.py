@@ -20,12 +20,12 @@ MAX_TOKENS: Final = 4096
 """The longest example in tokens, where the model's own context is not shorter; what is longer is cut."""
 MICRO_TOKENS: Final = 4096
 """How many tokens go through the model at once, so that memory stays bounded whatever the batch is."""
-RATES: Final[dict[Method, float]] = {"supervised": 5e-4, "dpo": 2e-4, "reinforcement": 1e-4}
+RATES: Final[dict[Method, float]] = {"supervised": 5e-4, "dpo": 2e-4, "reinforcement": 2e-4}
 """The rates of learning at a multiplier of 1."""
 BETA: Final = 0.1
 GENERATIONS: Final = 8
 """Answers to each prompt that reinforcement learning compares, at a compute multiplier of 1."""
-ANSWER_TOKENS: Final = {"default": 128, "low": 64, "medium": 256, "high": 512}
+ANSWER_TOKENS: Final = {"default": 128, "low": 32, "medium": 256, "high": 512}
 """The longest answer in reinforcement learning, by the effort."""
 TEMPERATURE: Final = 1.0
 
