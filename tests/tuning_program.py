@@ -1,9 +1,9 @@
 """A program that speaks as the one that trains, and only counts: a first-class fake for what is around it.
 
-Its model is a copy of its base. What else it does stands in the suffix of the job, as the name of its model has it:
-`crash` ends it in the middle, once after each checkpoint; `die` before the first; `memory` and `disk` as a lack of
-these does; `bad` says that the input is at fault; `odd` breaks the protocol; `slow` makes many steps; `leak` reports
-what it can see of the network.
+Its model is a copy of its base but for two bytes. What else it does stands in the suffix of the job, as the name of its
+model has it: `crash` ends it in the middle, once after each checkpoint; `die` before the first; `memory` and `disk` as
+a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol; `slow` makes many steps; `leak`
+reports what it can see of the network.
 """
 
 import hashlib
@@ -137,6 +137,9 @@ def main() -> int:
     target = folder / "export" / "model.gguf"
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(task["base"]["path"], target)
+    with target.open("r+b") as file:  # the last bytes of its last tensor
+        file.seek(-4, os.SEEK_END)
+        file.write(hashlib.sha256(task["name"].encode()).digest()[:2])
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     size = target.stat().st_size
     say("finished", file="export/model.gguf", export=task["export"], size_bytes=size, sha256=digest,

@@ -97,13 +97,17 @@ def test_a_failing_candidate_is_rolled_back_and_nobody_notices(service: Service)
     begun = service.post("/admin/deployments/failing/canary", {**canary, "rollback_if": "errors > base + 0.05"})
     assert begun.status == 200
     names = (f"user-{number}" for number in range(10_000))
+    arms: set[str] = set()
 
     def over() -> bool:
         reply = chat(service, "failing", next(names))
-        assert (reply.status, receipt_of(service, reply)["model"]) == (200, "old")
+        receipt = receipt_of(service, reply)
+        assert (reply.status, receipt["model"]) == (200, "old")
+        arms.add(receipt["parameters"].get("canary", "present"))
         return "canary" not in service.get("/admin/deployments/failing", key=service.key).json()["settings"]
 
     eventually(over, "the canary is rolled back")
+    assert arms == {"present", "candidate_failed"}
     event = next(
         line
         for path in sorted((service.home.journal / "main").glob("*.jsonl"))

@@ -114,7 +114,7 @@ def test_each_question_is_receipted_at_the_lowest_tier(there: tuple[Service, Mem
     questions = [each for each in asked if each["route"] == "/v1/chat/completions"]
     assert len(questions) == 6
     assert {each["service_tier"] for each in questions} == {"flex"}
-    assert sum(each["usage"]["prompt_tokens"] for each in questions) == found["per_model_usage"][0]["prompt_tokens"]
+    assert sum(each["prompt_tokens"] for each in questions) == found["per_model_usage"][0]["prompt_tokens"]
 
 
 def test_a_report_has_intervals_and_compares_runs(there: tuple[Service, Members]) -> None:

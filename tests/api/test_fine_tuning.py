@@ -92,6 +92,19 @@ def test_events_checkpoints_and_files_tell_how_it_went(service: Service) -> None
     assert service.get(f"/v1/files/{done['result_files'][0]}", key=service.key).json()["purpose"] == "fine-tune-results"
 
 
+def test_a_model_can_be_traced_to_its_data(service: Service) -> None:
+    """Its artifact names base, data set, recipe, code and the last checkpoint, and the data set its file."""
+    file_id = send_file(service, examples(said="traced"))
+    made = service.post(JOBS, {"model": "tiny", "training_file": file_id}).json()
+    name = ended(service, made["id"])["fine_tuned_model"]
+    tree = service.get(f"/v1/lineage/{name}", key=service.key).json()["tree"]
+    parents = {parent["kind"]: parent for parent in tree["parents"]}
+    assert set(parents) == {"model", "dataset", "recipe", "code", "checkpoint"}
+    assert [each["name"] for each in parents["dataset"]["parents"]] == [file_id]
+    assert parents["checkpoint"]["name"] == f"{made['id']}/step-20"
+    assert parents["recipe"]["facts"]["n_epochs"] == 2
+
+
 def test_trained_tokens_are_metered(service: Service) -> None:
     """A job has a receipt with its tokens and what they cost, and names the job."""
     made = begin(service)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freehold.cli.eval_file import read_eval
 from freehold.cli.tune_data import Columns, read_rows, split, write_data
 from freehold.errors import InvalidRequest
 from freehold.training.finetune.dataset import check_file
@@ -25,6 +26,12 @@ def table(path: Path, rows: list[list[str]]) -> Path:
 
 def lines(path: Path) -> list[Any]:
     return [json.loads(each) for each in path.read_bytes().splitlines()]
+
+
+def held_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows whose examples were held out, in their order."""
+    said = [each["messages"] for each in lines(folder / "validation.jsonl")]
+    return [{"text": messages[1]["content"], "label": messages[2]["content"]} for messages in said]
 
 
 def tickets(path: Path, count: int = 20) -> Path:
@@ -55,19 +62,18 @@ def test_what_is_written_is_what_fine_tuning_takes(tmp_path: Path) -> None:
     )
     for columns, method in ((COLUMNS, "supervised"), (Columns("{{ item.text }}", "{{ item.label }}", "no"), "dpo")):
         training, held = split(list(rows), columns, 0.5, 1)
-        written = write_data(tmp_path / method, columns, training, held)
-        assert [(path.name, count) for path, count in written] == [
-            ("training.jsonl", 12),
-            ("validation.jsonl", 12),
-            ("evaluation.jsonl", 12),
-        ]
+        written = write_data(tmp_path / method, "braces", columns, training, held)
+        assert [(path.name, count) for path, count in written[:2]] == [("training.jsonl", 12), ("validation.jsonl", 12)]
         for path, _ in written[:2]:
             assert not check_file(path, method).problems  # type: ignore[arg-type]  # a method's name
     said = lines(tmp_path / "supervised" / "training.jsonl")[0]["messages"]
     assert said[1]["content"].startswith("{{ item.label }} ")
-    item = lines(tmp_path / "supervised" / "evaluation.jsonl")[0]["item"]
-    assert item["expected"] == "x"
-    assert [each["role"] for each in item["messages"]] == ["system", "user"]
+    found = read_eval(tmp_path / "supervised" / "evaluation.toml")
+    assert found.request["name"] == "braces"
+    assert [each["item"] for each in found.source["content"]] == held_rows(tmp_path / "supervised")
+    asked = found.asked["input_messages"]["template"]
+    assert asked == [{"role": "system", "content": COLUMNS.system}, {"role": "user", "content": COLUMNS.ask}]
+    assert not (tmp_path / "dpo" / "evaluation.toml").exists()
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,7 @@ def test_a_table_becomes_examples(program: Program, tmp_path: Path) -> None:
         ("training.jsonl", 16),
         ("validation.jsonl", 4),
         ("evaluation.jsonl", 4),
+        ("evaluation.toml", 16),
     ]
     assert program.json("tune", "check", found[0]["path"])["problems"] == []
     refused = program.refused(2, *arguments, "--ask", "{{ item.nothing }}")

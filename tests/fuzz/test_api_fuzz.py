@@ -131,6 +131,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/openai/uploads/upload_0/complete?api-version=2024-10-21": COMPLETE,
     "/v1/conversations": CONVERSATION,
     "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
+    "/v1/fine_tuning/jobs": {"model": "echo", "training_file": "file-0", "hyperparameters": {"n_epochs": 1}},
     "/openai/conversations/conv_0/items?api-version=2024-10-21": SAID,
     "/admin/keys": KEY,
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -117,6 +117,7 @@ def test_a_text_is_most_like_itself(metric: str) -> None:
     assert grade.passed
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(text=WORDS, reference=WORDS)
 def test_measures_follow_their_formulas(text: Sequence[str], reference: Sequence[str]) -> None:
     """ROUGE and GLEU are what their papers say, written here in the plainest way, and all measures lie from 0 to 1."""

@@ -109,6 +109,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.good[lease.job_id] = (lease.token, 0.0)
         if what == "finish":
             self.states[lease.job_id] = JobState.SUCCEEDED
+            self.wishes[lease.job_id] = Wish.GO_ON
             return
         self.states[lease.job_id] = JobState.PAUSED if wish is Wish.PAUSE else JobState.QUEUED
         self.wishes[lease.job_id] = Wish.CANCEL if wish is Wish.CANCEL else Wish.GO_ON

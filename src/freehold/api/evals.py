@@ -72,7 +72,7 @@ async def create_run(call: Call) -> Reply:
     for judge in judges_of(evaluation):
         gateway.model(call.principal, judge)
     source = request.data_source
-    named = None if isinstance(source, JsonlSource) else source.model
+    named = (request.metadata or {}).get("model") if isinstance(source, JsonlSource) else source.model
     subject = None if named is None else gateway.model(call.principal, named)
     order = Order(request, call.body, call.origin, subject)
     made = await gateway.content.evaluations.create_run(call.principal, eval_id, order)

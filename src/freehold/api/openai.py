@@ -85,6 +85,10 @@ def takes(method: str, handler: Handler) -> dict[str, Any]:
     return {"has_body": method == "POST" and handler not in _BODILESS, "forms": forms}
 
 
-_BODILESS = frozenset({uploads.cancel_upload, responses.cancel_response, batches.cancel_batch, evals.cancel_run})
-_BODILESS = fine_tuning.BODILESS | {uploads.cancel_upload, responses.cancel_response, batches.cancel_batch}
+_BODILESS = fine_tuning.BODILESS | {
+    uploads.cancel_upload,
+    responses.cancel_response,
+    batches.cancel_batch,
+    evals.cancel_run,
+}
 _FORMS: dict[Handler, Forms] = {files.create_file: Forms.FILES, uploads.add_part: Forms.PARTS}

@@ -51,6 +51,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("restore", "Make a home of a backup.", "freehold.cli.restore:app"),
     LazyCommand("provenance", "Tell where a picture came from.", "freehold.cli.provenance:app"),
     LazyCommand("lineage", "Trace an answer or a model to its data.", "freehold.cli.lineage:app"),
+    LazyCommand("eval", "Evaluate deployments.", "freehold.cli.evals:app"),
     LazyCommand("tune", "Fine-tune a model on examples of a table.", "freehold.cli.tune:app"),
     LazyCommand("train", "Train a model of Freehold's own.", "freehold.cli.train:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),

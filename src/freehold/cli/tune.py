@@ -47,8 +47,8 @@ def make_data(
 ) -> None:
     """Make examples of the rows of a table.
 
-    Writes training.jsonl and, of the rows that are held out, validation.jsonl for the training's curves and
-    evaluation.jsonl for 'freehold eval run'. A template names a column as '{{ item.COLUMN }}'.
+    Writes training.jsonl and, of the rows that are held out, validation.jsonl for the training's curves, and
+    evaluation.jsonl with evaluation.toml for 'freehold eval run'. A template names a column as '{{ item.COLUMN }}'.
     """
     if len(delimiter) != 1:
         raise InvalidRequest("the delimiter is one character", param="--delimiter")
@@ -58,7 +58,7 @@ def make_data(
     if not rows:
         raise InvalidRequest(f"{file.name} has no rows below its header")
     training, held = split(rows, columns, hold_out, seed)
-    written = write_data(out, columns, training, held)
+    written = write_data(out, file.stem, columns, training, held)
     if as_json:
         print_json({"files": [{"path": str(path), "lines": lines} for path, lines in written]})
         return

@@ -4,8 +4,9 @@ Rows that ask the same go to the same side of the split, so that nothing which i
 """
 
 import csv
+import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -21,6 +22,7 @@ MAX_CELL: Final = 1024 * 1024
 TRAINING: Final = "training.jsonl"
 VALIDATION: Final = "validation.jsonl"
 EVALUATION: Final = "evaluation.jsonl"
+CRITERIA: Final = "evaluation.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,24 @@ class Columns:
             "non_preferred_output": [other],
         }
 
-    def item(self, row: Row) -> dict[str, Any]:
-        """One row, as an evaluation takes it: its columns, and what is asked and expected."""
-        return {
-            "item": {**row, "messages": self.messages(row), "expected": render(self.answer, row, {})},
-        }
+    def evaluation(self, name: str) -> str:
+        """What 'freehold eval run' reads: the rows that were held out are asked, and right is the answer itself."""
+        said = [] if self.system is None else [("system", self.system)]
+        asked = "".join(
+            f"\n[[input_messages]]\nrole = {_quoted(role)}\ncontent = {_quoted(text)}\n"
+            for role, text in [*said, ("user", self.ask)]
+        )
+        return (
+            f"name = {_quoted(name)}\nitems = {_quoted(EVALUATION)}\n{asked}"
+            "\n[sampling_params]\ntemperature = 0.0\n"
+            '\n[[testing_criteria]]\ntype = "string_check"\nname = "right"\noperation = "eq"\n'
+            f'input = "{{{{ sample.output_text }}}}"\nreference = {_quoted(self.answer)}\n'
+        )
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it, whose strings are JSON's but for one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def read_rows(path: Path, delimiter: str) -> list[Row]:
@@ -130,24 +145,38 @@ def split(rows: list[Row], columns: Columns, held_out: float, seed: int) -> tupl
     return [row for question in asked[count:] for row in groups[question]], held
 
 
-def write_data(out: Path, columns: Columns, training: list[Row], held: list[Row]) -> list[tuple[Path, int]]:
+def write_data(out: Path, name: str, columns: Columns, training: list[Row], held: list[Row]) -> list[tuple[Path, int]]:
     """Write the files; each with how many lines it has. None of them is left half written.
+
+    Args:
+        out: the folder for them.
+        name: of the evaluation.
+        columns: how a row becomes an example.
+        training: the rows to train on.
+        held: those to evaluate with; the evaluation is of the supervised method alone.
 
     Raises:
         InvalidRequest: one cannot be written.
     """
-    files: dict[str, list[dict[str, Any]]] = {TRAINING: [columns.example(row) for row in training]}
+    files = {TRAINING: _lines(columns.example(row) for row in training)}
     if held:
-        files[VALIDATION] = [columns.example(row) for row in held]
-        files[EVALUATION] = [columns.item(row) for row in held]
+        files[VALIDATION] = _lines(columns.example(row) for row in held)
+    if held and columns.worse is None:
+        files[EVALUATION] = _lines(held)
+        files[CRITERIA] = columns.evaluation(name).encode()
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, lines in files.items():
-            target, part = out / name, out / f"{name}.part"
-            part.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+        for file, content in files.items():
+            target, part = out / file, out / f"{file}.part"
+            part.write_bytes(content)
             part.replace(target)
-            written.append((target, len(lines)))
+            written.append((target, content.count(b"\n")))
     except OSError as exc:
         raise InvalidRequest(f"{exc.filename or out} cannot be written: {exc.strerror}") from exc
     return written
+
+
+def _lines(objects: Iterable[Mapping[str, Any]]) -> bytes:
+    """Objects as JSONL."""
+    return b"".join(orjson.dumps(each) + b"\n" for each in objects)

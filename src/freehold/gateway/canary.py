@@ -27,6 +27,8 @@ SUFFIX: Final = "~canary"
 """What the supervisor calls the candidate of a deployment; no deployment's name has a tilde."""
 NOTE: Final = "canary"
 """Under which of a receipt's `parameters` the arm stands."""
+FAILED: Final = "candidate_failed"
+"""The arm of a request that was the candidate's, and that the deployment's own model had to serve."""
 _MOST_OUTCOMES: Final = 100_000
 _UNIT: Final = 1 << 64
 

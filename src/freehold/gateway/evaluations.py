@@ -197,7 +197,7 @@ class Evaluations:
     async def _begun(self, principal: Principal, evaluation: Evaluation, order: Order) -> RunRow:
         """The row of a new run, without its job."""
         tenant, store, run_id = tenant_of(principal), self.store, new_id("evalrun_")
-        now, subject, source = store.now_s(), order.subject, order.request.data_source
+        now, subject = store.now_s(), order.subject
         header = {"sent": dict(order.sent), "origin": order.origin, "defaults": _defaults(subject)}
         return RunRow(
             id=run_id,
@@ -213,7 +213,7 @@ class Evaluations:
             header=await store.seal(tenant, run_id, "header", header),
             created_at=now,
             expires_at=now + store.retention.keep_s(tenant.organization_id, tenant.project_id, EVALUATIONS),
-            model="" if isinstance(source, JsonlSource) else source.model or "",
+            model=_model_of(order.request),
             deployment="" if subject is None else subject.name,
             catalog_model="" if subject is None else subject.settings.model,
             tally=[[0, 0] for _ in evaluation.request.criteria],
@@ -364,6 +364,12 @@ def judges_of(evaluation: Evaluation) -> set[str]:
         for part in (criterion.members.values() if isinstance(criterion, Multi) else [criterion])
     ]
     return {part.model for part in flat if isinstance(part, ScoreModel | LabelModel)}
+
+
+def _model_of(request: RunRequest) -> str:
+    """The model that a run is about: that which it asks or, where it brings answers, that which its metadata names."""
+    source = request.data_source
+    return (request.metadata or {}).get("model", "") if isinstance(source, JsonlSource) else source.model or ""
 
 
 def _defaults(subject: Deployment | None) -> dict[str, float]:

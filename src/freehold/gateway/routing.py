@@ -22,7 +22,7 @@ from freehold.errors import (
     RateLimited,
 )
 from freehold.gateway.account import Account
-from freehold.gateway.canary import Canaries
+from freehold.gateway.canary import FAILED, NOTE, Canaries
 from freehold.serving.supervisor import PATIENCE_S, Supervisor
 from freehold.types.engine import Feature
 
@@ -145,6 +145,7 @@ class Router:
             except SPILLS as exc:
                 if started or tries.spent:
                     raise
+                account.notes[NOTE] = FAILED
                 log.warning("canary_call_failed", deployment=deployment.name, code=exc.code, tries=tries.failed)
         async with aclosing(
             self._calls(deployment, deployment, needs, call, affinity, patience_s, tries, account)

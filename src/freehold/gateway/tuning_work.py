@@ -34,7 +34,7 @@ from freehold.gateway.tuning_origin import Origin, Record
 from freehold.gateway.tuning_run import Caller, Ended, Program, Run
 from freehold.gateway.tuning_store import FileGone, Tuning, TuningStore
 from freehold.jobs.workers import Hold
-from freehold.store.fine_tuning import running_tunings
+from freehold.store.fine_tuning import list_checkpoints, running_tunings
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.fine_tuning import TUNING_ENDED, FineTuningSettings, TuningError, TuningStatus, model_name
 from freehold.types.ids import new_id
@@ -255,7 +255,9 @@ class TuningWork:
     async def _parents(self, bench: _Bench, ended: Ended) -> tuple[str, ...]:
         """What a model was made from, by digest."""
         digests = orjson.loads(await asyncio.to_thread((bench.folder / NOTES).read_bytes))
-        return (*digests.values(), *await bench.origin.recipe(ended.facts))
+        newest = await list_checkpoints(self._store.database, bench.tuning.id, after=None, limit=1)
+        saved = (checkpoint.sha256 for checkpoint in newest)
+        return (*digests.values(), *await bench.origin.recipe(ended.facts), *saved)
 
     async def _keep_checkpoint(
         self, bench: _Bench, parent: ModelEntry, message: Mapping[str, Any], result: Result | None
