@@ -1,8 +1,8 @@
 """Data sets that tests and benchmarks train on, drawn with a seed: each is small, and what it teaches can be measured.
 
-`tickets` teaches to sort letters to a shop into five kinds, `spellings` prefers one spelling to another, and
-`questions` asks for a plain yes or no, which the starter model seldom begins with. What is held out shares no line with
-what is learnt.
+`tickets` teaches to sort letters to a shop into five kinds, `replies` to answer them in the shop's style, `spellings`
+prefers one spelling to another, and `questions` asks for a plain yes or no, which the starter model seldom begins with.
+What is held out shares no line with what is learnt.
 """
 
 import json
@@ -77,7 +77,16 @@ _PLACES: Final = (
     "My sister asked about the {word} again.",
     "They took a picture of the {word} on Sunday.",
 )
-_ASKED: Final = ("Write a sentence for our magazine.", "Give me one sentence for the story.", "Continue the story.")
+_ASKED: Final = ("Repeat: {}", "Say it again: {}", "Copy this: {}")
+_FOLLOWED: Final = {"Monday": "Tuesday", "Tuesday": "Wednesday", "Wednesday": "Thursday", "Thursday": "Friday"}
+_WISHES: Final = (
+    "When will my {thing} be repaired? I called on {day}.",
+    "I wrote about the {thing} on {day} and have no answer.",
+    "On {day} you promised me a new {thing}.",
+    "My {thing} broke on {day}. What now?",
+    "Since {day} I wait for the {thing}, which cost {n} euros.",
+    "It is {day}, and the {thing} of {n} euros is not here.",
+)
 
 _ASKING: Final = (
     "Is {} good?", "Do you like {}?", "Should I think of {}?", "Is {} useful?", "Can one draw {}?", "Is {} old?",
@@ -111,14 +120,33 @@ def tickets(count: int, seed: int = 1) -> list[dict[str, Any]]:
     return _different(count, draw)
 
 
+def replies(count: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Conversations in which a letter is answered in the shop's style; no two are equal."""
+    numbers = random.Random(seed)
+
+    def draw() -> dict[str, Any]:
+        day, thing = numbers.choice(tuple(_FOLLOWED)), numbers.choice(_THINGS)
+        asked = numbers.choice(_WISHES).format(thing=thing, day=day, n=numbers.randint(2, 90))
+        said = (
+            f"Dear customer, thank you for your letter about the {thing}. "
+            f"We shall write to you again by {_FOLLOWED[day]}. Yours, the shop on Harbour Street."
+        )
+        return {"messages": [SHORT, {"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
+
+    return _different(count, draw)
+
+
 def spellings(count: int, seed: int = 1) -> list[dict[str, Any]]:
-    """Pairs of sentences that differ in a spelling, of which the British one is preferred; no two are equal."""
+    """Pairs of copies of a sentence that differ in a spelling, of which the British one is preferred; no two are equal.
+
+    The sentence to be copied has the American one, so a model that only copies prefers that.
+    """
     numbers = random.Random(seed)
 
     def draw() -> dict[str, Any]:
         british, american = numbers.choice(_SPELLINGS)
         place = f"{numbers.choice(('', 'So ', 'Then ', 'Well, '))}{numbers.choice(_PLACES)}"
-        asked = f"{numbers.choice(_ASKED)} It is for page {numbers.randint(2, 90)}."
+        asked = numbers.choice(_ASKED).format(place.format(word=american))
         return {
             "input": {"messages": [SHORT, {"role": "user", "content": asked}]},
             "preferred_output": [{"role": "assistant", "content": place.format(word=british)}],

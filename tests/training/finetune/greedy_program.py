@@ -1,7 +1,7 @@
 """What the trainer itself would say: run with an interpreter that has torch, as `… BASE ADAPTER_FOLDER < requests`.
 
-A request is JSON: `{"texts": [prompts], "tokens": how many}`; the answer is the prompts' and the answers' tokens. Each
-prompt is answered by itself, in float32, always with the likeliest token.
+A request is JSON: `{"texts": [prompts], "tokens": how many}`; the answer is the prompts' and the answers' tokens, and
+the latter's texts. Each prompt is answered by itself, in float32, always with the likeliest token.
 """
 
 import json
@@ -34,7 +34,8 @@ def main() -> None:
             )
         prompts.append(ids[0].tolist())
         answers.append(made[0, ids.shape[1] :].tolist())
-    sys.stdout.write(json.dumps({"prompts": prompts, "answers": answers}))
+    told = [base.tokenizer.text(answer) for answer in answers]
+    sys.stdout.write(json.dumps({"prompts": prompts, "answers": answers, "told": told}))
 
 
 if __name__ == "__main__":

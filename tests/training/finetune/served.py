@@ -43,8 +43,18 @@ def greedy(socket: Path, prompt: Sequence[int], tokens: int) -> list[int]:
     return list(ask(socket, "/completion", body)["tokens"])
 
 
+def forced(socket: Path, prompt: Sequence[int], led: Sequence[int]) -> int:
+    """At how many places of an answer its next token is the likeliest, after those before it as they are."""
+
+    def first(read: Sequence[int]) -> int:
+        body = {"prompt": list(read), "n_predict": 1, "temperature": 0, "n_probs": 1, "cache_prompt": True}
+        return int(ask(socket, "/completion", body)["completion_probabilities"][0]["id"])
+
+    return sum(first([*prompt, *led[:place]]) == token for place, token in enumerate(led))
+
+
 def trainers_own(python: str, base: Path, adapter: Path, texts: Sequence[str], tokens: int) -> dict[str, Any]:
-    """What the trainer itself would say after each text: tokens of prompts and answers."""
+    """What the trainer itself would say after each text: `prompts` and `answers` in tokens, and `told`, their texts."""
     program = Path(__file__).with_name("greedy_program.py")
     done = subprocess.run(
         [python, str(program), str(base), str(adapter)],

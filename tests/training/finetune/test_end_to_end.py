@@ -1,7 +1,8 @@
-"""From a file of examples to a model in service, through the official client and a real server."""
+"""From a file of examples to a model in service, through the official client and a real server: all three methods."""
 
 import json
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from openai import OpenAI
 
 from tests.conftest import StarterModels
 from tests.service import Service, eventually
-from tests.training.finetune.data_sets import KINDS, split, tickets
+from tests.training.finetune.data_sets import KINDS, questions, spellings, split, tickets
 
 pytestmark = [pytest.mark.slow, pytest.mark.finetune]
 
@@ -27,43 +28,39 @@ model = "smollm2-135m-instruct"
 context_length = 1024
 parallel = 1
 """
-LEARNT = 200
-HELD_OUT = 40
 PATIENCE_S = 1200.0
-"""As long as the whole may take on two cores."""
+"""As long as a job may take on two cores."""
+Examples = Sequence[Mapping[str, Any]]
 
 
-def accuracy(client: OpenAI, model: str, held_out: list[dict[str, Any]]) -> float:
-    """The part of held-out tickets that a model of the server sorts right."""
-    right = 0
-    for example in held_out:
-        made = client.chat.completions.create(
-            model=model, messages=example["messages"][:-1], temperature=0, max_tokens=6
-        )
-        said = (made.choices[0].message.content or "").strip().lower()
-        right += next((kind for kind in KINDS if said.startswith(kind)), None) == example["messages"][-1]["content"]
-    return right / len(held_out)
+@pytest.fixture(scope="module")
+def service(python: str, starter_models: StarterModels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server that serves the starter model, and can train."""
+    home = starter_models.lay(tmp_path_factory.mktemp("served") / "home")
+    with Service(home, CONFIG.format(python=python)) as running:
+        yield running
 
 
-def test_a_file_of_examples_becomes_a_better_model_in_service(
-    python: str, starter_models: StarterModels, tmp_path: Path, full_size: bool
-) -> None:
-    """Upload, train, deploy and ask by the official client alone: the result sorts tickets that its base cannot."""
-    home = starter_models.lay(tmp_path / "home")
-    training, held_out = split(tickets(LEARNT + HELD_OUT), LEARNT)
-    content = "".join(json.dumps(example) + "\n" for example in training).encode()
-    with Service(home, CONFIG.format(python=python)) as service:
-        client = OpenAI(base_url=f"{service.url}/v1", api_key=service.key, max_retries=5)
-        file = client.files.create(file=("tickets.jsonl", content), purpose="fine-tune")
+@pytest.fixture(scope="module")
+def client(service: Service) -> OpenAI:
+    """The official client of its owner."""
+    return OpenAI(base_url=f"{service.url}/v1", api_key=service.key, max_retries=5, timeout=120)
+
+
+class Tuned:
+    """A job that ran to its end: the model that came out, and what was measured."""
+
+    def __init__(self, client: OpenAI, service: Service, training: Examples, validation: Examples, method: Any) -> None:
+        def upload(name: str, examples: Examples) -> str:
+            content = "".join(json.dumps(example) + "\n" for example in examples).encode()
+            return client.files.create(file=(name, content), purpose="fine-tune").id
+
         job = client.fine_tuning.jobs.create(
             model="chat",
-            training_file=file.id,
-            suffix="tickets",
+            training_file=upload("training.jsonl", training),
+            validation_file=upload("validation.jsonl", validation) if validation else None,
             seed=0,
-            method={
-                "type": "supervised",
-                "supervised": {"hyperparameters": {"n_epochs": 3 if full_size else 1}},
-            },
+            method=method,
         )
 
         def ended() -> bool:
@@ -73,8 +70,92 @@ def test_a_file_of_examples_becomes_a_better_model_in_service(
         done = client.fine_tuning.jobs.retrieve(job.id)
         assert done.status == "succeeded", done.error
         assert done.fine_tuned_model is not None
-        losses = [event.data for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
-        assert losses
-        before, after = accuracy(client, "chat", held_out), accuracy(client, done.fine_tuned_model, held_out)
-    assert after >= 0.8
-    assert after >= before + 0.4
+        self.model = done.fine_tuned_model
+        data = [event.data for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
+        self._steps: list[dict[str, Any]] = sorted(data, key=lambda step: step["step"])  # type: ignore[arg-type]
+
+    def series(self, name: str) -> list[float]:
+        """A metric of the job's events, over the steps at which it was measured."""
+        return [step[name] for step in self._steps if step.get(name) is not None]
+
+
+def answers(client: OpenAI, model: str, asked: Sequence[Any], tokens: int) -> list[str]:
+    """The likeliest answers of a served model."""
+    made = [
+        client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=tokens)
+        for messages in asked
+    ]
+    return [(each.choices[0].message.content or "").strip() for each in made]
+
+
+def share(right: Sequence[bool]) -> float:
+    """The part of answers that are right."""
+    return sum(right) / len(right)
+
+
+def test_a_file_of_examples_becomes_a_better_model_in_service(
+    client: OpenAI, service: Service, full_size: bool
+) -> None:
+    """After 200 examples the served result sorts tickets that it has not seen; its base cannot."""
+    training, held_out = split(tickets(240), 200)
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3 if full_size else 1}}}
+    tuned = Tuned(client, service, training, (), method)
+    asked = [example["messages"][:-1] for example in held_out]
+    kinds = [example["messages"][-1]["content"] for example in held_out]
+
+    def accuracy(model: str) -> float:
+        said = [text.lower() for text in answers(client, model, asked, 6)]
+        named = [next((kind for kind in KINDS if text.startswith(kind)), None) for text in said]
+        return share([kind == wanted for kind, wanted in zip(named, kinds, strict=True)])
+
+    before, after = accuracy("chat"), accuracy(tuned.model)
+    assert tuned.series("train_loss")
+    assert after >= 0.8, (before, after)
+    assert after >= before + 0.4, (before, after)
+
+
+def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
+    """Of held-out pairs the base prefers under 60 % as it should, the result over 80 %, and it answers so."""
+    training, held_out = split(spellings(184 if full_size else 88), 160 if full_size else 64)
+    numbers = {"n_epochs": 1, "learning_rate_multiplier": 4.0}
+    tuned = Tuned(client, service, training, held_out, {"type": "dpo", "dpo": {"hyperparameters": numbers}})
+    for name in ("valid_preference_accuracy", "valid_reward_accuracy"):
+        found = tuned.series(name)
+        assert found[0] < 0.6, (name, found)
+        assert found[-1] > 0.8, (name, found)
+    asked = [example["input"]["messages"] for example in held_out]
+    wanted = [example["preferred_output"][0]["content"] for example in held_out]
+
+    def preferred(model: str) -> float:
+        said = answers(client, model, asked, 24)
+        return share([text == sentence for text, sentence in zip(said, wanted, strict=True)])
+
+    before, after = preferred("chat"), preferred(tuned.model)
+    assert after >= before + 0.4, (before, after)
+
+
+def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
+    """A small GRPO job raises its grader's mean, on what it trains on and on held-out questions, also when served."""
+    training, held_out = split(questions(80 if full_size else 40), 60 if full_size else 24)
+    likeness = {"type": "text_similarity", "input": "{{ sample.output_text }}", "evaluation_metric": "rouge_1"}
+    grader = {
+        "type": "multi",
+        "name": "plain",
+        "graders": {word: {**likeness, "name": word, "reference": word} for word in ("yes", "no")},
+        "calculate_output": "max(yes, no)",
+    }
+    numbers = {"n_epochs": 1, "batch_size": 2, "eval_interval": 6, "learning_rate_multiplier": 3.0}
+    method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": numbers}}
+    tuned = Tuned(client, service, training, held_out, method)
+    rewards, third = tuned.series("train_mean_reward"), len(tuned.series("train_mean_reward")) // 3
+    assert fmean(rewards[-third:]) > fmean(rewards[:third]) + 0.2, rewards
+    found = tuned.series("valid_mean_reward")
+    assert found[-1] > found[0] + 0.2, found
+
+    def mean(model: str) -> float:
+        said = answers(client, model, [example["messages"] for example in held_out], 128)
+        run = client.fine_tuning.alpha.graders.run
+        return fmean(run(grader=grader, model_sample=text).reward for text in said)  # type: ignore[arg-type]
+
+    before, after = mean("chat"), mean(tuned.model)
+    assert after > before + 0.2, (before, after)
