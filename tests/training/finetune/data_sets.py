@@ -156,6 +156,14 @@ def spellings(count: int, seed: int = 1) -> list[dict[str, Any]]:
     return _different(count, draw)
 
 
+def spelling(pair: Mapping[str, Any]) -> str:
+    """The word that a pair of `spellings` prefers."""
+    preferred, other = (
+        re.findall(r"\w+", pair[name][0]["content"]) for name in ("preferred_output", "non_preferred_output")
+    )
+    return str(next(word for word, instead in zip(preferred, other, strict=True) if word != instead))
+
+
 def questions(count: int, seed: int = 1) -> list[dict[str, Any]]:
     """Questions to be answered by yes or no, with what a grader needs to judge the answers; no two are equal."""
     numbers = random.Random(seed)

@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from tests.conftest import StarterModels
 from tests.service import Service, eventually
-from tests.training.finetune.data_sets import KINDS, questions, spellings, split, tickets
+from tests.training.finetune.data_sets import KINDS, questions, spelling, spellings, split, tickets
 
 pytestmark = [pytest.mark.slow, pytest.mark.finetune]
 
@@ -116,7 +116,7 @@ def test_a_file_of_examples_becomes_a_better_model_in_service(
 
 def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
     """Of held-out pairs the base prefers under 60 % as it should, the result over 80 %, and it answers so."""
-    training, held_out = split(spellings(184 if full_size else 88), 160 if full_size else 64)
+    training, held_out = split(spellings(124 if full_size else 88), 100 if full_size else 64)
     numbers = {"n_epochs": 1, "learning_rate_multiplier": 4.0}
     tuned = Tuned(client, service, training, held_out, {"type": "dpo", "dpo": {"hyperparameters": numbers}})
     for name in ("valid_preference_accuracy", "valid_reward_accuracy"):
@@ -124,11 +124,11 @@ def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full
         assert found[0] < 0.6, (name, found)
         assert found[-1] > 0.8, (name, found)
     asked = [example["input"]["messages"] for example in held_out]
-    wanted = [example["preferred_output"][0]["content"] for example in held_out]
+    words = [spelling(example) for example in held_out]
 
     def preferred(model: str) -> float:
         said = answers(client, model, asked, 24)
-        return share([text == sentence for text, sentence in zip(said, wanted, strict=True)])
+        return share([word in text for text, word in zip(said, words, strict=True)])
 
     before, after = preferred("chat"), preferred(tuned.model)
     assert after >= before + 0.4, (before, after)
@@ -136,7 +136,9 @@ def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full
 
 def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
     """A small GRPO job raises its grader's mean, on what it trains on and on held-out questions, also when served."""
-    training, held_out = split(questions(80 if full_size else 40), 60 if full_size else 24)
+    if not full_size:
+        pytest.skip("answers of 128 tokens take long to sample; test_starter has it with shorter ones")
+    training, held_out = split(questions(40), 24)
     likeness = {"type": "text_similarity", "input": "{{ sample.output_text }}", "evaluation_metric": "rouge_1"}
     grader = {
         "type": "multi",
@@ -144,7 +146,7 @@ def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size
         "graders": {word: {**likeness, "name": word, "reference": word} for word in ("yes", "no")},
         "calculate_output": "max(yes, no)",
     }
-    numbers = {"n_epochs": 1, "batch_size": 2, "eval_interval": 6, "learning_rate_multiplier": 3.0}
+    numbers = {"n_epochs": 1, "batch_size": 2, "eval_interval": 12, "learning_rate_multiplier": 3.0}
     method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": numbers}}
     tuned = Tuned(client, service, training, held_out, method)
     rewards, third = tuned.series("train_mean_reward"), len(tuned.series("train_mean_reward")) // 3

@@ -1,12 +1,13 @@
-"""The starter model learns a style of answering, and llama.cpp says what the trainer says, token by token."""
+"""The starter model learns a style, and llama.cpp says what the trainer says, token by token; a grader's mean rises."""
 
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from freehold.training.finetune.protocol import FINISHED
 from tests.conftest import StarterModels
-from tests.training.finetune.data_sets import replies, split
+from tests.training.finetune.data_sets import plainness, questions, replies, split
 from tests.training.finetune.driving import lay_job, run
 from tests.training.finetune.served import agreement, forced, greedy, prompt_text, served, trainers_own
 
@@ -23,7 +24,7 @@ def test_llamacpp_says_what_the_trainer_says(
     python: str, starter_models: StarterModels, full_size: bool, tmp_path: Path
 ) -> None:
     """Of the tokens of 20 greedy answers in sentences, at least 95 % are the trainer's, run freely and led by them."""
-    learnt = 200 if full_size else 100
+    learnt = 200 if full_size else 64
     training, held_out = split(replies(learnt + ASKED), learnt)
     job = lay_job(
         tmp_path / "job", "supervised", starter_models.chat, training, hyperparameters={"n_epochs": 1, "batch_size": 4}
@@ -42,3 +43,25 @@ def test_llamacpp_says_what_the_trainer_says(
     assert sum(same for same, _ in free) / total >= 0.95, free
     assert sum(led) / total >= 0.95, led
     assert all("Yours, the shop on Harbour Street." in text for text in own["told"]), own["told"]
+
+
+def test_rewards_rise(python: str, starter_models: StarterModels, full_size: bool, tmp_path: Path) -> None:
+    """A small GRPO job raises the mean reward that a grader gives to answers, also to questions that were held out."""
+    steps = 30 if full_size else 6
+    training, validation = split(questions(36), 20)
+    numbers = {"reasoning_effort": "low", "batch_size": 2, "eval_interval": steps, "learning_rate_multiplier": 2.0}
+    job = lay_job(
+        tmp_path / "job",
+        "reinforcement",
+        starter_models.chat,
+        training,
+        validation,
+        max_steps=steps,
+        hyperparameters={**numbers, "n_epochs": 3},
+    )
+    done = run(python, job, plainness)
+    assert done.status == FINISHED, done.complaint
+    rewards, held_out = done.series("train_mean_reward"), done.series("valid_mean_reward")
+    third = steps // 3
+    assert fmean(rewards[-third:]) > fmean(rewards[:third]) + 0.2, rewards
+    assert held_out[-1] > held_out[0] + 0.2, held_out
