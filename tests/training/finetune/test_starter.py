@@ -42,7 +42,8 @@ def test_llamacpp_says_what_the_trainer_says(
     assert total >= 300
     assert sum(same for same, _ in free) / total >= 0.95, free
     assert sum(led) / total >= 0.95, led
-    assert all("Yours, the shop on Harbour Street." in text for text in own["told"]), own["told"]
+    begun = [text.startswith("Dear customer, thank you for your letter") for text in own["told"]]
+    assert begun.count(True) >= ASKED - 2, own["told"]
 
 
 def test_rewards_rise(python: str, starter_models: StarterModels, full_size: bool, tmp_path: Path) -> None:
