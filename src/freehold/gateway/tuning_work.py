@@ -28,8 +28,9 @@ from freehold.errors import (
 )
 from freehold.gateway.tuned_models import Result, TunedModels
 from freehold.gateway.tuning_base import Base, Bases
+from freehold.gateway.tuning_chart import chart_of
 from freehold.gateway.tuning_data import Problems, lay_down
-from freehold.gateway.tuning_files import chart_of, table_of
+from freehold.gateway.tuning_files import table_of
 from freehold.gateway.tuning_origin import Origin, Record
 from freehold.gateway.tuning_run import Caller, Ended, Program, Run
 from freehold.gateway.tuning_store import FileGone, Tuning, TuningStore
