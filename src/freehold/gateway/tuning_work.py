@@ -28,8 +28,9 @@ from freehold.errors import (
 )
 from freehold.gateway.tuned_models import Result, TunedModels
 from freehold.gateway.tuning_base import Base, Bases
+from freehold.gateway.tuning_changes import TuningChanges
 from freehold.gateway.tuning_chart import chart_of
-from freehold.gateway.tuning_data import Problems, lay_down
+from freehold.gateway.tuning_data import VALIDATED, Problems, lay_down
 from freehold.gateway.tuning_files import table_of
 from freehold.gateway.tuning_origin import Origin, Record
 from freehold.gateway.tuning_run import Caller, Ended, Program, Run
@@ -65,6 +66,7 @@ class WorkParts:
         store: where they lie.
         bases: what they start from.
         models: keeps what comes of them.
+        changes: records how they end.
         caller: whoever made them.
         record: records artifacts.
         program: what trains.
@@ -75,6 +77,7 @@ class WorkParts:
     store: TuningStore
     bases: Bases
     models: TunedModels
+    changes: TuningChanges
     caller: Caller
     record: Record
     program: Program
@@ -118,6 +121,8 @@ class TuningWork:
         tuning = await self._store.load(tuning_id)
         if tuning is None or tuning.row.status in TUNING_ENDED:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            if tuning is not None and tuning.row.status == TuningStatus.CANCELLED:
+                await self._parts.models.discard(tuning)  # a server that died between keeping it and this
             return JobState.CANCELLED if tuning is None else _JOBS[TuningStatus(tuning.row.status)]
         asked = tuning.header["base"]
         base = Base(asked["name"], DeploymentSettings.model_validate(asked["settings"]))
@@ -168,7 +173,8 @@ class TuningWork:
         for name, file_id in (("training", row.training_file), ("validation", row.validation_file)):
             if not file_id:
                 continue
-            await self._say(bench, f"Validating {name} file: {file_id}")
+            if row.status == TuningStatus.VALIDATING:  # else it was looked at while it waited
+                await self._say(bench, f"Validating {name} file: {file_id}")
             sha256, pieces = await self._store.input(row, file_id, f"{name}_file")
             report = await lay_down(
                 pieces, folder / f"{name}.jsonl", name, row.method, most_examples=self._parts.settings.max_examples
@@ -193,8 +199,9 @@ class TuningWork:
         }
         await asyncio.to_thread(_write, folder / NOTES, digests)
         await asyncio.to_thread(_write, folder / TASK, task)
-        said = await self._store.event(row, "Files validated, moving job to queued state")
-        await self._store.change(bench.hold.lease, bench.tuning, said, status=TuningStatus.QUEUED)
+        if row.status == TuningStatus.VALIDATING:
+            said = await self._store.event(row, VALIDATED)
+            await self._store.change(bench.hold.lease, bench.tuning, said, status=TuningStatus.QUEUED)
 
     async def _run(self, bench: _Bench, parent: ModelEntry) -> Ended:
         """Run the process once."""
@@ -251,6 +258,13 @@ class TuningWork:
             estimated_finish=None,
             ended_at=store.now_s(),
         )
+        now = await store.load(row.id)
+        if now is None or now.row.status != TuningStatus.SUCCEEDED:  # it was cancelled, or erased, while it was kept
+            await self._parts.models.discard(bench.tuning)
+            for file_id in files:
+                await store.remove_file(row, file_id)
+            return JobState.CANCELLED
+        await self._parts.changes.job(row, "succeeded")
         return JobState.SUCCEEDED
 
     async def _parents(self, bench: _Bench, ended: Ended) -> tuple[str, ...]:
@@ -318,6 +332,7 @@ class TuningWork:
         await self._store.change(
             bench.hold.lease, bench.tuning, *events, status=status, error=sealed, ended_at=now, estimated_finish=None
         )
+        await self._parts.changes.job(row, "failed")
         return JobState.FAILED
 
     async def _end(self, bench: _Bench, status: TuningStatus) -> JobState:
