@@ -33,7 +33,7 @@ from freehold.gateway.tuning_chart import chart_of
 from freehold.gateway.tuning_data import VALIDATED, Problems, lay_down
 from freehold.gateway.tuning_files import table_of
 from freehold.gateway.tuning_origin import Origin, Record
-from freehold.gateway.tuning_run import Caller, Ended, Program, Run
+from freehold.gateway.tuning_run import Caller, Ended, Program, Run, cause_of
 from freehold.gateway.tuning_store import FileGone, Tuning, TuningStore
 from freehold.jobs.workers import Hold
 from freehold.store.fine_tuning import list_checkpoints, running_tunings
@@ -205,12 +205,17 @@ class TuningWork:
 
     async def _run(self, bench: _Bench, parent: ModelEntry) -> Ended:
         """Run the process once."""
-
-        async def kept(message: Mapping[str, Any], result: Result | None) -> None:
-            await self._keep_checkpoint(bench, parent, message, result)
-
         parts = self._parts
-        run = Run(self._store, bench.hold, bench.tuning, bench.base, bench.folder, parts.program, parts.caller, kept)
+        run = Run(
+            self._store,
+            bench.hold,
+            bench.tuning,
+            bench.base,
+            bench.folder,
+            parts.program,
+            parts.caller,
+            partial(self._keep_checkpoint, bench, parent),
+        )
         try:
             return await run()
         except JobProcessFailed as exc:
@@ -275,11 +280,17 @@ class TuningWork:
         return (*digests.values(), *await bench.origin.recipe(ended.facts), *saved)
 
     async def _keep_checkpoint(
-        self, bench: _Bench, parent: ModelEntry, message: Mapping[str, Any], result: Result | None
+        self,
+        bench: _Bench,
+        parent: ModelEntry,
+        message: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        result: Result | None,
     ) -> None:
         digests = orjson.loads(await asyncio.to_thread((bench.folder / NOTES).read_bytes))
         sha256 = str(message["sha256"])
-        await bench.origin.checkpoint(int(message["step"]), sha256, tuple(digests.values()))
+        made_of = (*digests.values(), *await bench.origin.recipe(facts))
+        await bench.origin.checkpoint(int(message["step"]), sha256, made_of)
         if result is not None:
             entry = await self._parts.models.keep(bench.tuning, bench.base, parent, result)
             await bench.origin.model(entry, (sha256,))
@@ -346,22 +357,6 @@ class TuningWork:
     def _name(self, tuning: Tuning) -> str:
         row = tuning.row
         return model_name(row.model, row.project_id, tuning.header["suffix"], row.id)
-
-
-def cause_of(ended: Ended) -> TuningError:
-    """Why a process broke off, as far as its status and its log tell; nothing of the log itself."""
-    complaint = ended.complaint.lower()
-    if "no space left" in complaint or "disk quota" in complaint:
-        return TuningError("disk_full", "The disk of the server is full.")
-    memory = ("memoryerror", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
-    if ended.status == -9 or any(each in complaint for each in memory):
-        return TuningError(
-            "out_of_memory",
-            "The training needs more memory than there is; take a smaller batch_size, shorter examples or a smaller "
-            "model.",
-        )
-    how = f"by signal {-ended.status}" if ended.status < 0 else f"with status {ended.status}"
-    return TuningError("training_crashed", f"The training process ended unexpectedly {how}.")
 
 
 def threads_of(settings: FineTuningSettings) -> int:
