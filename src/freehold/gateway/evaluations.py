@@ -190,8 +190,8 @@ class Evaluations:
             private=row.private,
         )
         row = replace(row, job_id=job.id)
-        await add_run(store.database, row, job)
-        self._queue.announce()
+        async with self._queue.room(job):
+            await add_run(store.database, row, job)
         return evaluation, replace(run, row=row)
 
     async def _begun(self, principal: Principal, evaluation: Evaluation, order: Order) -> RunRow:
@@ -215,7 +215,7 @@ class Evaluations:
             expires_at=now + store.retention.keep_s(tenant.organization_id, tenant.project_id, EVALUATIONS),
             model=_model_of(order.request),
             deployment="" if subject is None else subject.name,
-            catalog_model="" if subject is None else subject.settings.model,
+            catalog_model=_asked_model(order),
             tally=[[0, 0] for _ in evaluation.request.criteria],
         )
 
@@ -370,6 +370,12 @@ def _model_of(request: RunRequest) -> str:
     """The model that a run is about: that which it asks or, where it brings answers, that which its metadata names."""
     source = request.data_source
     return (request.metadata or {}).get("model", "") if isinstance(source, JsonlSource) else source.model or ""
+
+
+def _asked_model(order: Order) -> str:
+    """The model that Freehold asks itself; empty where answers are brought, which nobody can know to be a model's."""
+    brought = isinstance(order.request.data_source, JsonlSource) or order.request.data_source.model is None
+    return "" if brought or order.subject is None else order.subject.settings.model
 
 
 def _defaults(subject: Deployment | None) -> dict[str, float]:

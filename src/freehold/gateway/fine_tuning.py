@@ -134,9 +134,9 @@ class FineTuning:
         }
         sealed = await store.seal(tenant, tuning_id, "header", header)
         row = self._begun(principal, request, base, (tuning_id, job.id, dialect, sealed))
-        await add_tuning(store.database, row, job)
-        await store.note(row, f"Created fine-tuning job: {tuning_id}")
-        self._queue.announce()
+        async with self._queue.room(job):
+            await add_tuning(store.database, row, job)
+            await store.note(row, f"Created fine-tuning job: {tuning_id}")
         return Tuning(row, header)
 
     def _begun(
