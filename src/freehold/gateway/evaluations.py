@@ -3,6 +3,7 @@
 What a person makes is that person's alone, what a service account makes belongs to its project, as with batches.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -110,7 +111,7 @@ class Evaluations:
         tenant, store = tenant_of(principal), self.store
         store.retention.check_keeping(tenant.organization_id, tenant.project_id, "testing_criteria")
         if isinstance(request.data_source_config, CustomConfig):
-            schema_of(request.data_source_config)
+            await asyncio.to_thread(schema_of, request.data_source_config)
         for index, criterion in enumerate(request.criteria):
             check_grader(criterion, f"testing_criteria[{index}]")
         eval_id, now = new_id("eval_"), store.now_s()
@@ -179,7 +180,7 @@ class Evaluations:
         await self._check_order(principal, order.request)
         row = await self._begun(principal, evaluation, order)
         run = Run(row, order.request, order.sent, order.origin, _defaults(order.subject))
-        check_source(evaluation, run)
+        await asyncio.to_thread(check_source, evaluation, run)
         job = self._queue.new(
             EVAL_JOB,
             {"eval_run": row.id},
