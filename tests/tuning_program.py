@@ -2,8 +2,9 @@
 
 Its model is a copy of its base but for two bytes. What else it does stands in the suffix of the job, as the name of its
 model has it: `crash` ends it in the middle, once after each checkpoint; `die` before the first; `memory` and `disk` as
-a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol; `slow` makes many steps; `leak`
-reports what it can see of the network; `noisy` writes very much to its log.
+a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol, `wild` tells what is
+too long and too large, `flood` too much; `slow` makes many steps; `leak` reports what it can see of the network;
+`noisy` writes very much to its log.
 """
 
 import hashlib
@@ -88,6 +89,15 @@ def misbehave(how: str, step: int, begun: int) -> None:
     if how == "disk" and step == 2:
         sys.stderr.write("OSError: [Errno 28] No space left on device\n")
         os._exit(1)
+    if how == "wild" and step == 2:
+        say("event", message="x" * 1_000_000)
+        say("metrics", step=2, total=20, **{f"m{number}": number for number in range(5000)}, large=1e300)
+        say("metrics", step=1e300, total=20)
+        time.sleep(60)
+    if how == "flood" and step == 2:
+        for number in range(2000):
+            say("event", message=str(number))
+        time.sleep(60)
     if how == "odd" and step == 2:
         say("secret", text="what nobody knows")
         time.sleep(60)

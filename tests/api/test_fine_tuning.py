@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from freehold.gateway.tuned_models import deployment_of
+from freehold.gateway.tuning_run import MOST_NUMBERS, MOST_TOLD
+from freehold.types.deployment import CanarySettings, DeploymentSettings
+from freehold.types.model import ModelEntry
 from tests.api.test_kept_content import make_project
 from tests.service import Service, eventually
 from tests.tuning import (
@@ -166,6 +170,34 @@ def test_what_the_training_complains_of_is_the_jobs_error(service: Service) -> N
         "message": "Line 3 has too many tokens.",
         "param": "training_file",
     }
+
+
+def test_what_the_training_says_is_bounded(service: Service) -> None:
+    """Events are cut, metrics are few and finite, and what counts nothing ends the run."""
+    done = ended(service, begin(service, suffix="wild")["id"])
+    assert (done["status"], done["error"]["code"]) == ("failed", "training_crashed")
+    events = service.get(f"{JOBS}/{done['id']}/events?limit=100", key=service.key).json()["data"]
+    assert max(len(event["message"]) for event in events) == MOST_TOLD
+    measured = [event["data"] for event in events if event["type"] == "metrics"]
+    assert max(len(data) for data in measured) <= MOST_NUMBERS + 2
+    assert all("large" not in data for data in measured)
+
+
+def test_a_flood_of_events_ends_the_run(service: Service) -> None:
+    """A process that tells thousands of events is stopped."""
+    done = ended(service, begin(service, suffix="flood")["id"])
+    assert (done["status"], done["error"]["code"]) == ("failed", "training_crashed")
+
+
+def test_a_tuned_model_inherits_no_rollout() -> None:
+    """What the base's deployment says of promotion, canary and upgrades is about the base."""
+    canary = CanarySettings(model="other", share=0.5)
+    base = DeploymentSettings(name="base", model="base", canary=canary, promote_if="quiz >= 1", upgrade="new_default")
+    name = "ft:base:proj-1:own:01a22079"
+    details = {"project": "proj-1"}
+    made = deployment_of(base, ModelEntry(name, "job://ftjob-1", "a" * 64, "a" * 64, 1, "gguf", details, 0))
+    assert (made.model, made.project) == (name, "proj-1")
+    assert (made.canary, made.promote_if, made.upgrade) == (None, None, "never")
 
 
 def test_a_job_is_cancelled(service: Service) -> None:

@@ -143,10 +143,10 @@ class FineTuning:
         }
         sealed = await store.seal(tenant, tuning_id, "header", header)
         row = self._begun(principal, request, base, (tuning_id, job.id, dialect, sealed))
-        await add_tuning(store.database, row, job)
-        await store.note(row, f"Created fine-tuning job: {tuning_id}")
+        async with self._queue.room(job):
+            await add_tuning(store.database, row, job)
+            await store.note(row, f"Created fine-tuning job: {tuning_id}")
         await self.parts.changes.job(row, "created", principal)
-        self._queue.announce()
         for listener in self._listeners:
             listener(tuning_id)
         return Tuning(row, header)
