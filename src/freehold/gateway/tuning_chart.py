@@ -33,6 +33,8 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP = 720, 220, 76, 24, 64
 _HEAD, _FOOT = 44, 56
 _ENTRY: Final = 210
 """How wide one entry of a legend is."""
+_TITLE_PX, _TITLE_CHARACTERS = 17.0, 68
+"""How large a title is, and how long; a longer one is set smaller."""
 _POINTS: Final = 1000
 """Of a line; more steps are thinned out."""
 _MARKED: Final = 30
@@ -72,6 +74,7 @@ def chart_of(title: str, steps: Sequence[Metrics]) -> bytes:
         parts += drawn
         top += tall
     wide, tall = _LEFT + _WIDTH + _RIGHT, top + 8
+    letters = min(_TITLE_PX, _TITLE_PX * _TITLE_CHARACTERS / max(1, len(title)))
     told, size = f"Metrics of {title}", f'width="{wide}" height="{tall}"'
     return "\n".join(
         [
@@ -79,7 +82,7 @@ def chart_of(title: str, steps: Sequence[Metrics]) -> bytes:
             f"<title>{escape(told)}</title>",
             f"<style>{_style()}</style>",
             f'<rect class="paper" width="{wide}" height="{tall}"/>',
-            f'<text class="title" x="{_LEFT}" y="28">{escape(title)}</text>',
+            f'<text class="title" x="{_LEFT}" y="28" style="font-size:{letters:.3g}px">{escape(title)}</text>',
             f'<text class="faint" x="{_LEFT}" y="48">Fine-tuning, {len(steps)} steps measured</text>',
             *parts,
             "</svg>",
@@ -159,7 +162,7 @@ def _style() -> str:
         return told + "".join(f".c{n}{{stroke:{each}}}.m{n}{{fill:{each}}}" for n, each in enumerate(lines))
 
     return (
-        "text{font:12px system-ui,sans-serif}.title{font-size:17px;font-weight:600}"
+        "text{font:12px system-ui,sans-serif}.title{font-weight:600}"
         ".panel{font-size:14px;font-weight:600}"
         ".line{fill:none;stroke-width:2;stroke-linejoin:round}.axis,.grid{fill:none;stroke-width:1}"
         + colours("#ffffff", "#1a1d21", "#565d66", "#e4e7eb", _LIGHT)
