@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -202,7 +202,9 @@ class TuningWork:
             await self._keep_checkpoint(bench, parent, message, result)
 
         parts = self._parts
-        run = Run(self._store, bench.hold, bench.tuning, bench.base, bench.folder, parts.program, parts.caller, kept)
+        hidden = parts.program.hidden
+        program = replace(parts.program, hidden=hidden and (*hidden, parts.bases.path(parent)))
+        run = Run(self._store, bench.hold, bench.tuning, bench.base, bench.folder, program, parts.caller, kept)
         try:
             return await run()
         except JobProcessFailed as exc:
