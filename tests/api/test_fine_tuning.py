@@ -227,6 +227,14 @@ def test_a_job_is_paused_and_resumed(service: Service) -> None:
     assert service.request("POST", f"{JOBS}/{made['id']}/cancel", key=service.key).status == 200
 
 
+def test_azures_models_tell_what_can_be_trained(service: Service) -> None:
+    """`capabilities.fine_tune` is true of a deployment whose model a job takes, and false of any other."""
+    model = ended(service, begin(service)["id"])["fine_tuned_model"]
+    found = service.get("/openai/models?api-version=2024-10-21", key=service.key).json()["data"]
+    told = {each["id"]: each["capabilities"]["fine_tune"] for each in found}
+    assert (told["tiny"], told["echo"], told[model]) == (True, False, True)
+
+
 def test_jobs_are_listed_by_metadata(service: Service) -> None:
     """The list begins with the newest, pages, and takes a filter."""
     ids = [begin(service, metadata={"list": "one", "n": str(n)})["id"] for n in range(3)]

@@ -6,7 +6,7 @@ A job may take several runs, each from the newest checkpoint of the one before: 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,8 @@ _LARGEST: Final = 2**53
 _NEVER: Final = frozenset({"type", "step", "total"})
 
 Rewards: TypeAlias = tuple[list[float | None], list[str]]
+Kept: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], Result | None], Awaitable[None]]
+"""Is told what the process said of a checkpoint and of itself, and of the model that was made of the checkpoint."""
 
 
 class Meter(Protocol):
@@ -129,7 +131,7 @@ class Run:
         folder: with its task.
         program: what is run.
         caller: whoever made it.
-        kept: is told of each checkpoint that became a model, and of its digest.
+        kept: is told of each checkpoint.
     """
 
     def __init__(
@@ -141,7 +143,7 @@ class Run:
         folder: Path,
         program: Program,
         caller: Caller,
-        kept: Callable[[Mapping[str, Any], Result | None], Any],
+        kept: Kept,
     ) -> None:
         self._store = store
         self._hold = hold
@@ -310,7 +312,7 @@ class Run:
             result = self._file(message, f"job://{row.id}/step-{step}", step=step)
         sha256 = str(message["sha256"])
         metrics = _numbers(message.get("metrics") or {})
-        await self._kept(message, result)
+        await self._kept(message, self._facts, result)
         name = "" if result is None else result.name
         checkpoint = CheckpointRow(new_id("ftckpt_"), step, sha256, name, metrics, self._store.now_s())
         await self._store.checkpoint(self._hold.lease, self._tuning, checkpoint)
@@ -339,6 +341,22 @@ class Run:
                         await self._hold.asked()
                     break
         return [None] * len(samples), ["the grader cannot be asked"]
+
+
+def cause_of(ended: Ended) -> TuningError:
+    """Why a process broke off, as far as its status and its log tell; nothing of the log itself."""
+    complaint = ended.complaint.lower()
+    if "no space left" in complaint or "disk quota" in complaint:
+        return TuningError("disk_full", "The disk of the server is full.")
+    memory = ("memoryerror", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+    if ended.status == -9 or any(each in complaint for each in memory):
+        return TuningError(
+            "out_of_memory",
+            "The training needs more memory than there is; take a smaller batch_size, shorter examples or a smaller "
+            "model.",
+        )
+    how = f"by signal {-ended.status}" if ended.status < 0 else f"with status {ended.status}"
+    return TuningError("training_crashed", f"The training process ended unexpectedly {how}.")
 
 
 def _count(value: Any) -> int:

@@ -225,6 +225,19 @@ async def cancel_job(connection: AsyncConnection, job_id: str, now_s: int) -> Jo
     return state
 
 
+async def is_unbegun(connection: AsyncConnection, job_id: str) -> bool:
+    """Whether a job waits that nobody has ever had."""
+    here = (jobs.c.id == job_id) & (jobs.c.state == JobState.QUEUED) & (jobs.c.token == 0)
+    return (await connection.execute(select(jobs.c.id).where(here))).first() is not None
+
+
+async def fail_unbegun(connection: AsyncConnection, job_id: str, now_s: int) -> None:
+    """Write that a job has failed which nobody has ever had, within the caller's transaction."""
+    values = {"state": JobState.FAILED, "finished_at": now_s}
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    await add_event(connection, job_id, now_s, JobState.FAILED.value)
+
+
 async def pause_job(connection: AsyncConnection, job_id: str, now_ms: int, until_ms: int = 0) -> JobState | None:
     """Ask that nobody works on a job, within the caller's transaction; one that nobody has is paused at once.
 
