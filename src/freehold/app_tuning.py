@@ -66,7 +66,7 @@ async def tuning_at_work(
     """What works on fine-tuning jobs, while the block runs."""
     parts, own = gateway.fine_tuning.parts, settings.fine_tuning
     await sweep(home.jobs, parts.store)
-    program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate)
+    program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate, (home.root,))
     caller = TuningCaller(gateway, door, own)
     work = TuningWork(
         WorkParts(parts.store, parts.bases, parts.models, parts.changes, caller, record, program, own, home.jobs)

@@ -88,11 +88,13 @@ class Program:
         trainer: the program.
         memory_bytes: what it may need; None for any.
         isolate: whether it has no network.
+        hidden: see `JobProcess`; the base is read, too.
     """
 
     trainer: Trainer
     memory_bytes: int | None
     isolate: bool
+    hidden: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,10 @@ class Run:
                 [str(self._folder)],
                 self._folder,
                 python=trainer.python,
-                environment=trainer.environment,
+                environment={**trainer.environment, "TMPDIR": str(self._folder)},
                 memory_bytes=program.memory_bytes,
                 isolate=program.isolate,
+                hidden=program.hidden,
             ) as process:
                 asking = asyncio.create_task(self._ask(process), name=f"asking {self._tuning.id}")
                 try:

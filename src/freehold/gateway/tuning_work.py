@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -206,13 +206,14 @@ class TuningWork:
     async def _run(self, bench: _Bench, parent: ModelEntry) -> Ended:
         """Run the process once."""
         parts = self._parts
+        hidden = parts.program.hidden
         run = Run(
             self._store,
             bench.hold,
             bench.tuning,
             bench.base,
             bench.folder,
-            parts.program,
+            replace(parts.program, hidden=hidden and (*hidden, parts.bases.path(parent))),
             parts.caller,
             partial(self._keep_checkpoint, bench, parent),
         )

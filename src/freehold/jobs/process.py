@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -47,6 +48,8 @@ class JobProcess:
         environment: is added to this process's, less what looks like a secret.
         memory_bytes: what each process of the group may have of its own (RLIMIT_DATA); no bound if None.
         isolate: whether it has no network; `[jobs] isolate`.
+        hidden: a folder of which an isolated process sees only its own folder and, after the first, what it may read,
+            where the kernel can do that.
 
     Attributes:
         pid: leads the process group.
@@ -64,9 +67,10 @@ class JobProcess:
         environment: Mapping[str, str] = _NOTHING,
         memory_bytes: int | None = None,
         isolate: bool = True,
+        hidden: Sequence[Path] = (),
     ) -> None:
         how = ISOLATED if isolate else OPEN
-        bounds = (str(os.getpid()), str(memory_bytes or 0), how)
+        bounds = (str(os.getpid()), str(memory_bytes or 0), how, json.dumps([str(each) for each in hidden]))
         self._argv = (python, "-P", "-m", "freehold.jobs.sandbox", *bounds, module, *arguments)
         self._folder = folder
         self._environment = engine_environment(environment)
