@@ -129,6 +129,13 @@ def end(status: str) -> None:
     sys.exit(int(status))
 
 
+def shout(count: str) -> None:
+    """Write very much to stderr, and a word that tells where it ends."""
+    for _ in range(int(count)):
+        sys.stderr.write("y" * 1_000_000)
+    sys.stderr.write("the very end")
+
+
 def fall(number: str) -> None:
     """End by that signal."""
     os.kill(os.getpid(), int(number))

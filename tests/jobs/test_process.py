@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from freehold.errors import JobProcessFailed
-from freehold.jobs.process import JobProcess
+from freehold.jobs.process import LOG_BYTES, JobProcess
 from freehold.jobs.sandbox import CannotIsolate, filter_program
 from tests.jobs.starting import PATHS, alive
 from tests.service import eventually
@@ -131,6 +131,14 @@ def test_the_end_is_told(tmp_path: Path) -> None:
     assert heard(tmp_path, "fall", str(int(signal.SIGKILL)))[1:] == (-signal.SIGKILL, ""), "of this run only"
     assert heard(tmp_path, "fall", str(int(signal.SIGSEGV)))[1] == -signal.SIGSEGV
     assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "x" * 5000 + "the last words"
+
+
+def test_a_log_stays_small(tmp_path: Path) -> None:
+    """Of what processes write to stderr, one after another, the log has the beginning, and the end is known."""
+    for _ in range(2):
+        _, status, complaint = heard(tmp_path, "shout", "12")
+        assert (status, complaint[-16:]) == (0, "yyyythe very end")
+        assert (tmp_path / "log.txt").stat().st_size == LOG_BYTES
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from freehold.cli.control import Control, admin_key, open_control, open_service
+from freehold.cli.eval_chart import chart_of
 from freehold.cli.eval_file import EvalFile, read_eval
 from freehold.cli.eval_harness import Harness, evaluation_of, lines_of, run_harness
 from freehold.cli.eval_report import print_comparison, print_reports
@@ -39,6 +40,7 @@ def run_eval(
         float | None, typer.Option("--fail-under", min=0, max=1, help="Exit with 1 if a model's mean is less.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Show how far the runs are.")] = True,
+    chart: Annotated[Path | None, typer.Option("--chart", metavar="FILE.svg", help="Draw the means too.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,6 +50,8 @@ def run_eval(
     again; one that is named by its id is run on the items of its newest run.
     """
     reports = asyncio.run(_run(home_of(home), what, model, watch=watch and not as_json))
+    if chart is not None:
+        _draw(chart, what if what.startswith("eval_") else read_eval(Path(what)).request["name"], reports)
     if as_json:
         print_json({"data": reports})
     else:
@@ -92,6 +96,18 @@ def show_eval(
         print_json({"data": reports})
         return
     print_reports(reports)
+
+
+def _draw(file: Path, title: str, reports: Sequence[Mapping[str, Any]]) -> None:
+    """Write the chart of runs.
+
+    Raises:
+        InvalidRequest: it cannot be written.
+    """
+    try:
+        file.write_bytes(chart_of(title, reports))
+    except OSError as exc:
+        raise InvalidRequest(f"{file} cannot be written: {exc.strerror}") from exc
 
 
 def _shortfall(report: Mapping[str, Any], least: float | None) -> str:

@@ -3,6 +3,7 @@
 What a person makes is that person's alone, what a service account makes belongs to its project, as with batches.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -110,7 +111,7 @@ class Evaluations:
         tenant, store = tenant_of(principal), self.store
         store.retention.check_keeping(tenant.organization_id, tenant.project_id, "testing_criteria")
         if isinstance(request.data_source_config, CustomConfig):
-            schema_of(request.data_source_config)
+            await asyncio.to_thread(schema_of, request.data_source_config)
         for index, criterion in enumerate(request.criteria):
             check_grader(criterion, f"testing_criteria[{index}]")
         eval_id, now = new_id("eval_"), store.now_s()
@@ -179,7 +180,7 @@ class Evaluations:
         await self._check_order(principal, order.request)
         row = await self._begun(principal, evaluation, order)
         run = Run(row, order.request, order.sent, order.origin, _defaults(order.subject))
-        check_source(evaluation, run)
+        await asyncio.to_thread(check_source, evaluation, run)
         job = self._queue.new(
             EVAL_JOB,
             {"eval_run": row.id},
@@ -190,8 +191,8 @@ class Evaluations:
             private=row.private,
         )
         row = replace(row, job_id=job.id)
-        await add_run(store.database, row, job)
-        self._queue.announce()
+        async with self._queue.room(job):
+            await add_run(store.database, row, job)
         return evaluation, replace(run, row=row)
 
     async def _begun(self, principal: Principal, evaluation: Evaluation, order: Order) -> RunRow:
@@ -215,7 +216,7 @@ class Evaluations:
             expires_at=now + store.retention.keep_s(tenant.organization_id, tenant.project_id, EVALUATIONS),
             model=_model_of(order.request),
             deployment="" if subject is None else subject.name,
-            catalog_model="" if subject is None else subject.settings.model,
+            catalog_model=_asked_model(order),
             tally=[[0, 0] for _ in evaluation.request.criteria],
         )
 
@@ -374,6 +375,12 @@ def _model_of(request: RunRequest) -> str:
     """The model that a run is about: that which it asks or, where it brings answers, that which its metadata names."""
     source = request.data_source
     return (request.metadata or {}).get("model", "") if isinstance(source, JsonlSource) else source.model or ""
+
+
+def _asked_model(order: Order) -> str:
+    """The model that Freehold asks itself; empty where answers are brought, which nobody can know to be a model's."""
+    brought = isinstance(order.request.data_source, JsonlSource) or order.request.data_source.model is None
+    return "" if brought or order.subject is None else order.subject.settings.model
 
 
 def _defaults(subject: Deployment | None) -> dict[str, float]:

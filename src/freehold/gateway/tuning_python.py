@@ -3,8 +3,10 @@
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from freehold.errors import TrainingUnavailable
@@ -48,10 +50,22 @@ class Trainer:
         if missing:
             raise TrainingUnavailable(
                 f"This server cannot train: {missing} cannot be found where '[fine_tuning] python' points. Install "
-                "the extra 'train' there (pip install 'freehold[train]') and try again."
+                "the extra 'train' there (make setup-train, or pip install 'freehold[train]') and try again."
             )
 
 
 def trainer_of(settings: FineTuningSettings) -> Trainer:
-    """The program that the configuration names."""
-    return Trainer(settings.python or sys.executable, environment=ENVIRONMENT)
+    """The program that the configuration names or, where it names none, that is found."""
+    return Trainer(settings.python or found_python(Path(sys.prefix)), environment=ENVIRONMENT)
+
+
+def found_python(environment: Path, needs: Sequence[str] = NEEDS) -> str:
+    """This interpreter if it can train; else the one that `make setup-train` makes, if it is there.
+
+    Args:
+        environment: the folder of this interpreter's environment, beside which that one would lie.
+        needs: what must be importable.
+    """
+    beside = environment.parent / ".venv-train" / "bin" / "python"
+    here = all(find_spec(name) is not None for name in needs)
+    return sys.executable if here or not beside.exists() else str(beside)

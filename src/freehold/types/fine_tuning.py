@@ -53,7 +53,7 @@ class FineTuningSettings(SettingsModel):
     """Jobs that train at a time, in all."""
     max_running_per_project: Annotated[int, Field(ge=1, le=64)] = 1
     python: Annotated[str, Field(min_length=1)] | None = None
-    """A Python that has the `train` extra; without one, that which runs the server."""
+    """A Python that has the `train` extra; without one, that which runs the server, or `.venv-train` beside it."""
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     """Processor threads of one job; "auto" leaves one processor to the server."""
     max_memory_bytes: Annotated[int, Field(ge=256 * MEBIBYTE)] | None = None

@@ -21,7 +21,7 @@ def main() -> None:
     path, adapter = Path(sys.argv[1]), sys.argv[2]
     request = json.load(sys.stdin)
     base = BaseModel.open(Base(name="base", path=path, sha256=sha256(path.read_bytes()).hexdigest()))
-    model = PeftModel.from_pretrained(base.load(torch.float32), adapter).eval()
+    model = PeftModel.from_pretrained(base.load(torch.float32), adapter).merge_and_unload().eval()
     prompts, answers = [], []
     for text in request["texts"]:
         ids = torch.tensor([base.tokenizer.beginning(text)])

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from freehold.config import engine_environment
 from freehold.engines.base import EngineSpec
 from freehold.engines.llamacpp import LlamaCppEngine
+from freehold.training.finetune.protocol import ENVIRONMENT
 from freehold.types.deployment import DeploymentSettings
 from tests.engines.llamacpp_models import ask
 from tests.engines.subject import running, socket_path, wait_open
@@ -17,7 +19,7 @@ from tests.engines.subject import running, socket_path, wait_open
 @contextmanager
 def served(weights: Path, adapter: Path | None = None) -> Iterator[Path]:
     """The socket of a llama.cpp server that serves a model, with an adapter beside it if need be."""
-    settings = DeploymentSettings(name="local", model="local", context_length=1024, parallel=1)
+    settings = DeploymentSettings(name="local", model="local", context_length=1024, parallel=1, options={"threads": 1})
     engine, spec = LlamaCppEngine(), EngineSpec(settings, weights, adapter=adapter)
     with socket_path() as socket, running(engine.launch(spec, socket)):
         wait_open(engine, spec, socket)
@@ -50,6 +52,7 @@ def trainers_own(python: str, base: Path, adapter: Path, texts: Sequence[str], t
         capture_output=True,
         text=True,
         check=True,
+        env=engine_environment(ENVIRONMENT),
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from freehold.config import engine_environment
+from freehold.training.finetune.protocol import ENVIRONMENT
 from tests.conftest import StarterModels
 from tests.engines.llamacpp_models import ask
 from tests.training.finetune.served import served
@@ -33,7 +35,12 @@ def read(python: str, base: Path, request: dict[str, Any]) -> dict[str, Any]:
     """What the training process makes of texts."""
     program = Path(__file__).with_name("base_program.py")
     done = subprocess.run(
-        [python, str(program), str(base)], input=json.dumps(request), capture_output=True, text=True, check=True
+        [python, str(program), str(base)],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=engine_environment(ENVIRONMENT),
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
