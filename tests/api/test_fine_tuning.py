@@ -211,6 +211,7 @@ def test_a_job_is_cancelled(service: Service) -> None:
     assert look(service, made["id"])["status"] == "cancelled"
     assert service.request("POST", f"{JOBS}/{made['id']}/pause", key=service.key).status == 409
     assert look(service, made["id"])["fine_tuned_model"] is None
+    assert look(service, made["id"])["estimated_finish"] is None, "nothing more is expected of it"
 
 
 def test_a_job_is_paused_and_resumed(service: Service) -> None:

@@ -224,11 +224,15 @@ class Evaluations:
         """Return if a run can be begun, as far as that can be said beforehand."""
         source = request.data_source
         if isinstance(source.source, FileId):
-            file = await self._files.get(principal, source.source.id)
+            param = "data_source.source.id"
+            try:
+                file = await self._files.get(principal, source.source.id)
+            except NotFound as exc:
+                raise NotFound(exc.message, param=param) from exc
             if file.purpose is not Purpose.EVALS:
                 raise InvalidRequest(
                     f"The file was uploaded for '{file.purpose.value}'; a run needs one whose purpose is 'evals'.",
-                    param="data_source.source.id",
+                    param=param,
                     code="invalid_file_purpose",
                 )
         if isinstance(source, JsonlSource):

@@ -95,10 +95,12 @@ async def list_evals(database: Database, reader: Reader, page: Page, *, by_updat
     table = kept_evals
     query = select(table).where(*visible(table, reader))
     columns = (table.c.updated_at, table.c.id) if by_update else (table.c.id,)
-    if page.after is not None:
+    if page.after is not None and not by_update:  # ids are in the order of time, whether or not it is still there
+        query = query.where(_beyond(columns, (page.after,), newest_first=page.newest_first))
+    elif page.after is not None:
         last = await get_eval(database, reader, page.after)
         if last is not None:
-            values = (last.updated_at, last.id) if by_update else (last.id,)
+            values = (last.updated_at, last.id)
             query = query.where(_beyond(columns, values, newest_first=page.newest_first))
     ordered = [column.desc() if page.newest_first else column for column in columns]
     async with database.read() as connection:
