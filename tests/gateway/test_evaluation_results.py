@@ -90,9 +90,9 @@ def test_the_newest_result_of_each_evaluation_is_found(tmp_path: Path) -> None:
 
 
 def test_brought_answers_are_no_evidence(tmp_path: Path) -> None:
-    """A run that brings its answers counts for no model, whichever its metadata names."""
-    with Service(tmp_path, CONFIG) as service:
-        key = account(service, "bot")
+    """A run that brings its answers counts for no model, unless whoever brings them may change deployments."""
+
+    def bring(service: Service, key: str) -> None:
         lines = {"type": "file_content", "content": [{"item": {}, "sample": {"output_text": "a"}}]}
         config = {"type": "custom", "item_schema": {}, "include_sample_schema": True}
         body = evaluation({**check(), "reference": "a"}, data_source_config=config)
@@ -100,7 +100,25 @@ def test_brought_answers_are_no_evidence(tmp_path: Path) -> None:
         told = {"metadata": {"model": "echo"}, "data_source": {"type": "jsonl", "source": lines}}
         brought = run(service, other, told, key)
         assert (brought["model"], brought["result_counts"]["passed"]) == ("echo", 1)
-    assert asyncio.run(results(tmp_path, "one")) == {}
+
+    with Service(tmp_path, CONFIG) as service:
+        bring(service, account(service, "bot"))
+        assert asyncio.run(results(tmp_path, "one")) == {}
+    with Service(tmp_path, CONFIG) as service:
+        bring(service, service.key)
+    assert asyncio.run(results(tmp_path, "one")) == {}, "two have an evaluation of that name"
+
+
+def test_an_administrators_word_is_evidence(tmp_path: Path) -> None:
+    """Answers that somebody brings who may change deployments count, as those of a harness do."""
+    with Service(tmp_path, CONFIG) as service:
+        lines = {"type": "file_content", "content": [{"item": {}, "sample": {"output_text": "a"}}]}
+        config = {"type": "custom", "item_schema": {}, "include_sample_schema": True}
+        body = evaluation({**check(), "reference": "a"}, data_source_config=config)
+        other = service.post("/v1/evals", body, key=service.key).json()
+        told = {"metadata": {"model": "echo"}, "data_source": {"type": "jsonl", "source": lines}}
+        assert run(service, other, told, service.key)["result_counts"]["passed"] == 1
+    assert asyncio.run(results(tmp_path, "one"))["quiz"].value == 1
 
 
 def test_nobodys_evaluation_passes_for_anothers(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from freehold.gateway.evaluation_store import (
     item_number,
     tenant_of_row,
 )
+from freehold.gateway.evaluation_subject import counted_model, defaults_of, model_of
 from freehold.gateway.files import Files
 from freehold.gateway.grading import check_grader, check_messages
 from freehold.gateway.templates import check_template
@@ -179,7 +180,7 @@ class Evaluations:
         evaluation = await store.opened(await self._row(principal, eval_id))
         await self._check_order(principal, order.request)
         row = await self._begun(principal, evaluation, order)
-        run = Run(row, order.request, order.sent, order.origin, _defaults(order.subject))
+        run = Run(row, order.request, order.sent, order.origin, defaults_of(order.subject))
         await asyncio.to_thread(check_source, evaluation, run)
         job = self._queue.new(
             EVAL_JOB,
@@ -199,7 +200,7 @@ class Evaluations:
         """The row of a new run, without its job."""
         tenant, store, run_id = tenant_of(principal), self.store, new_id("evalrun_")
         now, subject = store.now_s(), order.subject
-        header = {"sent": dict(order.sent), "origin": order.origin, "defaults": _defaults(subject)}
+        header = {"sent": dict(order.sent), "origin": order.origin, "defaults": defaults_of(subject)}
         return RunRow(
             id=run_id,
             eval_id=evaluation.id,
@@ -214,9 +215,9 @@ class Evaluations:
             header=await store.seal(tenant, run_id, "header", header),
             created_at=now,
             expires_at=now + store.retention.keep_s(tenant.organization_id, tenant.project_id, EVALUATIONS),
-            model=_model_of(order.request),
+            model=model_of(order.request),
             deployment="" if subject is None else subject.name,
-            catalog_model=_asked_model(order),
+            catalog_model=counted_model(principal, order.request, subject),
             tally=[[0, 0] for _ in evaluation.request.criteria],
         )
 
@@ -369,30 +370,6 @@ def judges_of(evaluation: Evaluation) -> set[str]:
         for part in (criterion.members.values() if isinstance(criterion, Multi) else [criterion])
     ]
     return {part.model for part in flat if isinstance(part, ScoreModel | LabelModel)}
-
-
-def _model_of(request: RunRequest) -> str:
-    """The model that a run is about: that which it asks or, where it brings answers, that which its metadata names."""
-    source = request.data_source
-    return (request.metadata or {}).get("model", "") if isinstance(source, JsonlSource) else source.model or ""
-
-
-def _asked_model(order: Order) -> str:
-    """The model that Freehold asks itself; empty where answers are brought, which nobody can know to be a model's."""
-    brought = isinstance(order.request.data_source, JsonlSource) or order.request.data_source.model is None
-    return "" if brought or order.subject is None else order.subject.settings.model
-
-
-def _defaults(subject: Deployment | None) -> dict[str, float]:
-    """How a deployment samples where nothing else is said."""
-    if subject is None:
-        return {}
-    said = subject.settings.defaults
-    return {
-        "temperature": 1.0 if said.temperature is None else said.temperature,
-        "top_p": 1.0 if said.top_p is None else said.top_p,
-        "max_completion_tokens": said.max_tokens or subject.settings.context_length or 0,
-    }
 
 
 def _absent(eval_id: str) -> NotFound:
