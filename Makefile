@@ -1,10 +1,11 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev setup-train postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev setup-train setup-eval postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 TRAIN  := .venv-train
+EVAL   := .venv-eval
 HOST   ?= 127.0.0.1
 PORT   ?= 8080
 
@@ -74,6 +75,13 @@ $(TRAIN)/.installed: $(TRAIN)/.python requirements/train.txt requirements/build.
 	$(TRAIN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+setup-eval: $(EVAL)/.installed    ## make .venv-eval, in which lm-eval runs for `freehold eval harness`
+
+$(EVAL)/.installed: requirements/eval.txt
+	$(PYTHON) -m venv $(EVAL)
+	$(EVAL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/eval.txt
+	@touch $@
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -92,4 +100,4 @@ lock: setup-dev                   ## choose the newest allowed versions again an
 	$(BIN)/python tools/lock.py
 
 clean:
-	rm -rf $(VENV) $(TRAIN)
+	rm -rf $(VENV) $(TRAIN) $(EVAL)

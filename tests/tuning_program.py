@@ -2,8 +2,9 @@
 
 Its model is a copy of its base but for two bytes. What else it does stands in the suffix of the job, as the name of its
 model has it: `crash` ends it in the middle, once after each checkpoint; `die` before the first; `memory` and `disk` as
-a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol; `slow` makes many steps; `leak`
-reports what it can see of the network.
+a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol, `wild` tells what is
+too long and too large, `flood` too much; `slow` makes many steps; `leak` reports what it can see of the network;
+`noisy` writes very much to its log.
 """
 
 import hashlib
@@ -45,8 +46,17 @@ def say(kind: str, **fields: Any) -> None:
     sys.stdout.flush()
 
 
-def write_checkpoint(folder: Path, step: int) -> None:
-    """Save the state, which is the number of the step, and say so."""
+def write_model(task: dict[str, Any], target: Path, mark: str) -> None:
+    """Write a copy of the base in which two bytes depend on `mark`."""
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(task["base"]["path"], target)
+    with target.open("r+b") as file:  # the last bytes of its last tensor
+        file.seek(-4, os.SEEK_END)
+        file.write(hashlib.sha256(mark.encode()).digest()[:2])
+
+
+def write_checkpoint(folder: Path, step: int, task: dict[str, Any]) -> None:
+    """Save the state, which is the number of the step, and say so; with a model of it where that is asked."""
     data = json.dumps({"step": step}).encode()
     place = folder / "checkpoints" / f"step-{step}"
     place.mkdir(parents=True, exist_ok=True)
@@ -54,7 +64,11 @@ def write_checkpoint(folder: Path, step: int) -> None:
     digest = hashlib.sha256(data).hexdigest()
     together = hashlib.sha256(f"{digest}  state.json\n".encode()).hexdigest()
     metrics = {"train_loss": 1.0 / step, "train_mean_token_accuracy": 0.5}
-    say("checkpoint", step=step, path=f"checkpoints/step-{step}", sha256=together, metrics=metrics)
+    more: dict[str, str] = {}
+    if task["export_checkpoints"]:
+        more["file"] = f"export/step-{step}.gguf"
+        write_model(task, folder / more["file"], f"{task['name']} {step}")
+    say("checkpoint", step=step, path=f"checkpoints/step-{step}", sha256=together, metrics=metrics, **more)
 
 
 def newest(folder: Path) -> int:
@@ -75,6 +89,15 @@ def misbehave(how: str, step: int, begun: int) -> None:
     if how == "disk" and step == 2:
         sys.stderr.write("OSError: [Errno 28] No space left on device\n")
         os._exit(1)
+    if how == "wild" and step == 2:
+        say("event", message="x" * 1_000_000)
+        say("metrics", step=2, total=20, **{f"m{number}": number for number in range(5000)}, large=1e300)
+        say("metrics", step=1e300, total=20)
+        time.sleep(60)
+    if how == "flood" and step == 2:
+        for number in range(2000):
+            say("event", message=str(number))
+        time.sleep(60)
     if how == "odd" and step == 2:
         say("secret", text="what nobody knows")
         time.sleep(60)
@@ -130,16 +153,12 @@ def main() -> int:
             measured["train_mean_reward"] = heard.grades[-1]["rewards"][0] if heard.grades else 0.0
         say("metrics", step=step, total=steps, tokens=step * TOKENS, **measured)
         if step % EVERY == 0:
-            write_checkpoint(folder, step)
+            write_checkpoint(folder, step, task)
         if heard.stop.is_set():
-            write_checkpoint(folder, step)
+            write_checkpoint(folder, step, task)
             return 3
     target = folder / "export" / "model.gguf"
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(task["base"]["path"], target)
-    with target.open("r+b") as file:  # the last bytes of its last tensor
-        file.seek(-4, os.SEEK_END)
-        file.write(hashlib.sha256(task["name"].encode()).digest()[:2])
+    write_model(task, target, task["name"])
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     size = target.stat().st_size
     say("finished", file="export/model.gguf", export=task["export"], size_bytes=size, sha256=digest,

@@ -133,7 +133,7 @@ async def open_app(
         permits = Permits(policies, people.suspensions, models.versions)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         router = Router(supervisor, models.canaries)
-        tuned = open_fine_tuning(content, catalog, control, settings, trainer)
+        tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
         gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned)
         reports = records.reports(supervisor, books)
         eraser = open_erasure(records, content, people, control, (partial(end_tuning, tuned, place),))

@@ -13,28 +13,38 @@ from freehold.gateway.fine_tuning import FineTuning, TuningParts
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.tuned_models import TunedModels
 from freehold.gateway.tuning_base import Bases
+from freehold.gateway.tuning_changes import TuningChanges
+from freehold.gateway.tuning_checks import TuningChecks
 from freehold.gateway.tuning_origin import Record
 from freehold.gateway.tuning_python import Trainer, trainer_of
 from freehold.gateway.tuning_run import Program
 from freehold.gateway.tuning_work import TuningWork, WorkParts, sweep
 from freehold.jobs.queue import JobQueue
 from freehold.jobs.workers import Workers
+from freehold.journal.journal import Journal
 from freehold.store.home import Home
 from freehold.types.fine_tuning import FINE_TUNING_JOB
 
 
 def open_fine_tuning(
-    content: Content, catalog: Catalog, control: DeploymentControl, settings: Settings, trainer: Trainer | None
+    content: Content,
+    catalog: Catalog,
+    control: DeploymentControl,
+    journal: Journal,
+    settings: Settings,
+    trainer: Trainer | None,
 ) -> FineTuning:
     """What makes fine-tuning jobs; with another program that trains than the configuration's, if one is given."""
+    changes = TuningChanges(journal)
     tuning = FineTuning(
         TuningParts(
             content.tuning,
             content.files,
             content.queue,
             Bases(catalog),
-            TunedModels(catalog, control, settings.fine_tuning),
+            TunedModels(catalog, control, changes, settings.fine_tuning),
             trainer or trainer_of(settings.fine_tuning),
+            changes,
             settings.fine_tuning,
         )
     )
@@ -56,10 +66,14 @@ async def tuning_at_work(
     """What works on fine-tuning jobs, while the block runs."""
     parts, own = gateway.fine_tuning.parts, settings.fine_tuning
     await sweep(home.jobs, parts.store)
-    program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate)
+    program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate, (home.root,))
     caller = TuningCaller(gateway, door, own)
-    work = TuningWork(WorkParts(parts.store, parts.bases, parts.models, caller, record, program, own, home.jobs))
+    work = TuningWork(
+        WorkParts(parts.store, parts.bases, parts.models, parts.changes, caller, record, program, own, home.jobs)
+    )
     queue = JobQueue(content.queue.database, per_project=own.max_running_per_project)
     content.queue.on_change(queue.announce)
-    async with Workers(queue, {FINE_TUNING_JOB: work}, own.max_running):
+    checks = TuningChecks(parts.store, parts.changes, own)
+    gateway.fine_tuning.on_created(checks.add)
+    async with checks, Workers(queue, {FINE_TUNING_JOB: work}, own.max_running):
         yield

@@ -257,6 +257,8 @@ def test_a_run_names_what_it_lacks(there: tuple[Service, Members]) -> None:
     made = service.post("/v1/evals", evaluation(), key=key).json()
     path, source = f"/v1/evals/{made['id']}/runs", items(PAIRS)
     assert service.post(path, asking(source, "nobody"), key=key).json()["error"]["code"] == "model_not_found"
+    absent = service.post(path, asking({"type": "file_id", "id": "file-0"}), key=key)
+    assert (absent.status, absent.json()["error"]["param"]) == (404, "data_source.source.id")
     for body in (
         {"data_source": {"type": "completions", "source": source, "input_messages": ASKED}},
         {"data_source": {"type": "responses", "source": {"type": "responses"}, "model": "echo"}},
@@ -379,6 +381,9 @@ def test_lists_have_pages_and_orders(there: tuple[Service, Members]) -> None:
     assert [each["datasource_item_id"] for each in backwards["data"]] == [2, 1]
     after = look(service, run, key, f"/output_items?order=desc&after={backwards['last_id']}")
     assert [each["datasource_item_id"] for each in after["data"]] == [0]
+    assert service.request("DELETE", f"/v1/evals/{made[1]}", key=key).status == 200
+    behind = service.get(f"/v1/evals?after={made[1]}", key=key).json()["data"]
+    assert [each["id"] for each in behind] == made[2:], "a list goes on behind what was deleted meanwhile"
     for query in ("status=great", "order_by=name", "limit=0"):
-        refused = service.get(f"/v1/evals/{made[1]}/runs?{query}", key=key)
+        refused = service.get(f"/v1/evals/{made[0]}/runs?{query}", key=key)
         assert refused.status == (400 if "order_by" not in query else 200)

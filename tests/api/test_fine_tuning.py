@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from freehold.gateway.tuned_models import deployment_of
+from freehold.gateway.tuning_run import MOST_NUMBERS, MOST_TOLD
+from freehold.types.deployment import CanarySettings, DeploymentSettings
+from freehold.types.model import ModelEntry
 from tests.api.test_kept_content import make_project
 from tests.service import Service, eventually
 from tests.tuning import (
@@ -168,6 +172,34 @@ def test_what_the_training_complains_of_is_the_jobs_error(service: Service) -> N
     }
 
 
+def test_what_the_training_says_is_bounded(service: Service) -> None:
+    """Events are cut, metrics are few and finite, and what counts nothing ends the run."""
+    done = ended(service, begin(service, suffix="wild")["id"])
+    assert (done["status"], done["error"]["code"]) == ("failed", "training_crashed")
+    events = service.get(f"{JOBS}/{done['id']}/events?limit=100", key=service.key).json()["data"]
+    assert max(len(event["message"]) for event in events) == MOST_TOLD
+    measured = [event["data"] for event in events if event["type"] == "metrics"]
+    assert max(len(data) for data in measured) <= MOST_NUMBERS + 2
+    assert all("large" not in data for data in measured)
+
+
+def test_a_flood_of_events_ends_the_run(service: Service) -> None:
+    """A process that tells thousands of events is stopped."""
+    done = ended(service, begin(service, suffix="flood")["id"])
+    assert (done["status"], done["error"]["code"]) == ("failed", "training_crashed")
+
+
+def test_a_tuned_model_inherits_no_rollout() -> None:
+    """What the base's deployment says of promotion, canary and upgrades is about the base."""
+    canary = CanarySettings(model="other", share=0.5)
+    base = DeploymentSettings(name="base", model="base", canary=canary, promote_if="quiz >= 1", upgrade="new_default")
+    name = "ft:base:proj-1:own:01a22079"
+    details = {"project": "proj-1"}
+    made = deployment_of(base, ModelEntry(name, "job://ftjob-1", "a" * 64, "a" * 64, 1, "gguf", details, 0))
+    assert (made.model, made.project) == (name, "proj-1")
+    assert (made.canary, made.promote_if, made.upgrade) == (None, None, "never")
+
+
 def test_a_job_is_cancelled(service: Service) -> None:
     """A running job ends as cancelled at once, its process goes, and it cannot be paused any more."""
     made = begin(service, suffix="slow")
@@ -179,6 +211,7 @@ def test_a_job_is_cancelled(service: Service) -> None:
     assert look(service, made["id"])["status"] == "cancelled"
     assert service.request("POST", f"{JOBS}/{made['id']}/pause", key=service.key).status == 409
     assert look(service, made["id"])["fine_tuned_model"] is None
+    assert look(service, made["id"])["estimated_finish"] is None, "nothing more is expected of it"
 
 
 def test_a_job_is_paused_and_resumed(service: Service) -> None:
@@ -193,6 +226,14 @@ def test_a_job_is_paused_and_resumed(service: Service) -> None:
     reached(service, made["id"], "running")
     assert f"Training goes on from step {step}." in messages(service, made["id"])
     assert service.request("POST", f"{JOBS}/{made['id']}/cancel", key=service.key).status == 200
+
+
+def test_azures_models_tell_what_can_be_trained(service: Service) -> None:
+    """`capabilities.fine_tune` is true of a deployment whose model a job takes, and false of any other."""
+    model = ended(service, begin(service)["id"])["fine_tuned_model"]
+    found = service.get("/openai/models?api-version=2024-10-21", key=service.key).json()["data"]
+    told = {each["id"]: each["capabilities"]["fine_tune"] for each in found}
+    assert (told["tiny"], told["echo"], told[model]) == (True, False, True)
 
 
 def test_jobs_are_listed_by_metadata(service: Service) -> None:

@@ -29,6 +29,7 @@ CATCH_ALL: dict[str, str] = {
     "freehold.gateway.mcp_wire:Connection._do": "where an SDK talks to somebody else's server: told as a 502",
     "freehold.journal.projection:Projection._run": "a worker's loop: logged in full, then tried again with back-off",
     "freehold.jobs.workers:Workers._done": "a worker's edge: logged in full, then the job is tried again with back-off",
+    "freehold.gateway.tuning_checks:TuningChecks._run": "a loop: logged; whoever takes the job looks again",
     "freehold.serving.replica:Replica._attempt": "a replica's loop: logged in full, then started again with back-off",
     "freehold.serving.replica:Replica._close": "the end of that loop: logged; the engine itself is gone already",
 }

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 from tests.architecture.tree import ROOT
 
-LOCKS = ("default", "build", "dev", "train")
+LOCKS = ("default", "build", "dev", "train", "eval")
 TOO_HEAVY = {"torch", "triton", "tensorflow", "jax", "transformers", "sentencepiece", "vllm", "diffusers", "ray"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TRAIN = PROJECT["project"]["optional-dependencies"]["train"]
@@ -52,6 +52,7 @@ def test_the_default_install_is_light() -> None:
         ("default", PROJECT["project"]["dependencies"]),
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
         ("build", PROJECT["build-system"]["requires"]),
+        ("eval", PROJECT["project"]["optional-dependencies"]["eval"]),
         ("train", PROJECT["project"]["dependencies"] + [each for each in TRAIN if not each.startswith("torch")]),
     ],
 )

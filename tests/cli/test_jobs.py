@@ -13,6 +13,8 @@ import pytest
 from tests.api.uploads import BOUNDARY, form
 from tests.batching import CHAT, jsonl, line
 from tests.cli.program import ARGV, ECHO_CONFIG, Program, Server
+from tests.service import Service
+from tests.tuning import PROGRAM, begin, configured, ended, messages
 
 pytestmark = pytest.mark.slow
 
@@ -29,10 +31,18 @@ def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield program
 
 
-def at_terminal(program: Program, *args: str) -> tuple[int, str]:
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Service]]:
+    """A server that fine-tunes with the program that only counts."""
+    folder = tmp_path_factory.mktemp("training")
+    with Service(folder / "home", configured(folder / "bases"), program=PROGRAM) as service:
+        yield Program(folder / "home"), service
+
+
+def at_terminal(program: Program, *args: str, columns: int = 150) -> tuple[int, str]:
     """The exit status of a command whose output is a terminal, and what was written to that."""
     outer, inner = pty.openpty()
-    environment = {**program.environment, "COLUMNS": "150", "TERM": "xterm"}
+    environment = {**program.environment, "COLUMNS": str(columns), "TERM": "xterm"}
     with subprocess.Popen([*ARGV, *args], stdout=inner, stdin=inner, stderr=inner, env=environment) as process:
         os.close(inner)
         shown = b""
@@ -120,3 +130,41 @@ def test_bars_are_drawn_at_a_terminal(slow_server: Program) -> None:
     assert [name for row, name in zip(last, names, strict=True) if name in row and "succeeded" in row] == names
     assert all("6 failed" in row for row in last)
     assert "\u2501" in shown, "a bar is drawn"
+
+
+def test_a_training_is_told_in_full(training: tuple[Program, Service]) -> None:
+    """Of a fine-tuning job one sees its model, how it trains, what was measured, and its own events in their order."""
+    program, service = training
+    job = ended(service, begin(service, suffix="told", seed=7)["id"])
+    found = program.json("jobs", "show", job["id"])
+    assert found["details"]["fine_tuned_model"] == job["fine_tuned_model"]
+    assert found["metrics"]["step"] == 20
+    rows = dict(row.split(maxsplit=1) for row in program.fine("jobs", "show", job["id"]).splitlines()[1:])
+    assert (rows["method"], rows["seed"]) == ("supervised", "7")
+    table = program.fine("jobs", "show", job["id"])
+    for told in (job["fine_tuned_model"], job["training_file"], *job["result_files"], "n_epochs=2", "training loss"):
+        assert told in table
+    assert "trained tokens" in table
+    assert str(job["trained_tokens"]) in table
+    logged = [json.loads(row) for row in program.fine("jobs", "logs", "--json", job["id"]).splitlines()]
+    assert [event["message"] for event in logged if "message" in event] == messages(service, job["id"])
+    assert {"queued", "started", "succeeded"} <= {event.get("event") for event in logged}
+    assert "Step 20/20: training loss=0.05" in program.fine("jobs", "logs", "--follow", job["id"])
+
+
+def test_what_comes_of_a_training_is_watched(training: tuple[Program, Service]) -> None:
+    """The end of watching names the model, or says why there is none; at 80 columns no name is cut."""
+    program, service = training
+    job = ended(service, begin(service, suffix="seen")["id"])
+    last = program.fine("jobs", "watch", job["id"]).splitlines()[-1]
+    assert job["fine_tuned_model"] in last
+    assert "training loss 0.05" in last
+    status, shown = at_terminal(program, "jobs", "watch", job["id"], columns=80)
+    assert status == 0
+    assert job["fine_tuned_model"] in shown
+    assert any(job["id"] in row and "20/20" in row for row in shown.splitlines())
+    bad = ended(service, begin(service, data=b"{}\n", suffix="worse")["id"])
+    watched = program.run("jobs", "watch", bad["id"])
+    assert watched.returncode == 1
+    assert "line 1" in watched.stdout.splitlines()[-1]
+    assert "line 1" in program.fine("jobs", "show", bad["id"])

@@ -72,6 +72,7 @@ def test_what_is_written_is_what_fine_tuning_takes(tmp_path: Path) -> None:
     assert found.request["name"] == "braces"
     assert [each["item"] for each in found.source["content"]] == held_rows(tmp_path / "supervised")
     asked = found.asked["input_messages"]["template"]
+    assert found.asked["sampling_params"] == {"temperature": 0.0, "max_completion_tokens": 16}
     assert asked == [{"role": "system", "content": COLUMNS.system}, {"role": "user", "content": COLUMNS.ask}]
     assert not (tmp_path / "dpo" / "evaluation.toml").exists()
 
@@ -113,7 +114,7 @@ def test_a_table_becomes_examples(program: Program, tmp_path: Path) -> None:
         ("training.jsonl", 16),
         ("validation.jsonl", 4),
         ("evaluation.jsonl", 4),
-        ("evaluation.toml", 16),
+        ("evaluation.toml", 17),
     ]
     assert program.json("tune", "check", found[0]["path"])["problems"] == []
     refused = program.refused(2, *arguments, "--ask", "{{ item.nothing }}")

@@ -3,7 +3,7 @@
 import pytest
 
 from freehold.catalog.deployments import Deployment
-from freehold.gateway.account import Account
+from freehold.gateway.account import EVALUATED, Account
 from freehold.gateway.canary import Breach, Canaries, digest_of
 from freehold.governance.digests import Digests
 from freehold.types.deployment import CanarySettings, DeploymentSettings, Origin
@@ -64,6 +64,14 @@ def test_the_arm_is_told() -> None:
     candidate = canaries.choose(chat, told)
     assert (candidate.name, candidate.settings.model, candidate.settings.canary) == ("chat~canary", "new", None)
     assert told.notes["canary"] == "candidate"
+
+
+def test_an_evaluation_is_of_the_deployments_own_model() -> None:
+    """What a run of an evaluation asks is never the candidate's."""
+    chat, canaries = deployment(share=0.999999), Canaries(b"k" * 32)
+    asking = account(1)
+    asking.notes[EVALUATED] = "evalrun_1"
+    assert canaries.choose(chat, asking) is chat
 
 
 def test_errors_give_a_candidate_up() -> None:

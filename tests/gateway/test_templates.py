@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +114,13 @@ def test_a_reference_names_a_value_as_it_is() -> None:
     assert value_of("item['a key']", ITEM, {}) == value_of("{{ item['a key'] }}", ITEM, {}) == ITEM["a key"]
     with pytest.raises(InvalidRequest, match="one field"):
         value_of("{{ item.question }} and", ITEM, {})
+
+
+def test_filters_cannot_be_made_to_work_for_long() -> None:
+    """What filters write counts even where nothing of it is left in the end."""
+    item = {"long": ["x" * 1000] * 1000}
+    assert render("{{ item | tojson | length }}", item, {}) == str(len(orjson.dumps(item)))
+    with pytest.raises(TemplateProblem, match="filters write more than"):
+        render("{{ item | tojson | length }}" * 1000, item, {})
+    with pytest.raises(TemplateProblem, match="filters write more than"):
+        value_of("item.long" + " | tojson | upper" * 15, {"long": '\n"' * 500_000}, {})

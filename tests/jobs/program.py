@@ -80,6 +80,26 @@ def attempt(port: str, path: str) -> None:
     sys.stdout.write(json.dumps(attempts(port, path)))
 
 
+def files(home: str, base: str, server: str) -> None:
+    """Tell what becomes of attempts on files of a home, and on another process."""
+    Path("own.txt").write_text("mine", encoding="utf-8")
+    Path("own").mkdir()
+    Path("own.txt").rename("own/moved.txt")
+    tries: dict[str, Callable[[], object]] = {
+        "own": lambda: Path("own/moved.txt").read_bytes(),
+        "base": lambda: Path(base).read_bytes(),
+        "base written": lambda: Path(base).write_bytes(b""),
+        "key": lambda: Path(home, "master.key").read_bytes(),
+        "link": lambda: Path(home, "jobs", "mine", "link").read_bytes(),
+        "others": lambda: list(Path(home, "jobs").iterdir()),
+        "new": lambda: Path(home, "new").write_bytes(b""),
+        "environment": lambda: Path(f"/proc/{server}/environ").read_bytes(),
+        "python": lambda: Path(os.__file__).read_bytes(),
+        "signal": lambda: os.kill(int(server), 0),
+    }
+    say(**{name: refusal(attempt) for name, attempt in tries.items()})
+
+
 def work(path: str) -> None:
     """Compute with threads, map a file and write another: what training needs."""
     sums: list[int] = []
@@ -127,6 +147,13 @@ def end(status: str) -> None:
     """Complain, and end with that status."""
     sys.stderr.write("x" * 5000 + "the last words")
     sys.exit(int(status))
+
+
+def shout(count: str) -> None:
+    """Write very much to stderr, and a word that tells where it ends."""
+    for _ in range(int(count)):
+        sys.stderr.write("y" * 1_000_000)
+    sys.stderr.write("the very end")
 
 
 def fall(number: str) -> None:

@@ -1,7 +1,10 @@
 """The processes of jobs: what they cannot do, how they are talked with, and that they never stay behind."""
 
 import asyncio
+import ctypes
 import json
+import os
+import shutil
 import signal
 import socket
 import struct
@@ -15,7 +18,7 @@ import pytest
 import uvloop
 
 from freehold.errors import JobProcessFailed
-from freehold.jobs.process import JobProcess
+from freehold.jobs.process import LOG_BYTES, JobProcess
 from freehold.jobs.sandbox import CannotIsolate, filter_program
 from tests.jobs.starting import PATHS, alive
 from tests.service import eventually
@@ -23,6 +26,12 @@ from tests.service import eventually
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are isolated by Linux")
 
 PROGRAM = "tests.jobs.program"
+
+
+def landlocked() -> bool:
+    """Whether this kernel can hide files."""
+    version: int = ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_long(0), ctypes.c_long(1))
+    return version >= 2
 
 
 def started(folder: Path, *arguments: str, **options: Any) -> JobProcess:
@@ -54,6 +63,29 @@ def test_there_is_no_network(tmp_path: Path) -> None:
     assert messages == [{"own": expected}, {"child": expected}]
     assert free[0]["own"]["inet"] == "", "the same succeeds where it is not isolated"
     assert free[0]["own"]["unix datagrams"] == ""
+
+
+@pytest.mark.skipif(not landlocked(), reason="the kernel has no Landlock")
+def test_a_home_is_hidden(tmp_path: Path) -> None:
+    """Of a home a process sees its own folder and what it may read; nor does it see the server's environment."""
+    home = tmp_path / "home"
+    own, base = home / "jobs" / "mine", home / "models" / "base"
+    for folder in (own, base.parent, home / "jobs" / "other"):
+        folder.mkdir(parents=True)
+    base.write_bytes(b"weights")
+    (home / "master.key").write_bytes(b"secret")
+    (own / "link").symlink_to(home / "master.key")
+    where = ("files", str(home), str(base), str(os.getpid()))
+    messages, status, complaint = heard(own, *where, hidden=[home, base])
+    assert (status, complaint) == (0, "")
+    seen = {"own", "base", "python"}
+    (told,) = messages
+    told.pop("signal")  # older kernels do not know of it
+    assert {name for name, problem in told.items() if not problem} == seen
+    assert {told[name] for name in told if name not in seen} == {"PermissionError"}
+    shutil.rmtree(own / "own")
+    (free,), _, _ = heard(own, *where)
+    assert free["key"] == free["others"] == "", "the same succeeds where nothing is hidden"
 
 
 def test_what_training_needs_works(tmp_path: Path) -> None:
@@ -133,6 +165,14 @@ def test_the_end_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "x" * 5000 + "the last words"
 
 
+def test_a_log_stays_small(tmp_path: Path) -> None:
+    """Of what processes write to stderr, one after another, the log has the beginning, and the end is known."""
+    for _ in range(2):
+        _, status, complaint = heard(tmp_path, "shout", "12")
+        assert (status, complaint[-16:]) == (0, "yyyythe very end")
+        assert (tmp_path / "log.txt").stat().st_size == LOG_BYTES
+
+
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 def test_leaving_the_block_ends_all(tmp_path: Path, run: Callable[[Awaitable[list[int]]], list[int]]) -> None:
     """The process and what it started are gone when the block is left, and telling it more does no harm."""
@@ -177,7 +217,7 @@ def test_nothing_outlives_the_server(tmp_path: Path, number: signal.Signals) -> 
 
 def test_what_starts_for_nobody_ends(tmp_path: Path) -> None:
     """A process whose parent is gone before it looks ends at once."""
-    argv = [sys.executable, "-m", "freehold.jobs.sandbox", "1", "0", "isolated", PROGRAM, "linger"]
+    argv = [sys.executable, "-m", "freehold.jobs.sandbox", "1", "0", "isolated", "[]", PROGRAM, "linger"]
     done = subprocess.run(argv, cwd=tmp_path, env=PATHS, start_new_session=True, check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
 

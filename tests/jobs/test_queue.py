@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import LeaseLost, NotFound
+from freehold.errors import LeaseLost, NotFound, RateLimited
+from freehold.gateway.retention import ENDED_JOBS_S, Sweep
+from freehold.governance.retention import RetentionRegistry
 from freehold.jobs.queue import JobQueue
 from freehold.jobs.workers import Hold, Workers
 from freehold.store.database import Database
-from freehold.store.jobs import get_job
+from freehold.store.jobs import add_job, events_of, get_job
+from freehold.types.content import RetentionSettings
 from freehold.types.jobs import JobState, Wish
 from tests.jobs.queues import KINDS, Clock, eventually, job, run
 
@@ -230,5 +233,66 @@ def test_progress_is_the_holders_to_tell(tmp_path: Path) -> None:
         for write in (queue.progress(taken[1], 5, 10), queue.note(taken[1], "late")):
             with pytest.raises(LeaseLost):
                 await write
+
+    run(tmp_path, scenario)
+
+
+def test_a_project_has_so_many_jobs_that_have_not_ended(tmp_path: Path) -> None:
+    """However many ask at once, no more get in; another project's do, and one that has ended makes room."""
+
+    async def main() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        queue = JobQueue(database, per_project=2, most_waiting=3)
+
+        async def add(project: str = "p") -> str:
+            made = job(queue, project)
+            async with queue.room(made), database.write() as connection:
+                await add_job(connection, made)
+            return made.id
+
+        found = await asyncio.gather(*(add() for _ in range(10)), return_exceptions=True)
+        refused = [each for each in found if isinstance(each, RateLimited)]
+        assert (len(refused), {each.code for each in refused}) == (7, {"too_many_jobs"})
+        await add("other")
+        await queue.cancel(next(each for each in found if isinstance(each, str)))
+        await add()
+        await database.close()
+
+    asyncio.run(main())
+
+
+def test_ended_jobs_go_after_a_month(tmp_path: Path) -> None:
+    """Rows and events of what ended 30 days ago are deleted; what ended later, or has not, stays."""
+
+    async def scenario(queue: JobQueue, clock: Clock) -> None:
+        old, new, waiting = job(queue), job(queue), job(queue)
+        for each in (old, new, waiting):
+            await queue.put(each)
+        await queue.cancel(old.id)
+        clock.now += ENDED_JOBS_S
+        await queue.cancel(new.id)
+        sweep = Sweep(queue.database, RetentionRegistry(queue.database, RetentionSettings()), clock=clock)
+        await sweep.run()
+        there = [each.id for each in (old, new, waiting) if await get_job(queue.database, each.id)]
+        assert there == [new.id, waiting.id]
+        assert await events_of(queue.database, old.id) == []
+
+    run(tmp_path, scenario)
+
+
+def test_jobs_go_with_whom_is_erased(tmp_path: Path) -> None:
+    """What waits is deleted, what somebody works on is told to end; others' jobs stay."""
+
+    async def scenario(queue: JobQueue, clock: Clock) -> None:
+        working, waiting, others = job(queue), job(queue), job(queue, "q")
+        for each in (working, waiting, others):
+            await queue.put(each)
+        taken = await queue.take(KINDS, "w")
+        assert taken is not None
+        sweep = Sweep(queue.database, RetentionRegistry(queue.database, RetentionSettings()), clock=clock)
+        await sweep.erase("o", project_id="p")
+        assert await get_job(queue.database, waiting.id) is None
+        assert await get_job(queue.database, others.id) is not None
+        assert await queue.renew(taken[1]) is Wish.CANCEL
 
     run(tmp_path, scenario)

@@ -123,7 +123,7 @@ def job_object(tuning: Tuning) -> dict[str, Any]:
         "error": None if tuning.error is None else asdict(tuning.error),
         "integrations": [],
         "seed": row.seed,
-        "estimated_finish": row.estimated_finish,
+        "estimated_finish": row.estimated_finish if status is TuningStatus.RUNNING else None,
         "method": method,
         "metadata": header["metadata"],
     }

@@ -19,13 +19,16 @@ async def retrieve_model(call: Call) -> Reply:
 
 async def list_azure_models(call: Call) -> Reply:
     """Every deployment that the caller may use, in Azure's shape."""
-    return {"object": "list", "data": [_azure_model(d, d.name) for d in call.gateway.models(call.principal)]}
+    return {
+        "object": "list",
+        "data": [await _azure_model(call, d, d.name) for d in call.gateway.models(call.principal)],
+    }
 
 
 async def retrieve_azure_model(call: Call) -> Reply:
     """One deployment by its name or an alias, in Azure's shape."""
     name = call.path["model"]
-    return _azure_model(call.gateway.model(call.principal, name), name)
+    return await _azure_model(call, call.gateway.model(call.principal, name), name)
 
 
 async def delete_model(call: Call) -> Reply:
@@ -40,7 +43,7 @@ def _model(deployment: Deployment, name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": deployment.created_at, "owned_by": owner}
 
 
-def _azure_model(deployment: Deployment, name: str) -> dict[str, Any]:
+async def _azure_model(call: Call, deployment: Deployment, name: str) -> dict[str, Any]:
     chat = deployment.settings.task == "chat"
     return {
         "id": name,
@@ -50,7 +53,7 @@ def _azure_model(deployment: Deployment, name: str) -> dict[str, Any]:
         "lifecycle_status": "generally-available",
         "capabilities": {
             "inference": True,
-            "fine_tune": False,
+            "fine_tune": await call.gateway.fine_tuning.parts.bases.tunable(deployment.settings),
             "completion": chat,
             "chat_completion": chat,
             "embeddings": deployment.settings.task == "embeddings",

@@ -73,6 +73,9 @@ ZoneOption: TypeAlias = Annotated[
 FilterOption: TypeAlias = Annotated[
     str | None, typer.Option("--content-filter", metavar="NAME", help="The content-filter policy before the model.")
 ]
+PromoteOption: TypeAlias = Annotated[
+    str | None, typer.Option("--promote-if", metavar="CONDITION", help="What another model has to meet to serve here.")
+]
 PriceInputOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="AMOUNT", help='Price of a million input tokens, such as "0.15".')
 ]
@@ -140,6 +143,7 @@ def create_deployment(
     fallback: FallbackOption = None,
     zone: ZoneOption = None,
     content_filter: FilterOption = None,
+    promote_if: PromoteOption = None,
     price_input: PriceInputOption = None,
     price_cached_input: PriceCachedOption = None,
     price_output: PriceOutputOption = None,
@@ -166,6 +170,7 @@ def create_deployment(
         "fallbacks": fallback,
         "zone": zone,
         "content_filter": content_filter,
+        "promote_if": promote_if,
         "price": _given(
             {
                 "input": price_input,

@@ -51,7 +51,7 @@ def run_eval(
     """
     reports = asyncio.run(_run(home_of(home), what, model, watch=watch and not as_json))
     if chart is not None:
-        _draw(chart, Path(what).stem, reports)
+        _draw(chart, what if what.startswith("eval_") else read_eval(Path(what)).request["name"], reports)
     if as_json:
         print_json({"data": reports})
     else:

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 import typer
 
 from freehold.cli.control import Control, open_control
+from freehold.cli.jobs_details import print_details, with_details
 from freehold.cli.jobs_log import follow_events
 from freehold.cli.jobs_watch import ACTIVE, done_of, state_of, watch_jobs
 from freehold.cli.lazy import command_group
@@ -18,8 +19,6 @@ from freehold.cli.tables import at_time, print_table
 app = command_group("List, show, watch, pause and cancel jobs.", "Example: freehold jobs watch")
 
 JOBS: Final = "/v1/jobs"
-_DETAILS: Final = {"batch": "/v1/batches"}
-"""Kinds whose subjects have an API of their own that tells more."""
 _PAGE: Final = 100
 
 JobArgument: TypeAlias = Annotated[
@@ -55,7 +54,11 @@ def list_jobs(
 
 @app.command("show", epilog="Example: freehold jobs show batch_0123456789abcdef01234567")
 def show_job(job: JobArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show a job: how far it is, and of a batch what is wrong with its input and where its answers are."""
+    """Show a job: how far it is, and what the API of its kind tells of it.
+
+    Of a batch that is what is wrong with its input and where its answers are; of a fine-tuning job its model, how it
+    trains and what was measured last.
+    """
     _print(asyncio.run(_shown(home_of(home), job)), as_json=as_json)
 
 
@@ -133,13 +136,8 @@ async def _every(control: Control, asked: list[tuple[str, str]], limit: int) -> 
 
 
 async def _shown(home: Path, name: str) -> dict[str, Any]:
-    """A job, and as `details` what the API of its kind tells of it."""
     async with open_control(home) as control:
-        job = await control.request("GET", _path(name))
-        details = _DETAILS.get(job["kind"])
-        if details is None:
-            return job
-        return job | {"details": await control.request("GET", f"{details}/{quote(job['subject'], safe='')}")}
+        return await with_details(control, await control.request("GET", _path(name)))
 
 
 async def _log(home: Path, name: str, *, follow: bool, as_json: bool) -> None:
@@ -159,7 +157,7 @@ def _print(job: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(job)
         return
-    rows = [
+    rows: list[tuple[str, object]] = [
         ("id", job["id"]),
         ("kind", job["kind"]),
         ("about", job.get("subject")),
@@ -170,19 +168,4 @@ def _print(job: dict[str, Any], *, as_json: bool) -> None:
         ("started", at_time(job.get("started_at"))),
         ("finished", at_time(job.get("finished_at"))),
     ]
-    batch = job.get("details", {}) if job["kind"] == "batch" else {}
-    if batch:
-        rows += [
-            ("status", batch["status"]),
-            ("endpoint", batch["endpoint"]),
-            ("model", batch.get("model")),
-            ("tokens", batch["usage"]["total_tokens"]),
-            ("ends by", at_time(batch["expires_at"])),
-            ("input", batch["input_file_id"]),
-            ("output", batch.get("output_file_id")),
-            ("errors", batch.get("error_file_id")),
-        ]
-    print_table(("what", "value"), rows)
-    problems = batch.get("errors", {}).get("data", [])
-    if problems:
-        print_table(("line", "code", "message"), [(each["line"], each["code"], each["message"]) for each in problems])
+    print_details(job, rows)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from freehold.cli.control import Control
+from freehold.cli.jobs_details import TUNING, details_path, tuning_events
 from freehold.cli.output import visible
 
 EVERY_S: Final = 1.0
@@ -32,13 +33,22 @@ async def events_after(control: Control, path: str, after: int) -> AsyncIterator
 
 
 async def follow_events(control: Control, path: str, *, follow: bool, as_json: bool) -> None:
-    """Print the events of a job, and with `follow` those that come until it has ended."""
-    number = 0
+    """Print the events of a job, and with `follow` those that come until it has ended.
+
+    Of a training, what its own API tells stands among what happened to the job, by the second.
+    """
+    number, seen = 0, ""
     while True:
         job = await control.request("GET", path)
-        async for event in events_after(control, path, number):
+        events = [event async for event in events_after(control, path, number)]
+        number = events[-1]["number"] if events else number
+        own = details_path(job) if job["kind"] == TUNING else None
+        if own is not None:
+            told = await tuning_events(control, own, seen)
+            seen = told[-1]["id"] if told else seen
+            events = sorted([*events, *told], key=lambda event: int(event["created_at"]))
+        for event in events:
             print(json.dumps(event, ensure_ascii=False) if as_json else _line(event), flush=True)
-            number = event["number"]
         if not follow or "finished_at" in job:
             return
         await asyncio.sleep(EVERY_S)
@@ -46,4 +56,6 @@ async def follow_events(control: Control, path: str, *, follow: bool, as_json: b
 
 def _line(event: dict[str, Any]) -> str:
     moment = datetime.fromtimestamp(event["created_at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return " ".join(visible(f"{moment}  {event['event']:<12} {event.get('detail', '')}").split("\n")).rstrip()
+    what = event["event"] if "event" in event else event["level"]
+    told = event.get("detail", "") if "event" in event else event["message"]
+    return " ".join(visible(f"{moment}  {what:<12} {told}").split("\n")).rstrip()

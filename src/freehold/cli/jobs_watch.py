@@ -2,16 +2,18 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from freehold.cli.control import Control
+from freehold.cli.jobs_details import TUNING, details_path, measured, newest_metrics
 from freehold.cli.jobs_log import EVERY_S, events_after
 from freehold.cli.output import print_note, visible
 
@@ -33,12 +35,16 @@ class Watched:
         job: as it was last.
         number: of the last event that was read.
         note: what that said, if it is more than the state says.
+        measures: of a training, what was measured last.
+        result: of a training that has ended, the model that came of it, or why there is none.
     """
 
     path: str
     job: dict[str, Any]
     number: int = 0
     note: str = ""
+    measures: str = ""
+    result: str = ""
 
     @property
     def name(self) -> str:
@@ -57,12 +63,26 @@ class Watched:
             self.number = event["number"]
             if event["event"] not in _ORDINARY:
                 self.note = visible(f"{event['event']} {event.get('detail', '')}".strip().replace("\n", " "))
+        own = details_path(self.job) if self.job["kind"] == TUNING else None
+        if own is not None:
+            await self._measure(control, own)
+
+    async def _measure(self, control: Control, path: str) -> None:
+        """Ask how a training goes, and once it has ended what came of it."""
+        found = measured(await newest_metrics(control, path))
+        self.measures = ", ".join(f"{name} {value}" for name, value in found)
+        if self.has_ended:
+            tuning = await control.request("GET", path)
+            failed = tuning["error"]["message"] if tuning["error"] is not None else ""
+            self.result = visible(" ".join(str(tuning["fine_tuned_model"] or failed).split()))
+
+    def outcome(self) -> str:
+        """What to say of a job in a word or two: what became of it, or what was last out of the ordinary."""
+        return (self.result or str(self.job.get("error_code", ""))) if self.has_ended else self.note
 
     def told(self) -> str:
         """What there is to say beside the state and how much is done."""
-        failed = f"{self.job['failed']} failed" if self.job["failed"] else ""
-        note = self.job.get("error_code", "") if self.has_ended else self.note
-        return "; ".join(part for part in (failed, note) if part)
+        return "; ".join(part for part in (self.measures, self.outcome()) if part)
 
 
 async def watch_jobs(control: Control, paths: Sequence[str]) -> bool:
@@ -80,7 +100,7 @@ async def watch_jobs(control: Control, paths: Sequence[str]) -> bool:
         print_note("no job is under way")
         return True
     with ExitStack() as stack:
-        shown = stack.enter_context(_Bars()) if sys.stdout.isatty() else _Lines()
+        shown = stack.enter_context(_Bars(max(len(each.name) for each in watched))) if sys.stdout.isatty() else _Lines()
         while True:
             for each in watched:
                 if not each.has_ended or not each.number:
@@ -115,12 +135,12 @@ class _Lines:
     def show(self, watched: Watched) -> None:
         job = watched.job
         part = job["done"] * _STEPS // job["total"] if job["total"] else 0
-        note = str(job.get("error_code", "")) if watched.has_ended else watched.note
+        note = watched.outcome()
         now = (state_of(job), part, note)
         if self._last.get(watched.path) == now:
             return
         self._last[watched.path] = now
-        told = (watched.name, state_of(job), done_of(job), note)
+        told = (watched.name, state_of(job), done_of(job), watched.measures, note)
         print("  ".join(part for part in told if part), flush=True)
 
 
@@ -134,18 +154,33 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min", style="cyan")
 
 
-class _Bars:
-    """Shows a bar for each job, with how fast it goes and how long it will take."""
+class _Noted(Progress):
+    """Bars, and below them a line for each job of which there is more to say."""
 
-    def __init__(self) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See `Progress.get_renderables`."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["note"]:
+                yield Text(f"{task.description}: {task.fields['note']}", overflow="fold")
+
+
+class _Bars:
+    """Shows a bar for each job, with how fast it goes and how long it will take.
+
+    Args:
+        width: of the longest name, in characters; names are not cut, bars become shorter.
+    """
+
+    def __init__(self, width: int) -> None:
+        whole = Column(no_wrap=True, min_width=width)
+        self._bars = _Noted(
+            TextColumn("{task.description}", markup=False, table_column=whole),
             TextColumn("{task.fields[state]}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24)),
             TextColumn("{task.fields[count]}", markup=False),
             _Rate(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
             console=Console(highlight=False),
         )
         self._tasks: dict[str, TaskID] = {}
@@ -159,7 +194,8 @@ class _Bars:
 
     def show(self, watched: Watched) -> None:
         job = watched.job
-        count = f"{job['done']}/{job['total']}" if job["total"] else ""
+        failed = f", {job['failed']} failed" if job["failed"] else ""
+        count = f"{job['done']}/{job['total']}{failed}" if job["total"] else ""
         total = job["total"] or (1 if watched.has_ended else None)  # an unknown end is shown by a bar that moves
         fields: dict[str, Any] = {"state": state_of(job), "count": count, "note": watched.told()}
         if watched.path not in self._tasks:

@@ -144,11 +144,6 @@ async def _uploaded(service: Control, path: Path) -> str:
     return str(found["id"])
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _tell(path: Path, report: DatasetReport) -> None:
     """Say what was found in a file."""
     print_note(f"{path.name}: {report.examples} examples, about {report.estimated_tokens} tokens an epoch")

@@ -6,7 +6,7 @@ Rows that ask the same go to the same side of the split, so that nothing which i
 import csv
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -68,8 +68,12 @@ class Columns:
             "non_preferred_output": [other],
         }
 
-    def evaluation(self, name: str) -> str:
-        """What 'freehold eval run' reads: the rows that were held out are asked, and right is the answer itself."""
+    def evaluation(self, name: str, rows: Sequence[Row]) -> str:
+        """What 'freehold eval run' reads: the rows that were held out are asked, and right is the answer itself.
+
+        Answers are cut where they are longer than any right one can be: a token has a character or more.
+        """
+        longest = max(len(render(self.answer, row, {})) for row in rows)
         said = [] if self.system is None else [("system", self.system)]
         asked = "".join(
             f"\n[[input_messages]]\nrole = {_quoted(role)}\ncontent = {_quoted(text)}\n"
@@ -77,7 +81,7 @@ class Columns:
         )
         return (
             f"name = {_quoted(name)}\nitems = {_quoted(EVALUATION)}\n{asked}"
-            "\n[sampling_params]\ntemperature = 0.0\n"
+            f"\n[sampling_params]\ntemperature = 0.0\nmax_completion_tokens = {max(16, longest)}\n"
             '\n[[testing_criteria]]\ntype = "string_check"\nname = "right"\noperation = "eq"\n'
             f'input = "{{{{ sample.output_text }}}}"\nreference = {_quoted(self.answer)}\n'
         )
@@ -163,7 +167,7 @@ def write_data(out: Path, name: str, columns: Columns, training: list[Row], held
         files[VALIDATION] = _lines(columns.example(row) for row in held)
     if held and columns.worse is None:
         files[EVALUATION] = _lines(held)
-        files[CRITERIA] = columns.evaluation(name).encode()
+        files[CRITERIA] = columns.evaluation(name, held).encode()
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from hmac import HMAC
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.report import Report
@@ -33,7 +33,8 @@ from freehold.types.receipt import Outcome, Receipt, Scalar
 Produced: TypeAlias = Event | PaintEvent
 ProducedT = TypeVar("ProducedT", bound=Produced)
 
-
+EVALUATED: Final = "eval_run"
+"""The note of requests that a run of an evaluation makes: they are served by the deployment's own model, or by none."""
 FILTERED_CODES = frozenset({ContentFiltered.default_code, "content_policy_violation"})
 """Codes of errors that say what must not pass: the filter's, and that of models which look at their own pictures."""
 

@@ -101,7 +101,8 @@ class Batches:
         sealed = await store.seal(tenant, batch_id, "header", header)
         row = self._begun(principal, request, file, BatchParts(batch_id, job.id, dialect, sealed))
         most = self.settings.max_enqueued_tokens
-        together = await add_batch(store.database, row, job, most_tokens=most)
+        async with self._queue.room(job):
+            together = await add_batch(store.database, row, job, most_tokens=most)
         if together > most:
             raise InvalidRequest(
                 f"The project's batches that have not ended would come to {together} tokens together; {most} may be "
@@ -109,7 +110,6 @@ class Batches:
                 param="input_file_id",
                 code="token_limit_exceeded",
             )
-        self._queue.announce()
         return Batch(row, header)
 
     def _begun(self, principal: Principal, request: BatchRequest, file: StoredFile, parts: BatchParts) -> BatchRow:

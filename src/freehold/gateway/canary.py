@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import structlog
 
 from freehold.catalog.deployments import Deployment
-from freehold.gateway.account import Account
+from freehold.gateway.account import EVALUATED, Account
 from freehold.types.condition import Judgement, parse_condition
 from freehold.types.deployment import CanarySettings, DeploymentSettings
 
@@ -111,9 +111,12 @@ class Canaries:
         return _candidate(settings, settings.canary)
 
     def choose(self, deployment: Deployment, account: Account) -> Deployment:
-        """The deployment that a request is for, or its candidate; the account is told which."""
+        """The deployment that a request is for, or its candidate; the account is told which.
+
+        What an evaluation asks, it asks of the deployment's own model: its result is told as that model's.
+        """
         settings = deployment.settings
-        if settings.canary is None:
+        if settings.canary is None or EVALUATED in account.notes:
             return deployment
         watch = self._watch(deployment, settings.canary)
         if watch.over or watch.digest in self._over:

@@ -115,7 +115,12 @@ async def open_content(database: Database, home: Home, settings: Settings) -> As
                 (COMPLETIONS, COMPLETION_TABLES),
             )
         )
-        queue = JobQueue(database, per_project=settings.jobs.max_running_per_project, pausable=PAUSABLE)
+        queue = JobQueue(
+            database,
+            per_project=settings.jobs.max_running_per_project,
+            most_waiting=settings.jobs.max_waiting_per_project,
+            pausable=PAUSABLE,
+        )
         batches = Batches(BatchStore(store, cipher, retention), files, queue, settings.batches)
         evaluations = Evaluations(EvaluationStore(store, cipher, retention), files, queue, settings.evaluations)
         yield Content(

@@ -13,6 +13,7 @@ from freehold.errors import (
     Unauthenticated,
     UnsupportedParameter,
 )
+from freehold.gateway.account import EVALUATED
 from freehold.gateway.asking import Asker, Requests
 from freehold.gateway.evaluation_sources import SourceItem
 from freehold.gateway.evaluation_store import Evaluation, Run
@@ -58,7 +59,7 @@ class ItemWork:
         self._criteria = evaluation.request.criteria
         self._source = run.request.data_source
         self._defaults = run.defaults
-        self._notes = {"eval_run": run.id}
+        self._notes = {EVALUATED: run.id}
         self._asker = asker
         self._requests = requests
         self._grading = Grading(requests, settings)

@@ -10,7 +10,7 @@ from typing import Any
 
 from freehold.gateway.evaluation_store import EvaluationStore
 from freehold.gateway.intervals import Comparison, Interval, compare, mean_of
-from freehold.store.evaluations import completed_runs, scores_of
+from freehold.store.evaluations import completed_runs, evals_of, scores_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +54,30 @@ class EvaluationResults:
     async def of(self, organization_id: str, project_id: str, model: str) -> Mapping[str, Result]:
         """The newest finished result of each evaluation of a project on a model, by the evaluation's name.
 
+        Only runs count in which Freehold itself asked the model, and which are of whom the evaluation is. A name that
+        evaluations of several owners have is left out: nobody's evaluation passes for another's.
+
         Args:
             organization_id: of the project.
             project_id: whose evaluations; those of its members too.
-            model: a deployment's name or alias, or the name of a model in the catalog.
+            model: as the asked deployment named its model when the run was made.
         """
         store, found = self._store, dict[str, Result]()
         rows = await completed_runs(store.database, organization_id, project_id, model, store.clock())
+        if not rows:
+            return found
+        names, disputed = await self._names(organization_id, project_id)
         seen: set[str] = set()
         for eval_row, run in rows:
-            if eval_row.id in seen:
+            name = names.get(eval_row.id)
+            if eval_row.id in seen or name is None or name in disputed:
                 continue
             seen.add(eval_row.id)
-            evaluation = await store.opened(eval_row)
             scores = await scores_of(store.database, run.id)
-            if evaluation.name in found or not scores:
+            if name in found or not scores:
                 continue
             mean = mean_of(item_scores(scores))
-            found[evaluation.name] = Result(
+            found[name] = Result(
                 mean.mean,
                 mean.low,
                 mean.high,
@@ -82,6 +88,15 @@ class EvaluationResults:
                 run.ended_at or run.created_at,
             )
         return found
+
+    async def _names(self, organization_id: str, project_id: str) -> tuple[dict[str, str], set[str]]:
+        """The names of a project's evaluations by their ids, and those that evaluations of several owners have."""
+        names: dict[str, str] = {}
+        owners: dict[str, set[str]] = {}
+        for row in await evals_of(self._store.database, organization_id, project_id, self._store.clock()):
+            names[row.id] = name = (await self._store.opened(row)).name
+            owners.setdefault(name, set()).add(row.owner_id)
+        return names, {name for name, whose in owners.items() if len(whose) > 1}
 
     async def report(self, names: Sequence[str], run_id: str) -> dict[str, Any]:
         """What a run has come to so far, by criterion."""

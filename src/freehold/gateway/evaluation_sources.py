@@ -1,5 +1,6 @@
 """Where the items of a run come from: the request, a file, or stored completions."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from freehold.gateway.batch_input import lines_of
 from freehold.gateway.evaluation_store import Evaluation, Run
 from freehold.gateway.files import Files
 from freehold.gateway.grading import sample_of
-from freehold.gateway.linear_schemas import linear_validator
+from freehold.gateway.linear_schemas import SchemaTooCostly, linear_validator, problem_of
 from freehold.gateway.stored_completions import StoredCompletions
 from freehold.store.kept_items import Page
 from freehold.types.evaluations import MOST_ITEMS, CustomConfig, FileContent, FileId, JsonlSource, StoredSource
@@ -171,8 +172,14 @@ class ItemCheck:
         if self._validator is None:
             return
         try:
-            problem = next(iter(self._validator.iter_errors(dict(found.item))), None)
-        except (Unresolvable, RecursionError) as exc:
+            problem = problem_of(self._validator, dict(found.item))
+        except SchemaTooCostly as exc:
+            raise SourceProblem(
+                f"{where} cannot be checked by the 'item_schema': {exc}.",
+                param="item_schema",
+                code="invalid_json_schema",
+            ) from exc
+        except Unresolvable as exc:
             raise SourceProblem("The 'item_schema' refers to what is not there.", param="item_schema") from exc
         if problem is not None:
             place = problem.json_path.removeprefix("$").removeprefix(".")
@@ -224,7 +231,7 @@ async def checked(sources: Sources, principal: Principal, evaluation: Evaluation
             where = f"Line {found.number + 1}" if of_file else f"Item {found.number}"
             if found.problem:
                 raise SourceProblem(f"{where}: {found.problem}", param="data_source.source")
-            check.check(found, where)
+            await asyncio.to_thread(check.check, found, where)
             count += 1
             if count > MOST_ITEMS:
                 raise SourceProblem(f"A run has {MOST_ITEMS} items at most.", param="data_source.source")

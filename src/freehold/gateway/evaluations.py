@@ -3,6 +3,7 @@
 What a person makes is that person's alone, what a service account makes belongs to its project, as with batches.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -17,6 +18,7 @@ from freehold.gateway.evaluation_store import (
     item_number,
     tenant_of_row,
 )
+from freehold.gateway.evaluation_subject import counted_model, defaults_of, model_of
 from freehold.gateway.files import Files
 from freehold.gateway.grading import check_grader, check_messages
 from freehold.gateway.templates import check_template
@@ -110,7 +112,7 @@ class Evaluations:
         tenant, store = tenant_of(principal), self.store
         store.retention.check_keeping(tenant.organization_id, tenant.project_id, "testing_criteria")
         if isinstance(request.data_source_config, CustomConfig):
-            schema_of(request.data_source_config)
+            await asyncio.to_thread(schema_of, request.data_source_config)
         for index, criterion in enumerate(request.criteria):
             check_grader(criterion, f"testing_criteria[{index}]")
         eval_id, now = new_id("eval_"), store.now_s()
@@ -178,8 +180,8 @@ class Evaluations:
         evaluation = await store.opened(await self._row(principal, eval_id))
         await self._check_order(principal, order.request)
         row = await self._begun(principal, evaluation, order)
-        run = Run(row, order.request, order.sent, order.origin, _defaults(order.subject))
-        check_source(evaluation, run)
+        run = Run(row, order.request, order.sent, order.origin, defaults_of(order.subject))
+        await asyncio.to_thread(check_source, evaluation, run)
         job = self._queue.new(
             EVAL_JOB,
             {"eval_run": row.id},
@@ -190,15 +192,15 @@ class Evaluations:
             private=row.private,
         )
         row = replace(row, job_id=job.id)
-        await add_run(store.database, row, job)
-        self._queue.announce()
+        async with self._queue.room(job):
+            await add_run(store.database, row, job)
         return evaluation, replace(run, row=row)
 
     async def _begun(self, principal: Principal, evaluation: Evaluation, order: Order) -> RunRow:
         """The row of a new run, without its job."""
         tenant, store, run_id = tenant_of(principal), self.store, new_id("evalrun_")
         now, subject = store.now_s(), order.subject
-        header = {"sent": dict(order.sent), "origin": order.origin, "defaults": _defaults(subject)}
+        header = {"sent": dict(order.sent), "origin": order.origin, "defaults": defaults_of(subject)}
         return RunRow(
             id=run_id,
             eval_id=evaluation.id,
@@ -213,9 +215,9 @@ class Evaluations:
             header=await store.seal(tenant, run_id, "header", header),
             created_at=now,
             expires_at=now + store.retention.keep_s(tenant.organization_id, tenant.project_id, EVALUATIONS),
-            model=_model_of(order.request),
+            model=model_of(order.request),
             deployment="" if subject is None else subject.name,
-            catalog_model="" if subject is None else subject.settings.model,
+            catalog_model=counted_model(principal, order.request, subject),
             tally=[[0, 0] for _ in evaluation.request.criteria],
         )
 
@@ -223,11 +225,15 @@ class Evaluations:
         """Return if a run can be begun, as far as that can be said beforehand."""
         source = request.data_source
         if isinstance(source.source, FileId):
-            file = await self._files.get(principal, source.source.id)
+            param = "data_source.source.id"
+            try:
+                file = await self._files.get(principal, source.source.id)
+            except NotFound as exc:
+                raise NotFound(exc.message, param=param) from exc
             if file.purpose is not Purpose.EVALS:
                 raise InvalidRequest(
                     f"The file was uploaded for '{file.purpose.value}'; a run needs one whose purpose is 'evals'.",
-                    param="data_source.source.id",
+                    param=param,
                     code="invalid_file_purpose",
                 )
         if isinstance(source, JsonlSource):
@@ -364,24 +370,6 @@ def judges_of(evaluation: Evaluation) -> set[str]:
         for part in (criterion.members.values() if isinstance(criterion, Multi) else [criterion])
     ]
     return {part.model for part in flat if isinstance(part, ScoreModel | LabelModel)}
-
-
-def _model_of(request: RunRequest) -> str:
-    """The model that a run is about: that which it asks or, where it brings answers, that which its metadata names."""
-    source = request.data_source
-    return (request.metadata or {}).get("model", "") if isinstance(source, JsonlSource) else source.model or ""
-
-
-def _defaults(subject: Deployment | None) -> dict[str, float]:
-    """How a deployment samples where nothing else is said."""
-    if subject is None:
-        return {}
-    said = subject.settings.defaults
-    return {
-        "temperature": 1.0 if said.temperature is None else said.temperature,
-        "top_p": 1.0 if said.top_p is None else said.top_p,
-        "max_completion_tokens": said.max_tokens or subject.settings.context_length or 0,
-    }
 
 
 def _absent(eval_id: str) -> NotFound:

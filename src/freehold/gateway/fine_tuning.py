@@ -5,7 +5,7 @@ either is the project's.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from freehold.gateway.files import Files
 from freehold.gateway.grading import check_grader
 from freehold.gateway.tuned_models import TunedModels
 from freehold.gateway.tuning_base import Access, Base, Bases
+from freehold.gateway.tuning_changes import TuningChanges
 from freehold.gateway.tuning_python import Trainer
 from freehold.gateway.tuning_store import Tuning, TuningStore
 from freehold.governance.authorization import require
@@ -60,6 +61,7 @@ class TuningParts:
         bases: what can be trained.
         models: what comes of them.
         trainer: what trains.
+        changes: records what becomes of jobs.
         settings: how much may be trained.
     """
 
@@ -69,6 +71,7 @@ class TuningParts:
     bases: Bases
     models: TunedModels
     trainer: Trainer
+    changes: TuningChanges
     settings: FineTuningSettings
 
 
@@ -87,6 +90,11 @@ class FineTuning:
         self.store = parts.store
         self.models = parts.models
         self._queue = parts.queue
+        self._listeners: list[Callable[[str], None]] = []
+
+    def on_created(self, listener: Callable[[str], None]) -> None:
+        """Have something told the id of each job that is made."""
+        self._listeners.append(listener)
 
     async def create(self, principal: Principal, request: TuningRequest, dialect: str, access: Access) -> Tuning:
         """Have a model trained.
@@ -116,6 +124,7 @@ class FineTuning:
             _check_grader(how.grader)
         base = await self.parts.bases.find(access, principal, request.model)
         await self.parts.trainer.check()
+        self.parts.changes.check()
         tuning_id = new_id("ftjob-")
         job = self._queue.new(
             FINE_TUNING_JOB,
@@ -134,9 +143,12 @@ class FineTuning:
         }
         sealed = await store.seal(tenant, tuning_id, "header", header)
         row = self._begun(principal, request, base, (tuning_id, job.id, dialect, sealed))
-        await add_tuning(store.database, row, job)
-        await store.note(row, f"Created fine-tuning job: {tuning_id}")
-        self._queue.announce()
+        async with self._queue.room(job):
+            await add_tuning(store.database, row, job)
+            await store.note(row, f"Created fine-tuning job: {tuning_id}")
+        await self.parts.changes.job(row, "created", principal)
+        for listener in self._listeners:
+            listener(tuning_id)
         return Tuning(row, header)
 
     def _begun(
@@ -256,6 +268,7 @@ class FineTuning:
         if row.status != TuningStatus.CANCELLED:
             await cancel_tuning(self.store.database, row, self.store.now_s())
             await self.store.note(row, "The job was cancelled.")
+            await self.parts.changes.job(row, "cancelled", principal)
             self._queue.announce()
         return await self.get(principal, tuning_id)
 
@@ -266,6 +279,7 @@ class FineTuning:
             await set_status(self.store.database, row.id, TuningStatus.PAUSED, *_WAITING)
         if row.status != TuningStatus.PAUSED:
             await self.store.note(row, "The job is being paused.")
+            await self.parts.changes.job(row, "paused", principal)
         return await self.get(principal, tuning_id)
 
     async def resume(self, principal: Principal, tuning_id: str) -> Tuning:
@@ -275,6 +289,7 @@ class FineTuning:
         await set_status(self.store.database, row.id, TuningStatus.QUEUED, TuningStatus.PAUSED)
         if row.status == TuningStatus.PAUSED:
             await self.store.note(row, "The job is resumed.")
+            await self.parts.changes.job(row, "resumed", principal)
         return await self.get(principal, tuning_id)
 
     async def _changeable(self, principal: Principal, tuning_id: str, what: str, *also: TuningStatus) -> TuningRow:
@@ -283,6 +298,7 @@ class FineTuning:
         row = await self._row(principal, tuning_id)
         if row.status in TUNING_ENDED and row.status not in also:
             raise Conflict(f"Cannot {what} a fine-tuning job with status '{row.status}'.")
+        self.parts.changes.check()
         return row
 
     async def _row(self, principal: Principal, tuning_id: str) -> TuningRow:

@@ -9,7 +9,7 @@ from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
 from freehold.errors import McpCallRefused, McpFailed
-from freehold.gateway.linear_schemas import linear_validator
+from freehold.gateway.linear_schemas import SchemaTooCostly, linear_validator, problem_of
 from freehold.types.mcp import Answer, RemoteResult, RemoteTool
 
 MAX_ARGUMENT_BYTES: Final = 1024 * 1024
@@ -39,8 +39,8 @@ def read_arguments(label: str, tool: RemoteTool, arguments: str) -> dict[str, An
     if not isinstance(given, dict):
         raise _refused(tool, "are not a JSON object")
     try:
-        problem = next(iter(linear_validator(tool.input_schema).iter_errors(given)), None)
-    except (SchemaError, Unresolvable, RecursionError) as exc:
+        problem = problem_of(linear_validator(tool.input_schema), given)
+    except (SchemaError, Unresolvable, SchemaTooCostly, RecursionError) as exc:
         raise McpFailed(
             f"The MCP server '{label}' describes the arguments of '{tool.name}' with an invalid schema.",
             kind="mcp_protocol_error",

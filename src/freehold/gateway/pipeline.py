@@ -17,7 +17,7 @@ from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.content_filter.registry import FilterRegistry
 from freehold.engines.base import Connection
 from freehold.errors import DeploymentNotFound, FreeholdError, InvalidRequest
-from freehold.gateway.account import Account
+from freehold.gateway.account import EVALUATED, Account
 from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin_text, begun
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
@@ -366,8 +366,8 @@ class Gateway:
     def _candidates(self, principal: Principal, deployment: Deployment, account: Account) -> list[Deployment]:
         """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""
         named = [] if account.spill_to is None else [self._spillover(principal, account, deployment)]
-        fallbacks = [self._deployments.resolve(name) for name in deployment.settings.fallbacks]
-        usable = [fallback for fallback in fallbacks if self.is_open(principal, fallback)]
+        names = () if EVALUATED in account.notes else deployment.settings.fallbacks
+        usable = [each for each in map(self._deployments.resolve, names) if self.is_open(principal, each)]
         return [deployment, *named, *(fallback for fallback in usable if fallback not in named)]
 
     def _spillover(self, principal: Principal, account: Account, deployment: Deployment) -> Deployment:

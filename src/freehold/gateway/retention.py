@@ -2,11 +2,16 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
+from freehold.store.jobs import delete_ended, erase_jobs
 from freehold.store.kept_content import delete_expired, delete_of, holders, shorten
 from freehold.types.content import KINDS
+
+ENDED_JOBS_S: Final = 30 * 86_400
+"""How long a job's row stays after it has ended: ids and numbers, no content."""
 
 
 class Sweep:
@@ -40,6 +45,7 @@ class Sweep:
                 keep_s = self._retention.keep_s(organization_id, project_id, kind)
                 await shorten(self._database, kind, organization_id, project_id, keep_s)
             deleted[kind.name] = await delete_expired(self._database, kind, self._clock())
+        await delete_ended(self._database, self._clock() - ENDED_JOBS_S)
         return deleted
 
     async def erase(self, organization_id: str, *, project_id: str = "", owner_id: str = "") -> dict[str, int]:
@@ -48,6 +54,8 @@ class Sweep:
         Raises:
             HomeError: the database cannot be written.
         """
+        now_s = int(self._clock())
+        await erase_jobs(self._database, organization_id, now_s, project_id=project_id, owner_id=owner_id)
         return {
             kind.name: await delete_of(self._database, kind, organization_id, project_id=project_id, owner_id=owner_id)
             for kind in KINDS

@@ -19,6 +19,8 @@ from freehold.types.graders import MAX_TEMPLATE
 
 MAX_RENDERED: Final = 1024 * 1024
 """Characters that a template may become."""
+MAX_WORK: Final = 16 * 1024 * 1024
+"""Characters that the filters of a template may write, those of one another and of what is then cut down included."""
 MAX_DEPTH: Final = 32
 """Steps of one expression."""
 NAMES: Final = ("item", "sample")
@@ -81,9 +83,9 @@ def render(text: str, item: Data, sample: Data) -> str:
         TemplateProblem: it names a field that is not there, or becomes too long.
     """
     found: list[str] = []
-    left = MAX_RENDERED
+    left, work = MAX_RENDERED, [MAX_WORK]
     for piece in _checked(text):
-        filled = piece if isinstance(piece, str) else _text(_value(piece, item, sample))
+        filled = piece if isinstance(piece, str) else _text(_value(piece, item, sample, work))
         left -= len(filled)
         if left < 0:
             raise TemplateProblem(f"A template comes to more than {MAX_RENDERED} characters.", code="invalid_template")
@@ -101,7 +103,7 @@ def value_of(reference: str, item: Data, sample: Data) -> Any:
     wrapped = reference if "{{" in reference else "{{ " + reference + " }}"
     match _checked(wrapped):
         case (_Reference() as found,):
-            return _value(found, item, sample)
+            return _value(found, item, sample, [MAX_WORK])
         case _:
             raise InvalidRequest(
                 f"'{reference[:64]}' must name one field, such as 'item.messages'.", code="invalid_template"
@@ -177,11 +179,11 @@ def _reference(node: nodes.Node) -> _Reference:
     raise _Forbidden(f"an expression may have {MAX_DEPTH} steps")
 
 
-def _value(reference: _Reference, item: Data, sample: Data) -> Any:
-    """What a reference names.
+def _value(reference: _Reference, item: Data, sample: Data, work: list[int]) -> Any:
+    """What a reference names; what its filters write is taken from `work`.
 
     Raises:
-        TemplateProblem: there is no such field.
+        TemplateProblem: there is no such field, or the filters write too much.
     """
     here: Any = {"item": item, "sample": sample}
     for step in reference.path:
@@ -192,6 +194,11 @@ def _value(reference: _Reference, item: Data, sample: Data) -> Any:
             )
     for name in reference.filters:
         here = FILTERS[name](here)
+        work[0] -= len(here) if isinstance(here, str) else 1
+        if work[0] < 0:
+            raise TemplateProblem(
+                f"A template's filters write more than {MAX_WORK} characters.", code="invalid_template"
+            )
     return here
 
 

@@ -11,6 +11,7 @@ from freehold.catalog.catalog import Catalog
 from freehold.errors import ConfigError, Conflict, DeploymentNotFound, InvalidRequest, UnknownModel
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.tuning_base import Base, project_of
+from freehold.gateway.tuning_changes import TuningChanges
 from freehold.gateway.tuning_store import Tuning
 from freehold.governance.authorization import require
 from freehold.types.deployment import DeploymentSettings
@@ -47,12 +48,16 @@ class TunedModels:
     Args:
         catalog: where they are kept.
         control: deploys them.
+        changes: records what becomes of deployments.
         settings: whether they are deployed.
     """
 
-    def __init__(self, catalog: Catalog, control: DeploymentControl, settings: FineTuningSettings) -> None:
+    def __init__(
+        self, catalog: Catalog, control: DeploymentControl, changes: TuningChanges, settings: FineTuningSettings
+    ) -> None:
         self._catalog = catalog
         self._control = control
+        self._changes = changes
         self._settings = settings
 
     async def keep(self, tuning: Tuning, base: Base, parent: ModelEntry, result: Result) -> ModelEntry:
@@ -60,7 +65,9 @@ class TunedModels:
 
         Raises:
             CatalogError: it cannot be kept: it is no model, or the disk is full.
+            AuditUnavailable: nothing can be recorded.
         """
+        self._changes.check()
         row = tuning.row
         entry = await self._catalog.keep(
             result.file,
@@ -71,8 +78,11 @@ class TunedModels:
             details={"organization": row.organization_id, "project": row.project_id},
         )
         if self._settings.deploy != "never":
+            wanted = deployment_of(base.settings, entry)
+            before = self._deployed(entry.name)
             try:
-                await self._control.put(deployment_of(base.settings, entry))
+                if await self._control.put(wanted):
+                    await self._changes.deployment(row.organization_id, before, wanted, job_id=row.id)
             except (ConfigError, Conflict) as exc:  # what its base's deployment names may be gone meanwhile
                 log.warning("model_not_deployed", model=entry.name, reason=exc.message)
         return entry
@@ -97,7 +107,14 @@ class TunedModels:
             raise DeploymentNotFound(name) from None
         if entry.name != name or project_of(entry) != principal.project_id or not principal.reaches(name):
             raise DeploymentNotFound(name)
-        await self._remove(entry)
+        self._changes.check()
+        await self._remove(entry, by=principal)
+
+    async def discard(self, tuning: Tuning) -> None:
+        """Remove the model that a job has made, if it has made one: it was cancelled meanwhile."""
+        for entry in await self._catalog.list():
+            if entry.source == f"job://{tuning.id}":
+                await self._remove(entry, job_id=tuning.id)
 
     async def delete_all(self, project_id: str) -> int:
         """Remove the fine-tuned models of a project; how many there were."""
@@ -106,11 +123,20 @@ class TunedModels:
             await self._remove(entry)
         return len(found)
 
-    async def _remove(self, entry: ModelEntry) -> None:
-        with suppress(DeploymentNotFound):
-            await self._control.delete(entry.name)
+    async def _remove(self, entry: ModelEntry, *, by: Principal | None = None, job_id: str | None = None) -> None:
+        before = self._deployed(entry.name)
+        if before is not None:
+            with suppress(DeploymentNotFound):
+                await self._control.delete(entry.name)
+                organization_id = str(entry.details.get("organization", ""))
+                await self._changes.deployment(organization_id, before, None, job_id=job_id, by=by)
         with suppress(UnknownModel):
             await self._catalog.delete(entry.name)
+
+    def _deployed(self, name: str) -> DeploymentSettings | None:
+        """The settings of the deployment of a model; None if there is none."""
+        found = (view.deployment.settings for view in self._control.all() if view.deployment.name == name)
+        return next(found, None)
 
 
 def deployment_of(base: DeploymentSettings, entry: ModelEntry) -> DeploymentSettings:
@@ -120,6 +146,9 @@ def deployment_of(base: DeploymentSettings, entry: ModelEntry) -> DeploymentSett
         "model": entry.name,
         "aliases": [],
         "fallbacks": [],
+        "canary": None,
+        "promote_if": None,
+        "upgrade": "never",
         "project": project_of(entry),
         "start": "on_demand",
         "replicas": max(1, base.replicas),

@@ -68,12 +68,7 @@ class Bases:
         except DeploymentNotFound:
             settings = (await self._undeployed(access, principal, name)).settings
             name = settings.name
-        why = self._objection(settings)
-        if why is None:
-            try:
-                why = objection(await self._catalog.find(settings.model))
-            except UnknownModel:
-                why = None  # it comes with the deployment's first start, or with the job
+        why = await self._why_not(settings)
         if why is not None:
             possible = [d.name for d in access.models(principal) if self._objection(d.settings) is None]
             told = f"; possible are {', '.join(possible[:_LISTED])}" if possible else ""
@@ -81,6 +76,10 @@ class Bases:
                 f"The model '{name[:64]}' cannot be fine-tuned: {why}{told}.", param="model", code="model_not_tunable"
             )
         return Base(name, settings)
+
+    async def tunable(self, settings: DeploymentSettings) -> bool:
+        """Whether a deployment's model can be trained, as far as is known of it."""
+        return await self._why_not(settings) is None
 
     async def entry(self, base: Base) -> ModelEntry:
         """The model of a base, fetched where it is missing.
@@ -122,6 +121,16 @@ class Bases:
         if not access.is_open(principal, deployment):
             raise DeploymentNotFound(name)
         return deployment
+
+    async def _why_not(self, settings: DeploymentSettings) -> str | None:
+        """Why a deployment's model cannot be trained; None if it can, or is not here yet."""
+        why = self._objection(settings)
+        if why is not None:
+            return why
+        try:
+            return objection(await self._catalog.find(settings.model))
+        except UnknownModel:
+            return None  # it comes with the deployment's first start, or with the job
 
     def _objection(self, settings: DeploymentSettings) -> str | None:
         """Why a deployment's model cannot be trained, as far as the settings tell."""

@@ -10,6 +10,7 @@ from typing import Final, cast
 from freehold.training.finetune.dataset import Checker, DatasetReport, Problem
 from freehold.types.fine_tuning import MOST_PROBLEMS, MethodName, TuningError
 
+VALIDATED: Final = "Files validated, moving job to queued state"
 MIN_VALIDATION: Final = 1
 """Examples of a validation file."""
 
@@ -44,14 +45,36 @@ async def lay_down(
         Problems: it cannot be.
         OSError: it cannot be written.
     """
-    known = cast("MethodName", method)
-    checker = Checker(known) if name == "training" else Checker(known, MIN_VALIDATION)
+    checker = _checker(name, method)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as written:
         async with aclosing(pieces):
             async for piece in pieces:
                 await asyncio.to_thread(_take, checker, piece)
                 await asyncio.to_thread(written.write, piece)
+    return _reported(checker, name, most_examples)
+
+
+async def look_through(pieces: AsyncGenerator[bytes], name: str, method: str, *, most_examples: int) -> None:
+    """Return if a file of examples can be trained on; args and errors as `lay_down`, which also writes it."""
+    checker = _checker(name, method)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            await asyncio.to_thread(_take, checker, piece)
+    _reported(checker, name, most_examples)
+
+
+def _checker(name: str, method: str) -> Checker:
+    known = cast("MethodName", method)
+    return Checker(known) if name == "training" else Checker(known, MIN_VALIDATION)
+
+
+def _reported(checker: Checker, name: str, most_examples: int) -> DatasetReport:
+    """What was found in a file.
+
+    Raises:
+        Problems: it cannot be trained on.
+    """
     report = checker.finish()
     param = f"{name}_file"
     if report.problems:

@@ -6,7 +6,7 @@ A job may take several runs, each from the newest checkpoint of the one before: 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +33,16 @@ STOPPED: Final = 3
 GRADE_TRIES: Final = 10
 """How often answers are graded whose grader cannot be asked for the moment."""
 MAX_PAUSE_S: Final = 30.0
+MOST_TOLD: Final = 1000
+"""Events that one run of the process may tell in words, and the characters of each."""
+MOST_NUMBERS: Final = 64
+"""Metrics of one step, and characters of a metric's name."""
+_LARGEST: Final = 2**53
 _NEVER: Final = frozenset({"type", "step", "total"})
 
 Rewards: TypeAlias = tuple[list[float | None], list[str]]
+Kept: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], Result | None], Awaitable[None]]
+"""Is told what the process said of a checkpoint and of itself, and of the model that was made of the checkpoint."""
 
 
 class Meter(Protocol):
@@ -81,11 +88,13 @@ class Program:
         trainer: the program.
         memory_bytes: what it may need; None for any.
         isolate: whether it has no network.
+        hidden: see `JobProcess`; the base is read, too.
     """
 
     trainer: Trainer
     memory_bytes: int | None
     isolate: bool
+    hidden: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,7 @@ class Run:
         folder: with its task.
         program: what is run.
         caller: whoever made it.
-        kept: is told of each checkpoint that became a model, and of its digest.
+        kept: is told of each checkpoint.
     """
 
     def __init__(
@@ -134,7 +143,7 @@ class Run:
         folder: Path,
         program: Program,
         caller: Caller,
-        kept: Callable[[Mapping[str, Any], Result | None], Any],
+        kept: Kept,
     ) -> None:
         self._store = store
         self._hold = hold
@@ -152,6 +161,7 @@ class Run:
         self._error: TuningError | None = None
         self._started_s = time.monotonic()
         self._first_step = 0
+        self._told = 0
 
     async def __call__(self) -> Ended:
         """Run the process to its end.
@@ -169,9 +179,10 @@ class Run:
                 [str(self._folder)],
                 self._folder,
                 python=trainer.python,
-                environment=trainer.environment,
+                environment={**trainer.environment, "TMPDIR": str(self._folder)},
                 memory_bytes=program.memory_bytes,
                 isolate=program.isolate,
+                hidden=program.hidden,
             ) as process:
                 asking = asyncio.create_task(self._ask(process), name=f"asking {self._tuning.id}")
                 try:
@@ -221,21 +232,19 @@ class Run:
                 case "checkpoint":
                     await self._on_checkpoint(message)
                 case "event":
-                    level: Literal["info", "warn"] = "warn" if message.get("level") == "warn" else "info"
-                    event = await self._store.event(self._tuning.row, str(message["message"]), level)
-                    await self._store.change(self._hold.lease, self._tuning, event)
+                    await self._on_event(message)
                 case "grade":
                     rewards, problems = await self._graded(message["samples"])
                     told = {"type": "grades", "id": message["id"], "rewards": rewards, "problems": problems}
                     await process.tell(told)
                 case "finished":
-                    self._tokens = max(self._tokens, int(message.get("trained_tokens") or 0))
+                    self._tokens = max(self._tokens, _count(message.get("trained_tokens") or 0))
                     self._result = self._file(message, f"job://{self._tuning.id}", step=None)
                 case "failed":
-                    self._error = TuningError(str(message["code"]), str(message["message"]), message.get("param"))
+                    self._error = _error(message)
                 case other:
                     raise JobProcessFailed(f"The training process said '{str(other)[:32]}', which nobody knows.")
-        except (KeyError, TypeError, ValueError) as exc:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as exc:
             raise JobProcessFailed("The training process said something that is not as it must be.") from exc
         except RequestError as exc:  # the caller may do this no more
             if isinstance(exc, LeaseLost) or (isinstance(exc, RateLimited) and not isinstance(exc, QuotaExceeded)):
@@ -245,11 +254,11 @@ class Run:
             await process.tell({"type": "cancel"})
 
     async def _on_start(self, message: Mapping[str, Any]) -> None:
-        self._facts = message
-        self._steps, self._first_step = int(message["total_steps"]), int(message.get("resumed_from") or 0)
+        self._steps, self._first_step = _count(message["total_steps"]), _count(message.get("resumed_from") or 0)
         self._started_s = time.monotonic()
-        resolved = {key: value for key, value in (message.get("hyperparameters") or {}).items() if _is_number(value)}
-        expected = int(message["trained_tokens"]) - self._tuning.row.charged_tokens
+        resolved = _numbers(message.get("hyperparameters") or {})
+        self._facts = {"hyperparameters": resolved, "versions": _versions(message.get("versions") or {})}
+        expected = _count(message["trained_tokens"]) - self._tuning.row.charged_tokens
         self._meter = await self._caller.begin(self._tuning, self._base, max(0, expected))
         said = f"Training goes on from step {self._first_step}." if self._first_step else "Fine-tuning job started"
         await self._store.change(
@@ -262,11 +271,19 @@ class Run:
             resolved=resolved,
         )
 
+    async def _on_event(self, message: Mapping[str, Any]) -> None:
+        level: Literal["info", "warn"] = "warn" if message.get("level") == "warn" else "info"
+        self._told += 1
+        if self._told > MOST_TOLD:
+            raise JobProcessFailed(f"The training process told more than {MOST_TOLD} events.")
+        event = await self._store.event(self._tuning.row, str(message["message"])[:MOST_TOLD], level)
+        await self._store.change(self._hold.lease, self._tuning, event)
+
     async def _on_metrics(self, message: Mapping[str, Any]) -> None:
         self._caller.check(self._tuning)
-        step, total = int(message["step"]), int(message.get("total") or self._steps)
-        numbers = {key: value for key, value in message.items() if key not in _NEVER and _is_number(value)}
-        self._tokens = max(self._tokens, int(numbers.get("tokens", 0)))
+        step, total = _count(message["step"]), _count(message.get("total") or self._steps)
+        numbers = _numbers(message)
+        self._tokens = max(self._tokens, _count(numbers.get("tokens", 0)))
         loss = numbers.get("train_loss")
         said = f"Step {step}/{total}" + (f": training loss={loss:.2f}" if loss is not None else "")
         data = {"step": step, "total_steps": total, **numbers}
@@ -289,13 +306,13 @@ class Run:
         return self._store.now_s() + math.ceil(left_s)
 
     async def _on_checkpoint(self, message: Mapping[str, Any]) -> None:
-        step, row = int(message["step"]), self._tuning.row
+        step, row = _count(message["step"]), self._tuning.row
         result = None
         if message.get("file"):
             result = self._file(message, f"job://{row.id}/step-{step}", step=step)
         sha256 = str(message["sha256"])
-        metrics = {key: value for key, value in (message.get("metrics") or {}).items() if _is_number(value)}
-        await self._kept(message, result)
+        metrics = _numbers(message.get("metrics") or {})
+        await self._kept(message, self._facts, result)
         name = "" if result is None else result.name
         checkpoint = CheckpointRow(new_id("ftckpt_"), step, sha256, name, metrics, self._store.now_s())
         await self._store.checkpoint(self._hold.lease, self._tuning, checkpoint)
@@ -324,6 +341,47 @@ class Run:
                         await self._hold.asked()
                     break
         return [None] * len(samples), ["the grader cannot be asked"]
+
+
+def cause_of(ended: Ended) -> TuningError:
+    """Why a process broke off, as far as its status and its log tell; nothing of the log itself."""
+    complaint = ended.complaint.lower()
+    if "no space left" in complaint or "disk quota" in complaint:
+        return TuningError("disk_full", "The disk of the server is full.")
+    memory = ("memoryerror", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+    if ended.status == -9 or any(each in complaint for each in memory):
+        return TuningError(
+            "out_of_memory",
+            "The training needs more memory than there is; take a smaller batch_size, shorter examples or a smaller "
+            "model.",
+        )
+    how = f"by signal {-ended.status}" if ended.status < 0 else f"with status {ended.status}"
+    return TuningError("training_crashed", f"The training process ended unexpectedly {how}.")
+
+
+def _count(value: Any) -> int:
+    """A number that counts something. ValueError if it is none, or cannot be written down."""
+    if not _is_number(value) or not 0 <= value <= _LARGEST:
+        raise ValueError("no count")
+    return int(value)
+
+
+def _numbers(told: Mapping[str, Any]) -> dict[str, float]:
+    """What is a number among what a process tells."""
+    found = [(key, value) for key, value in told.items() if key not in _NEVER and _is_number(value)]
+    return {key: value for key, value in found[:MOST_NUMBERS] if len(key) <= MOST_NUMBERS and abs(value) <= _LARGEST}
+
+
+def _versions(told: Mapping[str, Any]) -> dict[str, str]:
+    """The versions of libraries that a process tells."""
+    return {str(key)[:MOST_NUMBERS]: str(value)[:MOST_NUMBERS] for key, value in list(told.items())[:MOST_NUMBERS]}
+
+
+def _error(message: Mapping[str, Any]) -> TuningError:
+    """What a process says is wrong with its input."""
+    param = message.get("param")
+    code, told = str(message["code"])[:MOST_NUMBERS], str(message["message"])[:MOST_TOLD]
+    return TuningError(code, told, None if param is None else str(param)[:MOST_NUMBERS])
 
 
 def _is_number(value: Any) -> bool:

@@ -196,6 +196,10 @@ class TuningStore:
         end = self.files.end(file, None)
         await make_ready(self.database, replace(file, ready=True, header=sealed, expires_at=end))
 
+    async def remove_file(self, row: TuningRow, file_id: str) -> None:
+        """Remove a file of results."""
+        await delete_file(self.database, tenant_of_tuning(row), file_id)
+
     async def _event(self, row: TuningRow, event: EventRow) -> TuningEvent:
         told = await self._open(row, event.id, event.content)
         return TuningEvent(event.id, event.created_at, event.level, event.type, told["message"], told["data"])

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,10 +28,12 @@ from freehold.errors import (
 )
 from freehold.gateway.tuned_models import Result, TunedModels
 from freehold.gateway.tuning_base import Base, Bases
-from freehold.gateway.tuning_data import Problems, lay_down
-from freehold.gateway.tuning_files import chart_of, table_of
+from freehold.gateway.tuning_changes import TuningChanges
+from freehold.gateway.tuning_chart import chart_of
+from freehold.gateway.tuning_data import VALIDATED, Problems, lay_down
+from freehold.gateway.tuning_files import table_of
 from freehold.gateway.tuning_origin import Origin, Record
-from freehold.gateway.tuning_run import Caller, Ended, Program, Run
+from freehold.gateway.tuning_run import Caller, Ended, Program, Run, cause_of
 from freehold.gateway.tuning_store import FileGone, Tuning, TuningStore
 from freehold.jobs.workers import Hold
 from freehold.store.fine_tuning import list_checkpoints, running_tunings
@@ -64,6 +66,7 @@ class WorkParts:
         store: where they lie.
         bases: what they start from.
         models: keeps what comes of them.
+        changes: records how they end.
         caller: whoever made them.
         record: records artifacts.
         program: what trains.
@@ -74,6 +77,7 @@ class WorkParts:
     store: TuningStore
     bases: Bases
     models: TunedModels
+    changes: TuningChanges
     caller: Caller
     record: Record
     program: Program
@@ -117,6 +121,8 @@ class TuningWork:
         tuning = await self._store.load(tuning_id)
         if tuning is None or tuning.row.status in TUNING_ENDED:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            if tuning is not None and tuning.row.status == TuningStatus.CANCELLED:
+                await self._parts.models.discard(tuning)  # a server that died between keeping it and this
             return JobState.CANCELLED if tuning is None else _JOBS[TuningStatus(tuning.row.status)]
         asked = tuning.header["base"]
         base = Base(asked["name"], DeploymentSettings.model_validate(asked["settings"]))
@@ -167,7 +173,8 @@ class TuningWork:
         for name, file_id in (("training", row.training_file), ("validation", row.validation_file)):
             if not file_id:
                 continue
-            await self._say(bench, f"Validating {name} file: {file_id}")
+            if row.status == TuningStatus.VALIDATING:  # else it was looked at while it waited
+                await self._say(bench, f"Validating {name} file: {file_id}")
             sha256, pieces = await self._store.input(row, file_id, f"{name}_file")
             report = await lay_down(
                 pieces, folder / f"{name}.jsonl", name, row.method, most_examples=self._parts.settings.max_examples
@@ -192,17 +199,24 @@ class TuningWork:
         }
         await asyncio.to_thread(_write, folder / NOTES, digests)
         await asyncio.to_thread(_write, folder / TASK, task)
-        said = await self._store.event(row, "Files validated, moving job to queued state")
-        await self._store.change(bench.hold.lease, bench.tuning, said, status=TuningStatus.QUEUED)
+        if row.status == TuningStatus.VALIDATING:
+            said = await self._store.event(row, VALIDATED)
+            await self._store.change(bench.hold.lease, bench.tuning, said, status=TuningStatus.QUEUED)
 
     async def _run(self, bench: _Bench, parent: ModelEntry) -> Ended:
         """Run the process once."""
-
-        async def kept(message: Mapping[str, Any], result: Result | None) -> None:
-            await self._keep_checkpoint(bench, parent, message, result)
-
         parts = self._parts
-        run = Run(self._store, bench.hold, bench.tuning, bench.base, bench.folder, parts.program, parts.caller, kept)
+        hidden = parts.program.hidden
+        run = Run(
+            self._store,
+            bench.hold,
+            bench.tuning,
+            bench.base,
+            bench.folder,
+            replace(parts.program, hidden=hidden and (*hidden, parts.bases.path(parent))),
+            parts.caller,
+            partial(self._keep_checkpoint, bench, parent),
+        )
         try:
             return await run()
         except JobProcessFailed as exc:
@@ -250,6 +264,13 @@ class TuningWork:
             estimated_finish=None,
             ended_at=store.now_s(),
         )
+        now = await store.load(row.id)
+        if now is None or now.row.status != TuningStatus.SUCCEEDED:  # it was cancelled, or erased, while it was kept
+            await self._parts.models.discard(bench.tuning)
+            for file_id in files:
+                await store.remove_file(row, file_id)
+            return JobState.CANCELLED
+        await self._parts.changes.job(row, "succeeded")
         return JobState.SUCCEEDED
 
     async def _parents(self, bench: _Bench, ended: Ended) -> tuple[str, ...]:
@@ -260,11 +281,17 @@ class TuningWork:
         return (*digests.values(), *await bench.origin.recipe(ended.facts), *saved)
 
     async def _keep_checkpoint(
-        self, bench: _Bench, parent: ModelEntry, message: Mapping[str, Any], result: Result | None
+        self,
+        bench: _Bench,
+        parent: ModelEntry,
+        message: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        result: Result | None,
     ) -> None:
         digests = orjson.loads(await asyncio.to_thread((bench.folder / NOTES).read_bytes))
         sha256 = str(message["sha256"])
-        await bench.origin.checkpoint(int(message["step"]), sha256, tuple(digests.values()))
+        made_of = (*digests.values(), *await bench.origin.recipe(facts))
+        await bench.origin.checkpoint(int(message["step"]), sha256, made_of)
         if result is not None:
             entry = await self._parts.models.keep(bench.tuning, bench.base, parent, result)
             await bench.origin.model(entry, (sha256,))
@@ -317,6 +344,7 @@ class TuningWork:
         await self._store.change(
             bench.hold.lease, bench.tuning, *events, status=status, error=sealed, ended_at=now, estimated_finish=None
         )
+        await self._parts.changes.job(row, "failed")
         return JobState.FAILED
 
     async def _end(self, bench: _Bench, status: TuningStatus) -> JobState:
@@ -330,22 +358,6 @@ class TuningWork:
     def _name(self, tuning: Tuning) -> str:
         row = tuning.row
         return model_name(row.model, row.project_id, tuning.header["suffix"], row.id)
-
-
-def cause_of(ended: Ended) -> TuningError:
-    """Why a process broke off, as far as its status and its log tell; nothing of the log itself."""
-    complaint = ended.complaint.lower()
-    if "no space left" in complaint or "disk quota" in complaint:
-        return TuningError("disk_full", "The disk of the server is full.")
-    memory = ("memoryerror", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
-    if ended.status == -9 or any(each in complaint for each in memory):
-        return TuningError(
-            "out_of_memory",
-            "The training needs more memory than there is; take a smaller batch_size, shorter examples or a smaller "
-            "model.",
-        )
-    how = f"by signal {-ended.status}" if ended.status < 0 else f"with status {ended.status}"
-    return TuningError("training_crashed", f"The training process ended unexpectedly {how}.")
 
 
 def threads_of(settings: FineTuningSettings) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -24,6 +25,11 @@ COMPLAINT_CHARACTERS: Final = 4000
 """What is told of the end of a process's log."""
 LOG: Final = "log.txt"
 """The file in the job's folder that has what its processes wrote to stderr, one after another."""
+LOG_BYTES: Final = 4 * 1024 * 1024
+"""How much of that is written there, of all of them together; what comes after is dropped, but for its end."""
+_DRAIN_S: Final = 5.0
+"""How long the end of a process's log is waited for after its own end: whoever left its group may hold the pipe."""
+_STDERR: Final = 2
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -42,6 +48,8 @@ class JobProcess:
         environment: is added to this process's, less what looks like a secret.
         memory_bytes: what each process of the group may have of its own (RLIMIT_DATA); no bound if None.
         isolate: whether it has no network; `[jobs] isolate`.
+        hidden: a folder of which an isolated process sees only its own folder and, after the first, what it may read,
+            where the kernel can do that.
 
     Attributes:
         pid: leads the process group.
@@ -59,14 +67,14 @@ class JobProcess:
         environment: Mapping[str, str] = _NOTHING,
         memory_bytes: int | None = None,
         isolate: bool = True,
+        hidden: Sequence[Path] = (),
     ) -> None:
         how = ISOLATED if isolate else OPEN
-        bounds = (str(os.getpid()), str(memory_bytes or 0), how)
+        bounds = (str(os.getpid()), str(memory_bytes or 0), how, json.dumps([str(each) for each in hidden]))
         self._argv = (python, "-P", "-m", "freehold.jobs.sandbox", *bounds, module, *arguments)
         self._folder = folder
         self._environment = engine_environment(environment)
         self._running: tuple[asyncio.SubprocessTransport, _Protocol] | None = None
-        self._log_begin = 0
 
     async def __aenter__(self) -> Self:
         """Start the process.
@@ -76,18 +84,21 @@ class JobProcess:
         """
         loop = asyncio.get_running_loop()
         try:
-            with FileIO(self._folder / LOG, "a") as log:
-                self._log_begin = log.seek(0, os.SEEK_END)
+            log = FileIO(self._folder / LOG, "a")
+            try:
                 transport, protocol = await loop.subprocess_exec(
-                    lambda: _Protocol(loop),
+                    lambda: _Protocol(loop, log),
                     *self._argv,
                     stdin=PIPE,
                     stdout=PIPE,
-                    stderr=log,
+                    stderr=PIPE,
                     cwd=self._folder,
                     env=self._environment,
                     start_new_session=True,
                 )
+            except BaseException:
+                log.close()
+                raise
         except OSError as exc:
             raise JobProcessFailed(f"A job's process cannot be started: {exc.strerror}.") from exc
         self.pid = transport.get_pid()
@@ -103,7 +114,9 @@ class JobProcess:
                 _kill_group(self.pid)
                 await asyncio.wait({protocol.exited})
         finally:
+            await protocol.drained()
             transport.close()
+            protocol.close_log()
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """What the process says, until it says no more: the JSON objects, one a line, of its stdout.
@@ -141,8 +154,10 @@ class JobProcess:
         Raises:
             JobProcessFailed: this system cannot keep it from the network, so it was not run.
         """
-        exited = self._parts()[1].exited
+        protocol = self._parts()[1]
+        exited = protocol.exited
         await asyncio.wait({exited})
+        await protocol.drained()
         status = exited.result()
         if status == REFUSED and (complaint := self.complaint):
             raise JobProcessFailed(complaint.strip())
@@ -151,10 +166,7 @@ class JobProcess:
     @property
     def complaint(self) -> str:
         """The end of what the process wrote to stderr."""
-        with FileIO(self._folder / LOG) as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_begin, end - 4 * COMPLAINT_CHARACTERS))
-            return log.read().decode(errors="replace")[-COMPLAINT_CHARACTERS:]
+        return self._parts()[1].complaint
 
     def _parts(self) -> "tuple[asyncio.SubprocessTransport, _Protocol]":
         assert self._running is not None, "the block is entered"
@@ -162,16 +174,58 @@ class JobProcess:
 
 
 class _Protocol(SubprocessStreamProtocol):
-    """Streams for a process's pipes, and the news of its end, which does not wait for these."""
+    """Streams for a process's pipes, its log, and the news of its end, which does not wait for these.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: runs it.
+        log: has what the process writes to stderr, as far as it is not too long; closed with `close_log`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, log: FileIO) -> None:
         super().__init__(limit=LINE_BYTES, loop=loop)
+        self._log = log
+        self._room = max(0, LOG_BYTES - log.seek(0, os.SEEK_END))
+        self._end = b""
+        self._silent = asyncio.Event()
         self.exited: asyncio.Future[int] = loop.create_future()
         self._process: asyncio.SubprocessTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._process = cast("asyncio.SubprocessTransport", transport)  # uvloop's is no subclass
+
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        """What comes of stderr is the log's; a log that cannot be written is no reason to stop."""
+        if fd != _STDERR:
+            super().pipe_data_received(fd, data)
+            return
+        assert isinstance(data, bytes), "pipes have bytes"
+        self._end = (self._end + data)[-4 * COMPLAINT_CHARACTERS :]
+        kept, self._room = data[: self._room], max(0, self._room - len(data))
+        if kept:
+            with contextlib.suppress(OSError):
+                self._log.write(kept)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == _STDERR:
+            self._silent.set()
+        super().pipe_connection_lost(fd, exc)
+
+    async def drained(self) -> None:
+        """Wait until everything is here that the process has written to stderr."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await self._silent.wait()
+
+    @property
+    def complaint(self) -> str:
+        """The end of what came of stderr."""
+        return self._end.decode(errors="replace")[-COMPLAINT_CHARACTERS:]
+
+    def close_log(self) -> None:
+        """Write no more."""
+        self._room = 0
+        self._log.close()
 
     def process_exited(self) -> None:
         """Also ends what the process itself had started: nobody else does, and it may hold the pipes open."""

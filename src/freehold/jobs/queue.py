@@ -4,16 +4,19 @@ A worker has a job by a lease. It renews the lease while it works; where it does
 takes the job, and whatever the first still wants to write is refused, for its token is not the newest any more.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from freehold.errors import Conflict, LeaseLost, NotFound
+from freehold.errors import Conflict, LeaseLost, NotFound, RateLimited
 from freehold.store.database import Database
 from freehold.store.jobs import (
     add_job,
     cancel_job,
     change_leased,
+    count_waiting,
     events_of,
     get_job,
     give_back,
@@ -40,6 +43,7 @@ class JobQueue:
     Args:
         database: where they are.
         per_project: how many of one project and one kind run at a time.
+        most_waiting: how many of one project and one kind there may be that have not ended; no bound if None.
         pausable: the kinds whose work can be paused.
         lease_s: how long a lease holds that is not renewed.
         clock: seconds since the epoch.
@@ -50,6 +54,7 @@ class JobQueue:
         database: Database,
         *,
         per_project: int,
+        most_waiting: int | None = None,
         pausable: Collection[str] = (),
         lease_s: float = LEASE_S,
         clock: Callable[[], float] = time.time,
@@ -57,6 +62,8 @@ class JobQueue:
         self.database = database
         self.lease_s = lease_s
         self._per_project = per_project
+        self._most_waiting = most_waiting
+        self._adding = asyncio.Lock()
         self._pausable = frozenset(pausable)
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
@@ -100,6 +107,25 @@ class JobQueue:
             subject=subject,
             private=private,
         )
+
+    @asynccontextmanager
+    async def room(self, job: Job) -> AsyncIterator[None]:
+        """Add the job in this block: no other comes in between. Workers are told of it at the block's end.
+
+        Raises:
+            RateLimited: too many of its project's have not ended.
+        """
+        most = self._most_waiting
+        async with self._adding:
+            if most is not None and await count_waiting(self.database, job.project_id, job.kind) >= most:
+                raise RateLimited(
+                    f"The project has {most} jobs of the kind '{job.kind}' that have not ended, and may have no more; "
+                    "try again once some have ended, or cancel some.",
+                    code="too_many_jobs",
+                    scope="project",
+                )
+            yield
+        self.announce()
 
     async def put(self, job: Job) -> None:
         """Have a job done."""

@@ -1,6 +1,6 @@
 """Runs a module as a job's process: without any network, and never longer than the process that started it.
 
-`python -P -m freehold.jobs.sandbox PARENT_PID MEMORY_BYTES {isolated|open} MODULE ARGS…`
+`python -P -m freehold.jobs.sandbox PARENT_PID MEMORY_BYTES {isolated|open} HIDDEN MODULE ARGS…`
 
 The process that is started bounds itself for good, starts another of itself that runs the module, and waits for that:
 it ends the whole process group as soon as the parent is gone, and else ends as the module did.
@@ -9,10 +9,14 @@ A filter of system calls, which whatever the module starts inherits, refuses to 
 of connected ones within the process, and whatever gets around that: io_uring, and reaching into other processes. It
 needs no privilege. The system calls' numbers are those of Linux on x86_64 and aarch64; elsewhere nothing is run but by
 `open`. See seccomp(2), and seccomp_filter.rst of the kernel for the program's form.
+
+HIDDEN is a list in JSON: a folder that an isolated process does not see but for the folder that it runs in, and what of
+it can be read; an empty list hides nothing. See `freehold.jobs.landlock`.
 """
 
 import ctypes
 import errno
+import json
 import os
 import platform
 import resource
@@ -23,7 +27,10 @@ import struct
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Final
+
+from freehold.jobs.landlock import hide
 
 REFUSED: Final = 125
 """The exit status where the process cannot be isolated; stderr says why."""
@@ -127,6 +134,19 @@ def isolate() -> None:
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.create_string_buffer(header, len(header)))
 
 
+def _hide(paths: list[Path]) -> None:
+    """Hide the first of these paths, but for the others and the folder where this process runs.
+
+    Raises:
+        CannotIsolate: the kernel can, and did not.
+    """
+    if paths:
+        try:
+            hide(paths[0], Path.cwd(), paths[1:])
+        except OSError as exc:
+            raise CannotIsolate(_advice(f"Landlock: {exc.strerror}")) from exc
+
+
 def _advice(reason: str) -> str:
     return (
         f"A job's process cannot be kept from the network here: {reason}. Run jobs on Linux on x86_64 or aarch64, or "
@@ -200,11 +220,12 @@ def _run(module: str, arguments: list[str], watcher: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Take the arguments that `freehold.jobs.process` gives."""
-    parent, memory_bytes, how, module, *rest = arguments
+    parent, memory_bytes, how, hidden, module, *rest = arguments
     try:
         _bound(int(memory_bytes))
         if how != OPEN:
             isolate()
+            _hide([Path(each) for each in json.loads(hidden)])
         _follow(int(parent))
     except CannotIsolate as exc:
         sys.stderr.write(f"{exc}\n")

@@ -95,10 +95,12 @@ async def list_evals(database: Database, reader: Reader, page: Page, *, by_updat
     table = kept_evals
     query = select(table).where(*visible(table, reader))
     columns = (table.c.updated_at, table.c.id) if by_update else (table.c.id,)
-    if page.after is not None:
+    if page.after is not None and not by_update:  # ids are in the order of time, whether or not it is still there
+        query = query.where(_beyond(columns, (page.after,), newest_first=page.newest_first))
+    elif page.after is not None:
         last = await get_eval(database, reader, page.after)
         if last is not None:
-            values = (last.updated_at, last.id) if by_update else (last.id,)
+            values = (last.updated_at, last.id)
             query = query.where(_beyond(columns, values, newest_first=page.newest_first))
     ordered = [column.desc() if page.newest_first else column for column in columns]
     async with database.read() as connection:
@@ -158,24 +160,38 @@ async def list_runs(database: Database, reader: Reader, eval_id: str, page: Page
 async def completed_runs(
     database: Database, organization_id: str, project_id: str, model: str, now_s: float
 ) -> list[tuple[EvalRow, RunRow]]:
-    """The finished runs on a model or deployment of that name in a project with their evaluations, the newest first."""
+    """The finished runs in a project in which a model was asked, with their evaluations, the newest first.
+
+    A run whose answers were brought along says nothing of a model, whatever its caller says; nor does one that somebody
+    else made than whose the evaluation is, for who makes a run chooses its items.
+    """
     table, parents = kept_eval_runs, kept_evals
     query = (
         select(table)
+        .join(parents, and_(parents.c.id == table.c.eval_id, parents.c.owner_id == table.c.owner_id))
         .where(
             table.c.organization_id == organization_id,
             table.c.project_id == project_id,
             table.c.status == RunStatus.COMPLETED,
             table.c.expires_at > now_s,
-            or_(table.c.model == model, table.c.deployment == model, table.c.catalog_model == model),
+            table.c.catalog_model == model,
         )
         .order_by(table.c.ended_at.desc(), table.c.id.desc())
     )
     async with database.read() as connection:
         runs = [RunRow(**row) for row in (await connection.execute(query)).mappings()]
-        which = select(parents).where(parents.c.id.in_({run.eval_id for run in runs}), parents.c.expires_at > now_s)
-        evals = {row["id"]: EvalRow(**row) for row in (await connection.execute(which)).mappings()}
+    evals = {row.id: row for row in await evals_of(database, organization_id, project_id, now_s)}
     return [(evals[run.eval_id], run) for run in runs if run.eval_id in evals]
+
+
+async def evals_of(database: Database, organization_id: str, project_id: str, now_s: float) -> list[EvalRow]:
+    """The evaluations of a project and of all its members."""
+    table = kept_evals
+    query = select(table).where(
+        table.c.organization_id == organization_id, table.c.project_id == project_id, table.c.expires_at > now_s
+    )
+    async with database.read() as connection:
+        return [EvalRow(**row) for row in (await connection.execute(query)).mappings()]
 
 
 async def load_run(database: Database, run_id: str, now_s: float) -> tuple[EvalRow, RunRow] | None:

@@ -5,16 +5,19 @@ Whatever a worker writes goes with the lease of its job: where that is lost, not
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
 from freehold.store.database import Database
-from freehold.store.jobs import add_job, cancel_job, write_leased
+from freehold.store.jobs import add_job, cancel_job, fail_unbegun, is_unbegun, write_leased
 from freehold.store.kept_items import Reader
 from freehold.store.tuning_tables import kept_tuning_checkpoints, kept_tuning_events, kept_tuning_jobs
 from freehold.types.fine_tuning import TUNING_ENDED, Level, TuningStatus
 from freehold.types.jobs import Job, Lease
+
+_OF_THE_END: Final = frozenset({"status", "ended_at", "error", "fine_tuned_model", "result_files"})
+"""The columns that say how a job ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ async def change_tuning(
         now_ms: the time, in milliseconds since the epoch.
         row: the job.
         values: its columns.
-        events: what happened.
+        events: what happened; of one that has ended none is added together with another state.
 
     Returns:
         False where the lease is lost, or the job gone; nothing is written then.
@@ -175,9 +178,39 @@ async def change_tuning(
             return False
         kept = dict(values)
         if found in TUNING_ENDED and status is not None:
-            kept = {name: value for name, value in values.items() if name not in {"status", "ended_at", "error"}}
+            kept = {name: value for name, value in values.items() if name not in _OF_THE_END}
+            events = ()
         if kept:
             await connection.execute(update(table).where(here).values(kept))
+        if events:
+            await connection.execute(insert(kept_tuning_events), [_of(row, event) for event in events])
+        return True
+
+
+async def settle_waiting(
+    database: Database, row: TuningRow, now_s: int, values: Mapping[str, Any], *events: EventRow
+) -> bool:
+    """Say of a job that no worker has taken yet whether its files can be used; a failed one ends in the queue too.
+
+    Args:
+        database: where it is.
+        row: the job.
+        now_s: the time, in seconds since the epoch.
+        values: its columns, with its status.
+        events: what happened.
+
+    Returns:
+        False where a worker has taken it, or it is not being validated any more; nothing is written then.
+    """
+    table = kept_tuning_jobs
+    async with database.write() as connection:
+        if not await is_unbegun(connection, row.job_id):
+            return False
+        here = (table.c.id == row.id) & (table.c.status == TuningStatus.VALIDATING)
+        if not (await connection.execute(update(table).where(here).values(dict(values)))).rowcount:
+            return False
+        if values["status"] == TuningStatus.FAILED:
+            await fail_unbegun(connection, row.job_id, now_s)
         if events:
             await connection.execute(insert(kept_tuning_events), [_of(row, event) for event in events])
         return True

@@ -14,6 +14,7 @@ from freehold.types.jobs import ENDED, Job, JobEvent, JobState, Lease, Wish
 
 MOST_EVENTS: Final = 200
 """Of one job that are kept; the oldest go first."""
+_AT_ONCE: Final = 500
 
 
 async def add_job(connection: AsyncConnection, job: Job) -> None:
@@ -21,6 +22,45 @@ async def add_job(connection: AsyncConnection, job: Job) -> None:
     values = {field.name: getattr(job, field.name) for field in fields(Job)}
     await connection.execute(insert(jobs).values(values))
     await add_event(connection, job.id, job.created_at, "queued")
+
+
+async def count_waiting(database: Database, project_id: str, kind: str) -> int:
+    """How many jobs of a project and a kind have not ended."""
+    waiting = and_(jobs.c.project_id == project_id, jobs.c.kind == kind, jobs.c.state.not_in(ENDED))
+    async with database.read() as connection:
+        return int((await connection.execute(select(func.count()).select_from(jobs).where(waiting))).scalar_one())
+
+
+async def delete_ended(database: Database, before_s: float) -> int:
+    """Delete jobs that ended by then, with what happened to them; how many there were."""
+    return await _delete_jobs(database, and_(jobs.c.finished_at.is_not(None), jobs.c.finished_at <= before_s))
+
+
+async def erase_jobs(
+    database: Database, organization_id: str, now_s: int, *, project_id: str = "", owner_id: str = ""
+) -> int:
+    """Delete the jobs of a project or of an owner; those at work are asked to end. How many were deleted."""
+    assert project_id or owner_id, "an organization's jobs go project by project"
+    which: ColumnElement[bool] = jobs.c.organization_id == organization_id
+    which &= jobs.c.project_id == project_id if project_id else jobs.c.owner_id == owner_id
+    async with database.write() as connection:
+        ids = (await connection.execute(select(jobs.c.id).where(which, jobs.c.finished_at.is_(None)))).scalars().all()
+        for job_id in ids:
+            await cancel_job(connection, job_id, now_s)
+    return await _delete_jobs(database, and_(which, jobs.c.state != JobState.RUNNING))
+
+
+async def _delete_jobs(database: Database, which: ColumnElement[bool]) -> int:
+    """Delete jobs, some at a time, so that no other writer waits long."""
+    total = 0
+    while True:
+        async with database.write() as connection:
+            ids = (await connection.execute(select(jobs.c.id).where(which).limit(_AT_ONCE))).scalars().all()
+            await connection.execute(delete(job_events).where(job_events.c.job_id.in_(ids)))
+            await connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+        total += len(ids)
+        if len(ids) < _AT_ONCE:
+            return total
 
 
 async def add_event(connection: AsyncConnection, job_id: str, now_s: int, event: str, detail: str = "") -> None:
@@ -183,6 +223,19 @@ async def cancel_job(connection: AsyncConnection, job_id: str, now_s: int) -> Jo
     await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     await add_event(connection, job_id, now_s, "cancelled" if state is JobState.CANCELLED else "cancelling")
     return state
+
+
+async def is_unbegun(connection: AsyncConnection, job_id: str) -> bool:
+    """Whether a job waits that nobody has ever had."""
+    here = (jobs.c.id == job_id) & (jobs.c.state == JobState.QUEUED) & (jobs.c.token == 0)
+    return (await connection.execute(select(jobs.c.id).where(here))).first() is not None
+
+
+async def fail_unbegun(connection: AsyncConnection, job_id: str, now_s: int) -> None:
+    """Write that a job has failed which nobody has ever had, within the caller's transaction."""
+    values = {"state": JobState.FAILED, "finished_at": now_s}
+    await connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+    await add_event(connection, job_id, now_s, JobState.FAILED.value)
 
 
 async def pause_job(connection: AsyncConnection, job_id: str, now_ms: int, until_ms: int = 0) -> JobState | None:

@@ -40,6 +40,8 @@ class JobsSettings(SettingsModel):
     """In all."""
     max_running_per_project: Annotated[int, Field(ge=1, le=64)] = 2
     """Of one project, and of one kind."""
+    max_waiting_per_project: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Of one project and of one kind: jobs that have not ended, those at work included."""
     isolate: bool = True
     """Whether the processes of jobs have no network."""
 

@@ -90,7 +90,7 @@ class Trainer:
         self._grader = grader
         self._log = (folder / "log.txt").open("ab")
         self._process = subprocess.Popen(
-            [python, "-P", "-m", "freehold.jobs.sandbox", str(os.getpid()), "0", ISOLATED, MODULE, str(folder)],
+            [python, "-P", "-m", "freehold.jobs.sandbox", str(os.getpid()), "0", ISOLATED, "[]", MODULE, str(folder)],
             cwd=folder,
             env=engine_environment(ENVIRONMENT),
             stdin=subprocess.PIPE,
