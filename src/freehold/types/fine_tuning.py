@@ -102,13 +102,7 @@ class ReinforcementHyperparameters(SupervisedHyperparameters):
     eval_interval: Count | Auto = "auto"
     eval_samples: Count | Auto = "auto"
     reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
-
-    @field_validator("reasoning_effort")
-    @classmethod
-    def _default_only(cls, value: str) -> str:
-        if value != "default":
-            raise ValueError("can only be 'default': the models that are trained here have no levels of it")
-        return value
+    """How long the answers may be that are graded while it trains."""
 
 
 class SupervisedMethod(RequestModel):

@@ -136,8 +136,6 @@ def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full
 
 def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
     """A small GRPO job raises its grader's mean, on what it trains on and on held-out questions, also when served."""
-    if not full_size:
-        pytest.skip("answers of 128 tokens take long to sample; test_starter has it with shorter ones")
     training, held_out = split(questions(40), 24)
     likeness = {"type": "text_similarity", "input": "{{ sample.output_text }}", "evaluation_metric": "rouge_1"}
     grader = {
@@ -146,7 +144,8 @@ def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size
         "graders": {word: {**likeness, "name": word, "reference": word} for word in ("yes", "no")},
         "calculate_output": "max(yes, no)",
     }
-    numbers = {"n_epochs": 1, "batch_size": 2, "eval_interval": 12, "learning_rate_multiplier": 3.0}
+    numbers: dict[str, Any] = {"n_epochs": 1, "batch_size": 2, "eval_interval": 12, "learning_rate_multiplier": 3.0}
+    numbers["reasoning_effort"] = "default" if full_size else "low"
     method = {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": numbers}}
     tuned = Tuned(client, service, training, held_out, method)
     rewards, third = tuned.series("train_mean_reward"), len(tuned.series("train_mean_reward")) // 3
@@ -155,7 +154,7 @@ def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size
     assert found[-1] > found[0] + 0.2, found
 
     def mean(model: str) -> float:
-        said = answers(client, model, [example["messages"] for example in held_out], 128)
+        said = answers(client, model, [example["messages"] for example in held_out], 128 if full_size else 32)
         run = client.fine_tuning.alpha.graders.run
         return fmean(run(grader=grader, model_sample=text).reward for text in said)  # type: ignore[arg-type]
 

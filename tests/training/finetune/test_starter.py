@@ -1,13 +1,12 @@
-"""The starter model learns a style, and llama.cpp says what the trainer says, token by token; a grader's mean rises."""
+"""The starter model learns a style, and llama.cpp says what the trainer says, token by token."""
 
 from pathlib import Path
-from statistics import fmean
 
 import pytest
 
 from freehold.training.finetune.protocol import FINISHED
 from tests.conftest import StarterModels
-from tests.training.finetune.data_sets import plainness, questions, replies, split
+from tests.training.finetune.data_sets import replies, split
 from tests.training.finetune.driving import lay_job, run
 from tests.training.finetune.served import agreement, forced, greedy, prompt_text, served, trainers_own
 
@@ -44,25 +43,3 @@ def test_llamacpp_says_what_the_trainer_says(
     assert sum(led) / total >= 0.95, led
     begun = [text.startswith("Dear customer, thank you for your letter") for text in own["told"]]
     assert begun.count(True) >= ASKED - 2, own["told"]
-
-
-def test_rewards_rise(python: str, starter_models: StarterModels, full_size: bool, tmp_path: Path) -> None:
-    """A small GRPO job raises the mean reward that a grader gives to answers, also to questions that were held out."""
-    steps = 30 if full_size else 6
-    training, validation = split(questions(36), 20)
-    numbers = {"reasoning_effort": "low", "batch_size": 2, "eval_interval": steps, "learning_rate_multiplier": 2.0}
-    job = lay_job(
-        tmp_path / "job",
-        "reinforcement",
-        starter_models.chat,
-        training,
-        validation,
-        max_steps=steps,
-        hyperparameters={**numbers, "n_epochs": 3},
-    )
-    done = run(python, job, plainness)
-    assert done.status == FINISHED, done.complaint
-    rewards, held_out = done.series("train_mean_reward"), done.series("valid_mean_reward")
-    third = steps // 3
-    assert fmean(rewards[-third:]) > fmean(rewards[:third]) + 0.2, rewards
-    assert held_out[-1] > held_out[0] + 0.2, held_out
