@@ -190,7 +190,7 @@ def test_an_erased_project_has_no_batch_that_goes_on(there: tuple[Service, Membe
 
     assert rows("SELECT batch_id FROM kept_batch_results WHERE project_id = ?", made) == []
     state = "SELECT state FROM jobs WHERE project_id = ?"
-    eventually(lambda: rows(state, made) == [("cancelled",)], "its job has ended")
+    eventually(lambda: rows(state, made) in ([], [("cancelled",)]), "its job is gone, or has ended if it was at work")
     assert rows("SELECT batch_id FROM kept_batch_results WHERE project_id = ?", made) == []
     assert rows("SELECT id FROM kept_files WHERE project_id = ?", made) == []
 
