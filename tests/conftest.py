@@ -70,7 +70,7 @@ class StarterModels:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Tests of faults have a short form, which is the default, and a long form of their own (`make test-long`)."""
-    parser.addoption("--kills", type=int, default=15, help="how often the tests of sudden death kill a server")
+    parser.addoption("--kills", type=int, default=8, help="how often the tests of sudden death kill a server")
     parser.addoption("--full-size", action="store_true", help="fine-tune with all of the data, which takes longer")
 
 
