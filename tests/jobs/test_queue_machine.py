@@ -197,6 +197,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert all(at_work.count(project) <= PER_PROJECT for project in "pq")
 
 
+@pytest.mark.slow
 def test_the_queue_is_as_its_model() -> None:
     """No job is lost, none is had by two, and nobody writes whose lease is over."""
     run_state_machine_as_test(

@@ -27,6 +27,14 @@ name = "chat"
 model = "smollm2-135m-instruct"
 context_length = 1024
 parallel = 1
+content_filter = "told"
+
+[[content_filter]]
+name = "told"
+hate = {{ completion = {{ action = "annotate" }} }}
+sexual = {{ completion = {{ action = "annotate" }} }}
+violence = {{ completion = {{ action = "annotate" }} }}
+self_harm = {{ completion = {{ action = "annotate" }} }}
 """
 PATIENCE_S = 1200.0
 """As long as a job may take on two cores."""
@@ -114,6 +122,7 @@ def test_a_file_of_examples_becomes_a_better_model_in_service(
     assert after >= before + 0.4, (before, after)
 
 
+@pytest.mark.long
 def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
     """Of held-out pairs the base prefers under 60 % as it should, the result over 80 %, and it answers so."""
     training, held_out = split(spellings(124 if full_size else 88), 100 if full_size else 64)
@@ -134,6 +143,7 @@ def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full
     assert after >= before + 0.4, (before, after)
 
 
+@pytest.mark.long
 def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
     """A small GRPO job raises its grader's mean, on what it trains on and on held-out questions, also when served."""
     training, held_out = split(questions(40), 24)

@@ -10,7 +10,7 @@ from tests.training.finetune.data_sets import replies, split
 from tests.training.finetune.driving import lay_job, run
 from tests.training.finetune.served import agreement, forced, greedy, prompt_text, served, trainers_own
 
-pytestmark = [pytest.mark.slow, pytest.mark.finetune]
+pytestmark = [pytest.mark.slow, pytest.mark.finetune, pytest.mark.long]
 
 ASKED = 20
 TOKENS = 48
