@@ -31,10 +31,10 @@ content_filter = "told"
 
 [[content_filter]]
 name = "told"
-hate = {{ completion = {{ action = "annotate" }} }}
-sexual = {{ completion = {{ action = "annotate" }} }}
-violence = {{ completion = {{ action = "annotate" }} }}
-self_harm = {{ completion = {{ action = "annotate" }} }}
+hate = {{ prompt = {{ action = "annotate" }}, completion = {{ action = "annotate" }} }}
+sexual = {{ prompt = {{ action = "annotate" }}, completion = {{ action = "annotate" }} }}
+violence = {{ prompt = {{ action = "annotate" }}, completion = {{ action = "annotate" }} }}
+self_harm = {{ prompt = {{ action = "annotate" }}, completion = {{ action = "annotate" }} }}
 """
 PATIENCE_S = 1200.0
 """As long as a job may take on two cores."""
