@@ -135,7 +135,7 @@ def _tuning_rows(job: dict[str, Any]) -> Rows:
         ("seed", tuning["seed"]),
         ("training file", tuning["training_file"]),
         ("validation file", tuning["validation_file"]),
-        ("trained tokens", metrics.get("tokens") if tokens is None else tokens),
+        ("trained tokens", int(metrics.get("tokens") or 0) or None if tokens is None else tokens),
         *measured(metrics),
         ("ready about", at_time(tuning["estimated_finish"])),
         *(("result file", file_id) for file_id in tuning["result_files"]),
