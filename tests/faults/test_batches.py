@@ -153,6 +153,7 @@ def progress(service: Service, batch_id: str) -> int:
     return int(row[0])
 
 
+@pytest.mark.long
 def test_ten_thousand_lines_take_no_more_memory(tmp_path: Path) -> None:
     """Many lines are looked at, run and written in pieces: the server does not grow with them."""
     count = 10_000

@@ -12,7 +12,7 @@ from tests.conftest import StarterModels
 from tests.service import Service, eventually
 from tests.training.finetune.data_sets import KINDS, questions, spelling, spellings, split, tickets
 
-pytestmark = [pytest.mark.slow, pytest.mark.finetune]
+pytestmark = [pytest.mark.slow, pytest.mark.finetune, pytest.mark.long]
 
 CONFIG = """
 [server]
@@ -122,7 +122,6 @@ def test_a_file_of_examples_becomes_a_better_model_in_service(
     assert after >= before + 0.4, (before, after)
 
 
-@pytest.mark.long
 def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
     """Of held-out pairs the base prefers under 60 % as it should, the result over 80 %, and it answers so."""
     training, held_out = split(spellings(124 if full_size else 88), 100 if full_size else 64)
@@ -143,7 +142,6 @@ def test_preferences_shift_and_are_served(client: OpenAI, service: Service, full
     assert after >= before + 0.4, (before, after)
 
 
-@pytest.mark.long
 def test_rewards_rise_and_are_served(client: OpenAI, service: Service, full_size: bool) -> None:
     """A small GRPO job raises its grader's mean, on what it trains on and on held-out questions, also when served."""
     training, held_out = split(questions(40), 24)
