@@ -1,15 +1,13 @@
 """`/admin/deployments`."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.api.admin.door import actions_at, allow, caller, record
 from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
 from freehold.gateway.control import DeploymentControl, DeploymentView
-from freehold.serving.deployment_log import MOST
 from freehold.serving.supervisor import ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Action
@@ -71,17 +69,6 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         view = await control.scale(name, body.replicas)
         _record(request, "deployment.updated", name, before, view.deployment.settings)
         return view_object(view)
-
-    @router.get("/deployments/{name}/logs", dependencies=[WRITE])
-    async def read_logs(
-        request: Request, name: str, tail: Annotated[int, Query(ge=1, le=MOST)] = 200
-    ) -> dict[str, Any]:
-        """The last that happened to a deployment since the server started, the oldest first.
-
-        Lines that its engines wrote (`kind` is `log`), and states that its replicas went through (`state`).
-        """
-        find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name)
-        return {"object": "deployment.logs", "name": name, "data": [asdict(each) for each in control.log(name, tail)]}
 
     @router.delete("/deployments/{name}", dependencies=[WRITE])
     async def delete_deployment(request: Request, name: str) -> dict[str, Any]:
