@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev setup-train setup-eval postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs web lint-web lock clean setup-dev setup-train setup-eval postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
@@ -26,11 +26,14 @@ test-long: setup-dev setup-train  ## the long forms: a server is killed 200 time
 	$(BIN)/python -m pytest -m "long and not finetune"
 	$(BIN)/python -m pytest -m finetune --full-size
 
-check: lint types unit            ## the quick part, for every commit
+check: lint types lint-web unit            ## the quick part, for every commit
 
-setup: $(VENV)/.installed         ## make .venv and install the package with its pinned dependencies
+setup: $(VENV)/.installed web     ## make .venv and install the package with its pinned dependencies
 
-setup-dev: $(VENV)/.installed-dev postgresql chromium
+web: $(VENV)/.installed           ## build the pages in web/, if they have changed
+	@$(BIN)/python hatch_build.py
+
+setup-dev: $(VENV)/.installed-dev web postgresql chromium
 
 # The tests start a PostgreSQL of their own. Where it is missing and cannot be installed, those that need it are skipped.
 postgresql:
@@ -87,6 +90,11 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+lint-web: setup-dev               ## the checks of the pages: types, rules, format, unit tests
+	$(BIN)/python hatch_build.py run check
+	$(BIN)/python hatch_build.py run lint
+	$(BIN)/python hatch_build.py run test
 
 types: setup-dev
 	$(BIN)/mypy
