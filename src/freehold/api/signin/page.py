@@ -128,22 +128,31 @@ def leaving_page(*, title: str, url: str) -> str:
 
 
 def password_page(*, email: str, new: bool, message: str | None = None, name: str = "") -> str:
-    """The page behind a link: set a password and, as somebody invited, say one's name."""
+    """The page behind a link: set a password and, as somebody invited, say one's name; as the first, one's address."""
     asked = (
         f'<label for="name">Your name</label><input id="name" name="name" autocomplete="name" maxlength="256" '
         f'required value="{escape(name)}">'
         if new
         else ""
     )
-    form = (
-        f'<form method="post"><input type="hidden" name="username" autocomplete="username" value="{escape(email)}">'
-        f'{asked}<label for="password">Choose a password</label><input id="password" name="password" '
-        f'type="password" autocomplete="new-password" minlength="{MIN_LENGTH}" maxlength="256" required '
-        f'aria-describedby="rule"><p class="hint" id="rule">At least {MIN_LENGTH} characters. Several words in a '
-        "row are easy to remember and hard to guess.</p>"
-        f'<button class="main">{"Accept and sign in" if new else "Set the password and sign in"}</button></form>'
+    account = (
+        f'<input type="hidden" name="username" autocomplete="username" value="{escape(email)}">'
+        if email
+        else '<label for="email">Your e-mail</label>'
+        '<input id="email" name="email" type="email" autocomplete="username" required>'
     )
-    lead = f"You have been invited as {email}." if new else f"For {email}."
+    form = (
+        f'<form method="post">{asked}{account}<label for="password">Choose a password</label>'
+        f'<input id="password" name="password" type="password" autocomplete="new-password" minlength="{MIN_LENGTH}" '
+        f'maxlength="256" required aria-describedby="rule"><p class="hint" id="rule">At least {MIN_LENGTH} characters. '
+        "Several words in a row are easy to remember and hard to guess.</p>"
+        f'<button class="main">{"Accept and sign in" if new and email else "Set the password and sign in"}</button>'
+        "</form>"
+    )
+    if not email:
+        lead = "You are the first here. Make the account that administers this server."
+    else:
+        lead = f"You have been invited as {email}." if new else f"For {email}."
     return _page("Welcome to Freehold" if new else "Set a password", lead, [_message(message), form])
 
 

@@ -166,12 +166,13 @@ class _Pages:
         self._services.journal.check()
         invited = await self._identity.accounts.invited(token)
         try:
-            member = await self._identity.accounts.accept(token, name[:256], fields.get("password", ""))
+            password, email = fields.get("password", ""), fields.get("email", "")
+            member = await self._identity.accounts.accept(token, name[:256], password, email)
         except InvalidRequest as exc:
-            return _html(
-                page.password_page(email=invited.email, new=invited.new, message=exc.message, name=name), exc.status
-            )
-        await self._record(request, "invite.accepted" if invited.new else "user.password_set", member, "link")
+            again = page.password_page(email=invited.email, new=invited.new, message=exc.message, name=name)
+            return _html(again, exc.status)
+        event = "user.added" if invited.first else "invite.accepted" if invited.new else "user.password_set"
+        await self._record(request, event, member, "link")
         return await self._let_in(request, member, "password", DEFAULT_RETURN)
 
     # --- and out ---
