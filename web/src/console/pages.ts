@@ -28,6 +28,14 @@ const OWN: readonly ConsolePage[] = [
     needs: ['usage:read'],
     load: () => import('./overview/Page.svelte'),
   },
+  {
+    id: 'deployments',
+    label: 'console:nav.deployments',
+    group: 'serving',
+    needs: ['deployments:read'],
+    service: true,
+    load: () => import('./deployments/Page.svelte'),
+  },
 ];
 
 export const PAGES: readonly ConsolePage[] = [...OWN, ...GOVERNANCE];
