@@ -36,6 +36,22 @@ const OWN: readonly ConsolePage[] = [
     service: true,
     load: () => import('./deployments/Page.svelte'),
   },
+  {
+    id: 'usage',
+    label: 'console:nav.usage',
+    group: 'consumption',
+    needs: ['usage:read'],
+    service: true,
+    load: () => import('./usage/Page.svelte'),
+  },
+  {
+    id: 'budgets',
+    label: 'console:nav.budgets',
+    group: 'consumption',
+    needs: ['limits:read'],
+    service: true,
+    load: () => import('./budgets/Page.svelte'),
+  },
 ];
 
 export const PAGES: readonly ConsolePage[] = [...OWN, ...GOVERNANCE];
