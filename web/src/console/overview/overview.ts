@@ -52,3 +52,48 @@ export interface Overview {
 export function errorsOf(of: { errors?: number; outcomes?: Record<string, number> }): number {
   return of.errors ?? (of.outcomes?.failed ?? 0) + (of.outcomes?.interrupted ?? 0);
 }
+
+/** How far back one can look: minutes, and how long a bar of the charts is. */
+export const SPANS = {
+  hour: { minutes: 60, bucketS: 60 },
+  quarter: { minutes: 360, bucketS: 300 },
+  day: { minutes: 1440, bucketS: 1800 },
+  week: { minutes: 10_080, bucketS: 21_600 },
+} as const;
+export type SpanName = keyof typeof SPANS;
+const MOST_MINUTES = 10_080;
+
+/** What is compared with the period before: sums over the buckets. */
+export interface Counted {
+  requests: number;
+  tokens: number;
+  costMicro: number;
+  errors: number;
+}
+
+export function counted(buckets: readonly Sums[]): Counted {
+  const sum = (of: (bucket: Sums) => number) => buckets.reduce((total, bucket) => total + of(bucket), 0);
+  return {
+    requests: sum((each) => each.requests),
+    tokens: sum((each) => each.prompt_tokens + each.completion_tokens),
+    costMicro: sum((each) => each.cost_micro),
+    errors: sum(errorsOf),
+  };
+}
+
+/** The buckets of the period before a time, as long as the time from there to the end. */
+export function before(of: Overview, startS: number): Overview['buckets'] {
+  const first = startS - (of.end_time - startS);
+  return of.buckets.filter((each) => each.start_time >= first && each.start_time < startS);
+}
+
+/** By how much a number grew, as a share; null where there was nothing before. */
+export function change(now: number, then: number): number | null {
+  return then === 0 ? null : now / then - 1;
+}
+
+/** The question for twice the time, to compare with; null where that is longer than can be asked for. */
+export function doubled(span: SpanName): { minutes: number; bucket_s: number } | null {
+  const { minutes, bucketS } = SPANS[span];
+  return minutes * 2 > MOST_MINUTES ? null : { minutes: minutes * 2, bucket_s: bucketS };
+}
