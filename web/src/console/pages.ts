@@ -52,6 +52,13 @@ const OWN: readonly ConsolePage[] = [
     service: true,
     load: () => import('./budgets/Page.svelte'),
   },
+  {
+    id: 'receipts',
+    label: 'console:nav.receipts',
+    group: 'consumption',
+    needs: ['receipts:read'],
+    load: () => import('./receipts/Page.svelte'),
+  },
 ];
 
 export const PAGES: readonly ConsolePage[] = [...OWN, ...GOVERNANCE];

@@ -44,7 +44,6 @@ export interface Overview {
   total: Sums;
   buckets: (Sums & { start_time: number })[];
   deployments: Served[];
-  in_flight: number;
   usage_lag_records: number;
 }
 
