@@ -23,7 +23,7 @@ export interface JobEvent {
   number: number;
   created_at: number;
   event: string;
-  detail?: Record<string, unknown>;
+  detail?: string | Record<string, unknown>;
 }
 
 export interface TuningEvent {
