@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
@@ -175,9 +175,12 @@ class Service:
 
 def events_of(response: HTTPResponse) -> list[Any]:
     """The server-sent events of an answer, decoded; the text `[DONE]` as it is."""
-    found: list[Any] = []
+    return list(each_event(response))
+
+
+def each_event(response: HTTPResponse) -> Iterator[Any]:
+    """The same one by one, as they come."""
     for line in response:
         data = line.strip().removeprefix(b"data: ")
         if data and not data.startswith(b"event: "):
-            found.append("[DONE]" if data == b"[DONE]" else json.loads(data))
-    return found
+            yield "[DONE]" if data == b"[DONE]" else json.loads(data)

@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config';
 
 /** A server that runs already, whose API the pages of `npm run dev` call. */
 const SERVER = process.env.FREEHOLD_URL ?? 'http://127.0.0.1:8080';
-const API = ['/v1', '/session', '/sessions', '/signin', '/signout', '/openai', '/docs', '/health'];
+const API = ['/v1', '/admin', '/session', '/sessions', '/signin', '/signout', '/openai', '/docs', '/health'];
 
 export default defineConfig({
   plugins: [svelte()],

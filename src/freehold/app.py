@@ -8,14 +8,13 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
+from freehold.app_admin import Governed, open_administration
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     backlog_of,
     open_control,
-    open_erasure,
     open_flights,
     open_limits,
     open_people,
@@ -33,8 +32,8 @@ from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Books, Recorder
 from freehold.gateway.content import Content, open_content
-from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.conversation_sharing import Sharing
 from freehold.gateway.filters import open_filters
 from freehold.gateway.flights import Flights
 from freehold.gateway.lineage import Lineage
@@ -134,13 +133,13 @@ async def open_app(
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         router = Router(supervisor, models.canaries)
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
-        gateway = Gateway(registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned)
-        reports = records.reports(supervisor, books)
-        eraser = open_erasure(records, content, people, control, (partial(end_tuning, tuned, place),))
-        kept = ContentControl(content.keys, content.retention, content.sweep, control, content.flagged)
-        admin = AdminServices(
-            people, control, catalog, limits, ledger, policies, filters, journal, reports, digests, kept, eraser, models
+        sharing = Sharing(content.conversations, journal, people.directory.member)
+        gateway = Gateway(
+            registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
         )
+        reports = records.reports(supervisor, books)
+        governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
+        admin = open_administration(records, people, content, catalog, models, governed, reports, end)
         traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
         services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())

@@ -60,6 +60,18 @@ def operations(conversation_id: str, item_id: str) -> list[tuple[str, str, Any]]
     ]
 
 
+def freeholds_own(conversation_id: str, item_id: str) -> list[tuple[str, str, Any]]:
+    """What OpenAI's API has not got: copying and sharing."""
+    path = f"{CONVERSATIONS}/{conversation_id}"
+    return [
+        ("POST", f"{path}/fork", {}),
+        ("POST", f"{path}/fork", {"after": item_id}),
+        ("GET", f"{path}/share", None),
+        ("POST", f"{path}/share", None),
+        ("DELETE", f"{path}/share", None),
+    ]
+
+
 def told(reply: Reply, *names: str) -> tuple[int, str]:
     """What an answer says, less the names that the caller gave."""
     text = json.dumps(reply.json())
@@ -85,15 +97,17 @@ def test_to_everybody_else_it_is_as_if_there_were_none(
     conversation_id, (item_id,) = begin(service, ann, SECRET, label=SECRET)
     for who, key in strangers.items():
         for (method, path, body), (_, nowhere, _) in zip(
-            operations(conversation_id, item_id), operations("conv_0", "msg_0"), strict=True
+            [*operations(conversation_id, item_id), *freeholds_own(conversation_id, item_id)],
+            [*operations("conv_0", "msg_0"), *freeholds_own("conv_0", "msg_0")],
+            strict=True,
         ):
             found = told(service.request(method, path, body, key=key), conversation_id, item_id)
             missing = told(service.request(method, nowhere, body, key=key), "conv_0", "msg_0")
             assert found == missing, (who, method, path)
             assert found[0] == 404, (who, method, path)
-        listed = service.get(f"{CONVERSATIONS}?limit=100", key=key)
-        assert listed.status == 200
-        assert conversation_id not in listed.body.decode(), who
+        for query in ("", "&shared=true", "&query=words"):
+            listed = service.get(f"{CONVERSATIONS}?limit=100{query}", key=key)
+            assert (listed.status, conversation_id in listed.body.decode()) == (200, False), who
         beside = service.get(f"{CONVERSATIONS}?after={conversation_id}", key=key)
         assert (beside.status, conversation_id in beside.body.decode()) == (200, False)
     mine = service.get(f"{CONVERSATIONS}/{conversation_id}", key=ann).json()

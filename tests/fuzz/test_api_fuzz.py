@@ -130,6 +130,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/uploads": UPLOAD,
     "/openai/uploads/upload_0/complete?api-version=2024-10-21": COMPLETE,
     "/v1/conversations": CONVERSATION,
+    "/v1/conversations/conv_0/fork": {"after": "msg_0", "metadata": {"a": "b"}},
     "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
     "/v1/fine_tuning/jobs": {"model": "echo", "training_file": "file-0", "hyperparameters": {"n_epochs": 1}},
     "/openai/conversations/conv_0/items?api-version=2024-10-21": SAID,
@@ -208,9 +209,22 @@ def test_no_body_brings_down_a_route(service: Service, path: str) -> None:
 
 QUERIES = st.lists(
     st.tuples(
-        st.sampled_from(["limit", "order", "after", "include", "include[]", "metadata", "metadata[a]", "metadata["])
+        st.sampled_from(
+            [
+                "limit",
+                "order",
+                "after",
+                "include",
+                "include[]",
+                "metadata",
+                "metadata[a]",
+                "metadata[",
+                "query",
+                "shared",
+            ]
+        )
         | TEXT,
-        st.sampled_from(["1", "desc", "conv_0", "message.output_text.logprobs"]) | TEXT,
+        st.sampled_from(["1", "desc", "conv_0", "message.output_text.logprobs", "true"]) | TEXT,
     ),
     max_size=4,
 )

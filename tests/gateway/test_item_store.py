@@ -46,7 +46,7 @@ ANN = Principal("org", "proj_a", "ann", kind=MemberKind.USER, actions=DATA_PLANE
 BOB = replace(ANN, id="bob")
 KINDS = [
     pytest.param(RESPONSES, RESPONSE_TABLES, {"status": "completed", "background": False}, id="responses"),
-    pytest.param(CONVERSATIONS, CONVERSATION_TABLES, {}, id="conversations"),
+    pytest.param(CONVERSATIONS, CONVERSATION_TABLES, {"shared": False}, id="conversations"),
     pytest.param(COMPLETIONS, COMPLETION_TABLES, {"model": "chat"}, id="completions"),
 ]
 

@@ -1,4 +1,4 @@
-"""`/conversations`: begin, look at, label, list and delete conversations, and the items in them."""
+"""`/conversations`: begin, look at, label, list, copy, share and delete conversations, and the items in them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any, Final
 from freehold.api.body import parse
 from freehold.api.reply import Call, Handler, Reply
 from freehold.errors import InvalidRequest, UnknownParameter
+from freehold.gateway.conversation_sharing import Shared
 from freehold.gateway.item_store import Holder
 from freehold.store.kept_items import Page
 from freehold.types.conversations import (
@@ -14,11 +15,13 @@ from freehold.types.conversations import (
     ConversationChange,
     ConversationQuery,
     ConversationRequest,
+    ForkRequest,
     ItemsRequest,
 )
 
 _MOST: Final = 100
 _MOST_PAIRS: Final = 16
+_LONGEST_TEXT: Final = 256
 _PAIR = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 _INCLUDE = re.compile(r"include(\[[0-9]{0,4}\])?")
 _VERSION: Final = "api-version"
@@ -35,9 +38,35 @@ async def create_conversation(call: Call) -> Reply:
 
 
 async def list_conversations(call: Call) -> Reply:
-    """The caller's conversations, page by page; this is Freehold's own."""
+    """The caller's conversations, or those that others share, page by page; this is Freehold's own."""
     listing = await call.gateway.conversations.list(call.principal, _conversations(call.query_items))
-    return _listed([conversation_object(each) for each in listing.found], listing.more, listing.last)
+    shown = _with_owner if "shared" in call.query else _alone
+    return _listed([shown(call, each) for each in listing.found], listing.more, listing.last)
+
+
+async def fork_conversation(call: Call) -> Reply:
+    """Begin a conversation with copies of another's items; this is Freehold's own."""
+    request = parse(ForkRequest, call.body)
+    made, count = await call.gateway.conversations.fork(
+        call.principal, call.path["conversation_id"], request.last, request.labels
+    )
+    call.account.parameters = {"items": count}
+    return conversation_object(made)
+
+
+async def retrieve_share(call: Call) -> Reply:
+    """Whether a conversation is shared; this and the next two are Freehold's own."""
+    return _share_object(await call.gateway.sharing.get(call.principal, call.path["conversation_id"]))
+
+
+async def share_conversation(call: Call) -> Reply:
+    """Let colleagues read a conversation."""
+    return await _set_shared(call, shared=True)
+
+
+async def unshare_conversation(call: Call) -> Reply:
+    """Let colleagues read a conversation no more."""
+    return await _set_shared(call, shared=False)
 
 
 async def retrieve_conversation(call: Call) -> Reply:
@@ -96,6 +125,10 @@ OPERATIONS: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "conversations/{conversation_id}", retrieve_conversation),
     ("POST", "conversations/{conversation_id}", update_conversation),
     ("DELETE", "conversations/{conversation_id}", delete_conversation),
+    ("POST", "conversations/{conversation_id}/fork", fork_conversation),
+    ("GET", "conversations/{conversation_id}/share", retrieve_share),
+    ("POST", "conversations/{conversation_id}/share", share_conversation),
+    ("DELETE", "conversations/{conversation_id}/share", unshare_conversation),
     ("POST", "conversations/{conversation_id}/items", create_items),
     ("GET", "conversations/{conversation_id}/items", list_items),
     ("GET", "conversations/{conversation_id}/items/{item_id}", retrieve_item),
@@ -114,6 +147,31 @@ def conversation_object(holder: Holder) -> dict[str, Any]:
     }
 
 
+def _alone(_call: Call, holder: Holder) -> dict[str, Any]:
+    return conversation_object(holder)
+
+
+def _with_owner(call: Call, holder: Holder) -> dict[str, Any]:
+    """A conversation in a list for which was asked with `shared`: also whether it is, and whose it is."""
+    owner = {"id": holder.row.owner_id, "name": call.gateway.sharing.owner_name(holder)}
+    return {**conversation_object(holder), "shared": holder.row.more["shared"], "owner": owner}
+
+
+async def _set_shared(call: Call, *, shared: bool) -> Reply:
+    conversation_id, request_id = call.path["conversation_id"], call.account.request_id
+    return _share_object(await call.gateway.sharing.set(call.principal, conversation_id, request_id, shared=shared))
+
+
+def _share_object(found: Shared) -> dict[str, Any]:
+    return {
+        "object": "conversation.share",
+        "conversation_id": found.holder.id,
+        "shared": found.shared,
+        "mine": found.mine,
+        "owner": {"id": found.holder.row.owner_id, "name": found.owner_name},
+    }
+
+
 def _listed(data: Sequence[Mapping[str, Any]], more: bool, last: str | None = None) -> dict[str, Any]:
     """A page; `last`, where it is given, is the id to go on after."""
     ends = {"first_id": data[0]["id"] if data else "", "last_id": last or (data[-1]["id"] if data else "")}
@@ -129,9 +187,15 @@ def _conversations(items: Sequence[tuple[str, str]]) -> ConversationQuery:
     pairs = {name: match[1] for name, _ in items if (match := _PAIR.fullmatch(name))}
     if len(pairs) > _MOST_PAIRS:
         raise InvalidRequest(f"'metadata' can have at most {_MOST_PAIRS} pairs.", param="metadata")
-    query = _single(items, {"limit", "order", "after", *pairs})
+    query = _single(items, {"limit", "order", "after", "query", "shared", *pairs})
     metadata = {key: query[name] for name, key in pairs.items()}
-    return ConversationQuery(_limit(query), _newest_first(query), query.get("after"), metadata)
+    text = query.get("query")
+    if text is not None and not 1 <= len(text) <= _LONGEST_TEXT:
+        raise InvalidRequest(f"'query' must be a text of 1 to {_LONGEST_TEXT} characters.", param="query")
+    if query.get("shared", "true") not in {"true", "false"}:
+        raise InvalidRequest("'shared' must be 'true' or 'false'.", param="shared")
+    shared = query.get("shared") == "true"
+    return ConversationQuery(_limit(query), _newest_first(query), query.get("after"), metadata, text or "", shared)
 
 
 def _without_include(items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -90,5 +90,6 @@ _BODILESS = fine_tuning.BODILESS | {
     responses.cancel_response,
     batches.cancel_batch,
     evals.cancel_run,
+    conversations.share_conversation,
 }
 _FORMS: dict[Handler, Forms] = {files.create_file: Forms.FILES, uploads.add_part: Forms.PARTS}

@@ -7,7 +7,10 @@ are random, 96 bits, so a key may seal 2^32 texts; a key is one owner's in one p
     sealed = version (1 byte, 1) | nonce (12 bytes) | ciphertext with its tag
 """
 
+import asyncio
 import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +23,21 @@ from freehold.errors import ContentUnreadable
 from freehold.types.content import Tenant
 
 VERSION: Final = b"\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one row holds.
+
+    Args:
+        tenant: whose it is.
+        row: names the row.
+        content: in the clear or sealed.
+    """
+
+    tenant: Tenant
+    row: str
+    content: bytes
 
 
 class ContentCipher:
@@ -47,9 +65,7 @@ class ContentCipher:
             KeyServiceUnavailable: the service that has the master key is not available.
             HomeError: the database cannot be used.
         """
-        key = await self._keys.key_for(tenant)
-        nonce = os.urandom(NONCE_BYTES)
-        return VERSION + nonce + AESGCM(key).encrypt(nonce, content, associated_data(tenant, purpose, row))
+        return _sealed(await self._keys.key_for(tenant), purpose, Piece(tenant, row, content))
 
     async def open(self, tenant: Tenant, purpose: str, row: str, sealed: bytes) -> bytes:
         """The content of a row.
@@ -58,14 +74,40 @@ class ContentCipher:
             ContentUnreadable: it is damaged, or was sealed for another owner, purpose or row, or its key is gone.
             ProjectKeyRevoked, KeyServiceUnavailable, HomeError: as `seal`.
         """
-        if sealed[:1] != VERSION:
-            raise ContentUnreadable("The content cannot be decrypted: it has another format.")
-        key = await self._keys.key_of(tenant)
-        nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
-        try:
-            return AESGCM(key).decrypt(nonce, ciphertext, associated_data(tenant, purpose, row))
-        except (InvalidTag, ValueError):
-            raise ContentUnreadable("The content cannot be decrypted: it is damaged or was moved.") from None
+        return _opened(await self._keys.key_of(tenant), purpose, Piece(tenant, row, sealed))
+
+    async def seal_all(self, purpose: str, pieces: Sequence[Piece]) -> list[bytes]:
+        """Contents as they may be stored, in their order; the work is done in a thread. Raises as `seal`."""
+        keys = [await self._keys.key_for(piece.tenant) for piece in pieces]
+        return await asyncio.to_thread(_each, _sealed, keys, purpose, pieces)
+
+    async def open_all(self, purpose: str, pieces: Sequence[Piece]) -> list[bytes]:
+        """The contents of rows, in their order; the work is done in a thread. Raises as `open`."""
+        keys = [await self._keys.key_of(piece.tenant) for piece in pieces]
+        return await asyncio.to_thread(_each, _opened, keys, purpose, pieces)
+
+
+def _each(
+    work: Callable[[bytes, str, Piece], bytes], keys: Sequence[bytes], purpose: str, pieces: Sequence[Piece]
+) -> list[bytes]:
+    return [work(key, purpose, piece) for key, piece in zip(keys, pieces, strict=True)]
+
+
+def _sealed(key: bytes, purpose: str, piece: Piece) -> bytes:
+    nonce = os.urandom(NONCE_BYTES)
+    bound = associated_data(piece.tenant, purpose, piece.row)
+    return VERSION + nonce + AESGCM(key).encrypt(nonce, piece.content, bound)
+
+
+def _opened(key: bytes, purpose: str, piece: Piece) -> bytes:
+    sealed = piece.content
+    if sealed[:1] != VERSION:
+        raise ContentUnreadable("The content cannot be decrypted: it has another format.")
+    nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+    try:
+        return AESGCM(key).decrypt(nonce, ciphertext, associated_data(piece.tenant, purpose, piece.row))
+    except (InvalidTag, ValueError):
+        raise ContentUnreadable("The content cannot be decrypted: it is damaged or was moved.") from None
 
 
 def associated_data(tenant: Tenant, purpose: str, row: str) -> bytes:

@@ -1,22 +1,25 @@
 """Conversations: what was said, kept by us, so that a caller need not send it again with each request.
 
 A person's are that person's alone, a service account's are its project's: what is not there for the caller is told of
-as what never was. Deleting a conversation deletes its items.
+as what never was. What a person shares with colleagues they read, and cannot change. Deleting a conversation deletes
+its items.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.exc import IntegrityError
 
-from freehold.errors import InvalidRequest, NotFound
+from freehold.errors import Forbidden, InvalidRequest, NotFound
+from freehold.gateway.conversation_search import LOOKED_AT as LOOKED_INTO
+from freehold.gateway.conversation_search import Search
 from freehold.gateway.item_store import Holder, ItemStore
 from freehold.gateway.items import kept
 from freehold.governance.authorization import require
-from freehold.store.kept_items import CONVERSATION_TABLES, Page
+from freehold.store.kept_items import CONVERSATION_TABLES, HolderRow, Page
 from freehold.types.conversations import ConversationQuery
 from freehold.types.identity import Action, MemberKind, Principal
 from freehold.types.ids import new_id
@@ -55,7 +58,8 @@ class Conversations:
 
     Every method may raise Forbidden where the caller may not do it, ContentUnreadable, ProjectKeyRevoked or
     KeyServiceUnavailable where content cannot be encrypted or decrypted, and HomeError where the database cannot be
-    used. `NotFound` is the same for what is not there, has expired, is another project's or somebody else's alone.
+    used. `NotFound` is the same for what is not there, has expired, is another project's or somebody else's alone;
+    Forbidden also says of what changes a conversation that it is somebody else's, who shares it.
 
     Args:
         store: where they lie.
@@ -77,9 +81,35 @@ class Conversations:
         self._store.check_keeping(principal, "items", _INSTEAD)
         made = _sided(_kept(items))
         try:
-            return await self._store.create(principal, new_id(PREFIX), {"metadata": dict(metadata)}, made)
+            header = {"metadata": dict(metadata)}
+            return await self._store.create(principal, new_id(PREFIX), header, made, shared=False)
         except IntegrityError as exc:
             raise _twice() from exc
+
+    async def fork(
+        self, principal: Principal, conversation_id: str, last: str | None, metadata: Mapping[str, str] | None
+    ) -> tuple[Holder, int]:
+        """Begin a conversation of the caller's with copies of another's items, under their ids; and how many.
+
+        Args:
+            principal: who asks.
+            conversation_id: names the other one, which the caller may read.
+            last: the id of the last item that is copied; empty for none, None for all.
+            metadata: of the new one; None for those of the other.
+
+        Raises:
+            NotFound: there is no conversation of that id.
+            InvalidRequest: it has no item `last`; the parameter is `after`.
+            ZeroRetention: nothing is kept for the project.
+        """
+        source = await self.get(principal, conversation_id)
+        require(principal, Action.WRITE_CONVERSATIONS, "conversations")
+        self._store.check_keeping(principal, "conversation_id", _INSTEAD)
+        header = source.header if metadata is None else {"metadata": dict(metadata)}
+        made = await self._store.copy(principal, source, new_id(PREFIX), header, last, shared=False)
+        if made is None:
+            raise InvalidRequest(f"There is no item '{(last or '')[:64]}' in this conversation.", param="after")
+        return made
 
     async def get(self, principal: Principal, conversation_id: str) -> Holder:
         """One conversation, without its items.
@@ -93,8 +123,9 @@ class Conversations:
     async def list(self, principal: Principal, query: ConversationQuery) -> Listing:
         """The caller's conversations in the order of time: a person's own, or those of the project's service accounts.
 
-        With metadata asked for, at most `LOOKED_AT` conversations are looked at; where that is not all, there may be
-        more, and the next page begins behind the last that was looked at.
+        Or those that others share. With metadata asked for, at most `LOOKED_AT` conversations are looked at, and with a
+        text as many as `Search` allows; where that is not all, there may be more, and the next page begins behind the
+        last that was looked at.
 
         Raises:
             InvalidRequest: `after` is no id of a conversation.
@@ -103,13 +134,18 @@ class Conversations:
         if query.after is not None and not query.after.startswith(PREFIX):
             raise InvalidRequest(f"There is no conversation '{query.after[:64]}'.", param="after")
         found: list[Holder] = []
-        last, looked = None, 0
+        last, looked, looked_into = None, 0, 0
+        search = Search(self._store, query.text) if query.text else None
         async with aclosing(self._walk(principal, query)) as holders:
             async for holder in holders:
-                if looked == LOOKED_AT:
+                if looked == LOOKED_AT or looked_into == LOOKED_INTO or (search is not None and search.is_over):
                     return Listing(found, more=True, last=last)
                 looked += 1
-                if query.metadata.items() <= holder.header["metadata"].items():
+                fits = query.metadata.items() <= holder.header["metadata"].items()
+                if fits and search is not None:
+                    looked_into += 1
+                    fits = await search.finds(holder)
+                if fits:
                     if len(found) == query.limit:
                         return Listing(found, more=True, last=found[-1].id)
                     found.append(holder)
@@ -122,8 +158,7 @@ class Conversations:
         Raises:
             NotFound: there is none of that id.
         """
-        require(principal, Action.WRITE_CONVERSATIONS, _resource(conversation_id))
-        holder = await self._found(principal, conversation_id)
+        holder = await self.owned(principal, conversation_id)
         header = {**holder.header, "metadata": dict(metadata)}
         if not await self._store.update(holder, header):
             raise absent(conversation_id)
@@ -135,8 +170,7 @@ class Conversations:
         Raises:
             NotFound: there is none of that id.
         """
-        require(principal, Action.WRITE_CONVERSATIONS, _resource(conversation_id))
-        if not await self._store.delete(await self._found(principal, conversation_id)):
+        if not await self._store.delete(await self.owned(principal, conversation_id)):
             raise absent(conversation_id)
 
     async def add_items(self, principal: Principal, conversation_id: str, items: Sequence[InputItem]) -> KeptItems:
@@ -149,7 +183,7 @@ class Conversations:
         """
         require(principal, Action.WRITE_CONVERSATIONS, _resource(conversation_id))
         self._store.check_keeping(principal, "items", _INSTEAD)
-        holder, made = await self._found(principal, conversation_id), _kept(items)
+        holder, made = await self.owned(principal, conversation_id), _kept(items)
         if not await self.append(principal, holder, made):
             raise absent(conversation_id)
         return made
@@ -180,8 +214,7 @@ class Conversations:
         Raises:
             NotFound: there is no conversation of that id, or it has no such item.
         """
-        require(principal, Action.WRITE_CONVERSATIONS, _resource(conversation_id))
-        holder = await self._found(principal, conversation_id)
+        holder = await self.owned(principal, conversation_id)
         if not await self._store.remove(holder, item_id):
             raise _no_item(item_id)
         return holder
@@ -192,9 +225,35 @@ class Conversations:
         Raises:
             NotFound: there is none of that id; its parameter is `conversation`.
         """
-        for action in (Action.READ_CONVERSATIONS, Action.WRITE_CONVERSATIONS):
-            require(principal, action, _resource(conversation_id))
-        return await self._found(principal, conversation_id, "conversation")
+        require(principal, Action.READ_CONVERSATIONS, _resource(conversation_id))
+        return await self.owned(principal, conversation_id, "conversation")
+
+    async def owned(self, principal: Principal, conversation_id: str, param: str = "conversation_id") -> Holder:
+        """A conversation that the caller may change.
+
+        Raises:
+            NotFound: there is none of that id.
+            Forbidden: it is somebody else's.
+        """
+        require(principal, Action.WRITE_CONVERSATIONS, _resource(conversation_id))
+        holder = await self._found(principal, conversation_id, param)
+        if not is_changeable(principal, holder):
+            raise Forbidden(
+                "This conversation is somebody else's, who shares it for reading. Go on with a copy of your own: "
+                f"POST /v1/conversations/{holder.id}/fork.",
+                param=param,
+            )
+        return holder
+
+    async def share(self, holder: Holder, *, shared: bool) -> HolderRow:
+        """Have a conversation be read by whoever may read in its project, or no more; as it is stored then.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        if not await self._store.update(holder, holder.header, shared=shared):
+            raise absent(holder.id)
+        return replace(holder.row, more={**holder.row.more, "shared": shared})
 
     async def append(self, principal: Principal, holder: Holder, items: Sequence[Mapping[str, Any]]) -> bool:
         """Add items that have their ids behind the last; false if the conversation is gone.
@@ -225,9 +284,10 @@ class Conversations:
         """The caller's conversations from `query.after` on, in batches, and one more than are looked at."""
         after, left = query.after, LOOKED_AT + 1
         while True:
-            size = min(_BATCH if query.metadata else query.limit + 1, left)
+            size = min(_BATCH if query.metadata or query.text else query.limit + 1, left)
             page = Page(size, query.newest_first, after)
-            holders = await self._store.page(principal, page, owned(principal))
+            conditions = shared_by_others(principal) if query.shared else (owned(principal),)
+            holders = await self._store.page(principal, page, *conditions)
             for holder in holders:
                 yield holder
             left -= size
@@ -247,6 +307,17 @@ def owned(principal: Principal) -> ColumnElement[bool]:
     if principal.kind is MemberKind.USER:
         return table.c.owner_id == principal.id
     return table.c.private.is_(False)
+
+
+def shared_by_others(principal: Principal) -> tuple[ColumnElement[bool], ...]:
+    """What holds for the rows of conversations that others share with a caller."""
+    table = CONVERSATION_TABLES.holders
+    return table.c.shared.is_(True), table.c.owner_id != principal.id
+
+
+def is_changeable(principal: Principal, holder: Holder) -> bool:
+    """Whether a conversation that a caller sees is its own, or its project's."""
+    return not holder.row.private or holder.row.owner_id == principal.id
 
 
 def _resource(conversation_id: str) -> str:

@@ -13,10 +13,11 @@ from typing import Any, Final, TypeAlias
 import orjson
 from sqlalchemy import ColumnElement
 
-from freehold.encryption.cipher import ContentCipher
+from freehold.encryption.cipher import ContentCipher, Piece
 from freehold.errors import InvalidRequest
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
+from freehold.store.item_copies import add_unheld, hold, items_between, place_of
 from freehold.store.kept_items import (
     HolderRow,
     ItemRow,
@@ -39,6 +40,9 @@ from freehold.types.identity import MemberKind, Principal
 
 PAGE_BYTES: Final = 32 * 1024 * 1024
 """Of items that are read at a time, as they are stored: a page of large ones has fewer than it may have."""
+COPIED_AT_ONCE: Final = 200
+"""Items, in one transaction, and at most `COPIED_BYTES` of them."""
+COPIED_BYTES: Final = 4 * 1024 * 1024
 
 Item: TypeAlias = Mapping[str, Any]
 """An item as callers see it, with its `id`."""
@@ -187,7 +191,61 @@ class ItemStore:
         if found is None:
             raise InvalidRequest(f"There is no item '{(page.after or '')[:64]}' here.", param="after")
         rows, more = found
-        return [await self._item(holder.id, row) for row in rows], more
+        return [orjson.loads(text) for text in await self._texts(holder.id, rows)], more
+
+    async def copy(
+        self,
+        principal: Principal,
+        source: Holder,
+        holder_id: str,
+        header: Mapping[str, Any],
+        last: str | None,
+        **columns: Any,
+    ) -> tuple[Holder, int] | None:
+        """Keep a new thing with copies of another's items, up to one of them, under the same ids; and how many.
+
+        The new thing is there with all of them at once.
+
+        Args:
+            principal: who makes it, and whose the copies are.
+            source: has the items.
+            holder_id: names the new thing.
+            header: what there is to say of it.
+            last: the id of the last item that is copied; empty for none, None for all.
+            columns: those that only its kind has.
+
+        Returns:
+            None if there is no item `last`.
+        """
+        row = await self.row(principal, holder_id, header, **columns)
+        end = None if last == "" else await place_of(self.database, self.tables, source.id, last)
+        if last and end is None:
+            return None
+        place, count = 0, 0
+        while end is not None and place <= end:
+            rows, place = await items_between(
+                self.database,
+                self.tables,
+                source.id,
+                (place, end),
+                now_s=self.clock(),
+                limit=COPIED_AT_ONCE,
+                most_bytes=COPIED_BYTES,
+            )
+            await add_unheld(self.database, self.tables, holder_id, await self._resealed(source.id, row, rows))
+            count += len(rows)
+        await hold(self.database, self.tables, row)
+        return Holder(row, dict(header)), count
+
+    async def texts(self, holder: Holder, page: Page, most_bytes: int) -> tuple[list[bytes], str | None]:
+        """Items as JSON texts, those behind the first only as far as all together are no larger than `most_bytes`.
+
+        Returns:
+            The texts, and the id of the last one where there are more; no text at all where the thing is gone.
+        """
+        found = await list_items(self.database, self.tables, holder.id, page, now_s=self.clock(), most_bytes=most_bytes)
+        rows, more = found or ([], False)
+        return await self._texts(holder.id, rows), rows[-1].id if more and rows else None
 
     async def item(self, holder: Holder, item_id: str) -> dict[str, Any] | None:
         """An item of a thing; None if there is none."""
@@ -205,7 +263,7 @@ class ItemStore:
 
     async def sealed_header(self, row: HolderRow, header: Mapping[str, Any]) -> bytes:
         """A header as it is stored."""
-        return await self._seal(Tenant(row.organization_id, row.project_id, row.owner_id), row.id, header)
+        return await self._seal(_tenant(row), row.id, header)
 
     async def sealed(self, tenant: Tenant, holder: HolderRow, items: Sequence[tuple[str, Item]]) -> list[ItemRow]:
         """Items as they are stored: each its owner's who adds it, and gone with what it belongs to."""
@@ -226,13 +284,28 @@ class ItemStore:
 
     async def seal_part(self, row: HolderRow, name: str, content: bytes) -> bytes:
         """Another part of a thing as it is stored."""
-        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
-        return await self._cipher.seal(tenant, self._kind.name, f"{row.id}/{name}", content)
+        return await self._cipher.seal(_tenant(row), self._kind.name, f"{row.id}/{name}", content)
 
     async def open_part(self, row: HolderRow, name: str, sealed: bytes) -> bytes:
         """What `seal_part` sealed."""
-        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
-        return await self._cipher.open(tenant, self._kind.name, f"{row.id}/{name}", sealed)
+        return await self._cipher.open(_tenant(row), self._kind.name, f"{row.id}/{name}", sealed)
+
+    async def _texts(self, holder_id: str, rows: Sequence[ItemRow]) -> list[bytes]:
+        """What is in items, as JSON."""
+        return await self._cipher.open_all(
+            self._kind.name, [Piece(_tenant(row), f"{holder_id}/{row.id}", row.content) for row in rows]
+        )
+
+    async def _resealed(self, source_id: str, holder: HolderRow, rows: Sequence[ItemRow]) -> list[ItemRow]:
+        """Items of one thing as those of another and of its owner."""
+        tenant, now = _tenant(holder), math.floor(self.clock())
+        texts = await self._texts(source_id, rows)
+        pieces = [Piece(tenant, f"{holder.id}/{row.id}", text) for row, text in zip(rows, texts, strict=True)]
+        contents = await self._cipher.seal_all(self._kind.name, pieces)
+        return [
+            ItemRow(row.id, row.side, holder.organization_id, holder.project_id, holder.owner_id, content, now, 0)
+            for row, content in zip(rows, contents, strict=True)
+        ]
 
     def _reader(self, principal: Principal) -> Reader:
         return Reader(principal.organization_id, principal.project_id, principal.id, self.clock())
@@ -241,13 +314,16 @@ class ItemStore:
         return await self._cipher.seal(tenant, self._kind.name, row, orjson.dumps(value))
 
     async def _opened(self, row: HolderRow) -> Holder:
-        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
-        data = await self._cipher.open(tenant, self._kind.name, row.id, row.header)
+        data = await self._cipher.open(_tenant(row), self._kind.name, row.id, row.header)
         return Holder(row, orjson.loads(data))
 
     async def _item(self, holder_id: str, row: ItemRow) -> dict[str, Any]:
-        tenant = Tenant(row.organization_id, row.project_id, row.owner_id)
         found: dict[str, Any] = orjson.loads(
-            await self._cipher.open(tenant, self._kind.name, f"{holder_id}/{row.id}", row.content)
+            await self._cipher.open(_tenant(row), self._kind.name, f"{holder_id}/{row.id}", row.content)
         )
         return found
+
+
+def _tenant(row: HolderRow | ItemRow) -> Tenant:
+    """Whose a row is."""
+    return Tenant(row.organization_id, row.project_id, row.owner_id)

@@ -22,6 +22,7 @@ from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
 from freehold.gateway.content import Content
+from freehold.gateway.conversation_sharing import Sharing
 from freehold.gateway.counting import TokenCounter
 from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
@@ -30,6 +31,7 @@ from freehold.gateway.fine_tuning import FineTuning
 from freehold.gateway.flights import Flights
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
+from freehold.gateway.model_details import ModelDetails
 from freehold.gateway.moderation import Moderator
 from freehold.gateway.parameters import (
     chat_parameters,
@@ -77,24 +79,22 @@ class Gateway:
         remote: RemoteTools,
         router: Router,
         fine_tuning: FineTuning,
+        sharing: Sharing,
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
-        self._router = router
-        self._permits = permits
-        self.check_caller = permits.check_caller
+        self._router, self.details = router, ModelDetails(supervisor, permits)
+        self._permits, self.check_caller = permits, permits.check_caller
         self._pictures = pictures
         self._filtering = Filtering(filters, content.flagged)
-        self.content = content
+        self.content, self.fine_tuning = content, fine_tuning
         self.picture_files, self.completions = content.pictures, content.completions
         self.files, self.uploads = content.files, content.uploads
-        self.fine_tuning = fine_tuning
-        self.conversations = content.conversations
+        self.conversations, self.sharing = content.conversations, sharing
         models = Models(self.chat, self.vet, self.paint, self.model, TokenCounter(self._found, supervisor).count)
         self.responses = open_responses(models, content, books, flights, remote)
         self.moderator = Moderator(filters.moderation, books, permits)
-        self.flights = flights
-        self.books = books
+        self.flights, self.books = flights, books
 
     async def chat(self, principal: Principal, request: ChatRequest, account: Account) -> Answer:
         """Answer a conversation.

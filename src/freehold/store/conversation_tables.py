@@ -1,12 +1,12 @@
 """The tables of conversations, responses and stored completions. What callers wrote or were answered is ciphertext.
 
 Each of the three has a row for the thing itself and one for each of its items, so that a long one is read by pages and
-grows by what is added. `private` says that only the owner sees it; else whoever may read in its project.
+grows by what is added. `private` says that it is its owner's alone; else it is its project's.
 """
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, String, Table, UniqueConstraint
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, String, Table, UniqueConstraint, false
 from sqlalchemy.schema import SchemaItem
 
 from freehold.store.tables import metadata
@@ -57,7 +57,18 @@ def _items(name: str) -> Table:
     )
 
 
-kept_conversations: Final = _holder("kept_conversations")
+kept_conversations: Final = _holder(
+    "kept_conversations", Column("shared", Boolean, nullable=False, default=False, server_default=false())
+)
+Index(
+    "ix_kept_conversations_shared",
+    kept_conversations.c.project_id,
+    kept_conversations.c.id,
+    sqlite_where=kept_conversations.c.shared.is_(True),
+    postgresql_where=kept_conversations.c.shared.is_(True),
+)
+"""`shared` says of a private one that whoever may read in its project reads it, too. Few are."""
+
 kept_conversation_items: Final = _items("kept_conversation_items")
 
 kept_responses: Final = _holder(

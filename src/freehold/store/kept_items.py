@@ -1,7 +1,7 @@
 """Rows of conversations, responses and stored completions, and of their items. What they hold is ciphertext.
 
 Every read names who reads: a row of another project, one that has expired, or one that is its owner's alone is not
-there for anybody else.
+there for anybody else, unless the owner shares it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class HolderRow:
     Args:
         id: names it.
         organization_id: with the next two, whose it is.
-        private: whether only its owner sees it.
+        private: whether it is its owner's alone.
         header: encrypted: what there is to say of it beside its items.
         created_at: in seconds since the epoch.
         expires_at: from when on it counts as absent.
@@ -257,7 +257,7 @@ async def list_items(
         there = list((await connection.execute(sizes)).scalars())
         count = _fitting(there[: page.limit], most_bytes)
         rows = (await connection.execute(query.limit(count))).mappings()
-        return [_item_row(row) for row in rows], len(there) > count
+        return [item_row(row) for row in rows], len(there) > count
 
 
 def _fitting(sizes: Sequence[int], most_bytes: int | None) -> int:
@@ -275,7 +275,7 @@ async def get_item(
     query = _items(tables.items, holder_id, now_s).where(tables.items.c.id == item_id)
     async with database.read() as connection:
         row = (await connection.execute(query)).mappings().first()
-        return None if row is None else _item_row(row)
+        return None if row is None else item_row(row)
 
 
 async def find_item(database: Database, tables: ItemTables, reader: Reader, item_id: str) -> tuple[str, ItemRow] | None:
@@ -289,7 +289,7 @@ async def find_item(database: Database, tables: ItemTables, reader: Reader, item
     )
     async with database.read() as connection:
         row = (await connection.execute(query)).mappings().first()
-        return None if row is None else (row["holder_id"], _item_row(row))
+        return None if row is None else (row["holder_id"], item_row(row))
 
 
 async def delete_item(database: Database, tables: ItemTables, holder_id: str, item_id: str) -> bool:
@@ -302,11 +302,14 @@ async def delete_item(database: Database, tables: ItemTables, holder_id: str, it
 
 def visible(table: Table, reader: Reader) -> tuple[ColumnElement[bool], ...]:
     """What holds for the rows of a table of holders that are there for a reader."""
+    there = table.c.private.is_(False) | (table.c.owner_id == reader.member_id)
+    if "shared" in table.c:
+        there |= table.c.shared.is_(True)
     return (
         table.c.organization_id == reader.organization_id,
         table.c.project_id == reader.project_id,
         table.c.expires_at > reader.now_s,
-        table.c.private.is_(False) | (table.c.owner_id == reader.member_id),
+        there,
     )
 
 
@@ -320,5 +323,6 @@ def _items(table: Table, holder_id: str, now_s: float) -> Select[Any]:
     return select(table).where(table.c.holder_id == holder_id, table.c.expires_at > now_s)
 
 
-def _item_row(row: RowMapping) -> ItemRow:
+def item_row(row: RowMapping) -> ItemRow:
+    """A row of a table of items."""
     return ItemRow(**{name: row[name] for name in ItemRow.__slots__})

@@ -39,6 +39,23 @@ class ConversationChange(RequestModel):
     metadata: Metadata | None
 
 
+class ForkRequest(RequestModel):
+    """Up to which item a conversation is copied, and the metadata of the copy; null is none of them."""
+
+    after: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    metadata: Metadata | None = None
+
+    @property
+    def last(self) -> str | None:
+        """The id of the last item that is copied; empty for none, None for all."""
+        return (self.after or "") if "after" in self.model_fields_set else None
+
+    @property
+    def labels(self) -> dict[str, str] | None:
+        """The metadata of the copy; None for those of the conversation."""
+        return (self.metadata or {}) if "metadata" in self.model_fields_set else None
+
+
 class ItemsRequest(RequestModel):
     """Items that are to be added behind the last."""
 
@@ -54,9 +71,13 @@ class ConversationQuery:
         newest_first: the order.
         after: the id of the last conversation that the caller has seen.
         metadata: only those that have all of these pairs.
+        text: only those in which this text is; empty for all.
+        shared: those that others share, instead of the caller's.
     """
 
     limit: int = 20
     newest_first: bool = True
     after: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    shared: bool = False
