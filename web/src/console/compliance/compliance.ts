@@ -62,9 +62,13 @@ export function statements(report: Report): Statement[] {
     audit.state === 'unavailable'
       ? said('auditDown', 'attention', '/console/audit/integrity')
       : said(
-          { intact: 'auditIntact', damaged: 'auditDamaged', failed: 'auditFailed', running: 'auditRunning', never: 'auditNever' }[
-            audit.verification?.state ?? 'never'
-          ],
+          {
+            intact: 'auditIntact',
+            damaged: 'auditDamaged',
+            failed: 'auditFailed',
+            running: 'auditRunning',
+            never: 'auditNever',
+          }[audit.verification?.state ?? 'never'],
           ({ intact: 'good', damaged: 'attention', failed: 'attention' } as const)[
             (audit.verification?.state ?? 'never') as 'intact' | 'damaged' | 'failed'
           ] ?? 'notice',

@@ -90,7 +90,7 @@ export function whole(settings: Settings): Policy {
     on_error: (settings.on_error as Policy['on_error'] | undefined) ?? 'closed',
     embeddings: (settings.embeddings as boolean | undefined) ?? true,
     keep_flagged: (settings.keep_flagged as boolean | undefined) ?? false,
-    guard: settings.guard ? { always: false, ...(settings.guard as NonNullable<Policy['guard']>) } : null,
+    guard: settings.guard ? ({ always: false, ...(settings.guard as object) } as Policy['guard']) : null,
   };
 }
 

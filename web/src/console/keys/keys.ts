@@ -96,11 +96,14 @@ export function amount(text: string): string | null {
 }
 
 /** A key's limit with another budget; what else is limited stays. */
-export function withBudget(limit: Limit | undefined, id: string, budgets: { month: string | null; day: string | null }) {
-  const { used: _used, origin: _origin, object: _object, changed: _changed, ...kept } = limit ?? {};
-  const body: Record<string, unknown> = { ...kept, scope: 'key', id };
-  delete body.budget_per_month;
-  delete body.budget_per_day;
+export function withBudget(
+  limit: Limit | undefined,
+  id: string,
+  budgets: { month: string | null; day: string | null },
+) {
+  const told = ['object', 'origin', 'used', 'changed', 'budget_per_month', 'budget_per_day'];
+  const kept = Object.entries(limit ?? {}).filter(([name]) => !told.includes(name));
+  const body: Record<string, unknown> = { ...Object.fromEntries(kept), scope: 'key', id };
   if (budgets.month !== null) body.budget_per_month = budgets.month;
   if (budgets.day !== null) body.budget_per_day = budgets.day;
   return body;
