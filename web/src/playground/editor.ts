@@ -77,6 +77,7 @@ export function openEditor({ parent, text, label, describedBy, changed }: Editor
       EditorView.contentAttributes.of({
         'aria-label': describedBy ? `${label}. ${describedBy}` : label,
         spellcheck: 'false',
+        tabindex: '0',
       }),
       EditorView.updateListener.of((update) => {
         if (update.docChanged) changed(update.state.doc.toString());

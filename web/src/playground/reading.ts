@@ -15,8 +15,8 @@ export function endpointOf(body: Json): Endpoint {
 export function draftOf(body: Json, endpoint: Endpoint = endpointOf(body)): Draft {
   const draft = emptyDraft(endpoint, typeof body.model === 'string' ? body.model : '');
   draft.values = {};
-  const left: Json = { ...body };
-  for (const name of ['model', 'messages', 'input', 'tools', 'tool_choice', 'response_format']) delete left[name];
+  let left = body;
+  for (const name of EDITED) left = without(left, name);
   draft.messages = endpoint === 'chat' ? chatMessages(body.messages) : inputMessages(body.input);
   for (const parameter of PARAMETERS[endpoint]) {
     const value = taken(body, parameter);
@@ -24,7 +24,7 @@ export function draftOf(body: Json, endpoint: Endpoint = endpointOf(body)): Draf
     if (typeof value === 'object' && value !== null && !['json', 'lines'].includes(parameter.kind)) continue;
     const typed = write(parameter, value);
     if (typed !== '') draft.values[parameter.name] = typed;
-    take(left, parameter.name);
+    left = without(left, parameter.name);
   }
   if (Array.isArray(body.tools)) draft.tools = (body.tools as Json[]).map((tool) => toolDraft(tool));
   const choice = body.tool_choice;
@@ -32,21 +32,24 @@ export function draftOf(body: Json, endpoint: Endpoint = endpointOf(body)): Draf
   else if (choice) draft.toolChoice = JSON.stringify(choice);
   const format = endpoint === 'chat' ? body.response_format : (body.text as Json | undefined)?.format;
   if (format) draft.format = formatOf(format as Json);
-  take(left, 'text.format');
-  draft.rest = left;
+  draft.rest = without(left, 'text.format');
   return draft;
 }
 
-/** Take a parameter away, and the object that it was in when nothing else is in it. */
-function take(left: Json, name: string): void {
+/** What has editors of its own. */
+const EDITED = ['model', 'messages', 'input', 'tools', 'tool_choice', 'response_format'];
+
+/** The same without a parameter, and without the object that it was in when nothing else is in that. */
+function without(left: Json, name: string): Json {
   const [first = '', second] = name.split('.');
   const outer = left[first];
-  if (second === undefined) delete left[first];
-  else if (typeof outer === 'object' && outer !== null) {
-    const others = Object.entries(outer as Json).filter(([key]) => key !== second);
-    if (others.length > 0) left[first] = Object.fromEntries(others);
-    else delete left[first];
-  }
+  const inner =
+    second !== undefined && typeof outer === 'object' && outer !== null
+      ? Object.entries(outer as Json).filter(([key]) => key !== second)
+      : [];
+  if (second !== undefined && (typeof outer !== 'object' || outer === null)) return left;
+  const others = Object.entries(left).filter(([key]) => key !== first);
+  return Object.fromEntries(inner.length > 0 ? [...others, [first, Object.fromEntries(inner)]] : others);
 }
 
 function chatMessages(given: unknown): Draft['messages'] {
