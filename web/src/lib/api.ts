@@ -18,6 +18,8 @@ export interface CallOptions {
   headers?: Record<string, string>;
   /** Whether a missing session is told instead of leading to the sign-in page. */
   anonymous?: boolean;
+  /** Told of the answer before its body is read, for what its headers say. */
+  onanswer?: (answer: Response) => void;
 }
 
 /** One event of a stream: its name, where it has one, and its data. */
@@ -102,6 +104,7 @@ export async function send(method: string, path: string, body?: unknown, options
     if (options.signal?.aborted) throw error;
     throw new ApiError(0, 'The server cannot be reached.', 'network');
   }
+  options.onanswer?.(answer);
   if (answer.ok) return answer;
   const failure = await errorOf(answer);
   if (failure.status === 401 && !options.anonymous) signIn();

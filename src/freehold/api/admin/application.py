@@ -24,6 +24,7 @@ from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
+from freehold.api.admin.deployment_logs import deployment_log_routes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
 from freehold.api.admin.erasures import erasure_routes
@@ -145,6 +146,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     people = services.people
     routers = [
         deployment_routes(services.control),
+        deployment_log_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
