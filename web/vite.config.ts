@@ -16,6 +16,7 @@ export default defineConfig({
     // Everything is a file of its own: the content security policy admits neither inline scripts nor fonts as data.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    manifest: 'manifest.json',
     chunkSizeWarningLimit: 700,
   },
   server: { proxy: Object.fromEntries(API.map((path) => [path, { target: SERVER, changeOrigin: false }])) },

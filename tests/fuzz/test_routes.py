@@ -32,6 +32,8 @@ from tests.fuzz.walking import (
     wrong_credentials,
 )
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = parse_settings({"server": {"starter": False}}, Settings)
 
 

@@ -45,7 +45,8 @@ function configuration(canvas: HTMLCanvasElement, drawing: Drawing): ChartConfig
           borderRadius: 2,
           maxBarThickness: 36,
           fill: drawing.kind === 'line' && !many,
-          pointRadius: drawing.labels.length === 1 ? 3 : 0,
+          // A value between gaps has no line to show it.
+          pointRadius: each.values.map((_, at) => (alone(each.values, at) ? 2.5 : 0)),
           pointHoverRadius: 4,
           tension: 0,
           spanGaps: false,
@@ -89,6 +90,10 @@ function configuration(canvas: HTMLCanvasElement, drawing: Drawing): ChartConfig
       },
     },
   };
+}
+
+function alone(values: (number | null)[], at: number): boolean {
+  return typeof values[at] === 'number' && typeof values[at - 1] !== 'number' && typeof values[at + 1] !== 'number';
 }
 
 /** A colour of the design as the browser resolves it here: `light-dark()` is nothing that a canvas knows. */

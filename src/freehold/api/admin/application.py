@@ -24,6 +24,7 @@ from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
+from freehold.api.admin.deployment_logs import deployment_log_routes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
 from freehold.api.admin.erasures import erasure_routes
@@ -34,6 +35,7 @@ from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.model_versions import model_version_routes
 from freehold.api.admin.models import model_routes
 from freehold.api.admin.organizations import organization_admin_routes
+from freehold.api.admin.overview import overview_routes
 from freehold.api.admin.policies import policy_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
@@ -144,6 +146,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     people = services.people
     routers = [
         deployment_routes(services.control),
+        deployment_log_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
@@ -186,6 +189,7 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         audit_log_routes(directory, services.reports),
         role_routes(directory.roles),
         rate_limit_routes(directory, services.control, services.limits),
+        overview_routes(services.control, services.reports),
         data_retention_routes(services.content, directory),
         *content_routers(services),
         *abuse_routers(services),
