@@ -12,6 +12,9 @@ PORT   ?= 8080
 serve: setup                      ## install, fetch the starter models, serve on http://127.0.0.1:8080
 	@$(BIN)/freehold serve --host $(HOST) --port $(PORT)
 
+# What Python and pytest make of the sources is kept: each part of the tests would make it again otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests wait more than they compute, so two of their files run at a time; those that run llama.cpp run one by one.
 WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config';
 
 /** A server that runs already, whose API the pages of `npm run dev` call. */
 const SERVER = process.env.FREEHOLD_URL ?? 'http://127.0.0.1:8080';
-const API = ['/v1', '/session', '/sessions', '/signin', '/signout', '/openai', '/docs', '/health'];
+const API = ['/v1', '/admin', '/session', '/sessions', '/signin', '/signout', '/openai', '/docs', '/health'];
 
 export default defineConfig({
   plugins: [svelte()],
@@ -16,6 +16,7 @@ export default defineConfig({
     // Everything is a file of its own: the content security policy admits neither inline scripts nor fonts as data.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    manifest: 'manifest.json',
     chunkSizeWarningLimit: 700,
   },
   server: { proxy: Object.fromEntries(API.map((path) => [path, { target: SERVER, changeOrigin: false }])) },

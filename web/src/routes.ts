@@ -17,12 +17,16 @@ export const { p, navigate, isActive, route, preload } = createRouter({
     '/': () => import('./console/Page.svelte'),
     '/:page': () => import('./console/Page.svelte'),
     '/:page/:id': () => import('./console/Page.svelte'),
-    hooks: words('console'),
+    hooks: words('console', 'governance'),
   },
   '/account': { '/': () => import('./account/Page.svelte'), hooks: words('account') },
   '*': () => import('./shell/NotFound.svelte'),
 });
 
-function words(namespace: string): Hooks {
-  return { beforeLoad: () => needMessages(namespace) };
+function words(...namespaces: string[]): Hooks {
+  return {
+    beforeLoad: async () => {
+      await Promise.all(namespaces.map(needMessages));
+    },
+  };
 }

@@ -154,6 +154,10 @@ class Engine(ABC):
             ConfigError: names the option.
         """
 
+    def expected(self, settings: DeploymentSettings) -> Traits | None:  # noqa: ARG002  # for those that know
+        """What it will turn out to be with these settings; None where that is not known before it has started."""
+        return None
+
     @abstractmethod
     def launch(self, spec: EngineSpec, socket: Path) -> Launch | None:
         """The process that serves the deployment on a Unix socket, or None where nothing is to be started."""

@@ -49,14 +49,7 @@ class EchoConnection(PictureConnection):
 
     def __init__(self, settings: DeploymentSettings, socket: Path) -> None:
         super().__init__(model=settings.model, socket=socket)
-        self.traits = Traits(
-            features=features_for(settings.task, FEATURES) - set(settings.options.get("without", ())),
-            context_length=_server_options(settings)["context_length"],
-            embedding_dimensions=settings.options.get("dimensions", DIMENSIONS),
-            fingerprint="fp_echo",
-            parallel=settings.parallel,
-            sizes=SIZES if settings.task == "images" else (),
-        )
+        self.traits = _traits(settings)
 
     async def open(self) -> Traits:
         """See `Connection.open`."""
@@ -100,9 +93,24 @@ class EchoEngine(Engine):
         server = "freehold.engines.echo_server"
         return Launch((sys.executable, "-m", server, "--socket", str(socket), "--options", options))
 
+    def expected(self, settings: DeploymentSettings) -> Traits:
+        """See `Engine.expected`."""
+        return _traits(settings)
+
     def connect(self, spec: EngineSpec, socket: Path) -> EchoConnection:
         """See `Engine.connect`."""
         return EchoConnection(spec.settings, socket)
+
+
+def _traits(settings: DeploymentSettings) -> Traits:
+    return Traits(
+        features=features_for(settings.task, FEATURES) - set(settings.options.get("without", ())),
+        context_length=_server_options(settings)["context_length"],
+        embedding_dimensions=settings.options.get("dimensions", DIMENSIONS),
+        fingerprint="fp_echo",
+        parallel=settings.parallel,
+        sizes=SIZES if settings.task == "images" else (),
+    )
 
 
 def _server_options(settings: DeploymentSettings) -> dict[str, Any]:

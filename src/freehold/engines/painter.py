@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from freehold.engines.base import Engine, EngineSpec, Launch, check_options
+from freehold.engines.painter_traits import FEATURES, SIZES
 from freehold.engines.picture_http import PictureConnection
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Feature, Traits
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "painter"
 """The weights that come with the package."""
@@ -57,6 +59,10 @@ class PainterEngine(Engine):
         """See `Engine.launch`."""
         body = {"socket": str(socket), "folder": str(WEIGHTS), **spec.settings.options}
         return Launch((sys.executable, "-m", "freehold.engines.painter_server", "--spec", json.dumps(body)))
+
+    def expected(self, settings: DeploymentSettings) -> Traits:
+        """See `Engine.expected`."""
+        return Traits(frozenset(map(Feature, FEATURES)), parallel=settings.parallel or PARALLEL, sizes=SIZES)
 
     def connect(self, spec: EngineSpec, socket: Path) -> PictureConnection:
         """See `Engine.connect`."""

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from freehold.engines.painter_traits import SIZES
+
 Array: TypeAlias = npt.NDArray[np.float32]
 Picture: TypeAlias = Image.Image
-
-SIZES = ("256x256", "512x512", "1024x1024")
 
 
 class PictureError(ValueError):

@@ -25,6 +25,7 @@ from aiohttp import web
 
 from freehold.engines import painter_pictures as pictures
 from freehold.engines.painter_model import SIDE, Condition, Kept, PainterModel, Sampling
+from freehold.engines.painter_traits import FEATURES, SIZES
 from freehold.engines.parent import follow_parent
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -32,7 +33,6 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_PICTURES = 10
 MAX_PARTIALS = 3
 MAX_SEED = 2**53
-FEATURES = ("images", "image_edits", "image_variations", "image_quality", "seed")
 STEPS = {"low": 0.5, "auto": 1.0, "standard": 1.0, "medium": 1.0, "high": 2.0, "hd": 2.0}
 """How many steps a quality takes, in multiples of those that the sampling has."""
 
@@ -150,7 +150,7 @@ class PainterService:
         return application
 
     def _traits(self) -> dict[str, Any]:
-        return {"features": FEATURES, "sizes": pictures.SIZES, "fingerprint": self._model.fingerprint}
+        return {"features": FEATURES, "sizes": SIZES, "fingerprint": self._model.fingerprint}
 
     def _told(self, tell: Callable[[], Mapping[str, Any]]) -> Callable[[web.Request], Any]:
         async def handler(_: web.Request) -> web.Response:

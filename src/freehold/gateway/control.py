@@ -31,6 +31,11 @@ class DeploymentView:
     status: DeploymentStatus | None
     suspended: bool = False
 
+    @property
+    def state(self) -> str:
+        """That of its replicas, `suspended`, or `unknown` where engines do not run."""
+        return "suspended" if self.suspended else self.status.state if self.status else "unknown"
+
 
 class DeploymentControl:
     """The operations on deployments.

@@ -31,6 +31,7 @@ from freehold.gateway.fine_tuning import FineTuning
 from freehold.gateway.flights import Flights
 from freehold.gateway.image_orders import check_image, order_of, sizes_for
 from freehold.gateway.legacy import functions_as_tools
+from freehold.gateway.model_details import ModelDetails
 from freehold.gateway.moderation import Moderator
 from freehold.gateway.parameters import (
     chat_parameters,
@@ -82,9 +83,8 @@ class Gateway:
     ) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
-        self._router = router
-        self._permits = permits
-        self.check_caller = permits.check_caller
+        self._router, self.details = router, ModelDetails(supervisor, permits)
+        self._permits, self.check_caller = permits, permits.check_caller
         self._pictures = pictures
         self._filtering = Filtering(filters, content.flagged)
         self.content, self.fine_tuning = content, fine_tuning

@@ -1,12 +1,22 @@
 """Usage and administrative actions as they are asked for, and what they are read from."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection, unavailable
 from freehold.store.abuse_queries import FlagQuery, FlagSum, count_requests, sum_flags
 from freehold.store.audit_queries import ActionRow, AuditQuery, find_action, find_actions
+from freehold.store.overview_queries import (
+    Durations,
+    OverviewQuery,
+    OverviewSum,
+    overview_durations,
+    overview_sums,
+    recent_tokens,
+)
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_queries import UsageQuery, UsageSum, sum_usage
 from freehold.types.engine import EngineCounters
@@ -19,6 +29,23 @@ Counters: TypeAlias = Callable[[], Awaitable[Sequence[tuple[str, str, EngineCoun
 
 Running: TypeAlias = Callable[[], Collection[str]]
 """The ids of the requests that run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What requests came to.
+
+    Args:
+        sums: by bucket, deployment and outcome.
+        by_bucket: how long finished ones took, and how long until the first piece of the answer.
+        by_deployment: the same kept apart by deployment.
+        recent_tokens: how many tokens each deployment completed lately.
+    """
+
+    sums: Sequence[OverviewSum]
+    by_bucket: tuple[Sequence[Durations], Sequence[Durations]]
+    by_deployment: tuple[Sequence[Durations], Sequence[Durations]]
+    recent_tokens: Mapping[str, int]
 
 
 async def no_counters() -> Sequence[tuple[str, str, EngineCounters]]:
@@ -98,6 +125,26 @@ class UsageReports:
         """
         await self._catch_up()
         return await find_action(self.database, organizations, writer, seq)
+
+    async def overview(self, query: OverviewQuery, recent_s: float) -> Overview:
+        """What requests came to, and the tokens of those that ended in the last seconds; as up to date as the sums.
+
+        Raises:
+            Unavailable, HomeError: as `sums`.
+        """
+        await self._catch_up()
+        return Overview(
+            await overview_sums(self.database, query),
+            await self._durations(query, by_deployment=False),
+            await self._durations(query, by_deployment=True),
+            await recent_tokens(self.database, query, time.time() - recent_s),
+        )
+
+    async def _durations(self, query: OverviewQuery, *, by_deployment: bool) -> tuple[list[Durations], list[Durations]]:
+        """How long requests took, and how long until the first piece of the answer."""
+        whole = await overview_durations(self.database, query, first_token=False, by_deployment=by_deployment)
+        first = await overview_durations(self.database, query, first_token=True, by_deployment=by_deployment)
+        return whole, first
 
     async def _catch_up(self) -> None:
         caught_up = await self.projection.caught_up(PATIENCE_S)

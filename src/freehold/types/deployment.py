@@ -74,6 +74,8 @@ class DeploymentSettings(SettingsModel):
     model: Annotated[str, Field(min_length=1, max_length=256)]
     engine: Annotated[str, Field(min_length=1, max_length=32)] = "auto"
     aliases: list[DeploymentName] = Field(default_factory=list)
+    description: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """What it is good for, as people who choose a model read it."""
     task: Literal["chat", "embeddings", "images"] = "chat"
     """What the model is for: writing (chat and completions), embeddings or pictures."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -34,6 +34,7 @@ from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.model_versions import model_version_routes
 from freehold.api.admin.models import model_routes
 from freehold.api.admin.organizations import organization_admin_routes
+from freehold.api.admin.overview import overview_routes
 from freehold.api.admin.policies import policy_routes
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.project_users import project_user_routes
@@ -186,6 +187,7 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         audit_log_routes(directory, services.reports),
         role_routes(directory.roles),
         rate_limit_routes(directory, services.control, services.limits),
+        overview_routes(services.control, services.reports),
         data_retention_routes(services.content, directory),
         *content_routers(services),
         *abuse_routers(services),

@@ -32,7 +32,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
     @router.get("/deployments", dependencies=[READ])
     async def list_deployments(request: Request) -> dict[str, Any]:
         """The deployments and how they fare."""
-        views = [view for view in control.all() if _reaches(request, Action.READ_DEPLOYMENTS, view.deployment.settings)]
+        views = [view for view in control.all() if sees(request, Action.READ_DEPLOYMENTS, view.deployment.settings)]
         return {"object": "list", "data": [view_object(view) for view in views]}
 
     @router.post("/deployments", status_code=201, dependencies=[WRITE])
@@ -81,7 +81,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
     return router
 
 
-def _reaches(request: Request, action: Action, settings: DeploymentSettings) -> bool:
+def sees(request: Request, action: Action, settings: DeploymentSettings) -> bool:
     """Whether the caller may do this to the deployment: in the organization, or in the project whose own it is."""
     principal = caller(request)
     return action in principal.organization_actions or (
@@ -92,14 +92,14 @@ def _reaches(request: Request, action: Action, settings: DeploymentSettings) -> 
 def find_deployment(control: DeploymentControl, request: Request, action: Action, name: str) -> DeploymentView:
     """A deployment that exists for the caller. Raises DeploymentNotFound."""
     view = control.get(name)
-    if not _reaches(request, action, view.deployment.settings):
+    if not sees(request, action, view.deployment.settings):
         raise DeploymentNotFound(name)
     return view
 
 
 def _check_own(request: Request, settings: DeploymentSettings) -> None:
     """Raise Forbidden if the deployment would be one that the caller may not have."""
-    if not _reaches(request, Action.WRITE_DEPLOYMENTS, settings):
+    if not sees(request, Action.WRITE_DEPLOYMENTS, settings):
         raise Forbidden(
             "You may only make deployments of your own project: set 'project' to its id, "
             f"'{caller(request).project_id}'."
@@ -130,15 +130,18 @@ def view_object(view: DeploymentView) -> dict[str, Any]:
         "origin": view.deployment.origin.value,
         "created_at": view.deployment.created_at,
         "settings": view.deployment.settings.wire(),
-        "state": "suspended" if view.suspended else status.state if status else "unknown",
-        "replicas": [_replica(replica) for replica in status.replicas] if status else [],
+        "state": view.state,
+        "waiting": status.waiting if status else 0,
+        "in_flight": sum(replica.in_flight for replica in status.replicas) if status else 0,
+        "replicas": [replica_object(replica) for replica in status.replicas] if status else [],
         "features": sorted(traits.features) if traits else [],
         "context_length": traits.context_length if traits else None,
         "embedding_dimensions": traits.embedding_dimensions if traits else None,
     }
 
 
-def _replica(replica: ReplicaStatus) -> dict[str, Any]:
+def replica_object(replica: ReplicaStatus) -> dict[str, Any]:
+    """A replica as the API shows it."""
     return {
         "id": replica.id,
         "state": replica.state.value,
@@ -147,4 +150,5 @@ def _replica(replica: ReplicaStatus) -> dict[str, Any]:
         "in_flight": replica.in_flight,
         "error": replica.error,
         "progress": replica.progress,
+        "started_at": replica.started_at,
     }
