@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs lock clean setup-dev setup-train setup-eval postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs web lint-web pictures lock clean setup-dev setup-train setup-eval postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
@@ -11,6 +11,9 @@ PORT   ?= 8080
 
 serve: setup                      ## install, fetch the starter models, serve on http://127.0.0.1:8080
 	@$(BIN)/freehold serve --host $(HOST) --port $(PORT)
+
+# What Python and pytest make of the sources is kept: each part of the tests would make it again otherwise.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait more than they compute, so two of their files run at a time; those that run llama.cpp run one by one.
 WORKERS ?= 2
@@ -26,11 +29,14 @@ test-long: setup-dev setup-train  ## the long forms: a server is killed 200 time
 	$(BIN)/python -m pytest -m "long and not finetune"
 	$(BIN)/python -m pytest -m finetune --full-size
 
-check: lint types unit            ## the quick part, for every commit
+check: lint types lint-web unit            ## the quick part, for every commit
 
-setup: $(VENV)/.installed         ## make .venv and install the package with its pinned dependencies
+setup: $(VENV)/.installed web     ## make .venv and install the package with its pinned dependencies
 
-setup-dev: $(VENV)/.installed-dev postgresql chromium
+web: $(VENV)/.installed           ## build the pages in web/, if they have changed
+	@$(BIN)/python hatch_build.py
+
+setup-dev: $(VENV)/.installed-dev web postgresql chromium
 
 # The tests start a PostgreSQL of their own. Where it is missing and cannot be installed, those that need it are skipped.
 postgresql:
@@ -88,6 +94,11 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+lint-web: setup-dev               ## the checks of the pages: types, rules, format, unit tests
+	$(BIN)/python hatch_build.py run check
+	$(BIN)/python hatch_build.py run lint
+	$(BIN)/python hatch_build.py run test
+
 types: setup-dev
 	$(BIN)/mypy
 
@@ -96,6 +107,10 @@ unit: setup-dev
 
 docs: setup-dev                   ## write the generated pages of docs/reference/
 	$(BIN)/python -m tools.cli_reference
+
+pictures: setup-dev               ## take the pictures of docs/tutorial/use-the-product.md again
+	$(BIN)/python -m pytest -q tests/web/test_first_steps.py
+	$(BIN)/python -m tools.tutorial_pictures
 
 lock: setup-dev                   ## choose the newest allowed versions again and write requirements/
 	$(BIN)/python tools/lock.py

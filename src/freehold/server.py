@@ -39,6 +39,8 @@ class Announcement:
     url: str
     api_base: str
     new_admin_key: str | None
+    first_link: str | None
+    """With which the first person makes an account; None once there is one."""
     deployments: tuple[str, ...]
 
 
@@ -196,10 +198,12 @@ def _url(host: str, port: int) -> str:
 
 
 def _announcement(app: App, url: str) -> Announcement:
+    first = app.people.identity.accounts.first_link()
     return Announcement(
         url=url,
         api_base=f"{url}/v1",
         new_admin_key=app.admin_key if app.new_admin_key else None,
+        first_link=f"{app.settings.server.public_url or url}/signin/link/{first}" if first is not None else None,
         deployments=tuple(view.deployment.name for view in app.control.all()),
     )
 

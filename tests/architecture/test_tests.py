@@ -4,8 +4,6 @@ import ast
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from tests.architecture.rules import asserts, patches
 from tests.architecture.tree import TESTS, Function, Module, modules
 
@@ -29,11 +27,10 @@ def _asserting_names() -> set[str]:
     }
 
 
-@pytest.mark.parametrize("module", [m for m in EVERY_TEST_FILE if any(_tests(m))], ids=lambda m: m.name)
-def test_a_test_reads_as_one_sentence(module: Module) -> None:
+def test_a_test_reads_as_one_sentence() -> None:
     """The docstring of a test is one sentence."""
     unclear = []
-    for test in _tests(module):
+    for module, test in ((each, test) for each in EVERY_TEST_FILE for test in _tests(each)):
         sentence = " ".join((ast.get_docstring(test) or "").split())
         if not sentence.endswith((".", "?", "!")) or re.search(r"(?<!e\.g)(?<!i\.e)[.!?] +[A-Z]", sentence):
             unclear.append(f"{module.at(test)} {test.name}")

@@ -22,6 +22,8 @@ from tests.backup.homes import Made, archive_of, backed_up, backed_up_with_manif
 from tests.backup.test_archive import members_of
 from tests.journal.journals import Clock, opened
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_journal_is_cut_at_the_moment(tmp_path: Path) -> None:
     """Records after the moment are not in the backup, those before are all, over several segments."""

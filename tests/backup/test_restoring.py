@@ -24,6 +24,8 @@ from tests.disk import small_disk
 from tests.journal.journals import admitted, kinds_of, opened, receipt, records_of
 from tests.keys import open_keys
 
+pytestmark = pytest.mark.slow
+
 SLOW_RESTORE = """
 import signal, sys, time
 from pathlib import Path

@@ -9,6 +9,8 @@ from freehold.types.model import Progress
 from tests.catalog.making import gguf_bytes
 from tests.catalog.serving import FileServer, open_catalog
 
+pytestmark = pytest.mark.slow
+
 MODEL = gguf_bytes(size=3_000_000)
 DIGEST = hashlib.sha256(MODEL).hexdigest()
 

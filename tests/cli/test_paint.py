@@ -18,6 +18,8 @@ from freehold.cli.paint_pictures import GAP, SHOWN, contact_sheet, protocol_of, 
 from tests.cli.program import ARGV, Program
 from tests.gateway.pictures import file, opened, photo
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [server]
 port = 0

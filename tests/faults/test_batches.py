@@ -43,6 +43,7 @@ def of_batch(home: Path, batch_id: str) -> list[dict[str, Any]]:
     return [body for body in found if "line" in body["parameters"]]
 
 
+@pytest.mark.long
 def test_a_batch_survives_kills(tmp_path: Path) -> None:
     """After two kills and a stop each line has one answer in its place, and none ran again that was stored."""
     home, count = tmp_path / "home", 1500

@@ -257,12 +257,22 @@ def _run(machine: type[LedgerMachine], examples: int, steps: int) -> int:
     return LedgerMachine.steps
 
 
+@pytest.mark.slow
+def test_the_ledger_does_what_its_model_does_for_long() -> None:
+    """Likewise through ten thousand steps and more, of which forty are chosen at once."""
+    steps = 0
+    while steps < 10_000:
+        steps += _run(LongLedgerMachine, 10, 50)
+    assert steps >= 10_000
+
+
 def test_the_ledger_does_what_its_model_does() -> None:
     """Through a few thousand steps of any kind, the ledger admits, refuses, charges and shows what the model does."""
     assert _run(LedgerMachine, 60, 50) >= 2_000
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_ledger_does_what_its_model_does_for_very_long() -> None:
     """Likewise through a hundred thousand steps."""
     steps = 0

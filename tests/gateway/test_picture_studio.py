@@ -17,6 +17,8 @@ from freehold.gateway.picture_studio import MEMORY_BYTES, Sources, Studio
 from freehold.types.images import HeldUpload
 from tests.gateway.pictures import chunk, file, hostile, opened, photo, png_of, zeros
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = hostile()
 
 

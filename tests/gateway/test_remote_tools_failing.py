@@ -14,6 +14,8 @@ from freehold.errors import McpFailed
 from tests.gateway.remote import ANN, Trial, settings, with_tools
 from tests.mcp_server import ToolServer, tool_server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def desk() -> Iterator[ToolServer]:

@@ -92,6 +92,7 @@ def test_braces_in_data_are_text(text: str) -> None:
     assert render("<{{ item.x }}>", {"x": hostile, "secret": "s"}, {}) == f"<{hostile}>"
 
 
+@pytest.mark.slow
 @given(text=st.text(alphabet="{}%#|.[]()'\"_ aitemsplx0\n", max_size=60), data=st.dictionaries(st.text(), DATA))
 def test_no_template_breaks_anything(text: str, data: dict[str, Any]) -> None:
     """Any text is refused as a template, lacks its data, or becomes a text."""

@@ -136,6 +136,45 @@ def test_an_invitation_becomes_an_account(tmp_path: Path) -> None:
     assert _run(tmp_path, scenario) == {"reader"}
 
 
+def test_the_first_person_begins_with_a_link(tmp_path: Path) -> None:
+    """As long as there is no user a link makes an owner, once; a wrong address or password leaves it good."""
+
+    async def scenario(parts: Parts) -> None:
+        accounts = parts.accounts
+        old, link = accounts.first_link(), accounts.first_link()
+        assert old is not None
+        assert link is not None
+        for token, email, password, error in (
+            (old, "ann@example.org", PASSWORD, NotFound),
+            (link, "ann", PASSWORD, InvalidRequest),
+            (link, "ann@example.org", "short", InvalidRequest),
+        ):
+            with pytest.raises(error):
+                await accounts.accept(token, "Ann", password, email)
+        assert (await accounts.invited(link)).first
+        tries = [accounts.accept(link, "Ann", PASSWORD, f"{name}@example.org") for name in ("ann", "eve")]
+        made = await asyncio.gather(*tries, return_exceptions=True)
+        (ann,) = (each for each in made if not isinstance(each, BaseException))
+        assert "owner" in parts.directory.held(ann.id, WHOLE)
+        assert (await accounts.sign_in(str(ann.email), PASSWORD, "1.2.3.4")).id == ann.id
+        assert accounts.first_link() is None
+
+    _run(tmp_path, scenario)
+
+
+def test_a_user_ends_the_first_link(tmp_path: Path) -> None:
+    """A link for the first person is no good any more once somebody has become a user in another way."""
+
+    async def scenario(parts: Parts) -> None:
+        link = parts.accounts.first_link()
+        assert link is not None
+        await parts.user("bob@example.org")
+        with pytest.raises(NotFound):
+            await parts.accounts.accept(link, "Ann", PASSWORD, "ann@example.org")
+
+    _run(tmp_path, scenario)
+
+
 def test_without_local_accounts_no_password_opens_anything(tmp_path: Path) -> None:
     """Where they are switched off, nobody signs in with a password, sets one or gets a link."""
 

@@ -203,7 +203,7 @@ def test_the_queue_is_as_its_model() -> None:
     run_state_machine_as_test(
         QueueMachine,
         settings=settings(
-            max_examples=40,
+            max_examples=20,
             derandomize=True,
             stateful_step_count=25,
             deadline=None,

@@ -39,6 +39,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), JSON))
 def test_the_canonical_form_is_what_the_standard_library_gives(body: dict[str, Any]) -> None:
     """A body's form equals that of Python's json with sorted keys and without white space or escapes."""

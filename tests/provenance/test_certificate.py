@@ -21,6 +21,8 @@ from freehold.store.home import Home, write_private
 from freehold.types.deployment import SecretRef
 from tests.provenance.installation import installation, noise, picture_facts
 
+pytestmark = pytest.mark.slow
+
 OWN = ProvenanceSettings()
 
 

@@ -104,7 +104,11 @@ def _announce(place: Path, announcement: Announcement, new_key: str | None) -> N
     """Tell where the service is and, at the very first start, with which key to call it."""
     names = ", ".join(announcement.deployments) or "none yet; create one with 'freehold deployments create'"
     print(f"Freehold is serving on {announcement.url}")
-    print(f"  Product      {announcement.url}/")
+    if announcement.first_link:
+        print(f"  Begin        {announcement.first_link}")
+        print("               opens the product once, for whoever is to administer it")
+    else:
+        print(f"  Product      {announcement.url}/")
     print(f"  API          {announcement.api_base}")
     print(f"  Deployments  {names}")
     print(f"  Admin key    {new_key or Home(place).admin_key}")

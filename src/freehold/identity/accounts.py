@@ -1,13 +1,15 @@
 """Local accounts: users of this home who sign in with their address and a password."""
 
 import hashlib
+import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from freehold.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from freehold.governance.directory import Directory, normal_email
+from freehold.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated
+from freehold.governance.directory import ORGANIZATION, Directory, normal_email
 from freehold.governance.invites import Invites
 from freehold.identity.passwords import Passwords, check_password
 from freehold.identity.sessions import Sessions
@@ -21,6 +23,7 @@ from freehold.store.signin import (
     put_password,
     take_link,
 )
+from freehold.types.identity import Role
 
 LINK_LIFETIME_S = 24 * 3600
 MAX_EMAIL = 320
@@ -28,10 +31,20 @@ MAX_EMAIL = 320
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """Whom a link is for: somebody invited who is no user yet, or a user who may set a new password."""
+    """Whom a link is for: somebody invited who is no user yet, or a user who may set a new password.
+
+    Args:
+        email: the person's address; empty for the first person of a home, who says it.
+        new: whether the person is no user yet.
+    """
 
     email: str
     new: bool
+
+    @property
+    def first(self) -> bool:
+        """Whether it is for the first person of a home."""
+        return not self.email
 
 
 class LocalAccounts:
@@ -65,6 +78,19 @@ class LocalAccounts:
         self._passwords = Passwords()
         self._accounts = Throttle(ACCOUNT)
         self._addresses = Throttle(ADDRESS)
+        self._first = b""
+
+    def first_link(self) -> str | None:
+        """The secret of a link with which the first person of this home makes an account, as an owner.
+
+        It holds until it is used, somebody has become a user in another way, or this process ends; nothing of it is
+        kept. None where there are users already, or no local accounts.
+        """
+        if not self.allowed or self._directory.users(ORGANIZATION):
+            return None
+        token = secrets.token_urlsafe(32)
+        self._first = _digest(token)
+        return token
 
     async def sign_in(self, email: str, password: str, address: str) -> MemberRow:
         """Who an address and a password belong to. An unknown address takes as long as a wrong password.
@@ -126,23 +152,34 @@ class LocalAccounts:
             Forbidden: there are no local accounts.
         """
         self._check_allowed()
+        if self._is_first(token):
+            return Invited("", new=True)
         member_id = await member_of_link(self._database, _digest(token), int(self._clock()))
         member = self._directory.member(member_id) if member_id is not None else None
         if member is not None:
             return Invited(member.email or "", new=False)
         return Invited(self._invites.by_token(token).email, new=True)
 
-    async def accept(self, token: str, name: str, password: str) -> MemberRow:
+    async def accept(self, token: str, name: str, password: str, email: str = "") -> MemberRow:
         """Use a link: set the password and, if the person was invited, make them a user.
 
+        Args:
+            token: the link's secret.
+            name: of somebody new.
+            password: to set.
+            email: of the first person of the home; others have one.
+
         Raises:
-            InvalidRequest: the password is not acceptable; the link stays good.
+            InvalidRequest: the password or the address is not acceptable; the link stays good.
             NotFound: the link is not good.
         """
         invited = await self.invited(token)
-        check_password(password, invited.email)
+        email = _address(email) if invited.first else invited.email
+        check_password(password, email)
         hashed = await self._passwords.hashed(password)
-        if invited.new:
+        if invited.first:
+            member = await self._begin(token, name.strip() or email, email)
+        elif invited.new:
             try:
                 member = await self._invites.accept(self._invites.by_token(token), name.strip() or invited.email)
             except Conflict as exc:
@@ -157,11 +194,38 @@ class LocalAccounts:
         await self._sessions.end_all(member.id)
         return member
 
+    def _is_first(self, token: str) -> bool:
+        same = bool(self._first) and hmac.compare_digest(self._first, _digest(token))
+        return same and not self._directory.users(ORGANIZATION)
+
+    async def _begin(self, token: str, name: str, email: str) -> MemberRow:
+        """Make the first person an owner; of two who try at once, one."""
+        if not self._is_first(token):
+            raise NotFound("This link was used before; sign in with your password.")
+        self._first = b""
+        try:
+            return await self._directory.create_user(ORGANIZATION, email, name, [Role.OWNER])
+        except BaseException:
+            self._first = _digest(token)
+            raise
+
     def _check_allowed(self) -> None:
         if not self.allowed:
             raise Forbidden(
                 "Passwords are switched off here; sign in through an identity provider.", code="no_local_accounts"
             )
+
+
+def _address(email: str) -> str:
+    """An address that somebody typed, as it is stored.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    found = normal_email(email)
+    if len(found) > MAX_EMAIL or re.fullmatch(r"[^@\s]+@[^@\s]+", found) is None:
+        raise InvalidRequest("Your e-mail must be an address such as you@example.org.", param="email")
+    return found
 
 
 def _digest(token: str) -> bytes:

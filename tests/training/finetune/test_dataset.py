@@ -248,6 +248,7 @@ def test_any_bytes_are_reported_and_crash_nothing(content: bytes, places: list[i
     assert whole.problem_count
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(EXAMPLES, max_size=4), st.sampled_from(METHODS))
 def test_any_json_is_reported_and_crashes_nothing(examples: list[Any], method: Method) -> None:

@@ -17,6 +17,7 @@ from freehold.api.signin.cookies import SESSION, SIGNIN, cookie_from, set_cookie
 from freehold.api.signin.form import form_of
 from freehold.api.signin.journal import record_signin
 from freehold.api.signin.origin import check_same_origin
+from freehold.api.signin.words import Words, words_for
 from freehold.errors import FreeholdError, InvalidRequest, Unauthenticated
 from freehold.governance.directory import ORGANIZATION, Directory
 from freehold.identity.identity import Identity
@@ -105,7 +106,9 @@ class _Pages:
         member = self._services.directory.user(principal.organization_id, principal.id)
         project = self._services.directory.project(principal.organization_id, principal.project_id)
         return _html(
-            page.signed_in_page(name=member.name, email=member.email or "", project=project.name, return_to=return_to)
+            page.signed_in_page(
+                _words(request), name=member.name, email=member.email or "", project=project.name, return_to=return_to
+            )
         )
 
     async def with_password(self, request: Request) -> Response:
@@ -132,7 +135,7 @@ class _Pages:
             fields.get("return_to", DEFAULT_RETURN),
             self._callback(request, provider.settings.name),
         )
-        response = _html(page.leaving_page(title=provider.settings.title, url=begun.url))
+        response = _html(page.leaving_page(_words(request), title=provider.settings.title, url=begun.url))
         response.headers.append(*set_cookie(SIGNIN, begun.browser, LIFETIME_S))
         return response
 
@@ -157,7 +160,7 @@ class _Pages:
     async def show_link(self, request: Request) -> Response:
         """The page on which somebody sets a password."""
         invited = await self._identity.accounts.invited(request.path_params["token"])
-        return _html(page.password_page(email=invited.email, new=invited.new))
+        return _html(page.password_page(_words(request), email=invited.email, new=invited.new))
 
     async def use_link(self, request: Request) -> Response:
         """Set the password, accept the invitation, sign in."""
@@ -166,12 +169,15 @@ class _Pages:
         self._services.journal.check()
         invited = await self._identity.accounts.invited(token)
         try:
-            member = await self._identity.accounts.accept(token, name[:256], fields.get("password", ""))
+            password, email = fields.get("password", ""), fields.get("email", "")
+            member = await self._identity.accounts.accept(token, name[:256], password, email)
         except InvalidRequest as exc:
-            return _html(
-                page.password_page(email=invited.email, new=invited.new, message=exc.message, name=name), exc.status
+            again = page.password_page(
+                _words(request), email=invited.email, new=invited.new, message=exc.message, name=name
             )
-        await self._record(request, "invite.accepted" if invited.new else "user.password_set", member, "link")
+            return _html(again, exc.status)
+        event = "user.added" if invited.first else "invite.accepted" if invited.new else "user.password_set"
+        await self._record(request, event, member, "link")
         return await self._let_in(request, member, "password", DEFAULT_RETURN)
 
     # --- and out ---
@@ -240,6 +246,7 @@ class _Pages:
     ) -> Response:
         origin = urlsplit(self._services.origin(request))
         shown = page.signin_page(
+            _words(request),
             providers=[(each.settings.name, each.settings.title) for each in self._identity.providers.values()],
             local=self._identity.accounts.allowed,
             return_to=return_to,
@@ -256,12 +263,16 @@ class _Pages:
     def _told_on_page(self, request: Request, error: FreeholdError) -> Response:
         if request.url.path == "/signin" and request.method == "GET":
             return self._signin_page(request, DEFAULT_RETURN, error=error)
-        shown = page.message_page(title="This did not work", message=error.message)
+        shown = page.message_page(_words(request), message=error.message)
         return _html(shown, error.status, error_headers(error))
 
 
 def _html(text: str, status: int = 200, more: Mapping[str, str] | None = None) -> Response:
     return HTMLResponse(text, status, headers={**page.HEADERS, **(more or {})})
+
+
+def _words(request: Request) -> Words:
+    return words_for(request.headers.get("accept-language", ""))
 
 
 def _query(request: Request) -> dict[str, str]:

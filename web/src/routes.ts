@@ -1,0 +1,32 @@
+/** Where everything is. An area's code and words are fetched when somebody opens it. */
+import { createRouter, type Hooks } from 'sv-router';
+
+import { needMessages } from './lib/i18n.svelte';
+
+// The router knows what is fetched later by its form: it has to be `() => import(…)`.
+export const { p, navigate, isActive, route, preload } = createRouter({
+  '/': { '/': () => import('./chat/Page.svelte'), hooks: words('chat') },
+  '/chat': { '/:id': () => import('./chat/Page.svelte'), hooks: words('chat') },
+  '/studio': {
+    '/': () => import('./studio/Page.svelte'),
+    '/:id': () => import('./studio/Page.svelte'),
+    hooks: words('studio'),
+  },
+  '/playground': { '/': () => import('./playground/Page.svelte'), hooks: words('playground') },
+  '/console': {
+    '/': () => import('./console/Page.svelte'),
+    '/:page': () => import('./console/Page.svelte'),
+    '/:page/:id': () => import('./console/Page.svelte'),
+    hooks: words('console', 'governance'),
+  },
+  '/account': { '/': () => import('./account/Page.svelte'), hooks: words('account') },
+  '*': () => import('./shell/NotFound.svelte'),
+});
+
+function words(...namespaces: string[]): Hooks {
+  return {
+    beforeLoad: async () => {
+      await Promise.all(namespaces.map(needMessages));
+    },
+  };
+}
