@@ -9,6 +9,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from fastapi.routing import APIRoute
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Scope
 
 from freehold.app import App
@@ -16,9 +17,17 @@ from freehold.governance.directory import WHOLE
 from freehold.store.suspensions import SuspensionRow
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Role
+from freehold.web.pages import page_routes
 from tools.routes import leaves
 
-PUBLIC = {"/", "/docs", "/health/live", "/health/ready", "/metrics", "/version"}
+PARAMETER = re.compile(r"\{[^}]*\}")
+PAGES = {
+    path
+    for _, route in leaves(Starlette(routes=page_routes()))
+    for path in (route.path, PARAMETER.sub("echo", route.path))
+}
+"""The product's files, which are the same for everybody: what they show comes from the API."""
+PUBLIC = {"/docs", "/health/live", "/health/ready", "/metrics", "/version"} | PAGES
 """What answers without a credential; a route that is added here needs a reason. `/docs` asks for a key, no more."""
 REPORTS = {
     f"/v1/organization/{name}"
@@ -53,7 +62,7 @@ class Answer:
 def routes_of(app: ASGIApp, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every method and path of an application, through whatever is wrapped around it."""
     for before, route in leaves(app, prefix):
-        path = re.sub(r"\{[^}]*\}", "echo", before + route.path)
+        path = PARAMETER.sub("echo", before + route.path)
         yield from ((method, path) for method in sorted((route.methods or set()) - {"HEAD"}))
 
 
@@ -210,7 +219,7 @@ def calls(function: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
         here = left.pop()
         if here is wanted:
             return True
-        if here in seen or not isinstance(here, FunctionType):
+        if not isinstance(here, FunctionType) or here in seen:
             continue
         seen.add(here)
         named = [here.__globals__.get(name) for name in names_in(here.__code__)]
