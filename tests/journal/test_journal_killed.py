@@ -37,7 +37,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 @pytest.mark.slow
 def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, full_size: bool) -> None:
-    """At eight random places (in the long form at twenty) a kill -9 loses no acknowledged receipt, doubles none, and leaves nothing open."""
+    """At some random places a kill -9 loses no acknowledged receipt, doubles none, and leaves nothing open."""
     random.seed(20)
     acknowledged: set[str] = set()
     times = 20 if full_size else 8
