@@ -28,12 +28,10 @@ def sights() -> list[Sight]:
     """The gallery, a picture, its edit, the painted mask, a refusal, and where a picture comes from."""
     return [
         Sight("studio-gallery", "/studio", _gallery),
-        Sight("studio-options", "/studio", _options),
         Sight("studio-refused", "/studio", _refused),
-        Sight("studio-picture", "/studio", _picture),
-        Sight("studio-lineage", "/studio", _lineage),
+        Sight("studio-options", "/studio", _options),
+        Sight("studio-picture", "/studio", _lineage),
         Sight("studio-mask", "/studio", _mask),
-        Sight("studio-area", "/studio", _area),
         Sight("studio-delete", "/studio", _delete),
         Sight("studio-gone", "/studio/msg_none", _gone),
         Sight("studio-provenance", "/studio", _provenance),
@@ -90,13 +88,8 @@ def _mask(page: Page) -> None:
     page.get_by_role("link", name="Edit a part").click()
     drag(page, page.locator("canvas"), (0.2, 0.2), (0.6, 0.6))
     page.get_by_text("of the picture is marked").wait_for()
-
-
-def _area(page: Page) -> None:
-    _mask(page)
     page.get_by_text("Mark an area in numbers").click()
-    page.get_by_role("button", name="Mark area", exact=True).click()
-    page.get_by_role("button", name="Paint marked part").scroll_into_view_if_needed()
+    page.get_by_role("button", name="Mark area", exact=True).wait_for()
 
 
 def _delete(page: Page) -> None:

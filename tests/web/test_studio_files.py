@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,7 +63,7 @@ def call(page: Page, method: str, path: str, body: Any) -> Any:
 
 
 def test_where_a_picture_comes_from(service: Service, pages: Pages) -> None:
-    """What was painted here is valid, with its model and seed; a changed byte is noticed; of others nothing is known."""
+    """What was painted here is valid; a changed byte is noticed; of others nothing is known."""
     with pages.person(service, "ann@example.org") as page:
         paint(page, CAT, seed=21)
         open_newest(page, CAT)
@@ -92,7 +91,7 @@ def test_where_a_picture_comes_from(service: Service, pages: Pages) -> None:
 
 
 def test_a_picture_of_ones_own_is_edited(service: Service, pages: Pages) -> None:
-    """A file of one's own comes into the history, can be edited at its shape, and is the edit's parent; texts do not."""
+    """A file of one's own comes into the history and is the parent of what is made of it; a text does not."""
     with pages.person(service, "ben@example.org") as page:
         page.goto("/studio")
         choose(page, "Open a picture of your own", "notes.txt", b"no picture")
@@ -114,7 +113,7 @@ def test_a_picture_of_ones_own_is_edited(service: Service, pages: Pages) -> None
 
 
 def test_hostile_words_are_words(service: Service, pages: Pages) -> None:
-    """Prompts and file names that are code for a browser stand there as text, also where they were written by others."""
+    """Prompts and file names that are code for a browser stand there as text."""
     with pages.person(service, "cem@example.org") as page:
         page.goto("/studio")
         page.get_by_role("combobox", name="Model").select_option("sketch")
@@ -126,7 +125,7 @@ def test_hostile_words_are_words(service: Service, pages: Pages) -> None:
         page.goto("/studio")
         choose(page, "Open a picture of your own", HOSTILE[0], plain())
         page.get_by_role("heading", name=HOSTILE[0]).wait_for()
-        studio = call_list(page)
+        studio = studio_of(page)
         elsewhere = {
             "operation": "generation",
             "file": "../../../session",
@@ -143,7 +142,7 @@ def test_hostile_words_are_words(service: Service, pages: Pages) -> None:
         assert page.evaluate("window.hacked") is None
 
 
-def call_list(page: Page) -> str:
+def studio_of(page: Page) -> str:
     """The id of the person's conversation of the studio."""
     found: str = page.evaluate(
         """() => fetch('/v1/conversations?metadata[kind]=studio').then(answer => answer.json())
@@ -152,15 +151,19 @@ def call_list(page: Page) -> str:
     return found
 
 
+def items_of(page: Page, conversation_id: str) -> list[dict[str, Any]]:
+    """The items of a conversation."""
+    script = "(id) => fetch(`/v1/conversations/${id}/items`).then(answer => answer.json()).then(body => body.data)"
+    found: list[dict[str, Any]] = page.evaluate(script, conversation_id)
+    return found
+
+
 def test_many_pictures_come_page_by_page(service: Service, pages: Pages) -> None:
-    """A gallery of a hundred pictures fetches the newest first and the others as one scrolls, and no file before it is seen."""
+    """A gallery of a hundred fetches the newest first and the others as one scrolls, and no file at all."""
     with pages.person(service, "dora@example.org") as page:
         paint(page, CAT, seed=1)
-        studio = call_list(page)
-        entry = page.evaluate(
-            "(id) => fetch(`/v1/conversations/${id}/items?limit=1`).then(answer => answer.json()).then(body => body.data[0])",
-            studio,
-        )
+        studio = studio_of(page)
+        (entry,) = items_of(page, studio)
         item = {"type": "message", "role": "user", "content": entry["content"]}
         for _ in range(5):
             call(page, "POST", f"/v1/conversations/{studio}/items", {"items": [item] * 20})
@@ -190,10 +193,8 @@ def test_a_picture_of_the_chat_is_opened(service: Service, pages: Pages) -> None
             "result": base64.b64encode(data).decode("ascii"),
         }
         made = call(page, "POST", "/v1/conversations", {"items": [item]})
-        items = page.evaluate(
-            "(id) => fetch(`/v1/conversations/${id}/items`).then(answer => answer.json())", made["id"]
-        )
-        page.goto(f"/studio/open?conversation={made['id']}&item={items['data'][0]['id']}")
+        (kept,) = items_of(page, made["id"])
+        page.goto(f"/studio/open?conversation={made['id']}&item={kept['id']}")
         page.get_by_role("heading", name="Picture from a chat").wait_for()
         assert downloaded(page) == data
         page.goto("/studio/open?conversation=conv_none&item=ig_none")

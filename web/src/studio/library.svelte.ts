@@ -152,8 +152,8 @@ class Library {
   async delete(picture: Picture): Promise<void> {
     if (!this.#here.delete(picture.id) && this.#shelf) {
       // The file first: if the second call fails the entry is still there, and deleting can be tried again.
-      await gone(`/v1/conversations/${this.#shelf.files}/items/${picture.file}`);
-      await gone(`/v1/conversations/${this.#shelf.entries}/items/${picture.id}`);
+      await gone(`/v1/conversations/${this.#shelf.files}/items/${encodeURIComponent(picture.file)}`);
+      await gone(`/v1/conversations/${this.#shelf.entries}/items/${encodeURIComponent(picture.id)}`);
     }
     this.#files.delete(picture.id);
     this.pictures = this.pictures.filter((each) => each.id !== picture.id);
@@ -192,7 +192,7 @@ class Library {
 
   async #fetch(picture: Picture): Promise<Blob> {
     if (this.#shelf === null) await this.open();
-    const path = `/v1/conversations/${this.#shelf?.files}/items/${picture.file}`;
+    const path = `/v1/conversations/${this.#shelf?.files}/items/${encodeURIComponent(picture.file)}`;
     const { result } = await get<{ result?: string | null }>(path);
     return blobOf(result ?? '');
   }

@@ -32,7 +32,8 @@ class Wish {
   }
 
   keep(): void {
-    const { prompt, model, size, count, seed } = this;
+    const { prompt, model, size, count } = this;
+    const seed = seedOf(this.seed) === null ? '' : this.seed;
     keepJson(NAME, { prompt, model, size, count, seed } satisfies Kept);
   }
 
