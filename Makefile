@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs web lint-web lock clean setup-dev setup-train setup-eval postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs web lint-web pictures lock clean setup-dev setup-train setup-eval postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
@@ -107,6 +107,10 @@ unit: setup-dev
 
 docs: setup-dev                   ## write the generated pages of docs/reference/
 	$(BIN)/python -m tools.cli_reference
+
+pictures: setup-dev               ## take the pictures of docs/tutorial/use-the-product.md again
+	$(BIN)/python -m pytest -q tests/web/test_first_steps.py
+	$(BIN)/python -m tools.tutorial_pictures
 
 lock: setup-dev                   ## choose the newest allowed versions again and write requirements/
 	$(BIN)/python tools/lock.py

@@ -59,4 +59,5 @@ def open_administration(
         ContentControl(content.keys, content.retention, content.sweep, control, content.flagged),
         open_erasure(records, content, people, control, (end_jobs,)),
         models,
+        records.verifier,
     )

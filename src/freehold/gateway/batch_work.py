@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,7 +24,8 @@ from freehold.errors import (
     Unavailable,
 )
 from freehold.gateway.batch_input import Checker, lines_of
-from freehold.gateway.batch_store import Batch, BatchStore, InputGone, ResultLog
+from freehold.gateway.batch_store import Batch, BatchStore, InputGone
+from freehold.gateway.sealed_rows import WrittenTogether
 from freehold.jobs.workers import Hold
 from freehold.types.batches import BatchProblem, BatchStatus, LineResult
 from freehold.types.ids import new_id
@@ -171,7 +172,7 @@ class _Room:
 
     pace: Pace
     slots: asyncio.Semaphore
-    log: ResultLog
+    log: WrittenTogether[LineResult]
     token: int
 
 
@@ -245,8 +246,14 @@ class BatchWork:
         found = await self._store.load(batch.id)
         if found is None or found.row.in_progress_at is None:
             return stop.reason  # it was to end before its first line was looked at
+
+        async def write(results: Sequence[LineResult]) -> bool:
+            if ending := await self._store.put(hold.lease, batch, results):
+                stop.cancel()
+            return ending
+
         done = await self._store.finished(batch)
-        log = ResultLog(self._store, batch, hold.lease, stop.cancel)
+        log = WrittenTogether[LineResult](write)
         slots, places = await self._lines.slots(found.row.model), asyncio.Semaphore(AT_ONCE)
         room = _Room(Pace(AT_ONCE), slots, log, hold.lease.token)
         doubtful = AT_ONCE if hold.lease.token > 1 else 0

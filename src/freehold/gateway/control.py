@@ -9,6 +9,7 @@ from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
+from freehold.serving.deployment_log import LogEntry
 from freehold.serving.supervisor import DeploymentStatus, Supervisor
 from freehold.types.deployment import DeploymentSettings
 
@@ -112,6 +113,15 @@ class DeploymentControl:
             DeploymentNotFound: there is none.
         """
         return self._view(self._registry.get(name))
+
+    def log(self, name: str, count: int) -> list[LogEntry]:
+        """The last that happened to a deployment, the oldest first; nothing where it does not run.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        self._registry.get(name)
+        return self._supervisor.log(name, count) if self._running and name in self._supervisor.names() else []
 
     def settings_of(self, name: str) -> DeploymentSettings:
         """The settings of the deployment of that name or alias.

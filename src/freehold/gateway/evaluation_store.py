@@ -1,21 +1,17 @@
 """Where evaluations lie, their runs, and what became of items; all that callers wrote encrypted."""
 
-import asyncio
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from freehold.encryption.cipher import ContentCipher
 from freehold.errors import LeaseLost
 from freehold.gateway.file_store import FileStore
+from freehold.gateway.sealed_rows import SealedRows, tenant_of_row
 from freehold.governance.retention import RetentionRegistry
-from freehold.store.database import Database
 from freehold.store.evaluations import EvalRow, ItemRow, RunRow, change_run, finished_items, load_run, put_items
-from freehold.types.content import EVALUATIONS, Tenant
+from freehold.types.content import EVALUATIONS
 from freehold.types.evaluations import EvalRequest, ItemResult, RunRequest
 from freehold.types.jobs import Lease
 
@@ -66,12 +62,11 @@ class Run:
         return self.row.id
 
 
-class EvaluationStore:
+class EvaluationStore(SealedRows):
     """The evaluations of one home.
 
-    Every method may raise ContentUnreadable, ProjectKeyRevoked or KeyServiceUnavailable where content cannot be
-    encrypted or decrypted, and HomeError where the database cannot be used; those that take a lease also LeaseLost,
-    where it is lost or the run is gone.
+    Every method may raise what `SealedRows` says; those that take a lease also LeaseLost, where it is lost or the
+    run is gone.
 
     Args:
         files: where files of items lie.
@@ -88,33 +83,19 @@ class EvaluationStore:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.database: Database = files.database
-        self.retention = retention
-        self.clock = clock
-        self._cipher = cipher
-
-    def now_s(self) -> int:
-        """The time, in whole seconds since the epoch."""
-        return math.floor(self.clock())
-
-    async def seal(self, tenant: Tenant, row_id: str, what: str, value: Any) -> bytes:
-        """A part of an evaluation or a run as it is stored."""
-        return await self._cipher.seal(tenant, EVALUATIONS.name, f"{row_id}/{what}", orjson.dumps(value))
-
-    async def _open(self, row: EvalRow | RunRow, what: str, sealed: bytes) -> Any:
-        return orjson.loads(await self._cipher.open(tenant_of_row(row), EVALUATIONS.name, f"{row.id}/{what}", sealed))
+        super().__init__(files, cipher, retention, EVALUATIONS, clock=clock)
 
     async def opened(self, row: EvalRow) -> Evaluation:
         """An evaluation as it is known to callers."""
-        header = await self._open(row, "header", row.header)
+        header = await self.open(row, "header", row.header)
         request = EvalRequest.model_validate(header["sent"])
         return Evaluation(row, request, header["name"], header["metadata"], header["sent"])
 
     async def opened_run(self, row: RunRow) -> Run:
         """A run as it is known to callers."""
-        header = await self._open(row, "header", row.header)
-        plan = await self._open(row, "plan", row.plan) if row.plan else ()
-        problem = await self._open(row, "problem", row.problem) if row.problem else None
+        header = await self.open(row, "header", row.header)
+        plan = await self.open(row, "plan", row.plan) if row.plan else ()
+        problem = await self.open(row, "problem", row.problem) if row.problem else None
         request = RunRequest.model_validate(header["sent"])
         return Run(row, request, header["sent"], header["origin"], header["defaults"], tuple(plan), problem)
 
@@ -125,8 +106,7 @@ class EvaluationStore:
 
     async def change(self, lease: Lease, run: Run, **columns: Any) -> bool:
         """Change columns of a run; whether it is to end soon."""
-        now_ms = int(self.clock() * 1000)
-        return _held(await change_run(self.database, lease, now_ms, run.id, columns), run)
+        return _held(await change_run(self.database, lease, self.now_ms(), run.id, columns), run)
 
     async def sealed_part(self, run: Run, what: str, value: Any) -> bytes:
         """A part of a run as it is stored."""
@@ -139,46 +119,12 @@ class EvaluationStore:
     async def put(self, lease: Lease, run: Run, results: Sequence[ItemResult]) -> bool:
         """Write what became of items; whether the run is to end soon."""
         rows = [(each, await self.sealed_part(run, str(each.number), each.content)) for each in results]
-        now_ms = int(self.clock() * 1000)
-        return _held(await put_items(self.database, lease, now_ms, run.row, rows), run)
+        return _held(await put_items(self.database, lease, self.now_ms(), run.row, rows), run)
 
     async def item(self, run: RunRow, row: ItemRow) -> dict[str, Any]:
         """The content of an item."""
-        found: dict[str, Any] = await self._open(run, str(row.number), row.content)
+        found: dict[str, Any] = await self.open(run, str(row.number), row.content)
         return found
-
-
-class ItemLog:
-    """Writes what becomes of items: those that end while others are being written are written together.
-
-    Args:
-        store: where the run lies.
-        run: whose items.
-        lease: of its job.
-    """
-
-    def __init__(self, store: EvaluationStore, run: Run, lease: Lease) -> None:
-        self._store = store
-        self._run = run
-        self._lease = lease
-        self._waiting: list[ItemResult] = []
-        self._writing = asyncio.Lock()
-
-    async def put(self, result: ItemResult) -> bool:
-        """Write a result; it is on the disk when this returns. Result and errors as `EvaluationStore.put`."""
-        self._waiting.append(result)
-        async with self._writing:
-            if result not in self._waiting:
-                return False
-            together = self._waiting[:]
-            stopping = await self._store.put(self._lease, self._run, together)
-            del self._waiting[: len(together)]
-            return stopping
-
-
-def tenant_of_row(row: EvalRow | RunRow) -> Tenant:
-    """Whose it is."""
-    return Tenant(row.organization_id, row.project_id, row.owner_id)
 
 
 def item_id(run_id: str, number: int) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from freehold.errors import (
@@ -23,9 +24,10 @@ from freehold.gateway.batch_work import Stop
 from freehold.gateway.evaluation_asking import Patience, PatientRequests, Stopped
 from freehold.gateway.evaluation_item import ItemWork
 from freehold.gateway.evaluation_sources import SourceItem, SourceProblem, Sources, checked
-from freehold.gateway.evaluation_store import Evaluation, EvaluationStore, ItemLog, Run
+from freehold.gateway.evaluation_store import Evaluation, EvaluationStore, Run
+from freehold.gateway.sealed_rows import WrittenTogether
 from freehold.jobs.workers import Hold
-from freehold.types.evaluations import RUN_ENDED, EvaluationsSettings, RunStatus
+from freehold.types.evaluations import RUN_ENDED, EvaluationsSettings, ItemResult, RunStatus
 from freehold.types.jobs import JobState
 
 AT_ONCE: Final = 16
@@ -119,7 +121,7 @@ class EvaluationWork:
         asker = self._parts.asker(run)
         requests = PatientRequests(self._parts.patience, stop)
         work = ItemWork(evaluation, run, asker, requests, self._parts.settings)
-        written = ItemLog(self._store, run, hold.lease)
+        written = WrittenTogether[ItemResult](partial(self._store.put, hold.lease, run))
         places = asyncio.Semaphore(AT_ONCE)
 
         async def one(item: SourceItem) -> None:

@@ -16,11 +16,11 @@ from freehold.gateway.evaluation_store import (
     EvaluationStore,
     Run,
     item_number,
-    tenant_of_row,
 )
 from freehold.gateway.evaluation_subject import counted_model, defaults_of, model_of
 from freehold.gateway.files import Files
 from freehold.gateway.grading import check_grader, check_messages
+from freehold.gateway.sealed_rows import tenant_of_row
 from freehold.gateway.templates import check_template
 from freehold.governance.authorization import require
 from freehold.jobs.queue import JobQueue

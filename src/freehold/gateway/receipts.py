@@ -2,21 +2,23 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from freehold.errors import NotFound, Unavailable
+from freehold.errors import InvalidRequest, NotFound, Unavailable
 from freehold.governance.authorization import require
 from freehold.governance.directory import ORGANIZATION
 from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.proofs import prove
 from freehold.journal.reader import Line, read_line
+from freehold.store.receipt_queries import ReceiptQuery, list_receipts, receipt_place
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_receipts import find_outcome, find_request
 from freehold.types.identity import Action, Principal
 from freehold.types.receipt import Outcome
 
+_OF_OTHERS = frozenset({Action.READ_AUDIT, Action.READ_USAGE})
 PATIENCE_S = 5.0
 """How long a question waits for the newest records to arrive in the usage database."""
 
@@ -64,6 +66,35 @@ class Receipts:
             raise Unavailable("The receipt is not covered by a checkpoint yet; try again in a moment.")
         return ProvenReceipt(line.body, proof)
 
+    async def list(
+        self, principal: Principal, query: ReceiptQuery, after: str | None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Receipts as the usage database has them, newest first, and whether there are more.
+
+        They are the principal's own; those of its project for who may read its usage or audit it; those of the
+        organization for who may do so there.
+
+        Args:
+            principal: who asks.
+            query: which of them; `after` of it is not read.
+            after: the id of the last one that the caller has seen.
+
+        Raises:
+            Forbidden: the principal may read none.
+            InvalidRequest: there is no receipt `after` among them.
+            Unavailable: the usage database cannot be used, or lags behind.
+        """
+        require(principal, Action.READ_RECEIPTS, "receipts")
+        if not await self._projection.caught_up(PATIENCE_S):
+            raise Unavailable("The usage database lags behind the journal; try again in a moment.")
+        query = replace(query, where=_visible(principal, query.where))
+        if after is not None:
+            place = await receipt_place(self._usage, query, after)
+            if place is None:
+                raise InvalidRequest(f"No receipt of this list has the id '{after[:64]}'.", param="after")
+            query = replace(query, after=place)
+        return await list_receipts(self._usage, query)
+
     async def outcome(self, request_id: str) -> tuple[Outcome, int] | None:
         """How a request ended and what it was charged, in micro-units; None if there is no receipt. For own use only.
 
@@ -97,7 +128,23 @@ def _may_read(principal: Principal, body: Mapping[str, Any]) -> bool:
     if body.get("organization_id", ORGANIZATION) != principal.organization_id:
         return False
     own = bool(principal.project_id) and body.get("project_id") == principal.project_id
-    return own or not principal.organization_actions.isdisjoint({Action.READ_AUDIT, Action.READ_USAGE})
+    return own or not principal.organization_actions.isdisjoint(_OF_OTHERS)
+
+
+def _visible(principal: Principal, where: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """What is asked for, of the receipts that the principal sees in a list."""
+    organizations = (principal.organization_id, *([""] if principal.organization_id == ORGANIZATION else []))
+    found = {**where, "organization_id": organizations}
+    if not principal.organization_actions.isdisjoint(_OF_OTHERS):
+        return found
+    found["project_id"] = _both((principal.project_id,), where.get("project_id"))
+    if principal.actions.isdisjoint(_OF_OTHERS):
+        found["principal"] = _both((principal.id,), where.get("principal"))
+    return found
+
+
+def _both(seen: tuple[str, ...], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    return seen if wanted is None else tuple(set(seen) & set(wanted))
 
 
 def _not_found(request_id: str) -> NotFound:

@@ -1,20 +1,15 @@
 """Where fine-tuning jobs lie, with their events and checkpoints; what callers wrote of them is encrypted."""
 
-import hashlib
-import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
-
-import orjson
 
 from freehold.encryption.cipher import ContentCipher
 from freehold.errors import ContentUnreadable, LeaseLost
-from freehold.gateway.file_header import Header
-from freehold.gateway.file_store import PIECE_BYTES, RECEIVING_S, FileStore
+from freehold.gateway.file_store import PIECE_BYTES, FileStore
+from freehold.gateway.sealed_rows import MadeFile, SealedRows, tenant_of_row
 from freehold.governance.retention import RetentionRegistry
-from freehold.store.database import Database
 from freehold.store.fine_tuning import (
     CheckpointRow,
     EventRow,
@@ -26,8 +21,8 @@ from freehold.store.fine_tuning import (
     list_metrics,
     load_tuning,
 )
-from freehold.store.kept_files import KeptFileRow, delete_file, get_file, make_ready, put_file
-from freehold.types.content import FINE_TUNING, Tenant
+from freehold.store.kept_files import delete_file, get_file
+from freehold.types.content import FINE_TUNING
 from freehold.types.files import Purpose
 from freehold.types.fine_tuning import Level, TuningError, TuningEvent
 from freehold.types.ids import new_id
@@ -63,12 +58,11 @@ class FileGone(ContentUnreadable):
     default_code = "file_unavailable"
 
 
-class TuningStore:
+class TuningStore(SealedRows):
     """The fine-tuning jobs of one home.
 
-    Every method may raise ContentUnreadable, ProjectKeyRevoked or KeyServiceUnavailable where content cannot be
-    encrypted or decrypted, and HomeError where the database cannot be used; those that take a lease also LeaseLost,
-    where it is lost or the job is gone.
+    Every method may raise what `SealedRows` says; those that take a lease also LeaseLost, where it is lost or the
+    job is gone.
 
     Args:
         files: where their files lie.
@@ -85,24 +79,12 @@ class TuningStore:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.database: Database = files.database
-        self.files = files
-        self.retention = retention
-        self.clock = clock
-        self._cipher = cipher
-
-    def now_s(self) -> int:
-        """The time, in whole seconds since the epoch."""
-        return math.floor(self.clock())
-
-    async def seal(self, tenant: Tenant, tuning_id: str, what: str, value: Any) -> bytes:
-        """A part of a job as it is stored."""
-        return await self._cipher.seal(tenant, FINE_TUNING.name, f"{tuning_id}/{what}", orjson.dumps(value))
+        super().__init__(files, cipher, retention, FINE_TUNING, clock=clock)
 
     async def opened(self, row: TuningRow) -> Tuning:
         """A job as it is known to callers."""
-        header = await self._open(row, "header", row.header)
-        error = TuningError(**await self._open(row, "error", row.error)) if row.error else None
+        header = await self.open(row, "header", row.header)
+        error = TuningError(**await self.open(row, "error", row.error)) if row.error else None
         return Tuning(row, header, error)
 
     async def load(self, tuning_id: str) -> Tuning | None:
@@ -112,24 +94,22 @@ class TuningStore:
 
     async def change(self, lease: Lease, tuning: Tuning, *events: EventRow, **columns: Any) -> None:
         """Change columns of a job, and add events; one that has ended for its callers stays so."""
-        now_ms = int(self.clock() * 1000)
-        _held(await change_tuning(self.database, lease, now_ms, tuning.row, columns, *events), tuning)
+        _held(await change_tuning(self.database, lease, self.now_ms(), tuning.row, columns, *events), tuning)
 
     async def checkpoint(self, lease: Lease, tuning: Tuning, checkpoint: CheckpointRow) -> None:
         """Add a checkpoint."""
-        now_ms = int(self.clock() * 1000)
-        _held(await add_checkpoint(self.database, lease, now_ms, tuning.row, checkpoint), tuning)
+        _held(await add_checkpoint(self.database, lease, self.now_ms(), tuning.row, checkpoint), tuning)
 
     async def sealed_error(self, tuning: Tuning, error: TuningError) -> bytes:
         """Why a job failed, as it is stored."""
-        return await self.seal(tenant_of_tuning(tuning.row), tuning.id, "error", asdict(error))
+        return await self.seal(tenant_of_row(tuning.row), tuning.id, "error", asdict(error))
 
     async def event(
         self, row: TuningRow, message: str, level: Level = "info", data: Mapping[str, Any] | None = None
     ) -> EventRow:
         """An event as it is stored; one with data is of the type `metrics`."""
         event_id = new_id("ftevent-")
-        sealed = await self.seal(tenant_of_tuning(row), row.id, event_id, {"message": message, "data": data or {}})
+        sealed = await self.seal(tenant_of_row(row), row.id, event_id, {"message": message, "data": data or {}})
         return EventRow(event_id, level, "message" if data is None else "metrics", sealed, self.now_s())
 
     async def note(self, row: TuningRow, message: str, level: Level = "info") -> None:
@@ -168,50 +148,22 @@ class TuningStore:
 
     async def make_file(self, row: TuningRow, file_id: str, name: str, data: bytes) -> None:
         """Make a file of results, unless it is there."""
-        if await get_file(self.database, row.organization_id, row.project_id, file_id) is not None:
+        if await self.has_file(row, file_id):
             return
-        tenant, now = tenant_of_tuning(row), self.now_s()
-        await delete_file(self.database, tenant, file_id)
-        file = KeptFileRow(
-            id=file_id,
-            organization_id=row.organization_id,
-            project_id=row.project_id,
-            owner_id=row.owner_id,
-            purpose=Purpose.FINE_TUNE_RESULTS,
-            ready=False,
-            size=len(data),
-            header=b"",
-            created_at=now,
-            expires_at=now + RECEIVING_S,
-        )
-        await put_file(self.database, file, most=None)
 
         async def pieces() -> AsyncGenerator[bytes]:
             for start in range(0, len(data), PIECE_BYTES):
                 yield data[start : start + PIECE_BYTES]
 
-        count = await self.files.write(file, file_id, pieces())
-        header = Header(name, hashlib.sha256(data).hexdigest(), [(file_id, count)])
-        sealed = await self.files.seal(file, header)
-        end = self.files.end(file, None)
-        await make_ready(self.database, replace(file, ready=True, header=sealed, expires_at=end))
+        await self.write_file(row, MadeFile(file_id, name, Purpose.FINE_TUNE_RESULTS, len(data)), pieces())
 
     async def remove_file(self, row: TuningRow, file_id: str) -> None:
         """Remove a file of results."""
-        await delete_file(self.database, tenant_of_tuning(row), file_id)
+        await delete_file(self.database, tenant_of_row(row), file_id)
 
     async def _event(self, row: TuningRow, event: EventRow) -> TuningEvent:
-        told = await self._open(row, event.id, event.content)
+        told = await self.open(row, event.id, event.content)
         return TuningEvent(event.id, event.created_at, event.level, event.type, told["message"], told["data"])
-
-    async def _open(self, row: TuningRow, what: str, sealed: bytes) -> Any:
-        opened = await self._cipher.open(tenant_of_tuning(row), FINE_TUNING.name, f"{row.id}/{what}", sealed)
-        return orjson.loads(opened)
-
-
-def tenant_of_tuning(row: TuningRow) -> Tenant:
-    """Whose job it is."""
-    return Tenant(row.organization_id, row.project_id, row.owner_id)
 
 
 def _held(held: bool, tuning: Tuning) -> None:  # says what the store said

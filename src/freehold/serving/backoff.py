@@ -3,7 +3,10 @@
 import random
 
 from freehold.config import SupervisorSettings
+from freehold.errors import ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedModelFormat
 
+PERMANENT = (ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedModelFormat)
+"""Faults that time does not mend."""
 _ATTEMPTS = 3
 """So many starts in a row that never became ready count as a fault that time does not mend."""
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 from collections import deque
+from collections.abc import Callable
 from typing import cast
 
 from structlog.typing import FilteringBoundLogger
@@ -44,14 +45,16 @@ class EngineProcess:
         self._protocol = protocol
 
     @classmethod
-    async def start(cls, launch: Launch, log: FilteringBoundLogger) -> "EngineProcess":
-        """Start the process; its output goes to `log`, line by line, as event `engine_log`.
+    async def start(
+        cls, launch: Launch, log: FilteringBoundLogger, on_line: Callable[[str], None] | None = None
+    ) -> "EngineProcess":
+        """Start the process; its output goes line by line to `log`, as event `engine_log`, and to `on_line`.
 
         Raises:
             OSError: the system cannot start a process.
         """
         transport, protocol = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Protocol(log),
+            lambda: _Protocol(log, on_line),
             *guard_argv(launch.argv),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -104,12 +107,13 @@ class EngineProcess:
 class _Protocol(asyncio.SubprocessProtocol):
     """Receives what the process writes and the news of its exit."""
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(self, log: FilteringBoundLogger, on_line: Callable[[str], None] | None) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._log = log
+        self._on_line = on_line
         self._transport: asyncio.SubprocessTransport | None = None
         self._lines = {1: _Lines(), 2: _Lines()}
 
@@ -143,6 +147,8 @@ class _Protocol(asyncio.SubprocessProtocol):
     def _keep(self, line: str) -> None:
         self.tail.append(line)
         self._log.info("engine_log", line=line)
+        if self._on_line is not None:
+            self._on_line(line)
 
 
 class _Lines:

@@ -15,19 +15,8 @@ import structlog
 
 from freehold.config import SupervisorSettings
 from freehold.engines.base import Connection, Engine, EngineSpec
-from freehold.errors import (
-    ConfigError,
-    DigestMismatch,
-    EngineFailed,
-    EngineTimeout,
-    EngineUnavailable,
-    FreeholdError,
-    InternalError,
-    UnknownModel,
-    UnsafePath,
-    UnsupportedModelFormat,
-)
-from freehold.serving.backoff import Backoff
+from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError, InternalError
+from freehold.serving.backoff import PERMANENT, Backoff
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.process import EngineProcess
@@ -36,7 +25,6 @@ from freehold.serving.tasks import cancel, to_the_end
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import EngineCounters, Traits
 
-_PERMANENT = (ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedModelFormat)
 _SUSPICIOUS = (EngineFailed, EngineTimeout, EngineUnavailable)
 _FIRST_POLL_S = 0.02
 _SLOWEST_POLL_S = 0.25
@@ -56,6 +44,7 @@ class Replica:
         socket: where the engine is to listen.
         limits: times and intervals.
         on_change: called after every change of its state or of what it can take.
+        on_line: called with every line that its engine writes.
 
     Attributes:
         state: where it is in its life.
@@ -76,6 +65,7 @@ class Replica:
         socket: Path,
         limits: SupervisorSettings,
         on_change: Callable[["Replica"], None],
+        on_line: Callable[[str], None],
     ) -> None:
         self.id = replica_id
         self.state = ReplicaState.STARTING
@@ -92,6 +82,7 @@ class Replica:
         self._socket = socket
         self._limits = limits
         self._on_change = on_change
+        self._on_line = on_line
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(limits)
         self._probe_now = asyncio.Event()
@@ -219,7 +210,7 @@ class Replica:
     async def _back_off(self, error: FreeholdError) -> None:
         """Say what went wrong and wait before the next attempt."""
         ready_s = None if self._ready_since is None else self._loop.time() - self._ready_since
-        delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=isinstance(error, _PERMANENT))
+        delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=isinstance(error, PERMANENT))
         self.reason = error.message
         self._error = "\n".join((error.message, *self._tail))
         self.retry_at = self._loop.time() + delay_s
@@ -264,7 +255,7 @@ class Replica:
             if launch is None:
                 await self._open_and_watch(connection, local=False)
             self._socket.unlink(missing_ok=True)
-            self._process = await EngineProcess.start(launch, self._log)
+            self._process = await EngineProcess.start(launch, self._log, self._on_line)
             await self._run(self._process, connection)
         finally:
             self._process = None

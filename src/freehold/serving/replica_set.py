@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from freehold.config import SupervisorSettings
 from freehold.engines.base import Engine
 from freehold.errors import DeploymentNotFound, EngineUnavailable, FreeholdError
 from freehold.serving.choice import ANY, Wish, hopeful
+from freehold.serving.deployment_log import DeploymentLog
 from freehold.serving.lending import Grant, Lending
 from freehold.serving.preparation import Preparation, Prepare
 from freehold.serving.queue import Waiter
@@ -76,6 +78,7 @@ class ReplicaSet:
 
     def __init__(self, settings: DeploymentSettings, shared: Surroundings) -> None:
         self.settings = settings
+        self.log = DeploymentLog()
         self.traits: Traits | None = None
         self._shared = shared
         self._loop = asyncio.get_running_loop()
@@ -292,15 +295,19 @@ class ReplicaSet:
 
     def _new_replica(self) -> Replica:
         name, shared = self.settings.name, self._shared
-        return Replica(
-            shared.new_replica_id(name),
+        replica_id = shared.new_replica_id(name)
+        replica = Replica(
+            replica_id,
             name,
             self._preparation,
             shared.find_engine,
             shared.sockets.new(),
             shared.limits,
             self._replica_changed,
+            partial(self.log.heard, replica_id),
         )
+        self.log.changed(replica.status())
+        return replica
 
     def _retire(self, replica: Replica, group: list[Replica]) -> None:
         group.remove(replica)
@@ -315,7 +322,9 @@ class ReplicaSet:
             self._touch()
             if replica in self._current or self.traits is None:
                 self.traits = replica.traits
-        self._shared.on_change(self.settings.name, replica.status())
+        status = replica.status()
+        self.log.changed(status)
+        self._shared.on_change(self.settings.name, status)
         self._changed.set()
         self._lending.announce()
 

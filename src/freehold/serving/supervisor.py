@@ -16,6 +16,7 @@ from freehold.engines.base import Engine
 from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, Draining
 from freehold.serving.choice import Wish
+from freehold.serving.deployment_log import LogEntry
 from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.replica import Replica
 from freehold.serving.replica_set import ReplicaSet, Surroundings
@@ -114,6 +115,14 @@ class Supervisor:
             DeploymentNotFound: there is none of that name.
         """
         return self._get(name).status()
+
+    def log(self, name: str, count: int) -> list[LogEntry]:
+        """The last that happened to a deployment, the oldest first.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+        """
+        return self._get(name).log.tail(count)
 
     def on_state(self, listener: StateListener) -> None:
         """Tell `listener` of every change of a replica's state, soon after it."""

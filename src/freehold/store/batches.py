@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 
 from freehold.store.database import Database
 from freehold.store.job_tables import jobs, kept_batch_results, kept_batches
 from freehold.store.jobs import add_job, cancel_job, write_leased
 from freehold.store.kept_items import Reader
+from freehold.store.owned_rows import get_owned, list_owned, load_owned
 from freehold.types.batches import BATCH_ENDED, BatchStatus, LineUsage
 from freehold.types.jobs import Job, JobState, Lease
 
@@ -88,29 +89,17 @@ async def add_batch(database: Database, row: BatchRow, job: Job, *, most_tokens:
 
 async def get_batch(database: Database, reader: Reader, batch_id: str) -> BatchRow | None:
     """A batch that a reader may see; None if there is none."""
-    query = select(kept_batches).where(kept_batches.c.id == batch_id, _seen(reader))
-    async with database.read() as connection:
-        row = (await connection.execute(query)).mappings().first()
-        return None if row is None else BatchRow(**row)
+    return await get_owned(database, kept_batches, BatchRow, reader, batch_id)
 
 
 async def list_batches(database: Database, reader: Reader, *, after: str | None, limit: int) -> list[BatchRow]:
     """The batches that a reader may see, the newest first."""
-    query = select(kept_batches).where(_seen(reader))
-    if after is not None:
-        query = query.where(kept_batches.c.id < after)
-    async with database.read() as connection:
-        rows = (await connection.execute(query.order_by(kept_batches.c.id.desc()).limit(limit))).mappings()
-        return [BatchRow(**row) for row in rows]
+    return await list_owned(database, kept_batches, BatchRow, reader, after=after, limit=limit)
 
 
 async def load_batch(database: Database, batch_id: str, now_s: float) -> BatchRow | None:
     """A batch, for whoever works on it; None if it is gone."""
-    table = kept_batches
-    query = select(table).where(table.c.id == batch_id, table.c.expires_at > now_s)
-    async with database.read() as connection:
-        row = (await connection.execute(query)).mappings().first()
-        return None if row is None else BatchRow(**row)
+    return await load_owned(database, kept_batches, BatchRow, batch_id, now_s)
 
 
 async def cancel_batch(database: Database, row: BatchRow, now_s: int) -> None:
@@ -226,14 +215,3 @@ async def result_bytes(database: Database, batch_id: str, *, failed: bool) -> in
     )
     async with database.read() as connection:
         return int((await connection.execute(query)).scalar_one())
-
-
-def _seen(reader: Reader) -> ColumnElement[bool]:
-    """Whether a batch is there for the reader."""
-    table = kept_batches
-    return and_(
-        table.c.organization_id == reader.organization_id,
-        table.c.project_id == reader.project_id,
-        table.c.expires_at > reader.now_s,
-        or_(table.c.private.is_(False), table.c.owner_id == reader.member_id),
-    )

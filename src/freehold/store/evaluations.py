@@ -14,6 +14,7 @@ from freehold.store.database import Database
 from freehold.store.evaluation_tables import kept_eval_items, kept_eval_runs, kept_evals
 from freehold.store.jobs import add_job, cancel_job, write_leased
 from freehold.store.kept_items import Page, Reader, visible
+from freehold.store.owned_rows import get_owned
 from freehold.types.evaluations import RUN_ENDED, ItemResult, ItemStatus, ModelUsage, RunStatus
 from freehold.types.jobs import Job, JobState, Lease
 
@@ -84,10 +85,7 @@ async def add_eval(database: Database, row: EvalRow) -> None:
 
 async def get_eval(database: Database, reader: Reader, eval_id: str) -> EvalRow | None:
     """An evaluation that a reader may see; None if there is none."""
-    query = select(kept_evals).where(kept_evals.c.id == eval_id, *visible(kept_evals, reader))
-    async with database.read() as connection:
-        row = (await connection.execute(query)).mappings().first()
-        return None if row is None else EvalRow(**row)
+    return await get_owned(database, kept_evals, EvalRow, reader, eval_id)
 
 
 async def list_evals(database: Database, reader: Reader, page: Page, *, by_update: bool) -> list[EvalRow]:

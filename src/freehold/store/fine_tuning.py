@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import and_, insert, select, update
 
 from freehold.store.database import Database
 from freehold.store.jobs import add_job, cancel_job, fail_unbegun, is_unbegun, write_leased
 from freehold.store.kept_items import Reader
+from freehold.store.owned_rows import get_owned, list_owned, load_owned
 from freehold.store.tuning_tables import kept_tuning_checkpoints, kept_tuning_events, kept_tuning_jobs
 from freehold.types.fine_tuning import TUNING_ENDED, Level, TuningStatus
 from freehold.types.jobs import Job, Lease
@@ -95,29 +96,17 @@ async def add_tuning(database: Database, row: TuningRow, job: Job) -> None:
 
 async def get_tuning(database: Database, reader: Reader, tuning_id: str) -> TuningRow | None:
     """A job that a reader may see; None if there is none."""
-    query = select(kept_tuning_jobs).where(kept_tuning_jobs.c.id == tuning_id, _seen(reader))
-    async with database.read() as connection:
-        row = (await connection.execute(query)).mappings().first()
-        return None if row is None else TuningRow(**row)
+    return await get_owned(database, kept_tuning_jobs, TuningRow, reader, tuning_id)
 
 
 async def list_tunings(database: Database, reader: Reader, *, after: str | None, limit: int) -> list[TuningRow]:
     """The jobs that a reader may see, the newest first."""
-    query = select(kept_tuning_jobs).where(_seen(reader))
-    if after is not None:
-        query = query.where(kept_tuning_jobs.c.id < after)
-    async with database.read() as connection:
-        rows = (await connection.execute(query.order_by(kept_tuning_jobs.c.id.desc()).limit(limit))).mappings()
-        return [TuningRow(**row) for row in rows]
+    return await list_owned(database, kept_tuning_jobs, TuningRow, reader, after=after, limit=limit)
 
 
 async def load_tuning(database: Database, tuning_id: str, now_s: float) -> TuningRow | None:
     """A job, for whoever works on it; None if it is gone."""
-    table = kept_tuning_jobs
-    query = select(table).where(table.c.id == tuning_id, table.c.expires_at > now_s)
-    async with database.read() as connection:
-        row = (await connection.execute(query)).mappings().first()
-        return None if row is None else TuningRow(**row)
+    return await load_owned(database, kept_tuning_jobs, TuningRow, tuning_id, now_s)
 
 
 async def running_tunings(database: Database, now_s: float) -> set[str]:
@@ -279,14 +268,3 @@ def _of(row: TuningRow, part: EventRow | CheckpointRow) -> dict[str, Any]:
     """The row of a part of a job: whose it is and how long it stays are the job's."""
     whose = {name: getattr(row, name) for name in ("organization_id", "project_id", "owner_id", "expires_at")}
     return {**{each.name: getattr(part, each.name) for each in fields(part)}, "tuning_id": row.id, **whose}
-
-
-def _seen(reader: Reader) -> ColumnElement[bool]:
-    """Whether a job is there for the reader."""
-    table = kept_tuning_jobs
-    return and_(
-        table.c.organization_id == reader.organization_id,
-        table.c.project_id == reader.project_id,
-        table.c.expires_at > reader.now_s,
-        or_(table.c.private.is_(False), table.c.owner_id == reader.member_id),
-    )

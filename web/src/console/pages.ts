@@ -28,6 +28,52 @@ const OWN: readonly ConsolePage[] = [
     needs: ['usage:read'],
     load: () => import('./overview/Page.svelte'),
   },
+  {
+    id: 'deployments',
+    label: 'console:nav.deployments',
+    group: 'serving',
+    needs: ['deployments:read'],
+    service: true,
+    load: () => import('./deployments/Page.svelte'),
+  },
+  {
+    id: 'models',
+    label: 'console:nav.models',
+    group: 'serving',
+    needs: ['deployments:read'],
+    service: true,
+    load: () => import('./models/Page.svelte'),
+  },
+  {
+    id: 'jobs',
+    label: 'console:nav.jobs',
+    group: 'serving',
+    needs: ['files:read'],
+    load: () => import('./jobs/Page.svelte'),
+  },
+  {
+    id: 'usage',
+    label: 'console:nav.usage',
+    group: 'consumption',
+    needs: ['usage:read'],
+    service: true,
+    load: () => import('./usage/Page.svelte'),
+  },
+  {
+    id: 'budgets',
+    label: 'console:nav.budgets',
+    group: 'consumption',
+    needs: ['limits:read'],
+    service: true,
+    load: () => import('./budgets/Page.svelte'),
+  },
+  {
+    id: 'receipts',
+    label: 'console:nav.receipts',
+    group: 'consumption',
+    needs: ['receipts:read'],
+    load: () => import('./receipts/Page.svelte'),
+  },
 ];
 
 export const PAGES: readonly ConsolePage[] = [...OWN, ...GOVERNANCE];

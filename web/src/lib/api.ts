@@ -18,6 +18,8 @@ export interface CallOptions {
   headers?: Record<string, string>;
   /** Whether a missing session is told instead of leading to the sign-in page. */
   anonymous?: boolean;
+  /** Told of the answer before its body is read, for what its headers say. */
+  onanswer?: (answer: Response) => void;
 }
 
 /** One event of a stream: its name, where it has one, and its data. */
@@ -53,6 +55,7 @@ export class ApiError extends Error {
     readonly requestId: string | null = null,
     readonly retryAfterS: number | null = null,
     readonly detail: Record<string, unknown> = {},
+    readonly headers: Headers | null = null,
   ) {
     super(message);
     this.name = 'ApiError';
@@ -101,6 +104,7 @@ export async function send(method: string, path: string, body?: unknown, options
     if (options.signal?.aborted) throw error;
     throw new ApiError(0, 'The server cannot be reached.', 'network');
   }
+  options.onanswer?.(answer);
   if (answer.ok) return answer;
   const failure = await errorOf(answer);
   if (failure.status === 401 && !options.anonymous) signIn();
@@ -113,7 +117,14 @@ export async function* stream<T = Record<string, unknown>>(
   body?: unknown,
   options: CallOptions = {},
 ): AsyncGenerator<ServerEvent<T>> {
-  const answer = await send(body === undefined ? 'GET' : 'POST', path, body, options);
+  yield* eventsOf<T>(await send(body === undefined ? 'GET' : 'POST', path, body, options), options.signal);
+}
+
+/** The events of an answer that is a stream, for whoever reads its headers too. */
+export async function* eventsOf<T = Record<string, unknown>>(
+  answer: Response,
+  signal?: AbortSignal,
+): AsyncGenerator<ServerEvent<T>> {
   if (answer.body === null) return;
   const reader = answer.body
     .pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>)
@@ -121,7 +132,7 @@ export async function* stream<T = Record<string, unknown>>(
     .getReader();
   try {
     for (;;) {
-      const { done, value } = await read(reader, options.signal);
+      const { done, value } = await read(reader, signal);
       if (done) return;
       if (value.data === '[DONE]') continue;
       yield { event: value.event, data: JSON.parse(value.data) as T };
@@ -184,6 +195,7 @@ async function errorOf(answer: Response): Promise<ApiError> {
     answer.headers.get('x-request-id'),
     retry > 0 ? retry : null,
     error ?? {},
+    answer.headers,
   );
 }
 

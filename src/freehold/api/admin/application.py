@@ -24,11 +24,13 @@ from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
+from freehold.api.admin.deployment_logs import deployment_log_routes
 from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
 from freehold.api.admin.erasures import erasure_routes
 from freehold.api.admin.flagged import flagged_routes
 from freehold.api.admin.invites import invite_routes
+from freehold.api.admin.journal import journal_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
 from freehold.api.admin.model_versions import model_version_routes
@@ -66,6 +68,7 @@ from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.journal.journal import Journal
 from freehold.journal.projection_reports import UsageReports
+from freehold.journal.verification import Verifier
 
 _TEXT: Final = {"type": ["string", "null"]}
 _ERROR: Final[dict[str, Any]] = {
@@ -106,6 +109,7 @@ class AdminServices:
         content: keys and retention of kept content.
         erasure: erases users and projects.
         models: where models come from, and when a deployment may change to one.
+        verifier: says whether the journal is what was written.
     """
 
     people: People
@@ -121,6 +125,7 @@ class AdminServices:
     content: ContentControl
     erasure: Erasure
     models: ModelServices
+    verifier: Verifier
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
@@ -145,6 +150,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     people = services.people
     routers = [
         deployment_routes(services.control),
+        deployment_log_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
@@ -157,6 +163,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         can_routes(_explainer(services)),
         usage_routes(services.reports, services.digests.end_user),
         audit_routes(people.directory, services.reports),
+        journal_routes(services.journal, services.verifier),
         organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),

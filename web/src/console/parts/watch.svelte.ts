@@ -6,6 +6,8 @@
  * To be made while a component is set up. What the question reads of the state before it first waits is what it
  * depends on. Nothing is asked while the page is hidden. What was shown stays while it is asked for again.
  */
+import { untrack } from 'svelte';
+
 export class Watched<T> {
   value = $state.raw<T>();
   error = $state.raw<unknown>();
@@ -19,16 +21,17 @@ export class Watched<T> {
   };
 }
 
-interface Options {
-  /** How often it is asked for again, in milliseconds; null: not by itself. */
-  everyMs?: () => number | null;
+interface Options<T> {
+  /** After how many milliseconds it is asked for again, by what was found last; null: not by itself. */
+  everyMs?: (found: T | undefined) => number | null;
 }
 
-export function watch<T>(ask: (signal: AbortSignal) => Promise<T>, options: Options = {}): Watched<T> {
+export function watch<T>(ask: (signal: AbortSignal) => Promise<T>, options: Options<T> = {}): Watched<T> {
   const watched = new Watched<T>();
   $effect(() => {
     void watched.turn;
-    const everyMs = options.everyMs?.() ?? null;
+    // What the interval reads of the state counts too, such as a switch; what was found last does not.
+    options.everyMs?.(untrack(() => watched.value));
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     let late = false;
@@ -49,6 +52,7 @@ export function watch<T>(ask: (signal: AbortSignal) => Promise<T>, options: Opti
         .finally(() => {
           if (stop.signal.aborted) return;
           watched.pending = false;
+          const everyMs = options.everyMs?.(watched.value) ?? null;
           if (everyMs !== null) timer = setTimeout(next, everyMs);
         });
     };
