@@ -1,5 +1,6 @@
 """What people do on the pages of access and record: keys, people, filters, suspensions, the audit log, retention."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -240,6 +241,25 @@ def test_the_audit_log_has_it_all(service: Service, page: Page) -> None:
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_role("button", name="project.created").click()
     expect(page.get_by_role("dialog").get_by_text(found["after_sha256"])).to_be_visible()
+
+
+def test_the_journal_is_verified(service: Service, page: Page) -> None:
+    """The page says that it is intact once the server has verified it."""
+    page.goto("/console/audit/integrity")
+    page.get_by_role("button", name="Verify now").click()
+    expect(page.get_by_text("Intact", exact=True)).to_be_visible()
+    assert call(service, "GET", "/admin/journal/verification")["state"] == "intact"
+
+
+def test_the_compliance_report_says_what_holds(service: Service, page: Page) -> None:
+    """Each statement leads to its evidence, and the facts can be saved as they are."""
+    page.goto("/console/compliance")
+    statement = page.get_by_role("listitem").filter(has_text="API keys that never end")
+    expect(statement.get_by_role("link", name="Evidence")).to_have_attribute("href", "/console/keys")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as JSON").click()
+    facts = json.loads(saved.value.path().read_text(encoding="utf-8"))
+    assert facts["access"] == call(service, "GET", "/admin/compliance")["access"]
 
 
 def test_retention_is_changed_for_a_project(service: Service, page: Page) -> None:
