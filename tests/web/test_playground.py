@@ -237,6 +237,16 @@ def test_two_deployments_are_compared(page: Page) -> None:
     expect(fast).to_contain_text("65 / 65")
     page.get_by_role("button", name="Run").wait_for()
 
+    page.get_by_label("Second deployment").select_option("plain")
+    page.get_by_role("textbox", name="Message 1").fill("word " * 2000)
+    run(page)
+    views = [page.get_by_role("tabpanel", name=f"Answer of {name}") for name in ("echo", "plain")]
+    views[1].evaluate("view => { view.scrollTop = 0; }")
+    eventually(lambda: views[0].evaluate("view => view.scrollTop") == 0, "the first answer follows to the top")
+    views[0].evaluate("view => { view.scrollTop = view.scrollHeight; }")
+    eventually(lambda: views[1].evaluate("view => view.scrollTop") > 0, "the second answer follows down")
+    assert views[1].get_by_role("button", name="Go on from here").is_visible()
+
 
 def test_requests_are_kept_linked_and_carried_over(page: Page) -> None:
     """A draft is there after a reload; presets, links and files bring a request back as it was."""
