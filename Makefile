@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs web lint-web lock clean setup-dev setup-train setup-eval postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs web lint-web pictures lock clean setup-dev setup-train setup-eval postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
@@ -27,6 +27,7 @@ test: setup-dev setup-train check ## everything: lint, types and every test
 test-long: setup-dev setup-train  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
 	$(BIN)/python -m pytest -m "long and not finetune"
+	$(BIN)/python -m pytest tests/faults/test_database_down.py tests/journal/test_journal_killed.py tests/web/*_pages.py --full-size
 	$(BIN)/python -m pytest -m finetune --full-size
 
 check: lint types lint-web unit            ## the quick part, for every commit
@@ -107,6 +108,10 @@ unit: setup-dev
 
 docs: setup-dev                   ## write the generated pages of docs/reference/
 	$(BIN)/python -m tools.cli_reference
+
+pictures: setup-dev               ## take the pictures of docs/tutorial/use-the-product.md again
+	$(BIN)/python -m pytest -q tests/web/test_first_steps.py
+	$(BIN)/python -m tools.tutorial_pictures
 
 lock: setup-dev                   ## choose the newest allowed versions again and write requirements/
 	$(BIN)/python tools/lock.py

@@ -42,6 +42,7 @@ from freehold.journal.journal import Journal
 from freehold.journal.projection import Projection
 from freehold.journal.projection_reports import UsageReports
 from freehold.journal.signer import Signer
+from freehold.journal.verification import Verifier
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Prepare, Supervisor
@@ -88,6 +89,7 @@ class Records:
         usage: what was used, as the journal says.
         projection: brings it there.
         digests: of what must not stand in the journal itself.
+        verifier: says whether the journal is what was written.
     """
 
     database: Database
@@ -96,6 +98,7 @@ class Records:
     usage: UsageDatabase
     projection: Projection
     digests: Digests
+    verifier: Verifier
 
     def receipts(self) -> Receipts:
         """What is known of requests."""
@@ -118,7 +121,8 @@ async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]
         journal = await Journal.open(home.journal, signer, settings.journal)
         stack.push_async_callback(journal.close)
         usage, projection = await stack.enter_async_context(open_usage(home, settings, journal))
-        yield Records(database, signer, journal, usage, projection, Digests(home.pepper()))
+        verifier = await stack.enter_async_context(Verifier(journal, home.journal, database))
+        yield Records(database, signer, journal, usage, projection, Digests(home.pepper()), verifier)
 
 
 def backlog_of(records: Records, settings: Settings) -> Backlog:

@@ -112,6 +112,22 @@ def test_what_cannot_be_is_refused_with_the_reason(
     assert [call(service, "GET", path).json() for path in (FILTERS, LISTS)] == before
 
 
+def test_a_policy_is_tried_before_it_is_set(service: Service) -> None:
+    """A draft is what a text is tried on, is checked like a policy that is put, and changes nothing."""
+    path = f"{FILTERS}/draft"
+    draft = {"name": "draft", "personal_data": {"prompt": "block"}, "blocklists": ["house-words"]}
+    asked = {"text": "write to ann@example.org", "settings": draft}
+    tried = call(service, "POST", f"{path}/test", asked).json()
+    assert (tried["blocked"], tried["spans"][0]["name"]) == (["personal_data"], "email")
+    assert call(service, "GET", path).status == 404
+    other = {**asked, "settings": {**draft, "name": "another"}}
+    assert "must be 'draft'" in told(call(service, "POST", f"{path}/test", other), 400)
+    unknown = {**asked, "settings": {**draft, "blocklists": ["ghosts"]}}
+    assert "ghosts" in told(call(service, "POST", f"{path}/test", unknown), 400)
+    manager = manager_of(service, "proj-default")
+    assert "to try 'settings'" in told(call(service, "POST", f"{path}/test", asked, key=manager), 403)
+
+
 def test_several_are_set_together_or_not_at_all(service: Service) -> None:
     """Policies and lists that need each other are set by one call, with one record, or none of them is."""
     together: dict[str, list[Any]] = {

@@ -1,6 +1,7 @@
 """OpenAI's usage and costs."""
 
 import asyncio
+import csv
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from openai import OpenAI
 
 from freehold.api.dialect import Dialect
 from freehold.api.organization import organization_routes
-from freehold.api.reply import Call, Handler
+from freehold.api.reply import Call, Download, Handler
 from freehold.errors import Forbidden, InvalidRequest, UnknownParameter
 from freehold.journal.projection_reports import UsageReports
 from freehold.types.identity import DATA_PLANE, Action, Principal, Role
@@ -66,8 +67,8 @@ def asker(reports: UsageReports, principal: Principal = OWNER) -> Ask:
         nothing = cast("Any", None)
         call = Call(nothing, principal, {}, {}, items, Dialect.OPENAI, nothing)
         reply = await handlers[f"/v1/organization/{path}"](call)
-        assert isinstance(reply, dict)
-        return reply
+        assert isinstance(reply, dict | Download)
+        return cast("dict[str, Any]", reply)
 
     return ask
 
@@ -319,3 +320,43 @@ price = { input = "1000000", output = "2000000" }
     assert cost.line_item == "echo"
     assert cost.amount is not None
     assert cost.amount.value == found.input_tokens + 2 * found.output_tokens
+
+
+def test_usage_comes_as_a_table(tmp_path: Path) -> None:
+    """With `format=csv` the whole range comes as one file, a row for each result, money in whole units."""
+
+    async def scenario() -> None:
+        async with open_usage(tmp_path) as usage:
+            await usage.record(RECEIPTS)
+            ask = asker(usage.reports)
+            since, until = f"start_time={TODAY_S - 200 * DAY_S}", f"end_time={TODAY_S + 2 * DAY_S}"
+            found = await table(ask("costs", since, until, "group_by=line_item", "format=csv"))
+            assert found[0] == ["start_time", "line_item", "amount", "quantity", "quantity_unit", "currency"]
+            assert ["2026-11-24T00:00:00.000000Z", "large", "1.234567", "30", "tokens", "usd"] in found
+            assert ["2026-11-24T00:00:00.000000Z", "painter", "0.04", "3", "images", "usd"] in found
+            asked = ("bucket_width=1h", "group_by=model", "models=chat", "format=csv")
+            header, *rows = await table(ask("usage/completions", since, until, *asked))
+            assert header[:3] == ["start_time", "model", "input_tokens"]
+            told = [dict(zip(header, row, strict=True)) for row in rows]
+            assert [(row["start_time"], row["input_tokens"], row["num_model_requests"]) for row in told] == [
+                ("2026-11-24T12:00:00.000000Z", "10", "1"),
+                ("2026-11-24T13:00:00.000000Z", "10", "1"),
+                ("2026-11-25T12:00:00.000000Z", "10", "1"),
+            ]
+            assert await table(ask("usage/images", "start_time=1", "end_time=2", "format=csv")) == [["start_time"]]
+            for wrong in ("format=xml", "format=csv&limit=1", "format=csv&page=x"):
+                with pytest.raises(InvalidRequest) as refused:
+                    await ask("costs", since, *wrong.split("&"))
+                assert refused.value.param == "format"
+
+    asyncio.run(scenario())
+
+
+async def table(answer: Awaitable[Any]) -> list[list[str]]:
+    """The rows of a file that was answered."""
+    found = await answer
+    assert isinstance(found, Download)
+    assert found.media_type.startswith("text/csv")
+    data = b"".join([piece async for piece in found.pieces])
+    assert len(data) == found.size
+    return list(csv.reader(data.decode().splitlines()))

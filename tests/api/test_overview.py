@@ -1,5 +1,6 @@
 """`/v1/organization/overview`: figures of the last minutes, and the deployments as they are now."""
 
+import csv
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,6 +104,22 @@ def test_everybody_sees_what_is_theirs(service: Service) -> None:
     (told,) = overview(service, others)["deployments"]
     assert (told["name"], told["requests"]) == ("echo", 1)
     assert (told["state"], told["replicas"], told["waiting"], told["in_flight"]) == (None, None, None, None)
+
+
+def test_sums_come_as_a_table(service: Service) -> None:
+    """Bills are told as CSV, too, as a file with the same lines."""
+    ask(service, service.key)
+    lines = admin(service, "GET", "/admin/usage?by=deployment")["data"]
+    reply = service.get("/admin/usage?by=deployment&format=csv", key=service.key)
+    assert reply.headers["content-type"] == "text/csv; charset=utf-8"
+    assert reply.headers["content-disposition"] == 'attachment; filename="usage-deployment.csv"'
+    header, *rows = csv.reader(reply.body.decode().splitlines())
+    assert [dict(zip(header, row, strict=True)) for row in rows] == [
+        {name: "" if value is None else str(value) for name, value in line.items()} for line in lines
+    ]
+    costs = service.get("/v1/organization/costs?start_time=1&format=csv", key=service.key)
+    assert costs.headers["content-type"] == "text/csv; charset=utf-8"
+    assert costs.body.decode().splitlines()[0].startswith("start_time,")
 
 
 @pytest.mark.parametrize(

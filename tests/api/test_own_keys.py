@@ -31,6 +31,22 @@ async def user(organization: Organization, name: str, role: str = "user", projec
     return row.id
 
 
+def test_the_list_tells_scopes_and_ends_where_asked(tmp_path: Path) -> None:
+    """With `details` each key of the list tells what it is cut down to and when it ends; else it is as OpenAI's."""
+
+    async def scenario(organization: Organization) -> None:
+        ann = await user(organization, "ann")
+        body = {"name": "laptop", "scope": {"models": ["chat"]}, "expires_in_seconds": 3600}
+        _, made = await organization.call("POST", KEYS, body, member=ann)
+        _, plain = await organization.call("GET", KEYS, member=ann)
+        _, detailed = await organization.call("GET", f"{KEYS}?details=true", member=ann)
+        assert "scope" not in plain["data"][0]
+        assert detailed["data"][0]["scope"] == {"models": ["chat"]}
+        assert detailed["data"][0]["expires_at"] == made["expires_at"]
+
+    on_organization(tmp_path, scenario)
+
+
 def test_a_user_keeps_keys_of_its_own(tmp_path: Path) -> None:
     """A user makes a key, sees it, rotates it and revokes it; the key calls deployments and does not administer."""
 

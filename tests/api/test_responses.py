@@ -294,6 +294,7 @@ def test_a_blocked_prompt_is_refused_as_in_chat(service: Service, base: str) -> 
     body = {"model": "echo", "input": "a bananaphone", "background": True}
     found = done(service, key, service.request("POST", path, body, key=key).json()["id"])
     assert (found["status"], found["error"]["code"], found["output"]) == ("failed", "invalid_prompt", [])
+    assert found["error"]["message"].endswith(" Found: custom_blocklists.")
 
 
 @pytest.mark.parametrize("base", ["/v1", "/openai/v1"])

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.chromium import chromium_program
 from tests.service import Service
@@ -76,6 +76,27 @@ class Pages:
         complaints: Literal["fail", "ignore"] = "fail",
     ) -> Iterator[Page]:
         """A page in a browser window of its own, signed in by the form. Paths are relative to the server's address."""
+        looks = self.anybody(service, size=size, dark=dark, locale=locale, complaints=complaints, watch=False)
+        with looks as page:
+            sign_in(page, email, password)
+            heard = Complaints(service.url)
+            heard.watch(page)
+            yield page
+            if complaints == "fail":
+                assert heard.said == []
+
+    @contextmanager
+    def anybody(
+        self,
+        service: Service,
+        *,
+        size: tuple[int, int] = DESKTOP,
+        dark: bool = False,
+        locale: str = "en-US",
+        complaints: Literal["fail", "ignore"] = "fail",
+        watch: bool = True,
+    ) -> Iterator[Page]:
+        """A page in a browser window of its own, with nobody signed in."""
         context = self._browser.new_context(
             base_url=service.url,
             viewport={"width": size[0], "height": size[1]},
@@ -88,8 +109,8 @@ class Pages:
         heard = Complaints(service.url)
         try:
             page = context.new_page()
-            sign_in(page, email, password)
-            heard.watch(page)
+            if watch:
+                heard.watch(page)
             yield page
             if complaints == "fail":
                 assert heard.said == []
@@ -100,6 +121,7 @@ class Pages:
 @contextmanager
 def open_browser() -> Iterator[Pages]:
     """A new browser without a window."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium_program(), args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]

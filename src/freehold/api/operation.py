@@ -23,7 +23,6 @@ from freehold.api.form import is_form, read_form
 from freehold.api.replay import Replay, idempotency_key
 from freehold.api.reply import Call, Created, Download, EventStream, Handler
 from freehold.api.sse import (
-    BYTES,
     DONE,
     EVENT_STREAM,
     JSON,
@@ -239,7 +238,7 @@ class Operation:
         async with aclosing(file.pieces) as pieces:
             last = await anext(pieces)
             wire.is_file = True
-            await start(wire.send, 200, BYTES, {**headers, **file.headers()}, length=file.size)
+            await start(wire.send, 200, file.media_type.encode(), {**headers, **file.headers()}, length=file.size)
             async for piece in pieces:
                 await wire.send({"type": "http.response.body", "body": last, "more_body": True})
                 last = piece

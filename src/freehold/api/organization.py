@@ -9,56 +9,31 @@ import binascii
 import hashlib
 import struct
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from starlette.routing import BaseRoute, Route
 
+from freehold.api.csv_table import csv_download
 from freehold.api.dialect import Dialect
 from freehold.api.openai import MakeOperation
-from freehold.api.reply import Call, Handler, Reply
+from freehold.api.reply import Call, Download, Handler, Reply
+from freehold.api.usage_reports import REPORTS, Report
 from freehold.errors import InvalidRequest, UnknownParameter
 from freehold.governance.authorization import require
 from freehold.journal.projection_reports import UsageReports
-from freehold.store.usage_queries import DAY_S, HOUR_S, MINUTE_S, UsageQuery, UsageSum
+from freehold.journal.records import utc
+from freehold.store.usage_queries import UsageQuery, UsageSum
 from freehold.types.identity import Action, Principal
-from freehold.types.money import MICRO
+from freehold.types.money import decimal_from_micro
 from freehold.types.receipt import Outcome
 
 _MAX_TIME_S: Final = 253_402_300_800
 """The year 10000."""
 _CURSOR: Final = struct.Struct(">q8sq")
-
-Groups: TypeAlias = Mapping[str, str]
-"""The values by which a result is grouped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One of the questions.
-
-    Args:
-        path: under `/v1/organization`.
-        result: the `object` of its results.
-        widths: `bucket_width` → its seconds, and the default and the largest `limit`.
-        filters: parameter → column of which it names allowed values.
-        groups: what `group_by` can name → column.
-        amounts: makes the figures of a result.
-        kind: the `route_kind` that it is about; None for all.
-        batch: whether it knows `batch`.
-        choices: parameter → the values that it takes, where not any.
-    """
-
-    path: str
-    result: str
-    widths: Mapping[str, tuple[int, int, int]]
-    filters: Mapping[str, str]
-    groups: Mapping[str, str]
-    amounts: Callable[[UsageSum, Groups], dict[str, Any]]
-    kind: str | None = None
-    batch: bool = False
-    choices: Mapping[str, frozenset[str]] | None = None
+MOST_ROWS: Final = 100_000
+"""Of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,112 +48,7 @@ class _Question:
     where: dict[str, tuple[str, ...]]
     groups: tuple[str, ...]
     fingerprint: bytes
-
-
-def _completions(total: UsageSum, _groups: Groups) -> dict[str, Any]:
-    uncached = total.prompt_tokens - total.cached_tokens
-    return {
-        "input_tokens": total.prompt_tokens,
-        "input_cached_tokens": total.cached_tokens,
-        "input_cache_write_tokens": 0,
-        "input_uncached_tokens": uncached,
-        "output_tokens": total.completion_tokens,
-        "input_text_tokens": uncached,
-        "output_text_tokens": total.completion_tokens,
-        "input_cached_text_tokens": total.cached_tokens,
-        "input_audio_tokens": 0,
-        "input_cached_audio_tokens": 0,
-        "output_audio_tokens": 0,
-        "input_image_tokens": 0,
-        "input_cached_image_tokens": 0,
-        "output_image_tokens": 0,
-        "num_model_requests": total.model_requests,
-    }
-
-
-def _input_only(total: UsageSum, _groups: Groups) -> dict[str, Any]:
-    return {"input_tokens": total.prompt_tokens, "num_model_requests": total.model_requests}
-
-
-def _images(total: UsageSum, _groups: Groups) -> dict[str, Any]:
-    return {"images": total.images, "num_model_requests": total.model_requests}
-
-
-def _costs(total: UsageSum, groups: Groups) -> dict[str, Any]:
-    """The money as a decimal number. The quantity is told where all of a line item has one unit."""
-    quantity: int | None = None
-    unit: str | None = None
-    if "line_item" in groups:
-        tokens = total.prompt_tokens + total.completion_tokens
-        if not (tokens and total.images):
-            quantity, unit = (total.images, "images") if total.images else (tokens, "tokens")
-    return {
-        "amount": {"value": total.cost_micro / MICRO, "currency": "usd"},
-        "quantity": quantity,
-        "quantity_unit": unit,
-    }
-
-
-_WIDTHS: Final = {"1m": (MINUTE_S, 60, 1440), "1h": (HOUR_S, 24, 168), "1d": (DAY_S, 7, 31)}
-_FILTERS: Final = {
-    "project_ids": "project_id",
-    "user_ids": "principal",
-    "api_key_ids": "key_id",
-    "models": "deployment",
-}
-_GROUPS: Final = {"project_id": "project_id", "user_id": "principal", "api_key_id": "key_id", "model": "deployment"}
-
-REPORTS: Final = (
-    Report(
-        "usage/completions",
-        "organization.usage.completions.result",
-        _WIDTHS,
-        _FILTERS,
-        {**_GROUPS, "batch": "", "service_tier": "service_tier"},
-        _completions,
-        kind="completions",
-        batch=True,
-    ),
-    Report(
-        "usage/embeddings",
-        "organization.usage.embeddings.result",
-        _WIDTHS,
-        _FILTERS,
-        _GROUPS,
-        _input_only,
-        kind="embeddings",
-    ),
-    Report(
-        "usage/images",
-        "organization.usage.images.result",
-        _WIDTHS,
-        {"sources": "image_source", "sizes": "image_size", **_FILTERS},
-        {**_GROUPS, "size": "image_size", "source": "image_source"},
-        _images,
-        kind="images",
-        choices={
-            "sources": frozenset({"image.generation", "image.edit", "image.variation"}),
-            "sizes": frozenset({"256x256", "512x512", "1024x1024", "1792x1792", "1024x1792"}),
-        },
-    ),
-    Report(
-        "usage/moderations",
-        "organization.usage.moderations.result",
-        _WIDTHS,
-        _FILTERS,
-        _GROUPS,
-        _input_only,
-        kind="moderations",
-    ),
-    Report(
-        "costs",
-        "organization.costs.result",
-        {"1d": (DAY_S, 7, 180)},
-        {"project_ids": "project_id", "api_key_ids": "key_id"},
-        {"project_id": "project_id", "line_item": "deployment", "api_key_id": "key_id"},
-        _costs,
-    ),
-)
+    as_csv: bool = False
 
 
 def organization_routes(operation: MakeOperation, reports: UsageReports) -> list[BaseRoute]:
@@ -197,6 +67,8 @@ def _handler(report: Report, reports: UsageReports) -> Handler:
     async def handle(call: Call) -> Reply:
         require(call.principal, Action.READ_USAGE, report.path)
         question = _question(report, call.query_items)
+        if question.as_csv:
+            return await _table(report, question, reports, _place(call.principal))
         return await _answer(report, question, reports, _place(call.principal))
 
     return handle
@@ -221,17 +93,9 @@ async def _answer(
     elif end is None:
         end = max(begin + 1, (int(time.time()) // width + 1) * width)
     page_end = min(end, (begin // width + question.limit) * width)
-    where = {**place, **question.where}
-    if "project_id" in place and "project_id" in question.where:
-        where["project_id"] = tuple(set(place["project_id"]) & set(question.where["project_id"]))
-    if report.kind is not None:
-        where["route_kind"] = (report.kind,)
-    columns = tuple(report.groups[name] for name in question.groups if report.groups[name])
-    query = UsageQuery(begin, page_end, width, where, {"outcome": (Outcome.REFUSED.value,)}, columns)
     results: dict[int, list[dict[str, Any]]] = {}
-    for total in await reports.sums(query):
-        if total.model_requests or total.cost_micro:
-            results.setdefault(total.start_s, []).append(_result(report, question, total))
+    for total in await _sums(report, question, reports, place, begin, page_end):
+        results.setdefault(total.start_s, []).append(_result(report, question, total))
     has_more = page_end < end
     return {
         "object": "page",
@@ -247,6 +111,53 @@ async def _answer(
         "has_more": has_more,
         "next_page": _next_page(page_end, end, question.fingerprint) if has_more else None,
     }
+
+
+async def _sums(
+    report: Report,
+    question: _Question,
+    reports: UsageReports,
+    place: Mapping[str, tuple[str, ...]],
+    begin: int,
+    end: int,
+) -> list[UsageSum]:
+    """The sums from one second to before another."""
+    where = {**place, **question.where}
+    if "project_id" in place and "project_id" in question.where:
+        where["project_id"] = tuple(set(place["project_id"]) & set(question.where["project_id"]))
+    if report.kind is not None:
+        where["route_kind"] = (report.kind,)
+    columns = tuple(report.groups[name] for name in question.groups if report.groups[name])
+    query = UsageQuery(begin, end, question.width_s, where, {"outcome": (Outcome.REFUSED.value,)}, columns)
+    return [total for total in await reports.sums(query) if total.model_requests or total.cost_micro]
+
+
+async def _table(
+    report: Report, question: _Question, reports: UsageReports, place: Mapping[str, tuple[str, ...]]
+) -> Download:
+    """All results of the whole range as CSV, a row each.
+
+    Raises:
+        InvalidRequest: they would be more than `MOST_ROWS`.
+    """
+    begin = question.start_s
+    end = max(begin + 1, int(time.time()) + 1) if question.end_s is None else question.end_s
+    sums = await _sums(report, question, reports, place, begin, end)
+    if len(sums) > MOST_ROWS:
+        raise InvalidRequest(
+            f"{len(sums)} rows are more than {MOST_ROWS}; ask for a shorter time or wider buckets.", param="start_time"
+        )
+    rows = []
+    for total in sums:
+        result = _result(report, question, total)
+        figures = {name: value for name, value in result.items() if name not in {"object", *report.groups}}
+        if isinstance(amount := figures.get("amount"), dict):
+            figures |= {"amount": decimal_from_micro(total.cost_micro), "currency": amount["currency"]}
+        groups = {name: result[name] for name in question.groups}
+        rows.append({"start_time": utc(max(total.start_s, begin)), **groups, **figures})
+    columns = list(rows[0]) if rows else ["start_time", *question.groups]
+    name = f"{report.path.replace('/', '-')}.csv"
+    return csv_download(name, columns, [[row[column] for column in columns] for row in rows])
 
 
 def _result(report: Report, question: _Question, total: UsageSum) -> dict[str, Any]:
@@ -287,6 +198,9 @@ def _question(report: Report, items: Iterable[tuple[str, str]]) -> _Question:
     where = {report.filters[name]: tuple(values) for name, values in several.items()}
     if _boolean(single, "batch"):
         where["outcome"] = ()  # no request comes from a batch job yet
+    form = single.get("format", "json")
+    if form not in {"json", "csv"} or (form == "csv" and not single.keys().isdisjoint({"page", "limit"})):
+        raise _wrong("format", "must be 'json' or, without 'page' and 'limit', 'csv'")
     told = repr((report.path, start_s, end_s, width_name, sorted(where.items()), groups))
     return _Question(
         start_s,
@@ -297,12 +211,15 @@ def _question(report: Report, items: Iterable[tuple[str, str]]) -> _Question:
         where,
         groups,
         hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()[:8],
+        form == "csv",
     )
 
 
 def _sorted(report: Report, items: Iterable[tuple[str, str]]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """The parameters with one value, and those with several; a list is written with or without brackets."""
-    singles = {"start_time", "end_time", "bucket_width", "limit", "page"} | ({"batch"} if report.batch else set())
+    singles = {"start_time", "end_time", "bucket_width", "limit", "page", "format"} | (
+        {"batch"} if report.batch else set()
+    )
     single: dict[str, str] = {}
     several: dict[str, list[str]] = {}
     for given, value in items:

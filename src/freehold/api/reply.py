@@ -57,11 +57,13 @@ class Download:
         name: what it is called.
         size: its length in bytes.
         pieces: its content.
+        media_type: what it is.
     """
 
     name: str
     size: int
     pieces: AsyncGenerator[bytes]
+    media_type: str = "application/octet-stream"
 
     def headers(self) -> dict[str, str]:
         """Those that keep a browser from showing the file, whatever it holds."""

@@ -10,7 +10,6 @@ import subprocess
 import tarfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -26,7 +25,7 @@ from freehold.cli.tables import print_table
 from freehold.errors import Conflict, HomeError, InvalidRequest, JournalDamaged, NotFound
 from freehold.journal.reader import Cursor, Line, read_on
 from freehold.journal.records import utc
-from freehold.journal.verify import Report, Unusable, describe, verify
+from freehold.journal.verify import Unusable, describe, told, verify
 from freehold.store.home import Home, write_private
 
 app = command_group("Read, export and verify the journal.", "Example: freehold audit verify")
@@ -81,17 +80,11 @@ def verify_journal(
     except Unusable as exc:
         raise InvalidRequest(str(exc)) from exc
     if as_json:
-        print_json({"object": "list", "data": [_report(report) for report in reports]})
+        print_json({"object": "list", "data": [told(report) for report in reports]})
     else:
         print("\n".join(line for report in reports for line in describe(report)))
     if any(report.damage for report in reports):
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _report(report: Report) -> dict[str, Any]:
-    found = asdict(report)
-    found["damage"] = None if report.damage is None else {**asdict(report.damage), "message": str(report.damage)}
-    return found
 
 
 @app.command("export", epilog="Example: freehold audit export journal.tar.gz")

@@ -163,6 +163,15 @@ class FilterRegistry:
             found = self._filters[name, project_id] = self._made(name, project_id)
         return found
 
+    def draft(self, settings: FilterSettings, project_id: str) -> Filter:
+        """The filter that a policy would be for the requests of a project; nothing is changed by it.
+
+        Raises:
+            ConfigError: it names a list or a deployment that there is not.
+        """
+        self._check([settings], ())
+        return self._make(settings, self._lists_for(settings, project_id))
+
     async def put(
         self, policies: Sequence[FilterSettings] = (), lists: Sequence[BlocklistSettings] = ()
     ) -> tuple[list[str], list[str]]:
@@ -313,11 +322,16 @@ class FilterRegistry:
                 "Its administrator can set it, or give the deployment another."
             )
         settings, _ = self._policies[name]
-        every = [each for each, _ in self._lists.values()]
-        own = [each for each in every if each.project is not None and each.project == project_id]
-        if not own and project_id:
+        if project_id and not self._own_lists(project_id):
             return self.filter(name, "")
-        return self._make(settings, [each for each in every if each.name in settings.blocklists] + own)
+        return self._make(settings, self._lists_for(settings, project_id))
+
+    def _lists_for(self, settings: FilterSettings, project_id: str) -> list[BlocklistSettings]:
+        named_ones = [each for each, _ in self._lists.values() if each.name in settings.blocklists]
+        return named_ones + self._own_lists(project_id)
+
+    def _own_lists(self, project_id: str) -> list[BlocklistSettings]:
+        return [each for each, _ in self._lists.values() if each.project is not None and each.project == project_id]
 
     @property
     def moderation(self) -> Filter:

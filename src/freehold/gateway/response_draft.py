@@ -45,7 +45,10 @@ class Draft:
     def fail(self, error: FreeholdError) -> None:
         """It ends with an error."""
         self.status = "failed"
-        self.error = {"code": _error_code(error), "message": error.message}
+        message = error.message
+        if isinstance(error, ContentFiltered):
+            message += _found(error.results)
+        self.error = {"code": _error_code(error), "message": message}
 
     def cancel(self) -> None:
         """Its caller has given it up."""
@@ -104,6 +107,16 @@ def _error_code(error: FreeholdError) -> str:
         case ContentFiltered() | InvalidRequest() | NotFound():
             return "invalid_prompt"
     return "server_error"
+
+
+def _found(results: Mapping[str, Any]) -> str:
+    """What the content filter holds against a prompt, in words: a response's error has no place for annotations."""
+    found = [
+        f"{name} ({each['severity']})" if "severity" in each else name
+        for name, each in results.items()
+        if each.get("filtered")
+    ]
+    return f" Found: {', '.join(found)}." if found else ""
 
 
 def _as_asked(request: ResponseRequest) -> dict[str, Any]:

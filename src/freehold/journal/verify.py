@@ -1,7 +1,7 @@
 """Verify a Freehold journal, or a receipt's proof: one file, for auditors, who need nothing else of Freehold.
 
     pip install cryptography
-    python verify.py PATH [--checkpoint FILE] [--public-key FILE]
+    python verify.py PATH [--checkpoint FILE] [--public-key FILE] [--json]
 
 PATH is a journal's folder, one writer's folder in it, a log as one file (.jsonl), an archive of a journal's folder
 (.tar.gz), or a proof (JSON, from `GET /v1/receipts/{id}`). Exits with 0: all is well; 1: damaged, and the first bad
@@ -32,7 +32,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -122,13 +122,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("path", type=Path, help="a journal, a writer's folder, a .jsonl, a .tar.gz, or a proof")
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint that was kept elsewhere (JSON)")
     parser.add_argument("--public-key", type=Path, help="the public key, kept elsewhere (PEM, or 64 hex digits)")
+    parser.add_argument("--json", action="store_true", help="tell it as JSON: a list of reports")
     given = parser.parse_args(arguments)
     try:
         reports = verify(given.path, given.checkpoint, given.public_key)
     except Unusable as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 2
-    sys.stdout.write("".join(f"{line}\n" for report in reports for line in describe(report)))
+    lines = [json.dumps([told(each) for each in reports])] if given.json else [*chain(*map(describe, reports))]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 1 if any(report.damage for report in reports) else 0
 
 
@@ -140,6 +142,12 @@ def describe(report: Report) -> list[str]:
     notes = [f"note: {note}" for note in report.notes]
     result = f"DAMAGED: {report.damage}" if report.damage else "verified"
     return [about, times, f"public key (SHA-256): {report.public_key}", *notes, result]
+
+
+def told(report: Report) -> dict[str, Any]:
+    """A report for programs."""
+    damage = None if report.damage is None else {**asdict(report.damage), "message": str(report.damage)}
+    return {**asdict(replace(report, damage=None)), "damage": damage}
 
 
 def verify(path: Path, checkpoint: Path | None = None, public_key: Path | None = None) -> list[Report]:

@@ -68,7 +68,7 @@ export async function regenerate(talk: Talk, turn: Turn): Promise<void> {
 async function before(talk: Talk, turn: Turn): Promise<string | null> {
   const first = turn.items[0];
   if (first === undefined || talk.items[0]?.id !== first.id || !talk.more) return turn.after;
-  await talk.older();
+  (await talk.older())?.();
   const place = talk.items.findIndex((item) => item.id === first.id);
   return talk.items[place - 1]?.id ?? null;
 }

@@ -80,15 +80,16 @@ export class Talk {
     }
   }
 
-  /** Fetch older items; whether there were any. */
-  async older(): Promise<boolean> {
+  /** Fetch older items. What is returned puts them before the others, when whoever asked is ready; null if there are none. */
+  async older(): Promise<(() => void) | null> {
     const first = this.items[0];
-    if (!this.more || this.id === null || first === undefined) return false;
+    if (!this.more || this.id === null || first === undefined) return null;
     const page = await this.#page(this.id, first.id);
-    if (this.items[0] !== first) return false;
-    this.items = [...page.data.reverse(), ...this.items];
-    this.more = page.has_more;
-    return page.data.length > 0;
+    if (this.items[0] !== first) return null;
+    return () => {
+      this.items = [...page.data.reverse(), ...this.items];
+      this.more = page.has_more;
+    };
   }
 
   /** Say something. Resolves when the answer has ended; `begun` is called when there is a conversation. */

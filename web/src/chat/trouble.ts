@@ -10,7 +10,17 @@ export interface Trouble {
   again: boolean;
 }
 
-const CATEGORIES = ['hate', 'sexual', 'violence', 'self_harm', 'jailbreak', 'indirect_attack', 'profanity'];
+const CATEGORIES = [
+  'hate',
+  'sexual',
+  'violence',
+  'self_harm',
+  'jailbreak',
+  'indirect_attack',
+  'custom_blocklists',
+  'personally_identifiable_information',
+  'secrets',
+];
 const SEVERITIES = ['low', 'medium', 'high'];
 
 /** A call that failed. */

@@ -57,7 +57,10 @@ const LONGEST_TITLE = 60;
 
 /** A title for a conversation that begins with this. */
 export function titleOf(text: string): string {
-  const line = text.replace(/\s+/g, ' ').trim();
+  const line = text
+    .replace(/^[#>*\s]+/, '')
+    .replace(/\s+/g, ' ')
+    .trim();
   if (line.length <= LONGEST_TITLE) return line;
   const cut = line.slice(0, LONGEST_TITLE);
   const space = cut.lastIndexOf(' ');

@@ -37,6 +37,21 @@ const OWN: readonly ConsolePage[] = [
     load: () => import('./deployments/Page.svelte'),
   },
   {
+    id: 'models',
+    label: 'console:nav.models',
+    group: 'serving',
+    needs: ['deployments:read'],
+    service: true,
+    load: () => import('./models/Page.svelte'),
+  },
+  {
+    id: 'jobs',
+    label: 'console:nav.jobs',
+    group: 'serving',
+    needs: ['files:read'],
+    load: () => import('./jobs/Page.svelte'),
+  },
+  {
     id: 'usage',
     label: 'console:nav.usage',
     group: 'consumption',

@@ -55,6 +55,7 @@ export class ApiError extends Error {
     readonly requestId: string | null = null,
     readonly retryAfterS: number | null = null,
     readonly detail: Record<string, unknown> = {},
+    readonly headers: Headers | null = null,
   ) {
     super(message);
     this.name = 'ApiError';
@@ -116,7 +117,14 @@ export async function* stream<T = Record<string, unknown>>(
   body?: unknown,
   options: CallOptions = {},
 ): AsyncGenerator<ServerEvent<T>> {
-  const answer = await send(body === undefined ? 'GET' : 'POST', path, body, options);
+  yield* eventsOf<T>(await send(body === undefined ? 'GET' : 'POST', path, body, options), options.signal);
+}
+
+/** The events of an answer that is a stream, for whoever reads its headers too. */
+export async function* eventsOf<T = Record<string, unknown>>(
+  answer: Response,
+  signal?: AbortSignal,
+): AsyncGenerator<ServerEvent<T>> {
   if (answer.body === null) return;
   const reader = answer.body
     .pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array<ArrayBuffer>>)
@@ -124,7 +132,7 @@ export async function* stream<T = Record<string, unknown>>(
     .getReader();
   try {
     for (;;) {
-      const { done, value } = await read(reader, options.signal);
+      const { done, value } = await read(reader, signal);
       if (done) return;
       if (value.data === '[DONE]') continue;
       yield { event: value.event, data: JSON.parse(value.data) as T };
@@ -187,6 +195,7 @@ async function errorOf(answer: Response): Promise<ApiError> {
     answer.headers.get('x-request-id'),
     retry > 0 ? retry : null,
     error ?? {},
+    answer.headers,
   );
 }
 

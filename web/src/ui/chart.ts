@@ -78,12 +78,14 @@ function configuration(canvas: HTMLCanvasElement, drawing: Drawing): ChartConfig
         y: {
           stacked: drawing.stacked,
           beginAtZero: true,
+          // Where there is only nothing an axis of millionths would make a show of it.
+          suggestedMax: drawing.series.some((each) => each.values.some(Boolean)) ? undefined : 1,
           grid: { color: line },
           border: { display: false },
           ticks: {
             color: ink,
             maxTicksLimit: 5,
-            callback: (value) => drawing.format(Number(value)),
+            callback: (value, place, ticks) => label(drawing, Number(value), ticks[place - 1]?.value),
             font: { family: 'Inter Variable', size: 11 },
           },
         },
@@ -94,6 +96,12 @@ function configuration(canvas: HTMLCanvasElement, drawing: Drawing): ChartConfig
 
 function alone(values: (number | null)[], at: number): boolean {
   return typeof values[at] === 'number' && typeof values[at - 1] !== 'number' && typeof values[at + 1] !== 'number';
+}
+
+/** A value on the axis; nothing where it reads like the one below it. */
+function label(drawing: Drawing, value: number, below: number | undefined): string {
+  const text = drawing.format(value);
+  return below !== undefined && drawing.format(below) === text ? '' : text;
 }
 
 /** A colour of the design as the browser resolves it here: `light-dark()` is nothing that a canvas knows. */

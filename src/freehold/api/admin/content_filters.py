@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.api.admin.blocklists import check_project, reached_project
-from freehold.api.admin.door import allow, record
+from freehold.api.admin.door import allow, caller, record
+from freehold.content_filter.filter import Filter
 from freehold.content_filter.masking import masked
 from freehold.content_filter.registry import FilterRegistry
-from freehold.errors import InvalidRequest
+from freehold.errors import Forbidden, InvalidRequest
 from freehold.governance.directory import Directory
 from freehold.types.base import SettingsModel
 from freehold.types.content_filter import BlocklistSettings, Category, FilterSettings, Passage, Severity, Side, Source
@@ -38,6 +39,8 @@ class TrialBody(BaseModel):
     """Who wrote it; without it the user of a prompt, the assistant of a completion."""
     project_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Whose lists hold, too; without it those of the project in which the caller acts."""
+    settings: FilterSettings | None = None
+    """What the policy would be; without it what it is. For those who may change it."""
 
     def passage(self) -> Passage:
         """The text, as it is examined."""
@@ -84,10 +87,10 @@ def content_filter_routes(registry: FilterRegistry, directory: Directory) -> API
     @router.post("/content_filters/{name}/test", dependencies=[READ])
     async def test_content_filter(request: Request, name: str, body: TrialBody) -> dict[str, Any]:
         """What is found in a text under a policy, and what would become of it. The text is kept nowhere."""
-        registry.get(name)
         project_id = reached_project(request, directory, body.project_id)
+        policy = _tried(registry, request, name, project_id, body.settings)
         record(request, "content_filter.tested", "content_filter", name, project_id=project_id or None)
-        return await _tested(registry, name, project_id, body.passage())
+        return await _tested(policy, name, project_id, body.passage())
 
     return router
 
@@ -121,13 +124,35 @@ def _wires(registry: FilterRegistry) -> dict[str, dict[str, Any]]:
     }
 
 
-async def _tested(registry: FilterRegistry, name: str, project_id: str, passage: Passage) -> dict[str, Any]:
+def _tried(
+    registry: FilterRegistry, request: Request, name: str, project_id: str, draft: FilterSettings | None
+) -> Filter:
+    """The policy that is to be tried: as it is, or as it would be.
+
+    Raises:
+        NotFound: there is none of that name, and it is not said what it would be.
+        Forbidden: the caller may not change policies, so none is made for it to try.
+        InvalidRequest: the draft has another name.
+    """
+    if draft is None:
+        registry.get(name)
+        return registry.filter(name, project_id)
+    if Action.WRITE_FILTERS not in caller(request).organization_actions:
+        raise Forbidden(
+            f"You are not allowed to do this: to try 'settings' needs a role that gives '{Action.WRITE_FILTERS}' "
+            "in the organization."
+        )
+    if draft.name != name:
+        raise InvalidRequest(f"settings.name: must be '{name}', as in the path", param="settings.name")
+    return registry.draft(draft, project_id)
+
+
+async def _tested(policy: Filter, name: str, project_id: str, passage: Passage) -> dict[str, Any]:
     """What a policy makes of a text.
 
     Raises:
         FilterUnavailable: a model that the policy needs cannot be asked.
     """
-    policy = registry.filter(name, project_id)
     chain = policy.chain(passage.side)
     findings = await chain.examine(passage)
     judgement = policy.judge(findings, passage.side)

@@ -78,11 +78,17 @@ def project_key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
         limit: Limit = 20,
         after: After = None,
         owner_project_access: Literal["active", "inactive", "any"] = "any",
+        *,
+        details: bool = False,
     ) -> dict[str, Any]:
-        """The project's keys that are not revoked; without a role that reads keys, one's own."""
+        """The project's keys that are not revoked; without a role that reads keys, one's own.
+
+        With `details` each tells its `scope` and `expires_at` too.
+        """
         rows = reach.rows(request, Action.READ_KEYS, project_id)
         shown = [row for row in rows if owner_project_access in {"any", _access(directory, row)}]
-        return page(shown, lambda row: key_object(directory, row), limit=limit, after=after)
+        told = own_object if details else key_object
+        return page(shown, lambda row: told(directory, row), limit=limit, after=after)
 
     @router.post(path, dependencies=[WRITE])
     async def create_key(request: Request, project_id: str, body: NewKey) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from freehold.api.admin.door import allow, record
+from freehold.api.csv_table import MEDIA_TYPE, csv_text
 from freehold.api.dialect import Dialect, error_body
 from freehold.errors import FreeholdError, InvalidRequest
 from freehold.journal.projection_reconcile import Reconciliation, reconcile
@@ -45,6 +46,13 @@ class By(StrEnum):
     MODEL = "model"
 
 
+class Form(StrEnum):
+    """How usage is told."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
 _WIDTHS: Final = {By.DAY: DAY_S, By.HOUR: HOUR_S}
 _COLUMNS: Final = {
     By.DEPLOYMENT: "deployment",
@@ -68,7 +76,7 @@ def usage_routes(reports: UsageReports, digest_end_user: Callable[[str], str]) -
     """
     router = APIRouter(tags=["usage"])
 
-    @router.get("/usage", dependencies=[allow(Action.READ_USAGE)])
+    @router.get("/usage", dependencies=[allow(Action.READ_USAGE)], response_model=None)
     async def read_usage(
         by: By = By.DAY,
         since: Time = 0,
@@ -77,10 +85,12 @@ def usage_routes(reports: UsageReports, digest_end_user: Callable[[str], str]) -
         key: Names = None,
         end_user: Names = None,
         deployment: Names = None,
-    ) -> dict[str, Any]:
+        form: Annotated[Form, Query(alias="format")] = Form.JSON,
+    ) -> dict[str, Any] | Response:
         """Sums of the requests to models that started from `since` to before `until`, in seconds since the epoch.
 
-        `end_user` is a name as the caller gave it, or the digest that stands in its place.
+        `end_user` is a name as the caller gave it, or the digest that stands in its place. With the format `csv` the
+        lines come as a table.
         """
         end_s = until if until is not None else int(time.time()) + 1
         if end_s <= since:
@@ -96,12 +106,17 @@ def usage_routes(reports: UsageReports, digest_end_user: Callable[[str], str]) -
             found.sort(
                 key=lambda total: (-total.cost_micro, -total.prompt_tokens - total.completion_tokens, total.keys)
             )
+        lines = [_line(by, total) for total in found]
+        if form is Form.CSV:
+            table = csv_text(("key", *_FIGURES), [list(line.values()) for line in lines])
+            headers = {"content-disposition": f'attachment; filename="usage-{by.value}.csv"'}
+            return Response(table, media_type=MEDIA_TYPE, headers=headers)
         return {
             "object": "usage",
             "by": by.value,
             "since": since,
             "until": end_s,
-            "data": [_line(by, total) for total in found],
+            "data": lines,
             "total": {name: sum(getattr(total, name) for total in found) for name in _FIGURES},
             "projection": _projection(reports),
         }

@@ -1,0 +1,9 @@
+/** How the state of a job looks. */
+import type { Job } from './job';
+
+type Tone = 'plain' | 'good' | 'warning' | 'danger' | 'accent';
+const TONES: Record<string, Tone> = { running: 'accent', paused: 'warning', succeeded: 'good', failed: 'danger' };
+
+export function toneOf(job: Job): Tone {
+  return TONES[job.state] ?? 'plain';
+}
