@@ -43,6 +43,8 @@ class Library {
   #shelf: Shelf | null = null;
   #oldest: string | undefined;
   #opening: Promise<void> | undefined;
+  /** The page that is being fetched. */
+  #asked: Promise<void> | undefined;
   #here = new Map<string, Blob>();
   #files = new Map<string, Promise<Blob>>();
   #count = 0;
@@ -78,19 +80,23 @@ class Library {
     }
   }
 
-  /** Fetch the next older ones, if there are any. */
-  async older(): Promise<void> {
-    if (this.#shelf === null || !this.more || this.fetching) return;
-    this.fetching = true;
-    try {
-      const path = `/v1/conversations/${this.#shelf.entries}/items`;
-      const page = await get<ListPage<{ id: string }>>(path, { limit: PAGE, order: 'desc', after: this.#oldest });
-      this.#oldest = page.last_id || this.#oldest;
-      this.more = page.has_more && Boolean(page.last_id);
-      this.#put(page.data.map(pictureOf).filter((each) => each !== null));
-    } finally {
+  /** Fetch the next older ones, if there are any. Whoever asks while that is under way waits for the same ones. */
+  older(): Promise<void> {
+    if (this.#shelf === null || !this.more) return Promise.resolve();
+    this.#asked ??= this.#older(this.#shelf).finally(() => {
+      this.#asked = undefined;
       this.fetching = false;
-    }
+    });
+    return this.#asked;
+  }
+
+  async #older(shelf: Shelf): Promise<void> {
+    this.fetching = true;
+    const path = `/v1/conversations/${shelf.entries}/items`;
+    const page = await get<ListPage<{ id: string }>>(path, { limit: PAGE, order: 'desc', after: this.#oldest });
+    this.#oldest = page.last_id || this.#oldest;
+    this.more = page.has_more && Boolean(page.last_id);
+    this.#put(page.data.map(pictureOf).filter((each) => each !== null));
   }
 
   /** The picture of that id; null where there is none (any more). */
