@@ -139,7 +139,7 @@ async def open_app(
         )
         reports = records.reports(supervisor, books)
         governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
-        admin = open_administration(records, people, content, catalog, models, governed, reports, end)
+        admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
         traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
         services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())

@@ -7,6 +7,7 @@ from freehold.api.admin.application import AdminServices
 from freehold.api.door import People
 from freehold.app_parts import Records, open_erasure
 from freehold.catalog.catalog import Catalog
+from freehold.config import Settings
 from freehold.content_filter.registry import FilterRegistry
 from freehold.gateway.content import Content
 from freehold.gateway.content_control import ContentControl
@@ -42,6 +43,7 @@ def open_administration(
     governed: Governed,
     reports: UsageReports,
     end_jobs: Callable[[str | None], Awaitable[object]],
+    settings: Settings,
 ) -> AdminServices:
     """What the control plane works on; `end_jobs` ends the jobs of a project that is erased."""
     control = models.control
@@ -60,4 +62,5 @@ def open_administration(
         open_erasure(records, content, people, control, (end_jobs,)),
         models,
         records.verifier,
+        settings,
     )

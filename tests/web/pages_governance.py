@@ -30,7 +30,7 @@ def sights() -> list[Sight]:
         Sight("governance-retention", "/console/settings/retention", _text("Conversations")),
         Sight("governance-erasure", "/console/settings/erasure", _text("Save the certificate")),
         Sight("governance-policies", "/console/settings/policies", _text("Small requests.")),
-        Sight("governance-configuration", "/console/settings/configuration", _text("As it holds now")),
+        Sight("governance-configuration", "/console/settings/configuration", _text("As it holds now, defaults")),
     ]
 
 

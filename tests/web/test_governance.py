@@ -59,17 +59,23 @@ def act(page: Page, name: str, action: str) -> None:
     page.get_by_role("menuitem", name=action).click()
 
 
+def spend(client: openai.OpenAI, served: list[str]) -> None:
+    """Call until it is refused; what was answered until then is added to `served`."""
+    for _ in range(100):
+        answer = client.chat.completions.create(
+            model="assistant", messages=[{"role": "user", "content": "Hello there"}], max_tokens=20
+        )
+        served.append(answer.id)
+
+
 def test_a_key_with_a_budget_is_made_and_stops_when_it_is_spent(service: Service, page: Page) -> None:
     """The key works with the official client until its budget is spent, and the list says so."""
     value = new_key(page, "web shop", "9")
     client = openai.OpenAI(base_url=f"{service.url}/v1", api_key=value, max_retries=0)
-    served = 0
+    served: list[str] = []
     with pytest.raises(openai.RateLimitError) as refused:
-        for _ in range(100):
-            messages = [{"role": "user", "content": "Hello there"}]
-            client.chat.completions.create(model="assistant", messages=messages, max_tokens=20)  # type: ignore[call-overload]
-            served += 1
-    assert served > 0
+        spend(client, served)
+    assert served
     assert refused.value.code == "insufficient_quota"
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="web shop"))
     page.reload()
@@ -96,7 +102,7 @@ def test_what_is_wrong_with_a_key_is_said_at_its_field(page: Page) -> None:
     expect(page.get_by_role("textbox", name="Name")).to_have_value("from home")
     page.get_by_role("textbox", name="Networks").fill("127.0.0.0/8")
     page.get_by_role("button", name="Make the key").click()
-    shown_key(page)
+    assert shown_key(page).startswith("fh-")
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="from home"))
     expect(row.get_by_text("From: 127.0.0.0/8")).to_be_visible()
 
@@ -202,7 +208,7 @@ def test_an_end_user_is_suspended_and_let_in_again(service: Service, page: Page)
     assert ask(service, service.key, "Hello", user="shop-user-17").status == 200
 
 
-def test_a_blocked_text_is_read_with_a_reason(page: Page) -> None:
+def test_a_blocked_text_is_read_with_a_reason(service: Service, page: Page) -> None:
     """The text of a blocked request is not on the page before a reason is given, which the audit log has."""
     page.goto("/console/abuse/flagged")
     page.get_by_role("row").filter(has_text="drafts").get_by_role("button", name="Review").click()
@@ -215,6 +221,8 @@ def test_a_blocked_text_is_read_with_a_reason(page: Page) -> None:
     page.get_by_label("Event", exact=True).select_option("flagged.*")
     page.get_by_role("button", name="flagged.reviewed").click()
     expect(page.get_by_text("A complaint of the shop")).to_be_visible()
+    (record,) = call(service, "GET", "/admin/audit?event=flagged.reviewed")["data"]
+    assert record["details"]["reason"] == "A complaint of the shop"
 
 
 def test_the_audit_log_has_it_all(service: Service, page: Page) -> None:
@@ -252,7 +260,7 @@ def test_retention_is_changed_for_a_project(service: Service, page: Page) -> Non
     assert kept["keep_s"] == {"conversations": 30 * 86_400}
 
 
-def test_a_policy_is_refused_with_the_servers_reason(page: Page) -> None:
+def test_a_policy_is_refused_with_the_servers_reason(service: Service, page: Page) -> None:
     """A policy that rules nothing is refused with why, and what was written stays."""
     page.goto("/console/settings/policies")
     page.get_by_role("button", name="New policy").click()
@@ -264,6 +272,7 @@ def test_a_policy_is_refused_with_the_servers_reason(page: Page) -> None:
     field.fill('{"name": "zones", "zones": ["eu"], "applies_to": {"projects": ["proj-other"]}}')
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="zones")).to_be_visible()
+    assert [each["name"] for each in call(service, "GET", "/admin/policies")["data"]] == ["modest", "zones"]
 
 
 def test_who_may_less_sees_less(service: Service, pages: Pages) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.exc import IntegrityError
 
 from freehold.errors import Forbidden, InvalidRequest, NotFound
-from freehold.gateway.conversation_search import LOOKED_AT as LOOKED_INTO
 from freehold.gateway.conversation_search import Search
 from freehold.gateway.item_store import Holder, ItemStore
 from freehold.gateway.items import kept
@@ -134,22 +133,20 @@ class Conversations:
         if query.after is not None and not query.after.startswith(PREFIX):
             raise InvalidRequest(f"There is no conversation '{query.after[:64]}'.", param="after")
         found: list[Holder] = []
-        last, looked, looked_into = None, 0, 0
+        last, looked = None, 0
         search = Search(self._store, query.text) if query.text else None
-        async with aclosing(self._walk(principal, query)) as holders:
-            async for holder in holders:
-                if looked == LOOKED_AT or looked_into == LOOKED_INTO or (search is not None and search.is_over):
+        async with aclosing(self._walk(principal, query)) as holders, aclosing(_judged(holders, query, search)) as all_:
+            async for holder, fits in all_:
+                if looked == LOOKED_AT:
                     return Listing(found, more=True, last=last)
                 looked += 1
-                fits = query.metadata.items() <= holder.header["metadata"].items()
-                if fits and search is not None:
-                    looked_into += 1
-                    fits = await search.finds(holder)
                 if fits:
                     if len(found) == query.limit:
                         return Listing(found, more=True, last=found[-1].id)
                     found.append(holder)
                 last = holder.id
+        if search is not None and search.is_cut:
+            return Listing(found, more=True, last=last)
         return Listing(found, more=False, last=found[-1].id if found else None)
 
     async def update(self, principal: Principal, conversation_id: str, metadata: Mapping[str, str]) -> Holder:
@@ -294,6 +291,24 @@ class Conversations:
             if len(holders) < size or left == 0:
                 return
             after = holders[-1].id
+
+
+async def _judged(
+    holders: AsyncGenerator[Holder], query: ConversationQuery, search: Search | None
+) -> AsyncGenerator[tuple[Holder, bool]]:
+    """Conversations, and whether each is one of those that are asked for."""
+
+    def fits(holder: Holder) -> bool:
+        labels: Mapping[str, str] = holder.header["metadata"]
+        return query.metadata.items() <= labels.items()
+
+    if search is None:
+        async for holder in holders:
+            yield holder, fits(holder)
+        return
+    async with aclosing(search.over(holders, fits)) as found:
+        async for told in found:
+            yield told
 
 
 def absent(conversation_id: str, param: str = "conversation_id") -> NotFound:

@@ -18,6 +18,7 @@ from freehold.errors import InvalidRequest
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
 from freehold.store.item_copies import add_unheld, hold, items_between, place_of
+from freehold.store.item_sets import item_sizes, items_of
 from freehold.store.kept_items import (
     HolderRow,
     ItemRow,
@@ -246,6 +247,20 @@ class ItemStore:
         found = await list_items(self.database, self.tables, holder.id, page, now_s=self.clock(), most_bytes=most_bytes)
         rows, more = found or ([], False)
         return await self._texts(holder.id, rows), rows[-1].id if more and rows else None
+
+    async def sizes(self, holders: Sequence[Holder]) -> dict[str, int]:
+        """How large each thing's items are together, as they are stored, by its id."""
+        return await item_sizes(self.database, self.tables, [holder.id for holder in holders], now_s=self.clock())
+
+    async def all_texts(self, holders: Sequence[Holder]) -> dict[str, list[bytes]]:
+        """All items of several small things as JSON texts, by the things' ids."""
+        names = [holder.id for holder in holders]
+        rows = await items_of(self.database, self.tables, names, now_s=self.clock())
+        pieces = [Piece(_tenant(row), f"{name}/{row.id}", row.content) for name, row in rows]
+        found: dict[str, list[bytes]] = {name: [] for name in names}
+        for (name, _), text in zip(rows, await self._cipher.open_all(self._kind.name, pieces), strict=True):
+            found[name].append(text)
+        return found
 
     async def item(self, holder: Holder, item_id: str) -> dict[str, Any] | None:
         """An item of a thing; None if there is none."""

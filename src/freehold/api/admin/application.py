@@ -22,6 +22,7 @@ from freehold.api.admin.blocklists import blocklist_routes
 from freehold.api.admin.can import can_routes
 from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.compliance import ComplianceSources, compliance_routes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
 from freehold.api.admin.deployment_logs import deployment_log_routes
@@ -46,6 +47,7 @@ from freehold.api.admin.rate_limits import rate_limit_routes
 from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
 from freehold.api.admin.service_accounts import service_account_routes
+from freehold.api.admin.settings import settings_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.suspensions import suspension_routes
 from freehold.api.admin.usage import usage_routes
@@ -55,6 +57,7 @@ from freehold.api.docs_page import ACTION
 from freehold.api.door import People
 from freehold.api.edge import JsonBody
 from freehold.catalog.catalog import Catalog
+from freehold.config import Settings
 from freehold.content_filter.registry import FilterRegistry
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
 from freehold.gateway.content_control import ContentControl
@@ -110,6 +113,7 @@ class AdminServices:
         erasure: erases users and projects.
         models: where models come from, and when a deployment may change to one.
         verifier: says whether the journal is what was written.
+        settings: the configuration.
     """
 
     people: People
@@ -126,6 +130,7 @@ class AdminServices:
     erasure: Erasure
     models: ModelServices
     verifier: Verifier
+    settings: Settings
 
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
@@ -164,6 +169,8 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         usage_routes(services.reports, services.digests.end_user),
         audit_routes(people.directory, services.reports),
         journal_routes(services.journal, services.verifier),
+        compliance_routes(_compliance(services)),
+        settings_routes(services.settings),
         organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
@@ -172,6 +179,24 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         *abuse_routers(services),
     ]
     return control_plane("The service", routers)
+
+
+def _compliance(services: AdminServices) -> ComplianceSources:
+    people = services.people
+    return ComplianceSources(
+        people.directory,
+        people.keys,
+        services.control,
+        services.catalog,
+        services.models.origins,
+        services.filters,
+        services.policies,
+        services.content,
+        services.erasure,
+        services.journal,
+        services.verifier,
+        services.settings,
+    )
 
 
 def _explainer(services: AdminServices) -> Explainer:
