@@ -234,3 +234,4 @@ def test_everything_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("heading", level=1, name="Ann")).to_be_visible()
     page.keyboard.press("Shift+Escape")
     expect(box(page)).to_be_focused()
+    assert page.url.endswith("/")
