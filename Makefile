@@ -27,6 +27,7 @@ test: setup-dev setup-train check ## everything: lint, types and every test
 test-long: setup-dev setup-train  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
 	$(BIN)/python -m pytest -m "long and not finetune"
+	$(BIN)/python -m pytest tests/faults/test_database_down.py tests/journal/test_journal_killed.py tests/web/*_pages.py --full-size
 	$(BIN)/python -m pytest -m finetune --full-size
 
 check: lint types lint-web unit            ## the quick part, for every commit

@@ -71,13 +71,21 @@ class StarterModels:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Tests of faults have a short form, which is the default, and a long form of their own (`make test-long`)."""
     parser.addoption("--kills", type=int, default=8, help="how often the tests of sudden death kill a server")
-    parser.addoption("--full-size", action="store_true", help="fine-tune with all of the data, which takes longer")
+    parser.addoption(
+        "--full-size", action="store_true", help="train on all of the data, and let what goes wrong last longer"
+    )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what runs llama.cpp: two of its engines at once on the same cores cost each other more than half."""
     if "starter_models" in getattr(item, "fixturenames", ()) or "llamacpp" in item.nodeid:
         item.add_marker(pytest.mark.llamacpp)
+
+
+@pytest.fixture(scope="session")
+def full_size(request: pytest.FixtureRequest) -> bool:
+    """Whether a test takes the size of its long form."""
+    return bool(request.config.getoption("--full-size"))
 
 
 @pytest.fixture

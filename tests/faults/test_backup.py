@@ -30,7 +30,7 @@ CHAT = "/v1/chat/completions"
 BODY = {"model": "stored", "messages": [{"role": "user", "content": "one two"}]}
 STORED = {"name": "stored", "engine": "echo", "model": "echo"}
 SAID = [{"role": "user", "content": f"sentence {number}"} for number in range(20)]
-BACKUPS = 3
+BACKUPS = 2
 
 
 async def _make_backups(service: Service, folder: Path, received: list[Received]) -> None:

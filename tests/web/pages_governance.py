@@ -12,7 +12,6 @@ def sights() -> list[Sight]:
     return [
         Sight("governance-keys", "/console/keys", _cell("nightly reports")),
         Sight("governance-new-key", "/console/keys", _new_key),
-        Sight("governance-programs", "/console/keys/programs", _cell("nightly-reports")),
         Sight("governance-people", "/console/people", _cell("Bea Lind")),
         Sight("governance-invitations", "/console/people/invitations", _cell("eve@example.org")),
         Sight("governance-project", "/console/people/projects", _project),
@@ -22,15 +21,13 @@ def sights() -> list[Sight]:
         Sight("governance-filter", "/console/filters/lenient", _filter),
         Sight("governance-blocklist", "/console/filters/~list-project-names", _text("bluebird")),
         Sight("governance-abuse", "/console/abuse", _subject),
-        Sight("governance-suspended", "/console/abuse/suspended", _text("Keeps sending threats.")),
         Sight("governance-flagged", "/console/abuse/flagged", _text("Review")),
         Sight("governance-audit", "/console/audit", _cell("suspension.created")),
         Sight("governance-integrity", "/console/audit/integrity", _verified),
         Sight("governance-compliance", "/console/compliance", _text("Evidence")),
         Sight("governance-retention", "/console/settings/retention", _text("Conversations")),
-        Sight("governance-erasure", "/console/settings/erasure", _text("Save the certificate")),
         Sight("governance-policies", "/console/settings/policies", _text("Small requests.")),
-        Sight("governance-configuration", "/console/settings/configuration", _text("As it holds now")),
+        Sight("governance-configuration", "/console/settings/configuration", _text("As it holds now, defaults")),
     ]
 
 

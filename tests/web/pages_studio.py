@@ -29,13 +29,10 @@ def sights() -> list[Sight]:
     return [
         Sight("studio-gallery", "/studio", _gallery),
         Sight("studio-refused", "/studio", _refused),
-        Sight("studio-options", "/studio", _options),
         Sight("studio-picture", "/studio", _lineage),
         Sight("studio-mask", "/studio", _mask),
-        Sight("studio-delete", "/studio", _delete),
         Sight("studio-gone", "/studio/msg_none", _gone),
         Sight("studio-provenance", "/studio", _provenance),
-        Sight("studio-provenance-empty", "/studio/provenance", _provenance_empty),
     ]
 
 
@@ -53,21 +50,16 @@ def _gallery(page: Page) -> None:
     page.get_by_role("button", name="Paint", exact=True).wait_for()
 
 
-def _options(page: Page) -> None:
+def _refused(page: Page) -> None:
     _gallery(page)
+    page.get_by_role("textbox", name="Prompt").fill("a red falcon in the sky, a sun and a moon, " * 4)
+    page.get_by_role("textbox", name="Prompt").press("Enter")
+    page.get_by_role("alert").wait_for()
     options = page.get_by_role("button", name="Size, count and seed")
     if options.count():
         options.click()
     page.get_by_role("textbox", name="Seed").fill("seven")
-    page.get_by_role("textbox", name="Prompt").fill("a sun and a moon, " * 8)
     page.get_by_text("A seed is a whole number").wait_for()
-
-
-def _refused(page: Page) -> None:
-    _gallery(page)
-    page.get_by_role("textbox", name="Prompt").fill("a red falcon in the sky")
-    page.get_by_role("textbox", name="Prompt").press("Enter")
-    page.get_by_role("alert").wait_for()
 
 
 def _picture(page: Page) -> None:
@@ -92,12 +84,6 @@ def _mask(page: Page) -> None:
     page.get_by_role("button", name="Mark area", exact=True).wait_for()
 
 
-def _delete(page: Page) -> None:
-    _picture(page)
-    page.get_by_role("button", name="Delete").click()
-    page.get_by_role("heading", name="Delete this picture?").wait_for()
-
-
 def _gone(page: Page) -> None:
     page.get_by_role("heading", name="This picture is not here").wait_for()
 
@@ -106,7 +92,3 @@ def _provenance(page: Page) -> None:
     _lineage(page)
     page.get_by_role("link", name="Check provenance").click()
     page.get_by_role("heading", name="Made by this service").wait_for()
-
-
-def _provenance_empty(page: Page) -> None:
-    page.get_by_role("heading", name="Provenance").wait_for()

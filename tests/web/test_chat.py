@@ -118,7 +118,7 @@ def test_a_lost_connection_is_found_again(place: tuple[Service, Pages]) -> None:
 
 
 def test_answers_and_questions_have_versions(page: Page) -> None:
-    """An answer made again and a question asked anew are versions, between which one switches; the list has one entry."""
+    """Answers made again and questions asked anew are versions to switch between; the list has one entry."""
     begin(page)
     ask(page, "first question")
     before = entries(page).count()
@@ -234,3 +234,4 @@ def test_everything_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("heading", level=1, name="Ann")).to_be_visible()
     page.keyboard.press("Shift+Escape")
     expect(box(page)).to_be_focused()
+    assert page.url.endswith("/")

@@ -99,7 +99,7 @@ def test_a_chat_is_saved_as_files(page: Page) -> None:
 
 
 def test_files_are_sent_along(page: Page, tmp_path: Path) -> None:
-    """A text goes into the prompt; what cannot be sent is refused with the reason, and nothing that was chosen is lost."""
+    """A text goes into the prompt; what cannot be sent is refused with the reason, and the others are kept."""
     begin(page)
     text, large, program = tmp_path / "notes.csv", tmp_path / "large.txt", tmp_path / "tool.exe"
     text.write_text("tea,cups\ngreen,3\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """What people do on the pages of access and record: keys, people, filters, suspensions, the audit log, retention."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -59,17 +60,23 @@ def act(page: Page, name: str, action: str) -> None:
     page.get_by_role("menuitem", name=action).click()
 
 
+def spend(client: openai.OpenAI, served: list[str]) -> None:
+    """Call until it is refused; what was answered until then is added to `served`."""
+    for _ in range(100):
+        answer = client.chat.completions.create(
+            model="assistant", messages=[{"role": "user", "content": "Hello there"}], max_tokens=20
+        )
+        served.append(answer.id)
+
+
 def test_a_key_with_a_budget_is_made_and_stops_when_it_is_spent(service: Service, page: Page) -> None:
     """The key works with the official client until its budget is spent, and the list says so."""
     value = new_key(page, "web shop", "9")
     client = openai.OpenAI(base_url=f"{service.url}/v1", api_key=value, max_retries=0)
-    served = 0
+    served: list[str] = []
     with pytest.raises(openai.RateLimitError) as refused:
-        for _ in range(100):
-            messages = [{"role": "user", "content": "Hello there"}]
-            client.chat.completions.create(model="assistant", messages=messages, max_tokens=20)  # type: ignore[call-overload]
-            served += 1
-    assert served > 0
+        spend(client, served)
+    assert served
     assert refused.value.code == "insufficient_quota"
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="web shop"))
     page.reload()
@@ -96,7 +103,7 @@ def test_what_is_wrong_with_a_key_is_said_at_its_field(page: Page) -> None:
     expect(page.get_by_role("textbox", name="Name")).to_have_value("from home")
     page.get_by_role("textbox", name="Networks").fill("127.0.0.0/8")
     page.get_by_role("button", name="Make the key").click()
-    shown_key(page)
+    assert shown_key(page).startswith("fh-")
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="from home"))
     expect(row.get_by_text("From: 127.0.0.0/8")).to_be_visible()
 
@@ -202,7 +209,7 @@ def test_an_end_user_is_suspended_and_let_in_again(service: Service, page: Page)
     assert ask(service, service.key, "Hello", user="shop-user-17").status == 200
 
 
-def test_a_blocked_text_is_read_with_a_reason(page: Page) -> None:
+def test_a_blocked_text_is_read_with_a_reason(service: Service, page: Page) -> None:
     """The text of a blocked request is not on the page before a reason is given, which the audit log has."""
     page.goto("/console/abuse/flagged")
     page.get_by_role("row").filter(has_text="drafts").get_by_role("button", name="Review").click()
@@ -215,6 +222,8 @@ def test_a_blocked_text_is_read_with_a_reason(page: Page) -> None:
     page.get_by_label("Event", exact=True).select_option("flagged.*")
     page.get_by_role("button", name="flagged.reviewed").click()
     expect(page.get_by_text("A complaint of the shop")).to_be_visible()
+    (record,) = call(service, "GET", "/admin/audit?event=flagged.reviewed")["data"]
+    assert record["details"]["reason"] == "A complaint of the shop"
 
 
 def test_the_audit_log_has_it_all(service: Service, page: Page) -> None:
@@ -232,6 +241,25 @@ def test_the_audit_log_has_it_all(service: Service, page: Page) -> None:
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_role("button", name="project.created").click()
     expect(page.get_by_role("dialog").get_by_text(found["after_sha256"])).to_be_visible()
+
+
+def test_the_journal_is_verified(service: Service, page: Page) -> None:
+    """The page says that it is intact once the server has verified it."""
+    page.goto("/console/audit/integrity")
+    page.get_by_role("button", name="Verify now").click()
+    expect(page.get_by_text("Intact", exact=True)).to_be_visible()
+    assert call(service, "GET", "/admin/journal/verification")["state"] == "intact"
+
+
+def test_the_compliance_report_says_what_holds(service: Service, page: Page) -> None:
+    """Each statement leads to its evidence, and the facts can be saved as they are."""
+    page.goto("/console/compliance")
+    statement = page.get_by_role("listitem").filter(has_text="API keys that never end")
+    expect(statement.get_by_role("link", name="Evidence")).to_have_attribute("href", "/console/keys")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as JSON").click()
+    facts = json.loads(saved.value.path().read_text(encoding="utf-8"))
+    assert facts["access"] == call(service, "GET", "/admin/compliance")["access"]
 
 
 def test_retention_is_changed_for_a_project(service: Service, page: Page) -> None:
@@ -252,7 +280,7 @@ def test_retention_is_changed_for_a_project(service: Service, page: Page) -> Non
     assert kept["keep_s"] == {"conversations": 30 * 86_400}
 
 
-def test_a_policy_is_refused_with_the_servers_reason(page: Page) -> None:
+def test_a_policy_is_refused_with_the_servers_reason(service: Service, page: Page) -> None:
     """A policy that rules nothing is refused with why, and what was written stays."""
     page.goto("/console/settings/policies")
     page.get_by_role("button", name="New policy").click()
@@ -264,6 +292,7 @@ def test_a_policy_is_refused_with_the_servers_reason(page: Page) -> None:
     field.fill('{"name": "zones", "zones": ["eu"], "applies_to": {"projects": ["proj-other"]}}')
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="zones")).to_be_visible()
+    assert [each["name"] for each in call(service, "GET", "/admin/policies")["data"]] == ["modest", "zones"]
 
 
 def test_who_may_less_sees_less(service: Service, pages: Pages) -> None:

@@ -63,6 +63,12 @@ def test_words_become_pictures(service: Service, pages: Pages) -> None:
         facts = page.get_by_role("region", name="Details")
         expect(facts).to_contain_text("Painted from words")
         expect(facts).to_contain_text("256 \N{MULTIPLICATION SIGN} 256")
+        page.get_by_role("button", name="Older picture").click()
+        expect(facts).to_contain_text("Seed 8")
+        expect(page.get_by_role("button", name="Older picture")).to_be_disabled()
+        page.keyboard.press("ArrowLeft")
+        expect(facts).to_contain_text("Seed 7")
+        expect(page.get_by_role("button", name="Newer picture")).to_be_disabled()
         request = facts.get_by_text("req_").inner_text()
         receipt = service.get(f"/v1/receipts/{request}", key=service.key).json()["receipt"]
         assert receipt["images"] == 2
@@ -233,9 +239,11 @@ def test_refusals_are_said_plainly(service: Service, pages: Pages) -> None:
 
 
 def test_on_a_phone_in_german(service: Service, pages: Pages) -> None:
-    """On a phone the composer is below the pictures; the words are German where the browser is."""
-    with pages.person(service, "fay@example.org", size=PHONE, locale="de-DE") as page:
+    """On a phone the composer is below the pictures, in two columns; the words are in the language that was chosen."""
+    with pages.person(service, "fay@example.org", size=PHONE) as page:
         page.goto("/studio")
+        page.evaluate("localStorage.setItem('freehold.language', 'de')")
+        page.reload()
         page.get_by_role("textbox", name="Prompt").fill("a rocket in the night")
         page.get_by_role("button", name="Größe, Anzahl und Seed").click()
         page.get_by_role("combobox", name="Anzahl").select_option("2")

@@ -35,9 +35,3 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = folder / "model.gguf"
     convert(folder, made, "f32")
     return made.rename(folder / f"sha256-{sha256(made.read_bytes()).hexdigest()}")
-
-
-@pytest.fixture(scope="session")
-def full_size(request: pytest.FixtureRequest) -> bool:
-    """Whether all of the data is trained on."""
-    return bool(request.config.getoption("--full-size"))

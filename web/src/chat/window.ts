@@ -7,7 +7,7 @@ export interface Stretch {
 
 export const MOST = 80;
 export const STEP = 30;
-const FIRST = 40;
+const FIRST = 24;
 
 /** The end of a conversation. */
 export function atEnd(total: number): Stretch {

@@ -42,7 +42,7 @@ export class Run {
   readonly finish = $derived(this.answer.choices.find((each) => each.finish)?.finish ?? null);
   /** Tokens after the first in the time after the first; of an answer in one piece, all of them in all of the time. */
   readonly tokensPerSecond = $derived.by(() => {
-    if (this.outputTokens === null || this.totalMs === null) return null;
+    if (!this.outputTokens || this.totalMs === null) return null;
     if (this.firstTokenMs === null) return this.outputTokens / (this.totalMs / 1000);
     const [tokens, ms] = [this.outputTokens - 1, this.totalMs - this.firstTokenMs];
     return tokens > 0 && ms > 0 ? tokens / (ms / 1000) : null;

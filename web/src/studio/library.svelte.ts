@@ -41,8 +41,11 @@ class Library {
   /** Whether pictures are kept beyond the page. */
   keeping = $state(true);
   #shelf: Shelf | null = null;
+  #making: Promise<Shelf> | undefined;
   #oldest: string | undefined;
   #opening: Promise<void> | undefined;
+  /** The page that is being fetched. */
+  #asked: Promise<void> | undefined;
   #here = new Map<string, Blob>();
   #files = new Map<string, Promise<Blob>>();
   #count = 0;
@@ -78,19 +81,23 @@ class Library {
     }
   }
 
-  /** Fetch the next older ones, if there are any. */
-  async older(): Promise<void> {
-    if (this.#shelf === null || !this.more || this.fetching) return;
-    this.fetching = true;
-    try {
-      const path = `/v1/conversations/${this.#shelf.entries}/items`;
-      const page = await get<ListPage<{ id: string }>>(path, { limit: PAGE, order: 'desc', after: this.#oldest });
-      this.#oldest = page.last_id || this.#oldest;
-      this.more = page.has_more && Boolean(page.last_id);
-      this.#put(page.data.map(pictureOf).filter((each) => each !== null));
-    } finally {
+  /** Fetch the next older ones, if there are any. Whoever asks while that is under way waits for the same ones. */
+  older(): Promise<void> {
+    if (this.#shelf === null || !this.more) return Promise.resolve();
+    this.#asked ??= this.#older(this.#shelf).finally(() => {
+      this.#asked = undefined;
       this.fetching = false;
-    }
+    });
+    return this.#asked;
+  }
+
+  async #older(shelf: Shelf): Promise<void> {
+    this.fetching = true;
+    const path = `/v1/conversations/${shelf.entries}/items`;
+    const page = await get<ListPage<{ id: string }>>(path, { limit: PAGE, order: 'desc', after: this.#oldest });
+    this.#oldest = page.last_id || this.#oldest;
+    this.more = page.has_more && Boolean(page.last_id);
+    this.#put(page.data.map(pictureOf).filter((each) => each !== null));
   }
 
   /** The picture of that id; null where there is none (any more). */
@@ -169,7 +176,7 @@ class Library {
     await this.open();
     if (!this.keeping) return;
     try {
-      this.#shelf ??= await made();
+      await this.#place();
     } catch (error) {
       // Other failures may be over when the picture is there.
       if (keepsNothing(error)) this.keeping = false;
@@ -180,14 +187,22 @@ class Library {
     await this.open();
     const result = await base64Of(file);
     try {
-      this.#shelf ??= await made();
-      return await stored(this.#shelf, picture, result);
+      return await stored(await this.#place(), picture, result);
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 404) throw error;
       // The conversations were deleted, or their time was over.
-      this.#shelf = await made();
-      return stored(this.#shelf, picture, result);
+      this.#shelf = null;
+      return stored(await this.#place(), picture, result);
     }
+  }
+
+  /** The conversations, made where there are none; by whoever comes first, however many ask at once. */
+  #place(): Promise<Shelf> {
+    if (this.#shelf !== null) return Promise.resolve(this.#shelf);
+    this.#making ??= made()
+      .then((shelf) => (this.#shelf = shelf))
+      .finally(() => (this.#making = undefined));
+    return this.#making;
   }
 
   async #fetch(picture: Picture): Promise<Blob> {

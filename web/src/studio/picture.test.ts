@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { byAge, entryOf, fileName, type NewPicture, pictureOf, sidesOf } from './picture';
+import { byAge, entryOf, fileName, type NewPicture, pictureOf, sidesOf, withWords } from './picture';
 
 const CAT: NewPicture = {
   operation: 'edit',
@@ -79,4 +79,14 @@ it.each([
   ['größe', '', null, 'image/png', 'größe.png'],
 ])('names the file of %j %j', (prompt, name, seed, type, expected) => {
   expect(fileName({ prompt, name, seed }, type)).toBe(expected);
+});
+
+it('finds pictures by all of some words', () => {
+  const pictures = ['a Cat on red', 'a cat on blue', 'a dog'].map((prompt) => ({ prompt, name: '' }));
+  const named = { prompt: '', name: 'red-cat.png' };
+  const found = (words: string) => withWords([...pictures, named], words).map((each) => each.prompt || each.name);
+  expect(found(' red  CAT ')).toEqual(['a Cat on red', 'red-cat.png']);
+  expect(found('a dog')).toEqual(['a dog']);
+  expect(found(' ')).toHaveLength(4);
+  expect(found('bird')).toEqual([]);
 });

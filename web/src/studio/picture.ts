@@ -90,6 +90,25 @@ export function byAge(one: Pick<Picture, 'created' | 'index'>, other: Pick<Pictu
   return other.created - one.created || one.index - other.index;
 }
 
+/** The pictures whose prompt or name has all of some words. */
+export function withWords<T extends Pick<Picture, 'prompt' | 'name'>>(
+  pictures: readonly T[],
+  words: string,
+): readonly T[] {
+  const wanted = plain(words)
+    .split(/\s+/)
+    .filter((each) => each !== '');
+  if (wanted.length === 0) return pictures;
+  return pictures.filter((each) => {
+    const text = plain(`${each.prompt} ${each.name}`);
+    return wanted.every((word) => text.includes(word));
+  });
+}
+
+function plain(words: string): string {
+  return words.normalize('NFKC').toLowerCase();
+}
+
 /** Width and height of a size, in pixels; of one without, as "auto", a square's. */
 export function sidesOf(size: string): [number, number] {
   const found = SIZE.test(size) ? size.split('x').map(Number) : [];

@@ -142,7 +142,8 @@ class Works {
     const done = await work.run();
     if (done) this.dismiss(work);
     const count = work.slots.length - work.waiting.length;
-    this.said = work.trouble ? t('studio:failed') : t('studio:painted', { count });
+    if (work.trouble) this.said = t('studio:failed');
+    else this.said = work.waiting.length > 0 ? t('studio:stopped') : t('studio:painted', { count });
     const painter = painters.find(work.order.model);
     if (painter?.sizes.length === 0) void painters.again();
   }

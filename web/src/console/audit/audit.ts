@@ -32,7 +32,6 @@ export interface Verification {
   records: number;
   checkpoints: number;
   problem: string | null;
-  place: string | null;
 }
 
 export interface Journal {
@@ -42,8 +41,8 @@ export interface Journal {
   records: number;
   segments: number;
   size_bytes: number;
-  checkpoint: { seq: number; recorded_at: number; sha256: string } | null;
-  public_key?: string;
+  /** Up to which record the journal is signed; `at` as RFC 3339 writes it. */
+  checkpoint: { seq: number; at: string; head: string } | null;
   verification: Verification | null;
 }
 

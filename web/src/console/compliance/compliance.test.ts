@@ -2,28 +2,28 @@ import { describe, expect, it } from 'vitest';
 
 import { statements, type Report } from './compliance';
 
+const EFFECTIVE = { zero: false, store: false, keep_s: {} };
+const HELD = { type: 'none' as const, store: null, keep_s: {}, effective: EFFECTIVE };
 const REPORT: Report = {
   generated_at: 1,
   version: '0.1.0',
+  organization: { id: 'org', name: 'Org' },
   retention: {
-    organization: { type: 'none', store: null, keep_s: {}, effective: { zero: false, store: false, keep_s: {} } },
-    projects: [{ project_id: 'p', name: 'P', type: 'none', zero: true, keep_s: {} }],
+    organization: HELD,
+    projects: [{ project_id: 'p', name: 'P', ...HELD, effective: { ...EFFECTIVE, zero: true } }],
   },
   content_filter: { policies: [], unfiltered_deployments: [] },
   access: {
     users: 2,
-    service_accounts: 1,
+    users_disabled: 0,
+    service_accounts_with_keys: 1,
     keys: 3,
     keys_without_expiry: 0,
     oldest_key_created_at: null,
     owners: 1,
-    sign_in: ['password'],
+    sign_in: { local_accounts: true, providers: [] },
   },
-  encryption: {
-    master_key: { name: 'local:1', provider: 'local' },
-    content_keys: { active: 1, revoked: 0, destroyed: 0 },
-    oldest_key_created_at: null,
-  },
+  encryption: { master_key: 'local:1', key_service: false, content_keys: { active: 1 } },
   audit: {
     writer: 'main',
     state: 'ok',
@@ -34,10 +34,10 @@ const REPORT: Report = {
     checkpoint: null,
     verification: null,
   },
-  residency: [{ deployment: 'chat', zone: null, remote: false, host: null }],
+  residency: [{ deployment: 'chat', zone: null, engine: 'llamacpp', host: null }],
   models: [],
   erasures: 0,
-  policies: { sha256: 'x', count: 1 },
+  policies: { sha256: 'x', names: ['modest'] },
 };
 const standing = (report: Report) => Object.fromEntries(statements(report).map((each) => [each.id, each.standing]));
 
@@ -68,12 +68,11 @@ describe('statements', () => {
           records: 3,
           checkpoints: 0,
           problem: 'edited',
-          place: 'main 3',
         },
       },
       content_filter: { policies: [], unfiltered_deployments: ['raw'] },
       access: { ...REPORT.access, keys_without_expiry: 2 },
-      models: [{ name: 'm', license: null, sha256: null, pinned: false, deployments: [] }],
+      models: [{ name: 'm', licence: null, source: null, sha256: null, pinned: false, deployments: [] }],
     });
     expect(found).toMatchObject({
       auditDamaged: 'attention',
@@ -85,7 +84,7 @@ describe('statements', () => {
   });
 
   it('says where data go that leave the machine', () => {
-    const residency = [{ deployment: 'partner', zone: 'us', remote: true, host: 'api.example.com' }];
+    const residency = [{ deployment: 'partner', zone: 'us', engine: 'remote', host: 'api.example.com' }];
     const found = statements({ ...REPORT, residency }).find((each) => each.id === 'remote');
     expect(found?.values.names).toBe('partner (api.example.com)');
   });

@@ -2,44 +2,44 @@
 import type { Journal } from '../audit/audit';
 import type { Retention } from '../settings/settings';
 
+type Held = Omit<Retention, 'deleted'>;
+
 export interface Report {
   generated_at: number;
   version: string;
-  retention: {
-    organization: Retention;
-    projects: { project_id: string; name: string; type: string; zero: boolean; keep_s: Record<string, number> }[];
-  };
+  organization: { id: string; name: string };
+  retention: { organization: Held; projects: ({ project_id: string; name: string } & Held)[] };
   content_filter: {
-    policies: { name: string; sha256: string; origin: string; deployments: string[] }[];
+    policies: { name: string; origin: string; off: boolean; mode: string; deployments: string[] }[];
     unfiltered_deployments: string[];
   };
   access: {
     users: number;
-    service_accounts: number;
+    users_disabled: number;
+    service_accounts_with_keys: number;
+    owners: number;
     keys: number;
     keys_without_expiry: number;
     oldest_key_created_at: number | null;
-    owners: number;
-    sign_in: string[];
+    sign_in: { local_accounts: boolean; providers: string[] };
   };
   encryption: {
-    master_key: { name: string; provider: string };
-    content_keys: { active: number; revoked: number; destroyed: number };
-    oldest_key_created_at: number | null;
+    master_key: string;
+    key_service: boolean;
+    content_keys: Partial<Record<'active' | 'revoked' | 'destroyed', number>>;
   };
-  audit: Omit<Journal, 'public_key'>;
-  residency: { deployment: string; zone: string | null; remote: boolean; host: string | null }[];
+  audit: Journal;
+  residency: { deployment: string; zone: string | null; engine: string; host: string | null }[];
   models: {
     name: string;
-    license: string | null;
-    origin?: string | null;
-    source?: string | null;
+    licence: string | null;
+    source: string | null;
     sha256: string | null;
     pinned: boolean;
     deployments: string[];
   }[];
   erasures: number;
-  policies: { sha256: string; count: number };
+  policies: { sha256: string; names: string[] };
 }
 
 export type Standing = 'good' | 'notice' | 'attention';
@@ -55,8 +55,8 @@ export interface Statement {
 /** What can be said of the facts, one statement a subject; the texts are the page's. */
 export function statements(report: Report): Statement[] {
   const { access, audit, content_filter: filter, encryption } = report;
-  const remote = report.residency.filter((each) => each.remote);
-  const unknown = report.models.filter((each) => !each.license);
+  const remote = report.residency.filter((each) => each.host !== null);
+  const unknown = report.models.filter((each) => !each.licence);
   const unpinned = report.models.filter((each) => !each.pinned);
   const made: (Statement | false)[] = [
     audit.state === 'unavailable'
@@ -81,14 +81,14 @@ export function statements(report: Report): Statement[] {
     report.retention.organization.effective.zero
       ? said('zero', 'good', '/console/settings/retention')
       : said('kept', 'notice', '/console/settings/retention', {
-          count: report.retention.projects.filter((each) => each.zero).length,
+          count: report.retention.projects.filter((each) => each.effective.zero).length,
           of: report.retention.projects.length,
         }),
-    said('encrypted', encryption.content_keys.revoked > 0 ? 'notice' : 'good', '/console/settings/encryption', {
-      name: encryption.master_key.name,
-      active: encryption.content_keys.active,
-      revoked: encryption.content_keys.revoked,
-      destroyed: encryption.content_keys.destroyed,
+    said('encrypted', (encryption.content_keys.revoked ?? 0) > 0 ? 'notice' : 'good', '/console/settings/encryption', {
+      name: encryption.master_key,
+      active: encryption.content_keys.active ?? 0,
+      revoked: encryption.content_keys.revoked ?? 0,
+      destroyed: encryption.content_keys.destroyed ?? 0,
     }),
     access.keys_without_expiry === 0
       ? said('keysEnd', 'good', '/console/keys', { count: access.keys })
@@ -96,12 +96,12 @@ export function statements(report: Report): Statement[] {
     said('people', access.owners > 0 ? 'good' : 'attention', '/console/people', {
       users: access.users,
       owners: access.owners,
-      programs: access.service_accounts,
+      programs: access.service_accounts_with_keys,
     }),
     remote.length === 0
       ? said('local', 'good', '/console/deployments', { count: report.residency.length })
       : said('remote', 'notice', '/console/deployments', {
-          names: remote.map((each) => `${each.deployment} (${each.host ?? '?'})`).join(', '),
+          names: remote.map((each) => `${each.deployment} (${each.host})`).join(', '),
         }),
     report.models.length > 0 &&
       (unknown.length === 0
@@ -111,8 +111,8 @@ export function statements(report: Report): Statement[] {
       (unpinned.length === 0
         ? said('pinned', 'good', '/console/models', { count: report.models.length })
         : said('unpinned', 'notice', '/console/models', { names: unpinned.map((each) => each.name).join(', ') })),
-    said('policies', report.policies.count > 0 ? 'good' : 'notice', '/console/settings/policies', {
-      count: report.policies.count,
+    said('policies', report.policies.names.length > 0 ? 'good' : 'notice', '/console/settings/policies', {
+      count: report.policies.names.length,
     }),
     said('erasures', 'good', '/console/settings/erasure', { count: report.erasures }),
   ];
