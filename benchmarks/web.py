@@ -79,7 +79,7 @@ def longest_task(events: list[dict[str, Any]]) -> float:
     """Processor time, not time on the wall: what else the machine does meanwhile is no work of the page's."""
     threads = {(each["pid"], each["tid"]): each["args"]["name"] for each in events if each.get("name") == "thread_name"}
     return max(
-        each["tdur"] / 1000
+        float(each["tdur"]) / 1000
         for each in events
         if "RunTask" in each.get("name", "")
         and "tdur" in each

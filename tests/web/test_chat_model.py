@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.conftest import StarterModels
 from tests.service import Service
 from tests.web.browser import Pages, make_person, open_browser
-from tests.web.chatting import answers, ask, box, done, tell
+from tests.web.chatting import answers, done, tell
 
 pytestmark = pytest.mark.slow
 
@@ -31,16 +31,14 @@ def page(place: tuple[Service, Pages]) -> Iterator[Page]:
 
 
 def test_a_model_answers_and_is_stopped(page: Page) -> None:
-    """An answer comes in words of the model's own; a long one is stopped by the button, and one can go on."""
+    """A long answer comes in words of the model's own, and is stopped by the button; what there was of it stays."""
     page.goto("/")
-    expect(box(page)).to_be_visible()
-    short = ask(page, "Name one river.").inner_text()
-    assert len(short.split()) > 1
     tell(page, "Write a long story about a lighthouse, with many chapters.")
-    expect(answers(page)).to_have_count(2)
+    expect(answers(page)).to_have_count(1)
     page.get_by_role("button", name="Stop").click()
-    expect(done(page, 2)).to_contain_text("was stopped")
-    ask(page, "Thank you.", 3)
+    answer = done(page)
+    expect(answer).to_contain_text("was stopped")
+    assert len(answer.locator(".markdown").inner_text()) > 0
 
 
 def test_a_picture_is_painted_in_the_chat(page: Page) -> None:
