@@ -1,4 +1,4 @@
-"""The chat with the starter models, as it is after the first start: a real answer, and a real picture in it."""
+"""The chat with the starter models, as it is after the first start: a real answer, which is stopped."""
 
 from collections.abc import Iterator
 
@@ -39,14 +39,3 @@ def test_a_model_answers_and_is_stopped(page: Page) -> None:
     answer = done(page)
     expect(answer).to_contain_text("was stopped")
     assert len(answer.locator(".markdown").inner_text()) > 0
-
-
-def test_a_picture_is_painted_in_the_chat(page: Page) -> None:
-    """With the switch on the painter paints, though the model would not call it by itself."""
-    page.goto("/")
-    page.get_by_role("button", name="Pictures").click()
-    tell(page, "a cat on a red background")
-    picture = page.get_by_role("img", name="a cat on a red background")
-    expect(picture).to_be_visible(timeout=60_000)
-    page.get_by_role("link", name="Download").wait_for()
-    assert picture.evaluate("each => each.naturalWidth") > 0
