@@ -8,14 +8,15 @@ from tests.web.browser import DESKTOP, PHONE, Pages, cut_off, shoot, violations
 from tests.web.sights import Sight
 
 
-def review(pages: Pages, service: Service, email: str, sights: Sequence[Sight]) -> None:
-    """Visit every sight in light and dark, on a desk and on a phone.
+def review(pages: Pages, service: Service, email: str, sights: Sequence[Sight], *, every_look: bool) -> None:
+    """Visit every sight, in light on a desk and in dark on a phone; with `every_look` also the other way round.
 
     Raises:
         AssertionError: with everything that was found, all sights together.
     """
     found: list[str] = []
-    for dark, size in product((False, True), (DESKTOP, PHONE)):
+    looks = product((False, True), (DESKTOP, PHONE)) if every_look else ((False, DESKTOP), (True, PHONE))
+    for dark, size in looks:
         look = f"{'dark' if dark else 'light'}-{'desktop' if size == DESKTOP else 'phone'}"
         with pages.person(service, email, size=size, dark=dark) as page:
             for sight in sights:

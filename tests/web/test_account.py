@@ -135,7 +135,7 @@ def test_everywhere_is_signed_out(service: Service, pages: Pages) -> None:
         page.get_by_label("E-mail").wait_for()
 
 
-def test_the_pages_are_as_they_should_be(service: Service, pages: Pages) -> None:
+def test_the_pages_are_as_they_should_be(service: Service, pages: Pages, full_size: bool) -> None:
     """The account passes the review."""
     make_person(service, "rev@example.org", name="Ann Reviewer")
-    review(pages, service, "rev@example.org", sights())
+    review(pages, service, "rev@example.org", sights(), every_look=full_size)

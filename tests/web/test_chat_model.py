@@ -39,3 +39,14 @@ def test_a_model_answers_and_is_stopped(page: Page) -> None:
     answer = done(page)
     expect(answer).to_contain_text("was stopped")
     assert len(answer.locator(".markdown").inner_text()) > 0
+
+
+def test_a_picture_is_painted_in_the_place_of_an_answer(page: Page) -> None:
+    """With the switch on the small model has a picture painted of what it is told, and says something behind it."""
+    page.goto("/")
+    page.get_by_role("button", name="Pictures").click()
+    tell(page, "a cat on a red background")
+    picture = page.get_by_role("img", name="a cat on a red background")
+    expect(picture).to_be_visible()
+    done(page)
+    assert picture.evaluate("each => each.naturalWidth") > 0

@@ -12,8 +12,8 @@ from tests.web.review import review
 pytestmark = pytest.mark.slow
 
 
-def test_the_pages_look_as_they_should(tmp_path: Path) -> None:
+def test_the_pages_look_as_they_should(tmp_path: Path, full_size: bool) -> None:
     """axe-core finds nothing, and nothing is cut off, in light and dark, on a desk and on a phone."""
     with chat_server(tmp_path) as (service, pages):
         make_person(service, "ann@example.org", name="Ann Lee")
-        review(pages, service, "ann@example.org", sights())
+        review(pages, service, "ann@example.org", sights(), every_look=full_size)

@@ -13,9 +13,9 @@ from tests.web.review import review
 pytestmark = pytest.mark.slow
 
 
-def test_every_page_stands_the_review(tmp_path: Path) -> None:
+def test_every_page_stands_the_review(tmp_path: Path, full_size: bool) -> None:
     """Axe finds nothing on any page, and nothing sticks out, in light and dark, on a desk and on a phone."""
     with Service(tmp_path / "home", CONFIG) as service, open_browser() as pages:
         make_person(service, OWNER, "owner", "Olga Rivera")
         found = fill(service, tmp_path)
-        review(pages, service, OWNER, sights(found["receipt"], found["job"]))
+        review(pages, service, OWNER, sights(found["receipt"], found["job"]), every_look=full_size)

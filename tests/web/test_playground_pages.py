@@ -29,8 +29,8 @@ price = { input = "1.5", output = "6" }
 """
 
 
-def test_the_playground_is_as_it_should_be(tmp_path: Path) -> None:
+def test_the_playground_is_as_it_should_be(tmp_path: Path, full_size: bool) -> None:
     """Every part of the request and every view of the answer."""
     with Service(tmp_path / "home", CONFIG) as service, open_browser() as browser:
         make_person(service, "dev@example.org", name="Dev Reviewer")
-        review(browser, service, "dev@example.org", sights())
+        review(browser, service, "dev@example.org", sights(), every_look=full_size)

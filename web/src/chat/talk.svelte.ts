@@ -174,6 +174,7 @@ export class Talk {
         : {
             tools: [{ type: 'image_generation', model: painter.id, partial_images: 2 }],
             tool_choice: { type: 'image_generation' },
+            max_tool_calls: 1, // small models would go on calling
           }),
     };
   }
