@@ -3,9 +3,18 @@ import { createRouter, type Hooks } from 'sv-router';
 
 import { needMessages } from './lib/i18n.svelte';
 
+const WORDS: Record<string, string[]> = {
+  '': ['chat'],
+  chat: ['chat'],
+  studio: ['studio'],
+  playground: ['playground'],
+  console: ['console', 'governance'],
+  account: ['account'],
+};
+
 // The router knows what is fetched later by its form: it has to be `() => import(…)`.
 export const { p, navigate, isActive, route, preload } = createRouter({
-  '/': { '/': () => import('./chat/Page.svelte'), hooks: words('chat') },
+  '/': { '/': () => import('./chat/Page.svelte'), hooks: words('') },
   '/chat': { '/:id': () => import('./chat/Page.svelte'), hooks: words('chat') },
   '/studio': {
     '/': () => import('./studio/Page.svelte'),
@@ -17,16 +26,21 @@ export const { p, navigate, isActive, route, preload } = createRouter({
     '/': () => import('./console/Page.svelte'),
     '/:page': () => import('./console/Page.svelte'),
     '/:page/:id': () => import('./console/Page.svelte'),
-    hooks: words('console', 'governance'),
+    hooks: words('console'),
   },
   '/account': { '/': () => import('./account/Page.svelte'), hooks: words('account') },
   '*': () => import('./shell/NotFound.svelte'),
 });
 
-function words(...namespaces: string[]): Hooks {
+/** The namespaces of the words that the page at a path needs. */
+export function wordsOf(pathname: string): string[] {
+  return WORDS[pathname.split('/')[1] ?? ''] ?? [];
+}
+
+function words(area: string): Hooks {
   return {
     beforeLoad: async () => {
-      await Promise.all(namespaces.map(needMessages));
+      await Promise.all(wordsOf(`/${area}`).map(needMessages));
     },
   };
 }

@@ -24,7 +24,9 @@ export function language(): Language {
   return (translator.language as Language | undefined) ?? 'en';
 }
 
-export async function startMessages(): Promise<void> {
+/** Find out which language to speak, and fetch the words of the frame and of the areas. */
+export async function startMessages(namespaces: readonly string[]): Promise<void> {
+  loaded.push(...namespaces);
   const chosen = kept('language') ?? '';
   const wished = [chosen, ...navigator.languages.map((each) => each.slice(0, 2))];
   const found = wished.find((each): each is Language => each in LANGUAGES) ?? 'en';
