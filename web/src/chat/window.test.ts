@@ -23,7 +23,8 @@ it('all of a long conversation is reached, and never more than a stretch is ther
 
 it('what is shown stays when older turns come', () => {
   expect(moved({ from: 0, to: 40 }, 25)).toEqual({ from: 25, to: 65 });
-  expect(moved(atEnd(40), 25)).toEqual({ from: 25, to: Infinity });
+  const end = atEnd(40);
+  expect(moved(end, 25)).toEqual({ from: end.from + 25, to: Infinity });
 });
 
 it('an end that grows keeps to the end', () => {
