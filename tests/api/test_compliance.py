@@ -16,7 +16,7 @@ starter = false
 max_body_bytes = 4096
 
 [catalog]
-hf_endpoint = "https://someone:secret-word@hub.example.org"
+hf_endpoint = "https://someone:p@secret-word@hub.example.org/?token=secret-word"
 hf_token = { env = "NOWHERE" }
 
 [[content_filter]]
@@ -107,7 +107,7 @@ def test_settings_have_no_secret(service: Service) -> None:
     found = reply.json()
     assert found["settings"]["server"]["max_body_bytes"] == 4096
     assert found["settings"]["server"]["drain_s"] == 30
-    assert found["settings"]["catalog"]["hf_endpoint"] == "https://***@hub.example.org"
+    assert found["settings"]["catalog"]["hf_endpoint"] == "https://***@hub.example.org/?***"
     assert found["settings"]["catalog"]["hf_token"] == {"env": "NOWHERE", "file": None}
     assert {"server.max_body_bytes", "catalog.hf_token"} <= set(found["given"])
     assert "server.drain_s" not in found["given"]

@@ -106,6 +106,17 @@ def test_everybody_sees_what_is_theirs(service: Service) -> None:
     assert (told["state"], told["replicas"], told["waiting"], told["in_flight"]) == (None, None, None, None)
 
 
+def test_the_deployment_of_somebody_elses_project_is_not_told(service: Service) -> None:
+    """An owner of another organization learns neither the name nor the state of a deployment that a project has."""
+    project, key = make_project(service, "Secretive")
+    body = {"name": "secret-plan", "engine": "echo", "model": "echo", "project": project}
+    assert service.post("/admin/deployments", body).status == 201
+    ask(service, key, "secret-plan")
+    strangers = admin(service, "POST", "/admin/organizations", {"name": "Strangers"})["api_key"]["value"]
+    assert "secret-plan" not in service.get(OVERVIEW, key=strangers).body.decode()
+    assert "secret-plan" in service.get(OVERVIEW, key=service.key).body.decode()
+
+
 def test_sums_come_as_a_table(service: Service) -> None:
     """Bills are told as CSV, too, as a file with the same lines."""
     ask(service, service.key)

@@ -105,6 +105,20 @@ def test_colleagues_read_what_is_shared_and_change_nothing(tmp_path: Path) -> No
     run_shop(tmp_path, trial)
 
 
+def test_sharing_leaves_what_is_said_of_it_alone(tmp_path: Path) -> None:
+    """A title that is written while it is being shared stays."""
+
+    async def trial(shop: Shop) -> None:
+        home = shop.home
+        begun = await home.begun(ANN, metadata={"title": "old"})
+        before = await home.conversations.owned(ANN, begun.id)
+        await home.conversations.update(ANN, begun.id, {"title": "new"})
+        await home.conversations.share(before, shared=True)
+        assert (await home.conversations.get(BOB, begun.id)).header == {"metadata": {"title": "new"}}
+
+    run_shop(tmp_path, trial)
+
+
 def test_to_others_a_shared_conversation_does_not_exist(tmp_path: Path) -> None:
     """Other projects and organizations get a 404 for reading and for changing, and a list without it."""
 

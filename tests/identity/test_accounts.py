@@ -175,6 +175,20 @@ def test_a_user_ends_the_first_link(tmp_path: Path) -> None:
     _run(tmp_path, scenario)
 
 
+def test_the_first_link_does_not_come_back(tmp_path: Path) -> None:
+    """Once there was a user, a link for the first person stays dead when that user is gone."""
+
+    async def scenario(parts: Parts) -> None:
+        link = parts.accounts.first_link()
+        assert link is not None
+        bob = await parts.user("bob@example.org")
+        await parts.directory.delete_member(bob.id)
+        with pytest.raises(NotFound):
+            await parts.accounts.accept(link, "Ann", PASSWORD, "ann@example.org")
+
+    _run(tmp_path, scenario)
+
+
 def test_without_local_accounts_no_password_opens_anything(tmp_path: Path) -> None:
     """Where they are switched off, nobody signs in with a password, sets one or gets a link."""
 

@@ -28,6 +28,15 @@ def test_an_empty_folder_has_nothing(tmp_path: Path) -> None:
     assert (standing(tmp_path).segments, standing(tmp_path).checkpoint) == (1, None)
 
 
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    """Where the newest one cannot be read, the one before it is told; what is wrong a verification says."""
+    damaged = line(6, "checkpoint", last="x")
+    (tmp_path / "00000001.jsonl").write_bytes(line(1, "segment") + checkpoint(3) + damaged)
+    assert standing(tmp_path).checkpoint == Signed(3, "time 3", f"{3:064x}")
+    (tmp_path / "00000001.jsonl").write_bytes(line(1, "segment") + checkpoint(3) + damaged[:30] + b"?" + damaged[30:])
+    assert standing(tmp_path).checkpoint == Signed(3, "time 3", f"{3:064x}")
+
+
 @pytest.mark.parametrize("size", [10, PIECE_BYTES - 200, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
 @pytest.mark.parametrize("torn", [b"", b'{"kind":"checkpoint","torn', b"x" * (PIECE_BYTES + 5)])
 def test_the_newest_checkpoint_is_found(tmp_path: Path, size: int, torn: bytes) -> None:

@@ -15,8 +15,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([_plain(field) for field in row] for row in rows)
     return out.getvalue()
+
+
+def _plain(field: object) -> object:
+    """A field that no spreadsheet takes for a formula."""
+    return f"'{field}" if isinstance(field, str) and field.startswith(("=", "+", "-", "@", "\t", "\r")) else field
 
 
 def csv_download(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Download:

@@ -4,12 +4,13 @@ A `user_id` is the principal, a `model` and a `line_item` the deployment that se
 or day in UTC; the first and the last are cut to the range that was asked for.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -120,16 +121,28 @@ async def _sums(
     place: Mapping[str, tuple[str, ...]],
     begin: int,
     end: int,
+    *,
+    most: int | None = None,
 ) -> list[UsageSum]:
-    """The sums from one second to before another."""
+    """The sums from one second to before another.
+
+    Raises:
+        InvalidRequest: they would be more than `most`.
+    """
     where = {**place, **question.where}
     if "project_id" in place and "project_id" in question.where:
         where["project_id"] = tuple(set(place["project_id"]) & set(question.where["project_id"]))
     if report.kind is not None:
         where["route_kind"] = (report.kind,)
     columns = tuple(report.groups[name] for name in question.groups if report.groups[name])
-    query = UsageQuery(begin, end, question.width_s, where, {"outcome": (Outcome.REFUSED.value,)}, columns)
-    return [total for total in await reports.sums(query) if total.model_requests or total.cost_micro]
+    bound = None if most is None else most + 1
+    query = UsageQuery(begin, end, question.width_s, where, {"outcome": (Outcome.REFUSED.value,)}, columns, bound)
+    found = await reports.sums(query)
+    if most is not None and len(found) > most:
+        raise InvalidRequest(
+            f"There are more than {most} rows; ask for a shorter time or wider buckets.", param="start_time"
+        )
+    return [total for total in found if total.model_requests or total.cost_micro]
 
 
 async def _table(
@@ -142,11 +155,12 @@ async def _table(
     """
     begin = question.start_s
     end = max(begin + 1, int(time.time()) + 1) if question.end_s is None else question.end_s
-    sums = await _sums(report, question, reports, place, begin, end)
-    if len(sums) > MOST_ROWS:
-        raise InvalidRequest(
-            f"{len(sums)} rows are more than {MOST_ROWS}; ask for a shorter time or wider buckets.", param="start_time"
-        )
+    sums = await _sums(report, question, reports, place, begin, end, most=MOST_ROWS)
+    return await asyncio.to_thread(_rows, report, question, begin, sums)
+
+
+def _rows(report: Report, question: _Question, begin: int, sums: Sequence[UsageSum]) -> Download:
+    """The table of some sums."""
     rows = []
     for total in sums:
         result = _result(report, question, total)

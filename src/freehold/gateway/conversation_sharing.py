@@ -76,8 +76,11 @@ class Sharing:
         if holder.row.more["shared"] == shared:
             return self._told(principal, holder)
         self._journal.check()
+        if shared:  # recorded before anybody can read it, so that no sharing goes unrecorded
+            await self._record(principal, holder, request_id, "conversation.shared")
         row = await self._conversations.share(holder, shared=shared)
-        await self._record(principal, holder, request_id, "conversation.shared" if shared else "conversation.unshared")
+        if not shared:
+            await self._record(principal, holder, request_id, "conversation.unshared")
         return self._told(principal, replace(holder, row=row))
 
     def owner_name(self, holder: Holder) -> str | None:

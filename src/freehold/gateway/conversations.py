@@ -30,6 +30,9 @@ PREFIX: Final = "conv_"
 LOOKED_AT: Final = 1000
 """How many conversations one request looks at, at most, to find those with some metadata: each is decrypted for it."""
 
+MOST_COPIED: Final = 256 * 1024 * 1024
+"""Of a conversation, as it is stored: a copy costs its caller nothing, and the disk all of it."""
+
 KeptItems: TypeAlias = list[dict[str, Any]]
 """Items as they are kept and told."""
 
@@ -105,9 +108,16 @@ class Conversations:
         require(principal, Action.WRITE_CONVERSATIONS, "conversations")
         self._store.check_keeping(principal, "conversation_id", _INSTEAD)
         header = source.header if metadata is None else {"metadata": dict(metadata)}
+        if last != "" and (await self._store.sizes([source])).get(source.id, 0) > MOST_COPIED:
+            raise InvalidRequest(
+                f"This conversation is too large to be copied: over {MOST_COPIED} bytes.", param="conversation_id"
+            )
         made = await self._store.copy(principal, source, new_id(PREFIX), header, last, shared=False)
         if made is None:
             raise InvalidRequest(f"There is no item '{(last or '')[:64]}' in this conversation.", param="after")
+        if await self._store.get(principal, source.id) is None:  # it went while it was copied, perhaps not wholly
+            await self._store.delete(made[0])
+            raise absent(conversation_id)
         return made
 
     async def get(self, principal: Principal, conversation_id: str) -> Holder:
@@ -248,7 +258,7 @@ class Conversations:
         Raises:
             NotFound: it is gone.
         """
-        if not await self._store.update(holder, holder.header, shared=shared):
+        if not await self._store.set(holder, shared=shared):
             raise absent(holder.id)
         return replace(holder.row, more={**holder.row.more, "shared": shared})
 

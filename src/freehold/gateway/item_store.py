@@ -163,6 +163,10 @@ class ItemStore:
         sealed = await self.sealed_header(holder.row, header)
         return await update_holder(self.database, self.tables, holder.id, {"header": sealed, **columns})
 
+    async def set(self, holder: Holder, **columns: Any) -> bool:
+        """Change columns of a thing, and nothing that is said of it; false if it is gone."""
+        return await update_holder(self.database, self.tables, holder.id, columns)
+
     async def delete(self, holder: Holder) -> bool:
         """Remove a thing with its items; false if it is gone already."""
         return await delete_holder(self.database, self.tables, holder.id)

@@ -79,6 +79,7 @@ class LocalAccounts:
         self._accounts = Throttle(ACCOUNT)
         self._addresses = Throttle(ADDRESS)
         self._first = b""
+        directory.on_change(self._forget_first)
 
     def first_link(self) -> str | None:
         """The secret of a link with which the first person of this home makes an account, as an owner.
@@ -194,6 +195,11 @@ class LocalAccounts:
         await self._sessions.end_all(member.id)
         return member
 
+    def _forget_first(self) -> None:
+        """Once there was a user the link is dead, even if that user goes again."""
+        if self._first and self._directory.users(ORGANIZATION):
+            self._first = b""
+
     def _is_first(self, token: str) -> bool:
         same = bool(self._first) and hmac.compare_digest(self._first, _digest(token))
         return same and not self._directory.users(ORGANIZATION)
@@ -206,7 +212,8 @@ class LocalAccounts:
         try:
             return await self._directory.create_user(ORGANIZATION, email, name, [Role.OWNER])
         except BaseException:
-            self._first = _digest(token)
+            if not self._directory.users(ORGANIZATION):
+                self._first = _digest(token)
             raise
 
     def _check_allowed(self) -> None:

@@ -1,9 +1,11 @@
 """How a journal stands: how much there is of it, and until where it is signed. Reads files; call it in a thread."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from freehold.errors import JournalDamaged
 from freehold.journal.reader import SUFFIX, parse_line
 from freehold.journal.records import Kind
 
@@ -48,8 +50,13 @@ def standing(folder: Path) -> Standing:
         OSError: it cannot be read.
     """
     paths = sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file())
-    found = next((signed for path in reversed(paths) if (signed := _newest(path)) is not None), None)
-    return Standing(len(paths), sum(path.stat().st_size for path in paths), found)
+    sizes: list[int] = []
+    found: Signed | None = None
+    for path in reversed(paths):
+        with suppress(FileNotFoundError):  # retired meanwhile
+            sizes.append(path.stat().st_size)
+            found = found or _newest(path)
+    return Standing(len(sizes), sum(sizes), found)
 
 
 def _newest(path: Path) -> Signed | None:
@@ -72,7 +79,10 @@ def _newest(path: Path) -> Signed | None:
 
 
 def _signed(path: Path, line: bytes) -> Signed | None:
-    record = parse_line(path, 0, 0, line + b"\n")
-    if record.kind != Kind.CHECKPOINT:
-        return None  # the mark stands in something else's text
-    return Signed(record.body["last"], record.body["at"], record.body["head"])
+    try:
+        record = parse_line(path, 0, 0, line + b"\n")
+        if record.kind != Kind.CHECKPOINT:
+            return None  # the mark stands in something else's text
+        return Signed(record.body["last"], record.body["at"], record.body["head"])
+    except (JournalDamaged, KeyError, TypeError):
+        return None  # a verification tells what is wrong with it

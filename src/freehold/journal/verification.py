@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from freehold.config import engine_environment
-from freehold.errors import Conflict, HomeError
+from freehold.errors import Conflict, FreeholdError, HomeError
 from freehold.journal.journal import Journal
 from freehold.store.database import Database
 from freehold.store.deployments import get_fact, put_fact
@@ -105,6 +105,10 @@ class Verifier:
             ended = await self._result(begun)
         except OSError as exc:
             ended = replace(begun, state="failed", problem=f"The verifier cannot be started: {exc.strerror}.")
+        except FreeholdError as exc:
+            ended = replace(begun, state="failed", problem=exc.message)
+        except (ValueError, KeyError, TypeError):
+            ended = replace(begun, state="failed", problem="The verifier's answer cannot be read.")
         finally:
             self.last = replace(ended, finished_at=int(self._clock()))
             with contextlib.suppress(asyncio.CancelledError):

@@ -55,7 +55,7 @@ async def items_between(
             if count and size > most_bytes:
                 break
             count, behind = count + 1, place + 1
-        rows = (await connection.execute(query.limit(count))).mappings()
+        rows = (await connection.execute(query.where(table.c.place < behind))).mappings()
         return [item_row(row) for row in rows], behind
 
 

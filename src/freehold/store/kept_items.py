@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, Table, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.store.conversation_tables import (
@@ -285,6 +285,8 @@ async def find_item(database: Database, tables: ItemTables, reader: Reader, item
         select(items)
         .join(holders, holders.c.id == items.c.holder_id)
         .where(items.c.id == item_id, items.c.expires_at > reader.now_s, *visible(holders, reader))
+        # Copies have the ids of what they were made of: one's own come first, and what is shared by others last.
+        .order_by(case((holders.c.owner_id == reader.member_id, 0), (holders.c.private.is_(False), 1), else_=2))
         .limit(1)
     )
     async with database.read() as connection:

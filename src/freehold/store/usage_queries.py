@@ -26,6 +26,7 @@ class UsageQuery:
         where: column → values of which it has one; columns are those of the table `requests`.
         where_not: column → values of which it has none.
         group_by: columns by which they are kept apart.
+        most: how many sums are told at most; None for all.
     """
 
     start_s: int
@@ -34,6 +35,7 @@ class UsageQuery:
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     where_not: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     group_by: tuple[str, ...] = ()
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _statement(query: UsageQuery) -> Select[Any]:
     keys = [rows.c.bucket, *(rows.c[name] for name in query.group_by)]
     # PostgreSQL adds up to a `numeric`, which would come back as a Decimal.
     sums = [cast(func.sum(rows.c[name]), BigInteger) for name in SUMS]
-    return select(*keys, *sums).group_by(*keys).order_by(*keys)
+    return select(*keys, *sums).group_by(*keys).order_by(*keys).limit(query.most)
 
 
 def _part(query: UsageQuery, table: Table, start_us: int, end_us: int) -> Select[Any]:

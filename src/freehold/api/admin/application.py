@@ -219,7 +219,7 @@ def organization_routers(services: AdminServices) -> list[APIRouter]:
         audit_log_routes(directory, services.reports),
         role_routes(directory.roles),
         rate_limit_routes(directory, services.control, services.limits),
-        overview_routes(services.control, services.reports),
+        overview_routes(services.control, services.reports, directory),
         data_retention_routes(services.content, directory),
         *content_routers(services),
         *abuse_routers(services),

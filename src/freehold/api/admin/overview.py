@@ -11,7 +11,7 @@ from freehold.api.admin.door import allow, caller
 from freehold.api.admin.subjects import visible_projects
 from freehold.errors import InvalidRequest
 from freehold.gateway.control import DeploymentControl, DeploymentView
-from freehold.governance.directory import ORGANIZATION
+from freehold.governance.directory import ORGANIZATION, Directory
 from freehold.journal.projection_reports import Overview, UsageReports
 from freehold.store.overview_queries import Durations, OverviewQuery, OverviewSum, percentiles
 from freehold.types.identity import Action
@@ -38,7 +38,7 @@ Seconds = Annotated[int, Query(ge=10, le=86_400)]
 Names = Annotated[list[str] | None, Query()]
 
 
-def overview_routes(control: DeploymentControl, reports: UsageReports) -> APIRouter:
+def overview_routes(control: DeploymentControl, reports: UsageReports, directory: Directory) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["usage"])
 
@@ -53,7 +53,7 @@ def overview_routes(control: DeploymentControl, reports: UsageReports) -> APIRou
         """
         query = _query(request, minutes, bucket_s, project_id)
         overview = await reports.overview(query, RECENT_S)
-        views = {view.deployment.name: view for view in control.all() if _sees(request, view)}
+        views = {view.deployment.name: view for view in control.all() if _sees(request, directory, view)}
         names = dict.fromkeys([*views, *(row.deployment for row in overview.sums if row.deployment)])
         return {
             "object": "organization.overview",
@@ -62,7 +62,7 @@ def overview_routes(control: DeploymentControl, reports: UsageReports) -> APIRou
             "bucket_s": bucket_s,
             "total": _figures(overview.sums, overview.by_bucket),
             "buckets": _buckets(query, overview),
-            "deployments": [_deployment(name, views.get(name), overview) for name in names],
+            "deployments": _deployments(names, views, overview),
             "usage_lag_records": reports.projection.lag,
         }
 
@@ -88,11 +88,12 @@ def _query(request: Request, minutes: int, bucket_s: int, projects: Sequence[str
     return OverviewQuery(start_s, end_s, bucket_s, where if visible is None else {**where, "project_id": visible})
 
 
-def _sees(request: Request, view: DeploymentView) -> bool:
-    """Whether the caller may know how a deployment fares; what all organizations share, only the one that runs it."""
-    project = view.deployment.settings.project
-    own = caller(request).organization_id == ORGANIZATION or project is not None
-    return own and sees(request, Action.READ_DEPLOYMENTS, view.deployment.settings)
+def _sees(request: Request, directory: Directory, view: DeploymentView) -> bool:
+    """Whether the caller may know how a deployment fares: of one's own organization, or of the one that runs them."""
+    settings, mine = view.deployment.settings, caller(request).organization_id
+    if mine != ORGANIZATION and settings.project not in {row.id for row in directory.projects(mine, archived=True)}:
+        return False
+    return sees(request, Action.READ_DEPLOYMENTS, settings)
 
 
 def _buckets(query: OverviewQuery, overview: Overview) -> list[dict[str, Any]]:
@@ -108,17 +109,30 @@ def _buckets(query: OverviewQuery, overview: Overview) -> list[dict[str, Any]]:
     ]
 
 
-def _deployment(name: str, view: DeploymentView | None, overview: Overview) -> dict[str, Any]:
-    """What a deployment did, and how it is where the caller may know that."""
+def _deployments(names: Iterable[str], views: Mapping[str, DeploymentView], overview: Overview) -> list[dict[str, Any]]:
+    """What each deployment did, and how it is where the caller may know that."""
+    sums = _by(overview.sums, lambda row: row.deployment)
+    durations = [_by(each, lambda row: row.key) for each in overview.by_deployment]
+    return [
+        _deployment(
+            name,
+            views.get(name),
+            _figures(sums.get(name, []), [each.get(name, []) for each in durations]),
+            overview.recent_tokens.get(name, 0),
+        )
+        for name in names
+    ]
+
+
+def _deployment(
+    name: str, view: DeploymentView | None, figures: Mapping[str, Any], recent_tokens: int
+) -> dict[str, Any]:
     status = None if view is None else view.status
     replicas = None if view is None else [replica_object(each) for each in status.replicas] if status else []
     return {
         "name": name,
-        **_figures(
-            [row for row in overview.sums if row.deployment == name],
-            [[row for row in rows if row.key == name] for rows in overview.by_deployment],
-        ),
-        "tokens_per_second": round(overview.recent_tokens.get(name, 0) / RECENT_S, 2),
+        **figures,
+        "tokens_per_second": round(recent_tokens / RECENT_S, 2),
         "state": None if view is None else view.state,
         "waiting": None if view is None else status.waiting if status else 0,
         "in_flight": None if replicas is None else sum(each["in_flight"] for each in replicas),

@@ -10,8 +10,8 @@ from freehold.api.admin.door import allow
 from freehold.config import Settings
 from freehold.types.identity import Action
 
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
-"""Of a URL."""
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*(?=@)|(?<=\?)[^#\s]+")
+"""Of a URL: who and with what, and its query, which often is a secret too."""
 
 
 def settings_routes(settings: Settings) -> APIRouter:
@@ -50,4 +50,4 @@ def _without_credentials(value: Any) -> Any:
         return {name: _without_credentials(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_without_credentials(each) for each in value]
-    return _CREDENTIALS.sub("***@", value) if isinstance(value, str) else value
+    return _CREDENTIALS.sub("***", value) if isinstance(value, str) else value
