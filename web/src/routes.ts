@@ -42,5 +42,10 @@ function words(area: string): Hooks {
     beforeLoad: async () => {
       await Promise.all(wordsOf(`/${area}`).map(needMessages));
     },
+    // After an upgrade the code of a page has another name, and a tab that was open before asks for the old one in
+    // vain. The server has the new: the page is opened as if it were the first. Where that was tried it is not again.
+    onError: (_error, { pathname }) => {
+      if (pathname !== location.pathname) location.assign(pathname);
+    },
   };
 }

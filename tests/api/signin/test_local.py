@@ -226,6 +226,23 @@ def test_a_person_chooses_the_project_to_act_in(service: Service) -> None:
     _browse(service, scenario)
 
 
+def test_a_session_tells_what_holds_in_the_project_alone(service: Service) -> None:
+    """Whoever owns a project but not the organization is told that their rights end there."""
+    user = _user(service, "greta", "reader")
+    own = service.post("/v1/organization/projects", {"name": "Greta's"}).json()["id"]
+    service.post(f"/v1/organization/projects/{own}/users", {"user_id": user, "role": "owner"})
+
+    async def scenario(browser: Browser) -> None:
+        await _sign_in(browser, "greta")
+        _, who = await browser.call("POST", "/session/project", {"project_id": own})
+        assert "limits:write" in who["actions"]
+        assert "limits:write" not in who["organization_actions"]
+        assert set(who["organization_actions"]) < set(who["actions"])
+        assert who["organization_actions"] == sorted(who["organization_actions"])
+
+    _browse(service, scenario)
+
+
 @pytest.mark.parametrize("end", ["disable", "delete", "password", "sessions"])
 def test_a_session_dies_at_once_with_what_it_rests_on(service: Service, end: str) -> None:
     """A disabled or removed user, a new password and a sign-out by an administrator end sessions, and their streams."""

@@ -85,3 +85,11 @@ function made<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeT
   cache.set(key, found);
   return found as T;
 }
+
+/**
+ * Whether an amount may be meant in two ways: "1,000" is one to some and a thousand to others, and so is "1.000". With
+ * money neither may be guessed.
+ */
+export function ambiguous(text: string): boolean {
+  return /^[1-9]\d{0,2}([.,]\d{3})+$/.test(text.trim());
+}

@@ -267,6 +267,9 @@ function shelfIn({ id, metadata }: Conversation): Shelf | null {
 }
 
 async function made(): Promise<Shelf> {
+  // Another tab may have made them since this one has looked: with two, the pictures of one would not be found again.
+  const there = await found();
+  if (there !== null) return there;
   const files = await post<Conversation>('/v1/conversations', { metadata: { kind: 'studio-files' } });
   const metadata = { kind: 'studio', files: files.id };
   const entries = await post<Conversation>('/v1/conversations', { metadata });

@@ -158,6 +158,7 @@ class _Api:
             "projects": [{"id": each.id, "name": each.name} for each in projects],
             "roles": sorted(principal.roles),
             "actions": sorted(principal.actions),
+            "organization_actions": sorted(principal.organization_actions),
         }
 
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 
 import { ApiError } from '../../lib/api';
-import { bodyOf, draftOf, fieldOf, fullest, share, type Limit } from './limits';
+import { ambiguousIn, bodyOf, draftOf, fieldOf, fullest, share, taken, type Limit } from './limits';
 
 const used = {
   requests_per_minute: 5,
@@ -42,6 +42,22 @@ it('says the same limit again when nothing is changed', () => {
 it('reads amounts with a comma, and sends what is no number as it was written', () => {
   const body = bodyOf({ ...draftOf(), every: true, budget_per_day: '2,50', tokens_per_minute: 'many' });
   expect(body).toEqual({ scope: 'project', id: '*', budget_per_day: '2.50', tokens_per_minute: 'many' });
+});
+
+it('finds amounts that may mean two things, and leaves those that stand as they did', () => {
+  const stored = { ...limit, budget_per_month: '12.345' };
+  expect(ambiguousIn(draftOf(stored), stored)).toEqual([]);
+  expect(ambiguousIn({ ...draftOf(stored), budget_per_day: '1,000' }, stored)).toEqual(['budget_per_day']);
+  expect(ambiguousIn({ ...draftOf(), budget_per_month: '1.000', tokens_per_minute: '1.000' })).toEqual([
+    'budget_per_month',
+  ]);
+});
+
+it('knows what is limited already', () => {
+  expect(taken({ ...draftOf(), id: 'p' }, [limit])).toBe(true);
+  expect(taken({ ...draftOf(), id: 'q' }, [limit])).toBe(false);
+  expect(taken({ ...draftOf(), every: true }, [limit])).toBe(false);
+  expect(taken({ ...draftOf(), every: true }, [{ scope: 'project', id: '*' }])).toBe(true);
 });
 
 it('finds the field that an error is about', () => {

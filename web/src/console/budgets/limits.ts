@@ -1,5 +1,6 @@
 /** Limits and budgets: what callers may use, and how much of it they have. */
 import { ApiError } from '../../lib/api';
+import { ambiguous } from '../../lib/format';
 
 export const SCOPES = ['organization', 'project', 'key', 'deployment', 'end_user'] as const;
 export const EVERY = '*';
@@ -78,4 +79,16 @@ export function fieldOf(error: unknown): string | null {
   if (!(error instanceof ApiError)) return null;
   const name = error.param ?? /^(\w+):/.exec(error.message)?.[1] ?? null;
   return name !== null && (name === 'id' || (LIMITED as readonly string[]).includes(name)) ? name : null;
+}
+
+/** The amounts that were changed to what may be meant in two ways, such as "1,000". */
+export function ambiguousIn(draft: LimitDraft, before?: Limit): Limited[] {
+  const was = draftOf(before);
+  return AMOUNTS.filter((name) => draft[name] !== was[name] && ambiguous(draft[name]));
+}
+
+/** Whether there are limits already of what a draft is for: they would be replaced. */
+export function taken(draft: LimitDraft, limits: readonly Pick<Limit, 'scope' | 'id'>[]): boolean {
+  const { id } = bodyOf(draft);
+  return limits.some((each) => each.scope === draft.scope && each.id === id);
 }

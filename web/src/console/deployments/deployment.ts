@@ -24,6 +24,7 @@ export interface Settings {
   task?: string;
   aliases?: string[];
   price?: Price | Price[];
+  project?: string | null;
   canary?: Canary | null;
   promote_if?: string | null;
   [setting: string]: unknown;

@@ -32,6 +32,11 @@ export class Form {
     return this.#fields.some((field) => this.at(field) !== null) ? undefined : this.failure;
   }
 
+  /** Say at a field what is wrong with it; nothing was sent. */
+  refuse(field: string, message: string): void {
+    this.failure = new ApiError(0, message, null, field);
+  }
+
   /** Do it; whether it was done. */
   async run(work: () => Promise<unknown>): Promise<boolean> {
     this.busy = true;

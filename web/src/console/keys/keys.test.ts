@@ -1,6 +1,17 @@
 import { describe, expect, it } from 'vitest';
 
-import { amount, budget, keyBody, limitsAnything, snippet, stateOf, withBudget, type Key, type Limit } from './keys';
+import {
+  amount,
+  anyPriced,
+  budget,
+  keyBody,
+  limitsAnything,
+  snippet,
+  stateOf,
+  withBudget,
+  type Key,
+  type Limit,
+} from './keys';
 
 const KEY: Key = {
   id: 'key_1',
@@ -42,6 +53,18 @@ it('reads amounts as people write them', () => {
   expect(amount('-1')).toBeNull();
   expect(amount('much')).toBeNull();
   expect(amount('')).toBeNull();
+});
+
+it('guesses no thousands', () => {
+  for (const text of ['1,000', ' 1.000', '12,345.678', '999.000.000']) expect(amount(text)).toBeNull();
+  expect(amount('0.125')).toBe('0.125');
+  expect(amount('1000')).toBe('1000');
+  expect(amount('12.345', '12.345')).toBe('12.345');
+});
+
+it('knows whether anything costs', () => {
+  expect(anyPriced([{ details: { price: null } }, {}])).toBe(false);
+  expect(anyPriced([{ details: { price: null } }, { details: { price: { input: '1' } } }])).toBe(true);
 });
 
 describe('withBudget', () => {

@@ -1,4 +1,6 @@
 /** Keys as the API tells of them, and what is sent to make one. */
+import { ambiguous } from '../../lib/format';
+
 export interface Scope {
   models?: string[];
   operations?: string[];
@@ -55,6 +57,10 @@ export interface AdminKey {
   owner: { id: string; name: string };
 }
 
+export interface Priceable {
+  details?: { price?: object | null };
+}
+
 export const DAY_S = 86_400;
 /** After how many days a key may end; 0 for never. */
 export const LIFETIMES = [7, 30, 90, 365, 0] as const;
@@ -68,6 +74,11 @@ export interface Draft {
   lifetimeDays: number;
   models: string[];
   ranges: string;
+}
+
+/** Whether anything that the models do has a price: without one nothing is ever spent, and no budget is used up. */
+export function anyPriced(models: readonly Priceable[]): boolean {
+  return models.some((each) => Boolean(each.details?.price));
 }
 
 /** The words of a text that are apart by spaces, commas or lines. */
@@ -89,8 +100,12 @@ export function keyBody(draft: Draft): Record<string, unknown> {
   };
 }
 
-/** An amount as the API takes it; null where the text is none. Both "2.50" and "2,50" are one. */
-export function amount(text: string): string | null {
+/**
+ * An amount as the API takes it; null where the text is none, or could be two. Both "2.50" and "2,50" are one. What
+ * stands as it did `before` is the server's own writing, and no thousands are set apart there.
+ */
+export function amount(text: string, before = ''): string | null {
+  if (text.trim() !== before && ambiguous(text)) return null;
   const plain = text.trim().replace(',', '.');
   return /^\d+(\.\d{1,6})?$/.test(plain) ? plain : null;
 }

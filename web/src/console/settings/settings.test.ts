@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { inDays, jsonObject, keepBody, seconds, shownValue, sum } from './settings';
+import { erasableLabel, erasableWord, inDays, jsonObject, keepBody, seconds, shownValue, sum } from './settings';
 
 it('turns days into seconds and back', () => {
   expect(seconds('30')).toBe(2_592_000);
@@ -46,4 +46,13 @@ it('reads objects of JSON and nothing else', () => {
 
 it('shows values on one line', () => {
   expect([shownValue('a'), shownValue({ env: 'X' }), shownValue(null)]).toEqual(['a', '{"env":"X"}', '–']);
+});
+
+it('tells people of the same name apart by their addresses', () => {
+  const ann = { id: 'user_1', name: 'Ann', email: 'ann@example.org' };
+  expect(erasableLabel(ann)).toBe('Ann · ann@example.org');
+  expect(erasableWord(ann)).toBe('ann@example.org');
+  const claims = { id: 'proj_1', name: 'Claims ' };
+  expect(erasableLabel(claims)).toBe('Claims ');
+  expect(erasableWord(claims)).toBe('Claims');
 });

@@ -35,6 +35,23 @@ export interface Erasure {
   rows_deleted: Record<string, number> | number;
 }
 
+/** Whom or what an erasure may be of. */
+export interface Erasable {
+  id: string;
+  name: string;
+  email?: string | null;
+}
+
+/** What stands in the list. Two people may have the same name, and then only the address tells them apart. */
+export function erasableLabel(each: Erasable): string {
+  return each.email ? `${each.name} · ${each.email}` : each.name;
+}
+
+/** What has to be typed before it is erased: what belongs to nobody else, where there is such. */
+export function erasableWord(each: Erasable): string {
+  return (each.email || each.name).trim();
+}
+
 export interface BackupPoint {
   changes: number;
   running: number;
