@@ -117,6 +117,31 @@ def test_a_lost_connection_is_found_again(place: tuple[Service, Pages]) -> None:
         assert answers(page).inner_text().count("word7 ") == 1
 
 
+def test_what_could_not_be_sent_is_kept(place: tuple[Service, Pages]) -> None:
+    """A first message is sent again into a conversation of its own; one that was not is a draft after a reload."""
+    service, pages = place
+    with (
+        Relay.to(service.url) as relay,
+        pages.person(service, "ann@example.org", complaints="ignore") as page,
+    ):
+        page.goto(f"{relay.url}/")
+        choose_model(page, "echo")
+        relay.cut()
+        tell(page, "said without a network")
+        expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+        relay.mend()
+        page.get_by_role("alert").get_by_role("button", name="Try again").click()
+        expect(done(page)).to_contain_text("said without a network")
+        assert "/chat/conv_" in page.url
+        expect(box(page)).to_have_value("")
+        relay.cut()
+        tell(page, "said later")
+        expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+        relay.mend()
+        page.reload()
+        expect(box(page)).to_have_value("said later")
+
+
 def test_answers_and_questions_have_versions(page: Page) -> None:
     """Answers made again and questions asked anew are versions to switch between; the list has one entry."""
     begin(page)
@@ -193,6 +218,25 @@ def test_a_temporary_chat_is_not_kept(page: Page) -> None:
     assert not any("between us" in str(each["metadata"]) for each in found["data"])
     page.reload()
     expect(page.get_by_role("article")).to_have_count(0)
+
+
+def test_a_temporary_chat_leaves_drafts_alone(place: tuple[Service, Pages]) -> None:
+    """What is written in it is not kept by the browser either, and the draft of a new chat is there afterwards."""
+    service, pages = place
+    with pages.person(service, "ann@example.org", complaints="ignore") as page:
+        begin(page)
+        box(page).fill("half a thought")
+        page.get_by_role("button", name="Temporary chat").click()
+        expect(box(page)).to_have_value("")
+        tell(page, "I will kill you, kill them all with a knife and blood")
+        box(page).fill("to be kept")
+        page.get_by_role("button", name="Change the message").click()
+        expect(box(page)).to_have_value("I will kill you, kill them all with a knife and blood\n\nto be kept")
+        kept = page.evaluate("JSON.stringify(localStorage)")
+        assert "kill" not in kept
+        assert "to be kept" not in kept
+        page.goto("/")
+        expect(box(page)).to_have_value("half a thought")
 
 
 def test_a_refusal_is_said_plainly(page: Page) -> None:

@@ -10,6 +10,7 @@ import type { Conversation, Part } from './types';
 
 let open: Record<string, Talk> = {};
 let fresh = $state.raw(new Talk());
+let making = $state(false);
 
 /** The conversation that has not begun yet. */
 export function freshTalk(): Talk {
@@ -19,7 +20,9 @@ export function freshTalk(): Talk {
 /** The conversation for an address. */
 export function talkFor(id: string | undefined): Talk {
   if (id === undefined) return fresh;
-  open = Object.fromEntries(Object.entries(open).filter(([other, talk]) => other === id || talk.answering));
+  // What was said and could not be sent is nowhere else, so its conversation stays too.
+  const busy = (talk: Talk) => talk.answering || talk.asked !== null;
+  open = Object.fromEntries(Object.entries(open).filter(([other, talk]) => other === id || busy(talk)));
   const there = open[id];
   if (there !== undefined) return there;
   const talk = new Talk();
@@ -45,23 +48,44 @@ export async function say(talk: Talk, content: Part[], text: string): Promise<vo
   });
 }
 
+/** Whether a branch is being made; a second click meanwhile would make another. */
+export function branching(): boolean {
+  return making;
+}
+
 /** Say something else in place of what was said: a branch of its own. */
 export async function edit(talk: Talk, turn: Turn, text: string): Promise<void> {
   const kept = turn.items.flatMap((item) => (Array.isArray(item.content) ? item.content : []));
   const content = [...kept.filter((part) => part.type !== 'input_text'), { type: 'input_text', text }];
-  const after = await before(talk, turn);
-  if (talk.temporary) {
-    talk.dropAfter(after);
-    await say(talk, content, text);
-  } else await say(await branch(talk, after), content, text);
+  const next = await parted(talk, turn);
+  if (next !== null) await say(next, content, text);
 }
 
 /** Have an answer made again: a branch that parts after the question. */
 export async function regenerate(talk: Talk, turn: Turn): Promise<void> {
-  const after = await before(talk, turn);
-  if (talk.temporary) talk.dropAfter(after);
-  const next = talk.temporary ? talk : await branch(talk, after);
-  await next.answerLast();
+  const next = await parted(talk, turn);
+  await next?.answerLast();
+}
+
+/** The conversation that goes on differently from a turn; null while another is being made. */
+async function parted(talk: Talk, turn: Turn): Promise<Talk | null> {
+  if (making) return null;
+  making = true;
+  try {
+    const after = await before(talk, turn);
+    if (talk.temporary) {
+      talk.dropAfter(after);
+      making = false;
+      return talk;
+    }
+    const next = await branch(talk, after);
+    // Until the branch is shown, the buttons of the conversation it comes from are still there.
+    void navigate('/chat/:id', { params: { id: next.id ?? '' } }).finally(() => (making = false));
+    return next;
+  } catch (error) {
+    making = false;
+    throw error;
+  }
 }
 
 /** The item before a turn, which older items may have to be fetched for. */
@@ -94,7 +118,6 @@ async function branch(talk: Talk, after: string | null): Promise<Talk> {
   next.items = talk.items.slice(0, after === null ? 0 : order.indexOf(after) + 1);
   next.more = after !== null && talk.more;
   open[made.id] = next;
-  void navigate('/chat/:id', { params: { id: made.id } });
   return next;
 }
 

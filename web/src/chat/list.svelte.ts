@@ -1,5 +1,5 @@
 /** The reader's conversations: found, labelled, deleted. Branches of one conversation are one entry of the list. */
-import { get, pages, post, remove, type ListPage } from '../lib/api';
+import { ApiError, get, pages, post, remove, type ListPage } from '../lib/api';
 import { KIND, rootOf, usedAt, withValues, type Metadata } from './metadata';
 import type { Conversation } from './types';
 
@@ -33,8 +33,7 @@ class Talks {
     try {
       let count = 0;
       for await (const page of pages<Conversation>('/v1/conversations', query({ limit: 100, shared: false }))) {
-        const known = page.map((each) => each.id);
-        this.all = [...this.all.filter((each) => !known.includes(each.id)), ...page];
+        this.#take(page);
         this.loading = false;
         if (++count >= MOST_PAGES) break;
       }
@@ -71,7 +70,8 @@ class Talks {
     const write = earlier
       .catch(() => undefined)
       .then(async () => {
-        const talk = this.get(id) ?? (await get<Conversation>(`/v1/conversations/${id}`));
+        // What is here may be older than what another tab or device has written.
+        const talk = await get<Conversation>(`/v1/conversations/${id}`);
         const metadata = typeof values === 'function' ? values(talk.metadata) : withValues(talk.metadata, values);
         this.put(await post<Conversation>(`/v1/conversations/${id}`, { metadata }));
       });
@@ -81,34 +81,59 @@ class Talks {
 
   /** Change the metadata of all branches. */
   async changeAll(root: string, values: Record<string, string | null>): Promise<void> {
-    await Promise.all(this.family(root).map((each) => this.change(each.id, values)));
+    const family = await this.#whole(root);
+    await Promise.all(family.map((each) => this.change(each.id, values)));
   }
 
   async rename(root: string, title: string): Promise<void> {
     await this.changeAll(root, { title });
   }
 
-  /** Delete a conversation with all its branches. */
-  async delete(root: string): Promise<void> {
-    for (const each of this.family(root)) {
+  /** Delete a conversation with all its branches; their ids. */
+  async delete(root: string): Promise<string[]> {
+    const family = await this.#whole(root);
+    for (const each of family) {
       await remove(`/v1/conversations/${each.id}`);
       this.all = this.all.filter((other) => other.id !== each.id);
     }
+    return family.map((each) => each.id);
+  }
+
+  /** All branches of a conversation, those that the list has not come to as well. */
+  async #whole(root: string): Promise<Conversation[]> {
+    for await (const page of pages<Conversation>('/v1/conversations', query({ limit: 100, 'metadata[root]': root }))) {
+      this.#take(page);
+    }
+    // The first one does not name itself before it was answered, and may be gone while its branches are not.
+    const first = await get<Conversation>(`/v1/conversations/${root}`).catch((error: unknown) => {
+      if (error instanceof ApiError && error.status === 404) return null;
+      throw error;
+    });
+    if (first !== null) this.#take([first]);
+    return this.family(root);
+  }
+
+  /** Have conversations in the list as they were just fetched. */
+  #take(page: readonly Conversation[]): void {
+    const known = page.map((each) => each.id);
+    const taken = page.map((each) => ({ ...this.get(each.id), ...each }));
+    this.all = [...this.all.filter((each) => !known.includes(each.id)), ...taken];
   }
 
   markShared(id: string, shared: boolean): void {
     this.all = this.all.map((each) => (each.id === id ? { ...each, shared } : each));
   }
 
-  /** Conversations in which a text is. */
-  async search(text: string, signal: AbortSignal): Promise<Entry[]> {
-    let found: Conversation[] = [];
+  /** The ids of conversations in which a text is; they are in the list afterwards. */
+  async search(text: string, signal: AbortSignal): Promise<string[]> {
+    let found: string[] = [];
     let count = 0;
     for await (const page of pages<Conversation>('/v1/conversations', query({ limit: 50, query: text }), { signal })) {
-      found = [...found, ...page];
+      this.#take(page);
+      found = [...found, ...page.map((each) => each.id)];
       if (++count >= SEARCH_PAGES) break;
     }
-    return entriesOf(found);
+    return found;
   }
 }
 

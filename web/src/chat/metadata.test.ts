@@ -11,6 +11,14 @@ it('settings come back as they were put, long instructions too, within what meta
   expect(withSettings(metadata, PLAIN)).toEqual({ title: 'Tea' });
 });
 
+it('nothing is cut within an emoji', () => {
+  const settings = { ...PLAIN, instructions: 'x'.repeat(511) + '🍵' + 'y'.repeat(20) };
+  const metadata = withSettings({}, settings);
+  expect(metadata.instructions_0?.endsWith('x🍵')).toBe(true);
+  expect(settingsOf(metadata)).toEqual(settings);
+  expect(withValues({}, { title: 'x'.repeat(511) + '🍵🍵' })).toEqual({ title: 'x'.repeat(511) + '🍵' });
+});
+
 it('settings that nobody can read are none', () => {
   expect(settingsOf({ settings: '{' })).toEqual(PLAIN);
 });

@@ -31,8 +31,9 @@ export function settingsOf(metadata: Metadata): Settings {
 export function withSettings(metadata: Metadata, settings: Settings): Metadata {
   const { instructions, ...rest } = settings;
   const pieces: Metadata = {};
-  for (let piece = 0; piece * LONGEST < instructions.length && piece < PIECES; piece++) {
-    pieces[`instructions_${piece}`] = instructions.slice(piece * LONGEST, (piece + 1) * LONGEST);
+  // By code points, as the server counts: half an emoji is no text that it takes.
+  for (const [piece, text] of (instructions.match(/[\s\S]{1,512}/gu) ?? []).slice(0, PIECES).entries()) {
+    pieces[`instructions_${piece}`] = text;
   }
   const chosen = Object.values(rest).some((value) => value !== null);
   return {
@@ -46,6 +47,8 @@ export function withSettings(metadata: Metadata, settings: Settings): Metadata {
 export function withValues(metadata: Metadata, values: Record<string, string | null>): Metadata {
   const changed = { ...metadata, ...values };
   return Object.fromEntries(
-    Object.entries(changed).flatMap(([key, value]) => (value === null ? [] : [[key, value.slice(0, LONGEST)]])),
+    Object.entries(changed).flatMap(([key, value]) =>
+      value === null ? [] : [[key, [...value].slice(0, LONGEST).join('')]],
+    ),
   );
 }

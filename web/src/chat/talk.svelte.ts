@@ -1,13 +1,16 @@
 /** One conversation as it is shown: what was said, what is being said, and what can be done with it. */
 import { get, post, type ListPage } from '../lib/api';
+import { toastError } from '../lib/toasts.svelte';
 import { variantsAfter, type Variants } from './branches';
+import { draft, keepDraft } from './drafts';
 import { follow } from './follow';
 import { talks } from './list.svelte';
 import { DONE, newAnswer, take, type LiveAnswer } from './live';
 import { rootOf, settingsOf, withSettings } from './metadata';
 import { models } from './models.svelte';
+import { bodyOf } from './request';
 import { cutOf, failureOf, troubleOf, type Trouble } from './trouble';
-import { titleOf, turnsOf, type Turn } from './turns';
+import { textOf, titleOf, turnsOf, type Turn } from './turns';
 import { PLAIN, type Answer, type Conversation, type Item, type Part, type Settings, type Share } from './types';
 
 const PAGE = 50;
@@ -37,9 +40,15 @@ export class Talk {
   #keys: Record<string, string> = {};
   #stop = new AbortController();
   #made = 0;
+  /** What a conversation gets its title from, and who is told when there is one. */
+  #text = '';
+  #begun: (id: string) => void = () => undefined;
+  /** Whether the answer is to be stopped as soon as it has an id. */
+  #stopping = false;
 
   readonly mine = $derived(this.share?.mine ?? true);
-  readonly answering = $derived(this.live !== null && !DONE.includes(this.live.status) && this.trouble === null);
+  /** Until the items have come: what is said before would be taken for what they answer. */
+  readonly answering = $derived(this.live !== null && this.trouble === null);
   readonly turns = $derived<Turn[]>(turnsOf(this.items, this.#keys));
   readonly family = $derived(
     this.conversation === null ? [] : withThis(talks.family(rootOf(this.conversation)), this.conversation),
@@ -96,25 +105,27 @@ export class Talk {
   async say(content: Part[], text: string, begun: (id: string) => void): Promise<void> {
     const key = `said-${this.#made++}`;
     this.asked = { id: key, type: 'message', role: 'user', content };
+    this.#text = text;
+    this.#begun = begun;
+    await this.again();
+  }
+
+  /** Ask the same again, in a conversation that is made if that failed before. */
+  async again(): Promise<void> {
+    if (!this.temporary && this.asked && draft(this.id) === textOf(this.asked)) keepDraft(this.id, '');
     this.#begin();
     try {
       if (!this.temporary && this.id === null) {
-        const metadata = withSettings({ title: titleOf(text) }, this.settings);
+        const metadata = withSettings({ title: titleOf(this.#text) }, this.settings);
         this.conversation = await talks.create(metadata);
         this.id = this.conversation.id;
         this.share = null;
-        begun(this.id);
+        this.#begun(this.id);
       }
     } catch (error) {
-      this.trouble = troubleOf(error);
+      this.#failed(error);
       return;
     }
-    await this.#follow(this.#body());
-  }
-
-  /** Ask the same again. */
-  async again(): Promise<void> {
-    this.#begin();
     await this.#follow(this.#body());
   }
 
@@ -140,9 +151,10 @@ export class Talk {
 
   /** Stop the answer; what was said of it stays. */
   async stop(): Promise<void> {
-    const id = this.live?.id;
-    if (this.temporary || !id) this.#stop.abort();
-    else await post(`/v1/responses/${id}/cancel`);
+    const { id = null, status = 'queued' } = this.live ?? {};
+    if (this.temporary) this.#stop.abort();
+    else if (id === null) this.#stopping = true;
+    else if (!DONE.includes(status)) await post(`/v1/responses/${id}/cancel`);
   }
 
   async change(settings: Settings): Promise<void> {
@@ -155,32 +167,12 @@ export class Talk {
   }
 
   #body(): Record<string, unknown> {
-    const { instructions, temperature, topP, maxTokens } = this.settings;
-    const painter = this.pictures ? models.painter : null;
-    const input = this.asked === null ? [] : [{ type: 'message', role: 'user', content: this.asked.content }];
-    return {
-      model: models.chosen?.id,
-      ...(this.temporary
-        ? { store: false, input: [...this.items.flatMap(sendable), ...input] }
-        : { store: true, background: true, conversation: this.id, ...(input.length > 0 ? { input } : {}) }),
-      stream: true,
-      truncation: 'auto',
-      ...(instructions ? { instructions } : {}),
-      ...(temperature === null ? {} : { temperature }),
-      ...(topP === null ? {} : { top_p: topP }),
-      ...(maxTokens === null ? {} : { max_output_tokens: maxTokens }),
-      ...(painter === null
-        ? {}
-        : {
-            tools: [{ type: 'image_generation', model: painter.id, partial_images: 2 }],
-            tool_choice: { type: 'image_generation' },
-            max_tool_calls: 1, // small models would go on calling
-          }),
-    };
+    return bodyOf(this, models.chosen?.id, this.pictures ? models.painter : null);
   }
 
   #begin(): void {
     this.trouble = null;
+    this.#stopping = false;
     this.live = newAnswer();
     this.liveKey = `answer-${this.#made++}`;
   }
@@ -193,12 +185,18 @@ export class Talk {
       await follow(body, this.#follower(), stop.signal);
     } catch (error) {
       if (!stop.signal.aborted) {
-        this.trouble = troubleOf(error);
+        this.#failed(error);
         return;
       }
       if (this.live) this.live.status = 'cancelled';
     }
     await this.#settle();
+  }
+
+  /** What was said is kept as a draft, because the page may be left before it is said again. */
+  #failed(error: unknown): void {
+    this.trouble = troubleOf(error);
+    if (!this.temporary && this.asked && draft(this.id) === '') keepDraft(this.id, textOf(this.asked));
   }
 
   #follower() {
@@ -212,6 +210,7 @@ export class Talk {
         if (noted || this.live.id === null) return;
         noted = true;
         this.#note(this.live.id);
+        if (this.#stopping) void this.stop().catch(toastError);
       },
     };
   }
@@ -269,12 +268,13 @@ export class Talk {
     ]).catch(() => [null, null]);
     if (response === null || input === null || this.live !== null) return;
     const there = response.output.some((item) => this.items.some((other) => other.id === item.id));
-    if (there || ['completed', 'cancelled', 'incomplete'].includes(response.status)) return;
+    // One that has ended may have done so after the items were asked for; its stream ends when they are there.
+    if (there) return;
     const asked = input.data[0];
     const known = asked === undefined || this.items.some((item) => item.id === asked.id);
     this.asked = known ? null : asked;
     this.#begin();
-    this.live = { ...newAnswer(), id, status: response.status };
+    this.live = { ...newAnswer(), id };
     if (response.status === 'failed') {
       this.live.items = response.output;
       this.trouble = failureOf(response.error);
@@ -284,13 +284,6 @@ export class Talk {
 
 function withThis(family: Conversation[], talk: Conversation): Conversation[] {
   return family.some((each) => each.id === talk.id) ? family : [...family, talk];
-}
-
-/** An item of a temporary chat as it is sent again: what only the service's store gives a meaning is left out. */
-function sendable(item: Item): object[] {
-  if (item.type !== 'message') return [];
-  const { role, content } = item;
-  return [{ type: 'message', role, content }];
 }
 
 let named_ = 0;

@@ -39,4 +39,5 @@ it('titles are one short line', () => {
   const long = titleOf('tea '.repeat(40));
   expect(long.length).toBeLessThanOrEqual(61);
   expect(long.endsWith('tea…')).toBe(true);
+  expect(titleOf('x'.repeat(59) + '🍵🍵')).toBe('x'.repeat(59) + '🍵…');
 });

@@ -61,8 +61,10 @@ export function titleOf(text: string): string {
     .replace(/^[#>*\s]+/, '')
     .replace(/\s+/g, ' ')
     .trim();
-  if (line.length <= LONGEST_TITLE) return line;
-  const cut = line.slice(0, LONGEST_TITLE);
+  // By code points: half an emoji is no text that the server takes.
+  const letters = [...line];
+  if (letters.length <= LONGEST_TITLE) return line;
+  const cut = letters.slice(0, LONGEST_TITLE).join('');
   const space = cut.lastIndexOf(' ');
   return `${space > LONGEST_TITLE / 2 ? cut.slice(0, space) : cut}…`;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { split } from './blocks';
+import { NO_REFERENCES, referencesOf, split } from './blocks';
+import { parser } from './parser';
 
 const TEXT = `# Tea
 
@@ -52,5 +53,21 @@ describe('split', () => {
 
   it('begins anew with another text', () => {
     expect(split('one\n\ntwo\n\nthree', split(TEXT))).toEqual(split('one\n\ntwo\n\nthree'));
+  });
+});
+
+describe('references', () => {
+  it('reach links in other blocks', () => {
+    const text =
+      'See [tea][1] and [cake].\n\n- more\n\n[1]: https://example.org/tea\n[cake]: <https://example.org/c> "C"\n';
+    const references = referencesOf(text);
+    const made = parser.render(split(text)[0]?.source ?? '', { references });
+    expect(made).toContain('<a href="https://example.org/tea">tea</a>');
+    expect(made).toContain('<a href="https://example.org/c" title="C">cake</a>');
+  });
+
+  it('lead nowhere that links may not', () => {
+    expect(referencesOf('[a]: javascript:alert(1)')).toEqual({});
+    expect(referencesOf('plain')).toBe(NO_REFERENCES);
   });
 });

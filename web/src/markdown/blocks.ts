@@ -14,6 +14,20 @@ export interface Block {
 
 const UNSETTLED = 2;
 
+/** What the links by reference of a text lead to, as the parser keeps it for its rules. */
+export type References = Readonly<Record<string, { title: string; href: string }>>;
+
+/** One value for all texts without: what does not change draws nothing anew. */
+export const NO_REFERENCES: References = {};
+
+/** The references that a text defines. They may stand in any block, and each block is drawn by itself. */
+export function referencesOf(text: string): References {
+  if (!text.includes(']:')) return NO_REFERENCES;
+  const env: { references?: References } = {};
+  parser.block.parse(text, parser, env, []);
+  return env.references ?? NO_REFERENCES;
+}
+
 /** The blocks of a text. `before` are those of a shorter form of the same text, if there was one. */
 export function split(text: string, before: readonly Block[] = []): Block[] {
   const kept = settled(text, before);

@@ -7,6 +7,7 @@
  */
 import DOMPurify, { type Config } from 'dompurify';
 
+import type { References } from './blocks';
 import { dress } from './dress';
 import { highlighted, mathematics } from './lazy.svelte';
 import { OWN_PICTURE, parser } from './parser';
@@ -41,11 +42,13 @@ export type Rendering = {
   heading: 2 | 3 | 4;
   /** More text may follow, so code is not coloured yet. */
   growing: boolean;
+  /** What links by reference lead to, from all of the text. */
+  references?: References;
 };
 
 /** The nodes for a block. Inside an effect it runs again when KaTeX or a language has arrived. */
 export function render(source: string, how: Rendering): DocumentFragment {
-  const fragment = DOMPurify.sanitize(parser.render(source, how), SAFE);
+  const fragment = DOMPurify.sanitize(parser.render(source, { ...how, references: { ...how.references } }), SAFE);
   dress(fragment);
   return fragment;
 }
