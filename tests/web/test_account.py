@@ -138,4 +138,4 @@ def test_everywhere_is_signed_out(service: Service, pages: Pages) -> None:
 def test_the_pages_are_as_they_should_be(service: Service, pages: Pages, full_size: bool) -> None:
     """The account passes the review."""
     make_person(service, "rev@example.org", name="Ann Reviewer")
-    review(pages, service, "rev@example.org", sights(), every_look=full_size)
+    review(pages, service, "rev@example.org", sights(), every_look=full_size, in_order=True)

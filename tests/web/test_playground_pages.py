@@ -33,4 +33,4 @@ def test_the_playground_is_as_it_should_be(tmp_path: Path, full_size: bool) -> N
     """Every part of the request and every view of the answer."""
     with Service(tmp_path / "home", CONFIG) as service, open_browser() as browser:
         make_person(service, "dev@example.org", name="Dev Reviewer")
-        review(browser, service, "dev@example.org", sights(), every_look=full_size)
+        review(browser, service, "dev@example.org", sights(), every_look=full_size, in_order=True)
