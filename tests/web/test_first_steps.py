@@ -53,11 +53,12 @@ def test_the_first_minutes(service: Service, pages: Pages) -> None:
 
     priced = {"name": "dear", "engine": "echo", "model": "echo", "price": {"output": "1000"}}
     assert service.post("/admin/deployments", priced).status == 201
-    client = OpenAI(base_url=f"{service.url}/v1", api_key=key, max_retries=0)
-    made = client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "Hello"}], max_tokens=8)
-    assert made.choices[0].message.content
-    with pytest.raises(RateLimitError):
-        client.chat.completions.create(model="dear", messages=[{"role": "user", "content": "Hello"}], max_tokens=100)
+    with OpenAI(base_url=f"{service.url}/v1", api_key=key, max_retries=0) as client:
+        ask = client.chat.completions.create
+        made = ask(model="chat", messages=[{"role": "user", "content": "Hello"}], max_tokens=8)
+        assert made.choices[0].message.content
+        with pytest.raises(RateLimitError):
+            ask(model="dear", messages=[{"role": "user", "content": "Hello"}], max_tokens=100)
 
 
 def _ask(page: Page) -> None:

@@ -72,9 +72,11 @@ def spend(client: openai.OpenAI, served: list[str]) -> None:
 def test_a_key_with_a_budget_is_made_and_stops_when_it_is_spent(service: Service, page: Page) -> None:
     """The key works with the official client until its budget is spent, and the list says so."""
     value = new_key(page, "web shop", "9")
-    client = openai.OpenAI(base_url=f"{service.url}/v1", api_key=value, max_retries=0)
     served: list[str] = []
-    with pytest.raises(openai.RateLimitError) as refused:
+    with (
+        openai.OpenAI(base_url=f"{service.url}/v1", api_key=value, max_retries=0) as client,
+        pytest.raises(openai.RateLimitError) as refused,
+    ):
         spend(client, served)
     assert served
     assert refused.value.code == "insufficient_quota"
