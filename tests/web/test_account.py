@@ -133,6 +133,7 @@ def test_everywhere_is_signed_out(service: Service, pages: Pages) -> None:
         page.get_by_role("button", name="Sign out everywhere").click()
         page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
         page.get_by_label("E-mail").wait_for()
+        assert page.request.get("/session").status == 401
 
 
 def test_the_pages_are_as_they_should_be(service: Service, pages: Pages, full_size: bool) -> None:
