@@ -5,6 +5,7 @@ engine's process imports this before it does anything else.
 """
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,19 +22,52 @@ def read_metadata(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        magic, version = file.read(4), _scalar(file, "<I")
-        if magic != b"GGUF" or not 2 <= version <= 3:
-            raise ValueError("it is not a GGUF file of a version that is known")
-        _scalar(file, "<Q")  # tensors
-        found: dict[str, Any] = {}
-        for _ in range(_scalar(file, "<Q")):
-            key = _text(file)
-            kind = _scalar(file, "<I")
-            if kind == _ARRAY:
-                _skip_array(file)
-            else:
-                found[key] = _text(file) if kind == _STRING else _scalar(file, _format(kind))
+        return dict(_entries(file, _begin(file)[1]))
+
+
+def read_value(path: Path, key: str) -> Any:
+    """One value of the metadata, without reading what comes behind it; None where it is missing.
+
+    Raises: as `read_metadata`.
+    """
+    with path.open("rb") as file:
+        return next((value for name, value in _entries(file, _begin(file)[1]) if name == key), None)
+
+
+def read_tensor_types(path: Path) -> dict[str, int]:
+    """The type of each tensor by its name, as ggml numbers them.
+
+    Raises: as `read_metadata`.
+    """
+    with path.open("rb") as file:
+        tensors, entries = _begin(file)
+        for _ in _entries(file, entries):
+            continue
+        found: dict[str, int] = {}
+        for _ in range(tensors):
+            name = _text(file)
+            file.seek(8 * _scalar(file, "<I"), 1)  # the sides
+            found[name] = _scalar(file, "<I")
+            _scalar(file, "<Q")  # where its data is
         return found
+
+
+def _begin(file: BinaryIO) -> tuple[int, int]:
+    """How many tensors and how many entries of metadata there are."""
+    magic, version = file.read(4), _scalar(file, "<I")
+    if magic != b"GGUF" or not 2 <= version <= 3:
+        raise ValueError("it is not a GGUF file of a version that is known")
+    return _scalar(file, "<Q"), _scalar(file, "<Q")
+
+
+def _entries(file: BinaryIO, count: int) -> Iterator[tuple[str, Any]]:
+    for _ in range(count):
+        key = _text(file)
+        kind = _scalar(file, "<I")
+        if kind == _ARRAY:
+            _skip_array(file)
+        else:
+            yield key, _text(file) if kind == _STRING else _scalar(file, _format(kind))
 
 
 def _format(kind: int) -> str:
