@@ -186,7 +186,7 @@ class NgramClassifier:
 
     def _is_suspect(self, logits: list[float]) -> bool:
         """Whether a severity or a doubt could come of a window; if not, nobody needs its probabilities."""
-        for head, slope, offset, least in self._least:
+        for head, slope, offset, least in self._least:  # noqa: SIM110  # a generator takes twice as long
             if slope * logits[head] + offset >= least:
                 return True
         return False
