@@ -5,7 +5,7 @@ It does not know what the events mean; that is `openai_http`'s for text and `pic
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, Free
 
 LOCAL_URL = "http://localhost/v1"
 """The base of URLs on a Unix socket, where the host says nothing."""
+
+DONE = b"[DONE]"
+"""The data of the event that ends a stream."""
 
 NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What reading an answer of the wrong form raises."""
@@ -149,21 +152,42 @@ class HttpConnection(Connection):
 
         Raises: as `Connection.chat`.
         """
+        async with aclosing(self.bursts(operation, body, param=param, max_event_bytes=max_event_bytes)) as bursts:
+            async for burst in bursts:
+                for data in burst:
+                    if data == DONE:
+                        yield None
+                        return
+                    yield self.decode(data, param)
+
+    async def bursts(
+        self,
+        operation: str,
+        body: Mapping[str, Any] | aiohttp.FormData,
+        *,
+        param: str,
+        max_event_bytes: int | None = None,
+    ) -> AsyncGenerator[list[bytes]]:
+        """Post a body and yield the data of the answer's events, as many at a time as came; `DONE` is the last.
+
+        Closing it closes the HTTP answer, which stops the engine.
+
+        Raises: as `Connection.chat`.
+        """
         reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
         async with self._send("POST", self.url(operation), body, param=param) as response:
             if response.content_type != "text/event-stream":
                 raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
             async for piece in response.content.iter_any():
-                for data in _events(reader, piece):
-                    if data == b"[DONE]":
-                        await _reach_end(response)
-                        yield None
-                        return
-                    yield self._decode(data, param)
+                burst = _events(reader, piece)
+                if DONE in burst:
+                    await _reach_end(response)
+                    yield burst[: burst.index(DONE) + 1]
+                    return
+                if burst:
+                    yield burst
 
-    # Inside
-
-    def _decode(self, data: bytes, param: str) -> dict[str, Any]:
+    def decode(self, data: bytes, param: str) -> dict[str, Any]:
         """One event of a stream; an error that stands in its place is raised."""
         try:
             event: dict[str, Any] = orjson.loads(data)
@@ -173,6 +197,8 @@ class HttpConnection(Connection):
         if error:
             raise self.translate_object(error_object(event), param=param)
         return event
+
+    # Inside
 
     def _not_a_stream(self, raw: bytes, param: str) -> FreeholdError:
         try:
