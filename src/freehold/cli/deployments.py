@@ -273,7 +273,7 @@ def _state(found: dict[str, Any]) -> str:
 def _row(found: dict[str, Any]) -> tuple[object, ...]:
     """A deployment as a row of the list."""
     settings = parse_settings(found["settings"], DeploymentSettings)
-    ready = sum(replica["state"] == "ready" for replica in found["replicas"])
+    ready = min(sum(replica["state"] == "ready" for replica in found["replicas"]), settings.replicas)
     price = settings.price_at(time.time()).wire()
     return (
         found["name"],
@@ -294,6 +294,15 @@ def _print_one(found: dict[str, Any]) -> None:
     facts |= {name: found.get(name) for name in ("context_length", "embedding_dimensions") if found.get(name)}
     facts["features"] = ", ".join(found.get("features") or [])
     print_table(("setting", "value"), list(facts.items()))
+    if found["engines"]:
+        print_table(
+            ("engine", "state", "why"), [[each[key] for key in ("engine", "state", "why")] for each in found["engines"]]
+        )
     if found["replicas"]:
-        columns = ("id", "state", "pid", "restarts", "in_flight", "error")
-        print_table(columns, [[replica.get(column) for column in columns] for replica in found["replicas"]])
+        columns = ("id", "engine", "state", "pid", "memory", "restarts", "in_flight", "error")
+        shown = [replica | {"memory": _mebibytes(replica["memory_bytes"])} for replica in found["replicas"]]
+        print_table(columns, [[replica.get(column) for column in columns] for replica in shown])
+
+
+def _mebibytes(size: int | None) -> str | None:
+    return None if size is None else f"{size / 2**20:.0f} MiB"

@@ -15,7 +15,7 @@ from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
 
 AUTO: Final = "auto"
-FASTEST_FIRST: Final[Mapping[str, tuple[str, ...]]] = {
+FASTEST_FIRST: Final[dict[str, tuple[str, ...]]] = {
     "chat": ("llamacpp",),
     "embeddings": ("llamacpp",),
     "images": ("llamacpp",),

@@ -134,7 +134,7 @@ class Gateway:
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
         candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         text = await self._begin(principal, candidates, account, bounds, begin, tries)
-        return text_answer("chatcmpl", deployment, traits, account.metered(*text, counted=True))
+        return text_answer("chatcmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def vet(self, principal: Principal, request: ChatRequest, account: Account) -> None:
         """Look whether a conversation would be answered, as far as that can be said beforehand.
@@ -202,7 +202,7 @@ class Gateway:
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
         candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         text = await self._begin(principal, candidates, account, bounds, begin, tries)
-        return text_answer("cmpl", deployment, traits, account.metered(*text, counted=True))
+        return text_answer("cmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.

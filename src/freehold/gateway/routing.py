@@ -189,7 +189,7 @@ class Router:
                     served.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s, tier=account.tier
                 ) as lease:
                     reached = True
-                    if served.settings.replicas > 1:
+                    if served.settings.replicas > 1 or lease.choice is not None:
                         avoid |= {lease.replica_id}
                     tries.calls += 1
                     account.leased(lease, tries.calls, served)

@@ -24,11 +24,20 @@ from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.replica import Replica
 from freehold.serving.replica_set import Surroundings
 from freehold.serving.sockets import SocketFolder
-from freehold.serving.status import DeploymentStatus, Lease, ReplicaStatus, StateListener
+from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
-__all__ = ["DeploymentStatus", "Lease", "Prepare", "Progress", "ReplicaStatus", "StateListener", "Supervisor"]
+__all__ = [
+    "DeploymentStatus",
+    "LaneStatus",
+    "Lease",
+    "Prepare",
+    "Progress",
+    "ReplicaStatus",
+    "StateListener",
+    "Supervisor",
+]
 
 PATIENCE_S = 5.0
 """How long a request waits for a replica that is about to be ready, such as one that starts again."""
