@@ -7,10 +7,8 @@ waiting short.
 
 import asyncio
 import gc
-import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from freehold.content_filter.registry import Parts
 from freehold.errors import HomeError
 from freehold.gateway.books import Recorder
 from freehold.gateway.tuning_python import Trainer
+from freehold.log_lines import configure_logging
 
 log = structlog.get_logger(__name__)
 
@@ -206,35 +205,3 @@ def _announcement(app: App, url: str) -> Announcement:
         first_link=f"{app.settings.server.public_url or url}/signin/link/{first}" if first is not None else None,
         deployments=tuple(view.deployment.name for view in app.control.all()),
     )
-
-
-def configure_logging(level: str) -> None:
-    """Every event, from this program and its libraries, as one line of JSON on standard error."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    for name in ("alembic", "sqlalchemy", "aiosqlite", "asyncio", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -14,7 +14,8 @@ from freehold.cli.progress import FetchProgress
 from freehold.config import Settings, load_settings
 from freehold.engines.registry import get_engine
 from freehold.errors import CatalogError, UnknownModel
-from freehold.server import Announcement, configure_logging, run
+from freehold.log_lines import configure_logging
+from freehold.server import Announcement, run
 from freehold.store.home import Home
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.model import Progress
