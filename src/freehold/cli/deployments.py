@@ -292,6 +292,8 @@ def _print_one(found: dict[str, Any]) -> None:
     facts: dict[str, Any] = {"name": found["name"], "state": _state(found), "origin": found["origin"]}
     facts |= {name: value for name, value in found["settings"].items() if name != "name"}
     facts |= {name: found.get(name) for name in ("context_length", "embedding_dimensions") if found.get(name)}
+    if found["prompt_cache"]:
+        facts["prompt cache"] = _prompt_cache(found["prompt_cache"])
     facts["features"] = ", ".join(found.get("features") or [])
     print_table(("setting", "value"), list(facts.items()))
     if found["engines"]:
@@ -302,6 +304,15 @@ def _print_one(found: dict[str, Any]) -> None:
         columns = ("id", "engine", "state", "pid", "memory", "restarts", "in_flight", "error")
         shown = [replica | {"memory": _mebibytes(replica["memory_bytes"])} for replica in found["replicas"]]
         print_table(columns, [[replica.get(column) for column in columns] for replica in shown])
+
+
+def _prompt_cache(cache: dict[str, Any]) -> str:
+    """How requests are sent to what has read their prompts, in words."""
+    way = "requests go to the replica that knows their prompt" if cache["by_prompt"] else "requests go to any replica"
+    settled = "" if cache["decided"] else ", being tried"
+    gain = "" if cache["gain"] is None else f"; first pieces {cache['gain']:+.0%} sooner by prompt, when last tried"
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in cache["outcomes"].items())
+    return f"{way}{settled}{gain} ({counts})"
 
 
 def _mebibytes(size: int | None) -> str | None:

@@ -63,6 +63,19 @@ class Metrics:
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
 
+        self.cached_prompt_tokens = Counter(
+            "freehold_cached_prompt_tokens",
+            "Tokens of prompts that engines had in their caches.",
+            ("deployment",),
+            registry=self.registry,
+        )
+        self.prompt_cache_choices = Gauge(
+            "freehold_prompt_cache_choices",
+            "Where requests went, of deployments with several replicas: to one that knew the prompt's beginning, "
+            "elsewhere though one did, or anywhere because none did.",
+            ("deployment", "outcome"),
+            registry=self.registry,
+        )
         self.flags = Counter(
             "freehold_filter_flags",
             "What the content filter found in requests, and whether it blocked.",
@@ -107,6 +120,8 @@ class Metrics:
             )
         own.prompt_tokens.inc(receipt.prompt_tokens)
         own.completion_tokens.inc(receipt.completion_tokens)
+        if receipt.cached_tokens:
+            self.cached_prompt_tokens.labels(deployment).inc(receipt.cached_tokens)
         if receipt.images:
             self.images.labels(deployment).inc(receipt.images)
         own.cost.inc(receipt.cost_micro)

@@ -49,7 +49,7 @@ from freehold.gateway.routing import Begin, Begun, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.supervisor import PromptKey, Supervisor
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.content import tenant_of
@@ -120,7 +120,7 @@ class Gateway:
                     chosen,
                     needs,
                     call,
-                    affinity=vetted.prompt_cache_key or vetted.user,
+                    affinity=PromptKey(vetted.prompt_cache_key or vetted.user, vetted),
                     patience_s=patience_s,
                     tries=tries[copy],
                     account=account,
@@ -185,7 +185,7 @@ class Gateway:
                     chosen,
                     needs,
                     call,
-                    affinity=prompt[:256] if isinstance(prompt, str) else None,
+                    affinity=PromptKey(prompt[:256] if isinstance(prompt, str) else None, prompt),
                     patience_s=patience_s,
                     tries=tries[place],
                     account=account,

@@ -19,8 +19,9 @@ from freehold.serving.choice import Wish
 from freehold.serving.deployment_log import DeploymentLog
 from freehold.serving.lending import Grant
 from freehold.serving.replica import Replica
-from freehold.serving.replica_set import ReplicaSet, Surroundings, of_engine
+from freehold.serving.replica_set import ReplicaSet, of_engine
 from freehold.serving.status import DeploymentStatus, LaneStatus, ReplicaStatus
+from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
@@ -68,6 +69,7 @@ class Lanes:
             traits=self._known(),
             waiting=sum(status.waiting for status in found),
             lanes=self._lanes() if self.settings.engine == AUTO else (),
+            prompt_cache=found[0].prompt_cache,
         )
 
     def lease(self, wish: Wish, patience_s: float, tier: Tier) -> Awaitable[Grant]:
@@ -185,10 +187,10 @@ class Lanes:
     async def _choose_and_lease(self, wish: Wish, patience_s: float, tier: Tier) -> Grant:
         """Lend of the engine that can, and of another if it turns out that it cannot."""
         while True:
-            replicas, why = self._pick(wish)
+            replicas, possible, why = self._pick(wish)
             engine = replicas.settings.engine
             try:
-                replica, lease = await replicas.lease(wish, patience_s, tier)
+                replica, lease = await replicas.lease(possible, patience_s, tier)
             except EngineUnavailable:
                 if self._stands(replicas, engine):
                     raise
@@ -201,8 +203,8 @@ class Lanes:
             if replicas.traits is not None and wish.needs <= replicas.traits.features:
                 raise EngineUnavailable(f"The deployment `{self.settings.name}` is changing.", retry_after_s=1.0)
 
-    def _pick(self, wish: Wish) -> tuple[ReplicaSet, str]:
-        """The replicas for a request, and why those.
+    def _pick(self, wish: Wish) -> tuple[ReplicaSet, Wish, str]:
+        """The replicas for a request, what it can wish of them, and why those.
 
         Raises:
             UnsupportedParameter: no engine has what it needs.
@@ -213,10 +215,12 @@ class Lanes:
                 f"The model '{self.settings.name}' does not do what the request asks for: "
                 f"{', '.join(sorted(wish.needs - self._union()))}."
             )
+        if not any(replicas.could_serve(wish) for replicas in able):
+            wish = replace(wish, avoid=frozenset())  # there is no other: better the same again than nothing
         ready = (replicas for replicas in able if replicas.serves(wish))
         hoped = (replicas for replicas in able if replicas.could_serve(wish))
         chosen = next(ready, None) or next(hoped, able[0])
-        return chosen, self._reason(chosen, wish)
+        return chosen, wish, self._reason(chosen, wish)
 
     def _reason(self, chosen: ReplicaSet, wish: Wish) -> str:
         """Why an engine was chosen, in a few words."""

@@ -5,31 +5,27 @@ Knows nothing of how a replica lives; that is `freehold.serving.replica`'s busin
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import structlog
 
-from freehold.config import SupervisorSettings
-from freehold.engines.auto import Plan
-from freehold.engines.base import Engine
 from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
 from freehold.serving.choice import ANY, Wish, hopeful
 from freehold.serving.deployment_log import DeploymentLog
 from freehold.serving.lending import Grant, Lending
-from freehold.serving.preparation import Preparation, Prepare
+from freehold.serving.preparation import Preparation
+from freehold.serving.prompt_cache import PromptCache
 from freehold.serving.queue import Waiter
 from freehold.serving.replica import Replica
-from freehold.serving.sockets import SocketFolder
-from freehold.serving.status import DeploymentStatus, ReplicaStatus
+from freehold.serving.status import DeploymentStatus
+from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Tier, Traits
 
 _NOT_THE_ENGINES = frozenset(
     {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
-    | {"promote_if", "canary", "upgrade", "description"}
+    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing"}
 )
 """Settings that a running engine does not see."""
 
@@ -44,31 +40,6 @@ _BEST_FIRST = (
 _RETRY_STARTING_S = 2.0
 _RETRY_FETCHING_S = 10.0
 _RETRY_STOPPED_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all replica sets of a supervisor share.
-
-    Args:
-        limits: times and intervals.
-        sockets: where the engines listen.
-        prepare: makes the specification of an engine.
-        find_engine: gives an engine by its name.
-        drain_s: how long running requests may go on when their replica is taken away.
-        new_replica_id: the next replica's id, from the deployment's name.
-        on_change: told of every change of a replica's state.
-        plan: says which engines are to serve a deployment.
-    """
-
-    limits: SupervisorSettings
-    sockets: SocketFolder
-    prepare: Prepare
-    find_engine: Callable[[str], Engine]
-    drain_s: float
-    new_replica_id: Callable[[str], str]
-    on_change: Callable[[str, ReplicaStatus], None]
-    plan: Callable[[DeploymentSettings], Plan]
 
 
 class ReplicaSet:
@@ -95,7 +66,8 @@ class ReplicaSet:
         self._closed = False
         self._removed = False
         self._last_used = self._loop.time()
-        self._lending = Lending(settings.name, self)
+        self.prompts = PromptCache(settings.prompt_cache_routing)
+        self._lending = Lending(settings.name, self, self.prompts)
         self._changed = asyncio.Event()
         self._step()
         self._task = asyncio.create_task(self._reconcile(), name=f"deployment {settings.name}")
@@ -106,6 +78,7 @@ class ReplicaSet:
         before, self.settings = self.settings, settings
         if settings == before:
             return
+        self.prompts.mode = settings.prompt_cache_routing
         if of_engine(settings) != of_engine(before):
             self._preparation = Preparation(self._shared.prepare, settings)
             self._outdated += self._current
@@ -128,6 +101,7 @@ class ReplicaSet:
             replicas=tuple(replica.status() for replica in replicas),
             traits=self.traits,
             waiting=self._lending.waiting,
+            prompt_cache=self.prompts.status() if len(replicas) > 1 else None,
         )
 
     @property
@@ -348,6 +322,8 @@ class ReplicaSet:
 
     def _replica_changed(self, replica: Replica) -> None:
         """Hear of a replica's new state."""
+        if replica.connection is None:
+            self.prompts.forget(replica.id)
         if replica.state is ReplicaState.READY:
             self._loading = False
             self._touch()

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from freehold.engines.base import Connection
 from freehold.serving.own_use import OwnUse
+from freehold.serving.prompt_cache import PromptCacheStatus, Watch
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Traits
 
@@ -61,6 +62,7 @@ class DeploymentStatus:
         traits: what the engine turned out to be; None until one was ready.
         waiting: requests that wait for a replica.
         lanes: the engines that `auto` stands for, the fastest first; none where the deployment names its engine.
+        prompt_cache: how requests are sent to what has read their prompts; None where there are no two replicas.
     """
 
     name: str
@@ -69,6 +71,7 @@ class DeploymentStatus:
     traits: Traits | None
     waiting: int = 0
     lanes: tuple[LaneStatus, ...] = ()
+    prompt_cache: PromptCacheStatus | None = None
 
 
 StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
@@ -87,6 +90,7 @@ class Lease:
         weights_sha256: digest of the model's file, in hex; empty for an engine that loads none.
         own: told of calls that the service makes for itself.
         choice: why `engine = "auto"` chose this engine; None where the deployment names its engine.
+        watch: to be told of the answer's first piece and of its usage; None where nobody wants to know.
     """
 
     replica_id: str
@@ -97,6 +101,7 @@ class Lease:
     own: OwnUse
     _report: Callable[[Connection, BaseException], None] = field(repr=False, compare=False)
     choice: str | None = None
+    watch: Watch | None = field(default=None, repr=False, compare=False)
 
     def report(self, error: BaseException) -> None:
         """Tell what went wrong with the request; where the engine may be at fault, it is probed at once."""

@@ -17,23 +17,26 @@ from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine
 from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, Draining
-from freehold.serving.choice import Wish
+from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.lanes import Lanes
 from freehold.serving.preparation import Prepare, Progress
+from freehold.serving.prompt_key import PromptKey
 from freehold.serving.replica import Replica
-from freehold.serving.replica_set import Surroundings
 from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
+from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
 __all__ = [
+    "Affinity",
     "DeploymentStatus",
     "LaneStatus",
     "Lease",
     "Prepare",
     "Progress",
+    "PromptKey",
     "ReplicaStatus",
     "StateListener",
     "Supervisor",
@@ -149,7 +152,7 @@ class Supervisor:
         needs: frozenset[Feature] = frozenset(),
         *,
         avoid: frozenset[str] = frozenset(),
-        affinity: str | None = None,
+        affinity: Affinity | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
     ) -> AbstractAsyncContextManager[Lease]:
@@ -163,7 +166,7 @@ class Supervisor:
             name: the deployment.
             needs: features that the request uses.
             avoid: ids of replicas that must not be taken, such as one that failed this very request.
-            affinity: equal texts get the same replica where several are equally busy.
+            affinity: equal texts get the same replica where several are equally busy; a prompt, one that has read it.
             patience_s: 0 where there is something better to do than to wait; then it does not queue either.
             tier: who goes first in the queue, and who is refused last where too many wait.
 

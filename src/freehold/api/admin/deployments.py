@@ -1,5 +1,6 @@
 """`/admin/deployments`."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -136,6 +137,7 @@ def view_object(view: DeploymentView) -> dict[str, Any]:
         "in_flight": sum(replica.in_flight for replica in status.replicas) if status else 0,
         "replicas": [replica_object(replica) for replica in status.replicas] if status else [],
         "engines": [lane_object(lane) for lane in status.lanes] if status else [],
+        "prompt_cache": asdict(status.prompt_cache) if status and status.prompt_cache else None,
         "features": sorted(traits.features) if traits else [],
         "context_length": traits.context_length if traits else None,
         "embedding_dimensions": traits.embedding_dimensions if traits else None,
