@@ -1,4 +1,4 @@
-"""Requests that share long instructions, over two replicas: sent to whichever is free, or to the one that has read them.
+"""Requests that share long instructions, over two replicas: sent to whichever is free, and to one that has read them.
 
 Both ways are measured in turn within one run on the same two replicas. Each round has instructions of its own, so that
 no way finds what the other one left in the caches.
