@@ -60,7 +60,7 @@ def cache_of(service: Service, model: str) -> dict[str, Any] | None:
 
 
 def test_the_same_instructions_stay_on_one_replica(service: Service) -> None:
-    """Whatever the question is; different instructions are spread. Metrics and status tell how many."""
+    """Whatever the question is, and different instructions are spread; metrics and status tell how many."""
     homes = {name: ask(service, "on", name, "first?") for name in ("a", "b", "c", "d")}
     assert len(set(homes.values())) == 2
     assert {name: ask(service, "on", name, "and then?") for name in ("d", "a", "c", "b")} == homes

@@ -63,19 +63,7 @@ class Metrics:
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
 
-        self.cached_prompt_tokens = Counter(
-            "freehold_cached_prompt_tokens",
-            "Tokens of prompts that engines had in their caches.",
-            ("deployment",),
-            registry=self.registry,
-        )
-        self.prompt_cache_choices = Gauge(
-            "freehold_prompt_cache_choices",
-            "Where requests went, of deployments with several replicas: to one that knew the prompt's beginning, "
-            "elsewhere though one did, or anywhere because none did.",
-            ("deployment", "outcome"),
-            registry=self.registry,
-        )
+        self.cached_prompt_tokens, self.prompt_cache_choices = _of_prompt_caches(self.registry)
         self.flags = Counter(
             "freehold_filter_flags",
             "What the content filter found in requests, and whether it blocked.",
@@ -138,3 +126,21 @@ class Metrics:
     def exposition(self) -> bytes:
         """All of it in the text format."""
         return generate_latest(self.registry)
+
+
+def _of_prompt_caches(registry: CollectorRegistry) -> tuple[Counter, Gauge]:
+    """Tokens that engines had in their caches, and how many requests were sent to find them there."""
+    tokens = Counter(
+        "freehold_cached_prompt_tokens",
+        "Tokens of prompts that engines had in their caches.",
+        ("deployment",),
+        registry=registry,
+    )
+    choices = Gauge(
+        "freehold_prompt_cache_choices",
+        "Where requests went, of deployments with several replicas: to one that knew the prompt's beginning, elsewhere "
+        "though one did, or anywhere because none did.",
+        ("deployment", "outcome"),
+        registry=registry,
+    )
+    return tokens, choices
