@@ -128,10 +128,11 @@ class Operation:
             gateway.check_caller(principal, account)
         with gateway.flights.open(principal, lambda: account.end_user) as flight:
             forget: Callable[[], object] | None = None
+            body: Body = NO_BODY
             try:
-                async with aclosing(await self._read(scope, receive)) as body:
-                    forget = _watched(scope, receive, flight)
-                    await self._answer(scope, wire, account, principal, body)
+                body = await self._read(scope, receive)
+                forget = _watched(scope, receive, flight)
+                await self._answer(scope, wire, account, principal, body)
             except asyncio.CancelledError:
                 reason = flight.landed()
                 if reason is None:
@@ -140,6 +141,8 @@ class Operation:
             finally:
                 if forget is not None:
                     forget()
+                if body.files is not None:
+                    await body.aclose()
 
     async def _read(self, scope: Scope, receive: Receive) -> Body:
         """The request's body, in whichever form it may come."""
