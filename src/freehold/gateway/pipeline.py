@@ -49,7 +49,7 @@ from freehold.gateway.routing import Begin, Begun, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.supervisor import PromptKey, Supervisor
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.content import tenant_of
@@ -117,7 +117,7 @@ class Gateway:
                     chosen,
                     needs,
                     call,
-                    affinity=vetted.prompt_cache_key or vetted.user,
+                    affinity=PromptKey(vetted.prompt_cache_key or vetted.user, vetted),
                     patience_s=patience_s,
                     tries=tries[copy],
                     account=account,
@@ -131,7 +131,7 @@ class Gateway:
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
         candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         text = await self._begin(principal, candidates, account, bounds, begin, tries)
-        return text_answer("chatcmpl", deployment, traits, account.metered(*text, counted=True))
+        return text_answer("chatcmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def vet(self, principal: Principal, request: ChatRequest, account: Account) -> None:
         """Look whether a conversation would be answered, as far as that can be said beforehand.
@@ -182,7 +182,7 @@ class Gateway:
                     chosen,
                     needs,
                     call,
-                    affinity=prompt[:256] if isinstance(prompt, str) else None,
+                    affinity=PromptKey(prompt[:256] if isinstance(prompt, str) else None, prompt),
                     patience_s=patience_s,
                     tries=tries[place],
                     account=account,
@@ -199,7 +199,7 @@ class Gateway:
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
         candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         text = await self._begin(principal, candidates, account, bounds, begin, tries)
-        return text_answer("cmpl", deployment, traits, account.metered(*text, counted=True))
+        return text_answer("cmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.
