@@ -128,7 +128,7 @@ class Operation:
             watcher: asyncio.Task[None] | None = None
             try:
                 async with aclosing(await self._read(scope, receive)) as body:
-                    watcher = asyncio.create_task(_watch(receive, flight))
+                    watcher = asyncio.create_task(_watch(receive, flight, wire))
                     await self._answer(scope, wire, account, principal, body)
             except asyncio.CancelledError:
                 reason = flight.landed()
@@ -343,12 +343,13 @@ class _Wire:
         await self._send(message)
 
 
-async def _watch(receive: Receive, flight: Flight) -> None:
-    """Abort the flight when the caller closes the connection."""
+async def _watch(receive: Receive, flight: Flight, wire: _Wire) -> None:
+    """Abort the flight when the caller closes the connection, unless it has its whole answer."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            flight.abort(ClientGone("The client closed the connection."))
+            if not wire.ended:
+                flight.abort(ClientGone("The client closed the connection."))
             return
 
 

@@ -23,7 +23,7 @@ from freehold.errors import (
 )
 from freehold.gateway.account import Account
 from freehold.gateway.canary import FAILED, NOTE, Canaries
-from freehold.serving.supervisor import PATIENCE_S, Supervisor
+from freehold.serving.lender import PATIENCE_S, Lender
 from freehold.types.engine import Feature
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ class Router:
         canaries: gives some calls to candidates.
     """
 
-    def __init__(self, supervisor: Supervisor, canaries: Canaries) -> None:
+    def __init__(self, supervisor: Lender, canaries: Canaries) -> None:
         self._supervisor = supervisor
         self._canaries = canaries
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
-from freehold.engines.base import Connection
+from freehold.engines.base import Connection, EngineSpec
 from freehold.serving.own_use import OwnUse
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Traits
@@ -57,6 +58,19 @@ StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where an engine is, for another process that makes a connection of its own to it.
+
+    Args:
+        spec: what it was started with.
+        socket: where it listens, if it is a process of this machine.
+    """
+
+    spec: EngineSpec
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A replica, lent for one request.
 
@@ -67,6 +81,7 @@ class Lease:
         engine: the engine's name.
         weights_sha256: digest of the model's file, in hex; empty for an engine that loads none.
         own: told of calls that the service makes for itself.
+        whereabouts: of the engine, where this process has started it.
     """
 
     replica_id: str
@@ -76,6 +91,7 @@ class Lease:
     weights_sha256: str
     own: OwnUse
     _report: Callable[[Connection, BaseException], None] = field(repr=False, compare=False)
+    whereabouts: Whereabouts | None = field(default=None, repr=False, compare=False)
 
     def report(self, error: BaseException) -> None:
         """Tell what went wrong with the request; where the engine may be at fault, it is probed at once."""

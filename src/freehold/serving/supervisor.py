@@ -17,6 +17,7 @@ from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, Draining
 from freehold.serving.choice import Wish
 from freehold.serving.deployment_log import LogEntry
+from freehold.serving.lender import PATIENCE_S
 from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.replica import Replica
 from freehold.serving.replica_set import ReplicaSet, Surroundings
@@ -27,8 +28,6 @@ from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
 __all__ = ["DeploymentStatus", "Lease", "Prepare", "Progress", "ReplicaStatus", "StateListener", "Supervisor"]
 
-PATIENCE_S = 5.0
-"""How long a request waits for a replica that is about to be ready, such as one that starts again."""
 DRAIN_S = 600.0
 """How long running requests may go on when their replica is removed or replaced."""
 
@@ -137,7 +136,7 @@ class Supervisor:
         affinity: str | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
-    ) -> AbstractAsyncContextManager[Lease]:
+    ) -> "Acquisition":
         """Lend a replica for one request: the least busy of the healthy ones, first among those that have `needs`.
 
         Loads a deployment that is unloaded and waits for it, for at most `start_timeout_s`. Waits up to
@@ -157,7 +156,7 @@ class Supervisor:
             EngineUnavailable: no replica can take the request; says why, and when to try again.
             Overloaded: all replicas are busy, and the request cannot wait or was pushed out of the queue.
         """
-        return _Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s, tier)
+        return Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s, tier)
 
     async def traits(self, name: str) -> Traits:
         """What the deployment's engine turned out to be; loads it where it never was.
@@ -214,8 +213,8 @@ class Supervisor:
             loop.call_soon(listener, deployment, status)
 
 
-class _Acquisition(AbstractAsyncContextManager[Lease]):
-    """One lease, from choosing the replica to giving it back."""
+class Acquisition(AbstractAsyncContextManager[Lease]):
+    """One lease, from choosing the replica to giving it back. Made by `Supervisor.acquire`."""
 
     def __init__(self, get: Callable[[str], ReplicaSet], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
         self._get = get
@@ -224,6 +223,20 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
         self._patience_s = patience_s
         self._tier = tier
         self._held: tuple[ReplicaSet, Replica] | None = None
+
+    def at_once(self) -> Lease | None:
+        """Enter without waiting; None where that is not possible, and `__aenter__` may be awaited then.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+        """
+        replicas = self._get(self._name)
+        grant = replicas.lease_at_once(self._wish)
+        if grant is None:
+            return None
+        replica, lease = grant
+        self._held = (replicas, replica)
+        return lease
 
     async def __aenter__(self) -> Lease:
         replicas = self._get(self._name)
@@ -234,6 +247,10 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the replica back, if one is held."""
         if self._held is not None:
             replicas, replica = self._held
             self._held = None
