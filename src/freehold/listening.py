@@ -1,19 +1,16 @@
-"""What every process that takes requests does: its sockets, its signals, its log and its HTTP server."""
+"""What every process that takes requests does: its sockets, its signals and its HTTP server."""
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -152,47 +149,3 @@ def listen_for_workers(path: Path) -> socket.socket:
     listener.listen(2048)
     listener.setblocking(False)
     return listener
-
-
-def configure_logging(level: str, *, worker: str | None = None) -> None:
-    """Every event, from this program and its libraries, as one line of JSON on standard error.
-
-    Args:
-        level: the least important that is written.
-        worker: the name of the process, where it is one of several that take requests.
-    """
-    named: list[structlog.typing.Processor] = [] if worker is None else [partial(_named, worker)]
-    shared: list[structlog.typing.Processor] = [
-        *named,
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    for name in ("alembic", "sqlalchemy", "aiosqlite", "asyncio", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _named(worker: str, _logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    event["worker"] = worker
-    return event

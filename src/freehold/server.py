@@ -23,7 +23,6 @@ from freehold.content_filter.registry import Parts
 from freehold.gateway.tuning_python import Trainer
 from freehold.journal.recorder import Recorder
 from freehold.listening import (
-    configure_logging,
     first,
     listen,
     listen_for_workers,
@@ -31,6 +30,7 @@ from freehold.listening import (
     serving,
     spare_collector,
 )
+from freehold.log_lines import configure_logging
 from freehold.serving.sockets import SocketFolder
 from freehold.workers.core_door import CoreDoor
 from freehold.workers.order import Order

@@ -16,7 +16,8 @@ import uvloop
 
 from freehold.app_worker import WorkerApp, open_worker
 from freehold.errors import ConfigError, HomeError
-from freehold.listening import configure_logging, first, on_signals, serving, spare_collector
+from freehold.listening import first, on_signals, serving, spare_collector
+from freehold.log_lines import configure_logging
 from freehold.store.home import Home
 from freehold.workers.front import Front
 from freehold.workers.link import Link, gone

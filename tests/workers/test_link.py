@@ -62,7 +62,7 @@ def test_both_sides_may_ask() -> None:
 
     async def trial(near: End, far: End) -> None:
         found = await asyncio.gather(near.link.ask("a", 1), far.link.ask("b", 2), near.link.ask("c", 3))
-        assert found == [[1], [2], [3]]
+        assert list(found) == [[1], [2], [3]]
 
     linked(trial)
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_sent_harms_nothing_else() -> None:
         asked = near.link.ask("echo", 1)
         with pytest.raises(TypeError):
             near.link.ask("echo", object())
-        assert await asyncio.gather(asked, near.link.ask("echo", 2)) == [[1], [2]]
+        assert list(await asyncio.gather(asked, near.link.ask("echo", 2))) == [[1], [2]]
 
     linked(trial)
 

@@ -24,6 +24,7 @@ from freehold.api.admin.changes import Changes
 from freehold.api.azure import azure_routes
 from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect, error_body, error_headers
+from freehold.api.direct import Direct
 from freehold.api.docs import docs_routes
 from freehold.api.edge import Edge, dialect_of
 from freehold.api.health import health_routes
@@ -131,7 +132,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         exception_handlers=PROBLEMS,
     )
     application.router.redirect_slashes = False
-    return Edge(application)
+    return Edge(Direct(application, routes))
 
 
 async def _http_problem(request: Request, exc: Exception) -> Response:

@@ -1,7 +1,13 @@
-"""A caller's connection: uvicorn's, with bounds on the head of a request, which uvicorn has none for."""
+"""A caller's connection: uvicorn's, with bounds on the head of a request, which uvicorn has none for.
+
+It also tells requests that its caller has gone, without a task for each that waits for it: whoever is in the set that
+lies in the scope's state under `DEPARTURES` is called.
+"""
 
 import asyncio
 import secrets
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,6 +21,10 @@ HEAD_S = 60.0
 """How long a caller may take to send a head, in seconds."""
 
 
+DEPARTURES: Final = "departures"
+Departures: TypeAlias = set[Callable[[], None]]
+
+
 class BoundedConnection(HttpToolsProtocol):
     """One connection. A head that is too long, too slow or no HTTP ends it, with an error in the envelope."""
 
@@ -25,18 +35,22 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the caller a while for the first head."""
         super().connection_made(transport)
+        self._departures: Departures = set()
         self._deadline = self.loop.call_later(HEAD_S, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
         self._in_time()
         super().connection_lost(exc)
+        for leave in tuple(self._departures):
+            leave()
 
     def on_message_begin(self) -> None:
         """A head begins."""
         self._in_head = True
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["state"][DEPARTURES] = self._departures
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

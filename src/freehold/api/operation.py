@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from freehold.api.body import NO_BODY, Body, JsonText, origin_of, read_limited
+from freehold.api.connection import DEPARTURES, Departures
 from freehold.api.dialect import Dialect, answer_headers
 from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
@@ -125,10 +127,10 @@ class Operation:
             self.plane.door.check_served(principal)
             gateway.check_caller(principal, account)
         with gateway.flights.open(principal, lambda: account.end_user) as flight:
-            watcher: asyncio.Task[None] | None = None
+            forget: Callable[[], object] | None = None
             try:
                 async with aclosing(await self._read(scope, receive)) as body:
-                    watcher = asyncio.create_task(_watch(receive, flight, wire))
+                    forget = _watched(scope, receive, flight)
                     await self._answer(scope, wire, account, principal, body)
             except asyncio.CancelledError:
                 reason = flight.landed()
@@ -136,8 +138,8 @@ class Operation:
                     raise
                 raise reason from None
             finally:
-                if watcher is not None:
-                    watcher.cancel()
+                if forget is not None:
+                    forget()
 
     async def _read(self, scope: Scope, receive: Receive) -> Body:
         """The request's body, in whichever form it may come."""
@@ -298,8 +300,7 @@ class Operation:
         metrics, receipt, principal = self.plane.metrics, account.receipt, account.principal
         status = error.status if error is not None else wire.status
         deployment = account.deployment.name if account.deployment else ""
-        metrics.requests.labels(self.route, deployment, str(status)).inc()
-        metrics.duration.labels(self.route).observe(account.elapsed_s)
+        metrics.answered(self.route, deployment, str(status), account.elapsed_s)
         held_s = account.filter.held_s if account.filter else None
         log.info(
             "request",
@@ -343,14 +344,22 @@ class _Wire:
         await self._send(message)
 
 
-async def _watch(receive: Receive, flight: Flight, wire: _Wire) -> None:
-    """Abort the flight when the caller closes the connection, unless it has its whole answer."""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            if not wire.ended:
-                flight.abort(ClientGone("The client closed the connection."))
-            return
+def _watched(scope: Scope, receive: Receive, flight: Flight) -> Callable[[], object]:
+    """Abort the flight when the caller closes the connection; what is returned ends the watch.
+
+    A server that tells of it (`freehold.api.connection`) is listened to; of another one it is asked in a task.
+    """
+    departures: Departures | None = scope["state"].get(DEPARTURES)
+    if departures is None:
+        return asyncio.create_task(_watch(receive, flight)).cancel
+    departures.add(flight.leave)
+    return partial(departures.discard, flight.leave)
+
+
+async def _watch(receive: Receive, flight: Flight) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    flight.leave()
 
 
 def end_user_of(fields: Mapping[str, Any]) -> str | None:

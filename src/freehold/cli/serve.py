@@ -14,7 +14,7 @@ from freehold.cli.progress import FetchProgress
 from freehold.config import Settings, load_settings
 from freehold.engines.registry import get_engine
 from freehold.errors import CatalogError, UnknownModel
-from freehold.listening import configure_logging
+from freehold.log_lines import configure_logging
 from freehold.server import Announcement, run
 from freehold.store.home import Home
 from freehold.types.deployment import DeploymentSettings

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from freehold.errors import EngineFailed
 from freehold.types.generation import Delta, Event, FinishReason, TokenLogprob, ToolCallDelta, TopLogprob, Usage
 
@@ -151,6 +153,46 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
     return (details.get(name) or 0) if isinstance(details, Mapping) else 0
 
 
+class Alike:
+    """Reads chunks that differ in their text alone from one that was read as a whole before.
+
+    Of most streams nearly all chunks do. They begin and end with the same bytes, and what stands between is one JSON
+    string: then they say the same but for that string, and nothing else of them has to be looked at.
+    """
+
+    __slots__ = ("_begin", "_end", "_least", "choice")
+
+    def __init__(self) -> None:
+        self.choice = 0
+        """Of the chunks that it reads."""
+        self._begin = self._end = b""
+        self._least = 0
+
+    def learn(self, data: bytes, deltas: Sequence[Delta]) -> None:
+        """Take a chunk as an example, if it is nothing but one text."""
+        if len(deltas) != 1 or not (delta := deltas[0]).text:
+            return
+        if delta.reasoning or delta.tool_calls or delta.logprobs or delta.finish_reason:
+            return
+        before, text, after = data.partition(orjson.dumps(delta.text))
+        if not text or text in after or not before.rstrip().endswith((b'"content":', b'"text":')):
+            return
+        self.choice, self._begin, self._end = delta.choice, before, after
+        self._least = len(before) + len(after) + 2
+
+    def text(self, data: bytes) -> str | None:
+        """The text of a chunk that is like the example; None where it is not, or says nothing."""
+        if not self._least or len(data) < self._least or not data.startswith(self._begin):
+            return None
+        if not data.endswith(self._end):
+            return None
+        try:
+            text = orjson.loads(data[len(self._begin) : len(data) - len(self._end)])
+        except orjson.JSONDecodeError:
+            return None
+        return text if isinstance(text, str) and text else None
+
+
 class StreamGrammar:
     """Holds one stream to the grammar: a finish for each choice, nothing after it, one usage at the end.
 
@@ -192,6 +234,17 @@ class StreamGrammar:
         if delta.finish_reason is not None:
             self._finished.add(delta.choice)
         return True
+
+    def joined(self, choice: int, texts: Sequence[str]) -> Delta:
+        """Texts of a choice that came together, as one delta.
+
+        Raises:
+            EngineFailed: the choice had finished.
+        """
+        if choice in self._finished:
+            raise EngineFailed("the engine went on after it had finished")
+        self._tokens += len(texts)
+        return Delta(choice, "".join(texts), pieces=len(texts))
 
     def close(self, *, clean: bool) -> list[Event]:
         """The events that the end of the stream adds: finishes that are due, and the usage.

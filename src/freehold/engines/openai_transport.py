@@ -5,21 +5,26 @@ It does not know what the events mean; that is `openai_http`'s for text and `pic
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 
 from freehold.engines.base import Connection
+from freehold.engines.http_stream import Place, Wire, Wires, request_head
 from freehold.engines.openai_errors import error_object, status_of, translate_error, translate_error_object
 from freehold.engines.sse import EventReader, OversizeEvent
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError
 
 LOCAL_URL = "http://localhost/v1"
 """The base of URLs on a Unix socket, where the host says nothing."""
+
+DONE = b"[DONE]"
+"""The data of the event that ends a stream."""
 
 NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What reading an answer of the wrong form raises."""
@@ -73,6 +78,8 @@ class HttpConnection(Connection):
         self._socket = socket
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
+        self._wires: Wires | None = None
+        self._heads: dict[str, bytes] = {}
         self._closed = False
 
     # What subclasses override
@@ -98,6 +105,8 @@ class HttpConnection(Connection):
     async def close(self) -> None:
         """See `Connection.close`."""
         self._closed = True
+        if self._wires is not None:
+            self._wires.close()
         if self._session is not None:
             await self._session.close()
 
@@ -149,21 +158,41 @@ class HttpConnection(Connection):
 
         Raises: as `Connection.chat`.
         """
-        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
-        async with self._send("POST", self.url(operation), body, param=param) as response:
-            if response.content_type != "text/event-stream":
-                raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
-            async for piece in response.content.iter_any():
-                for data in _events(reader, piece):
-                    if data == b"[DONE]":
-                        await _reach_end(response)
+        async with aclosing(self.bursts(operation, body, param=param, max_event_bytes=max_event_bytes)) as bursts:
+            async for burst in bursts:
+                for data in burst:
+                    if data == DONE:
                         yield None
                         return
-                    yield self._decode(data, param)
+                    yield self.decode(data, param)
 
-    # Inside
+    async def bursts(
+        self,
+        operation: str,
+        body: Mapping[str, Any] | aiohttp.FormData,
+        *,
+        param: str,
+        max_event_bytes: int | None = None,
+    ) -> AsyncGenerator[list[bytes]]:
+        """Post a body and yield the data of the answer's events, as many at a time as came; `DONE` is the last.
 
-    def _decode(self, data: bytes, param: str) -> dict[str, Any]:
+        Closing it closes the HTTP answer, which stops the engine.
+
+        Raises: as `Connection.chat`.
+        """
+        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
+        pieces = self._form_pieces if isinstance(body, aiohttp.FormData) else self._pieces
+        async with aclosing(pieces(operation, body, param)) as stream:
+            async for piece in stream:
+                burst = _events(reader, piece)
+                if DONE in burst:
+                    await _reach_end(stream)
+                    yield burst[: burst.index(DONE) + 1]
+                    return
+                if burst:
+                    yield burst
+
+    def decode(self, data: bytes, param: str) -> dict[str, Any]:
         """One event of a stream; an error that stands in its place is raised."""
         try:
             event: dict[str, Any] = orjson.loads(data)
@@ -173,6 +202,57 @@ class HttpConnection(Connection):
         if error:
             raise self.translate_object(error_object(event), param=param)
         return event
+
+    # Inside
+
+    async def _pieces(self, operation: str, body: Any, param: str) -> AsyncGenerator[bytes]:
+        """Post JSON, and yield the answer's stream as it comes."""
+        wires = self._wired()
+        wire = await wires.post(self._head(operation), orjson.dumps(body))
+        try:
+            if wire.status != 200:
+                raise self.translate(wire.status, await self._read_error(wire), CIMultiDict(wire.headers), param=param)
+            if wire.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
+                raise self._not_a_stream(await self._read_error(wire), param)
+            while piece := await wire.read():
+                yield piece
+        finally:
+            wires.end(wire)
+
+    async def _form_pieces(self, operation: str, body: Any, param: str) -> AsyncGenerator[bytes]:
+        """As `_pieces`, for a form."""
+        async with self._send("POST", self.url(operation), body, param=param) as response:
+            if response.content_type != "text/event-stream":
+                raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
+            async for piece in response.content.iter_any():
+                yield piece
+
+    def _wired(self) -> Wires:
+        if self._closed:
+            raise EngineUnavailable("the connection to the engine is closed")
+        if self._wires is None:
+            limits = self._limits
+            self._wires = Wires(
+                Place.of(self._base_url, self._socket),
+                connect_s=limits.connect_s,
+                read_s=limits.read_s,
+                keepalive_s=limits.keepalive_s,
+            )
+        return self._wires
+
+    def _head(self, operation: str) -> bytes:
+        head = self._heads.get(operation)
+        if head is None:
+            headers = {"accept-encoding": "identity", "content-type": "application/json", **self.headers()}
+            head = self._heads[operation] = request_head(self.url(operation), headers)
+        return head
+
+    async def _read_error(self, wire: Wire) -> bytes:
+        """What an answer says that is no stream, as far as it is read."""
+        text = b""
+        while len(text) <= self._limits.max_error_bytes and (piece := await wire.read()):
+            text += piece
+        return text[: self._limits.max_error_bytes]
 
     def _not_a_stream(self, raw: bytes, param: str) -> FreeholdError:
         try:
@@ -267,12 +347,10 @@ def _events(reader: EventReader, piece: bytes) -> list[bytes]:
         raise EngineFailed("the engine's answer has an event that is too large") from exc
 
 
-async def _reach_end(response: aiohttp.ClientResponse) -> None:
+async def _reach_end(stream: AsyncGenerator[bytes]) -> None:
     """Wait a moment for the HTTP answer's end behind `[DONE]`, without which the connection cannot be used again."""
-    if response.content.at_eof():
-        return
     try:
         async with asyncio.timeout(0.25):
-            await response.content.readany()
-    except (TimeoutError, aiohttp.ClientError):
+            await anext(stream, b"")
+    except (TimeoutError, FreeholdError, aiohttp.ClientError):
         return  # the connection is closed instead

@@ -182,7 +182,8 @@ class Account:
     def produced(self, event: Produced) -> None:
         """Count what an engine made, whether or not it is sent."""
         if isinstance(event, Delta):
-            self._pieces += bool(event.text or event.reasoning or event.tool_calls)
+            if event.text or event.reasoning or event.tool_calls:
+                self._pieces += event.pieces
             self._last_made = now = time.perf_counter()
             if self._first_made is None:
                 self._first_made = now
@@ -220,20 +221,19 @@ class Account:
         digest.update(data)
         self._completion_bytes += len(data)
 
-    async def metered(self, events: AsyncGenerator[ProducedT], *, counted: bool = False) -> AsyncGenerator[ProducedT]:
-        """The events as they are, noted on their way; with `counted` they were counted before."""
-        async with aclosing(events):
-            async for event in events:
+    async def metered(
+        self, first: ProducedT, rest: AsyncGenerator[ProducedT], *, counted: bool = False
+    ) -> AsyncGenerator[ProducedT]:
+        """The events of an answer that has begun, noted on their way; with `counted` they were counted before."""
+        async with aclosing(rest):
+            if not counted:
+                self.produced(first)
+            self.sent(first)
+            yield first
+            async for event in rest:
                 if not counted:
                     self.produced(event)
                 self.sent(event)
-                yield event
-
-    async def counted(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-        """The events as they are, counted on their way to being chosen from."""
-        async with aclosing(events):
-            async for event in events:
-                self.produced(event)
                 yield event
 
     def estimated_usage(self) -> Usage:

@@ -47,30 +47,29 @@ class EmbeddingAnswer:
     embeddings: Embeddings
 
 
-async def begin_text(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
-    """A text whose first event has come."""
+def text_answer(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
+    """A text that has begun."""
     return Answer(
         id=new_id(f"{prefix}-"),
         created=int(time.time()),
         deployment=deployment.name,
         fingerprint=traits.fingerprint,
-        events=await begun(events),
+        events=events,
     )
 
 
-async def begun(events: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
+async def begun(events: AsyncGenerator[EventT]) -> EventT:
     """Wait for the first event, so that a refusal by the engine is still a refusal and not half an answer."""
     try:
-        first = await anext(events)
+        return await anext(events)
     except BaseException:
         await events.aclose()
         raise
-    return _rejoin(first, events)
 
 
-async def _rejoin(first: EventT, rest: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
-    """The first event and the others as one stream again; closing it closes the others."""
-    yield first
+async def rejoined(first: EventT, rest: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
+    """The events of an answer that has begun as one stream again; closing it closes the rest."""
     async with aclosing(rest):
+        yield first
         async for event in rest:
             yield event

@@ -18,7 +18,7 @@ from freehold.content_filter.registry import FilterRegistry
 from freehold.engines.base import Connection
 from freehold.errors import DeploymentNotFound, FreeholdError, InvalidRequest
 from freehold.gateway.account import EVALUATED, Account
-from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin_text, begun
+from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begun, rejoined, text_answer
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
 from freehold.gateway.content import Content
@@ -45,7 +45,7 @@ from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.response_opening import Models, open_responses
-from freehold.gateway.routing import Begin, EventT, Router, Tries
+from freehold.gateway.routing import Begin, Begun, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
@@ -110,7 +110,7 @@ class Gateway:
             self._filtering, principal.project_id, account, choices=request.n or 1, whole=not request.stream
         )
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
             def start(vetted: ChatRequest, copy: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
                     update = with_defaults(vetted, served) | copy_of(vetted, copy, copies)
@@ -127,13 +127,14 @@ class Gateway:
                 )
 
             def generate(vetted: ChatRequest) -> AsyncGenerator[Event]:
-                return account.counted(merge([start(vetted, copy) for copy in range(copies)], per_prompt=copies))
+                return merge([start(vetted, copy) for copy in range(copies)], per_prompt=copies)
 
-            return screen.screened(chosen, request, generate)
+            return await screen.screened(chosen, request, generate)
 
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
-        return await begin_text("chatcmpl", deployment, traits, account.metered(events, counted=True))
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
+        text = await self._begin(principal, candidates, account, bounds, begin, tries)
+        return text_answer("chatcmpl", deployment, traits, account.metered(*text, counted=True))
 
     async def vet(self, principal: Principal, request: ChatRequest, account: Account) -> None:
         """Look whether a conversation would be answered, as far as that can be said beforehand.
@@ -168,7 +169,7 @@ class Gateway:
             befores=echoed(request),
         )
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
             def start(vetted: CompletionRequest, prompt: Prompt, place: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
                     update = with_defaults(vetted, served)
@@ -193,14 +194,15 @@ class Gateway:
 
             def generate(vetted: CompletionRequest) -> AsyncGenerator[Event]:
                 streams = [start(vetted, vetted.prompts[place // copies], place) for place in range(len(tries))]
-                events = account.counted(merge(streams, per_prompt=copies, choices_per_stream=wanted // copies))
+                events = merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
                 return best(events, best_of=wanted, keep=keep) if wanted > keep else events
 
-            return screen.screened(chosen, request, generate)
+            return await screen.screened(chosen, request, generate)
 
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
-        return await begin_text("cmpl", deployment, traits, account.metered(events, counted=True))
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
+        text = await self._begin(principal, candidates, account, bounds, begin, tries)
+        return text_answer("cmpl", deployment, traits, account.metered(*text, counted=True))
 
     async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.
@@ -220,14 +222,15 @@ class Gateway:
             found.append(await connection.embed(request.inputs, request.dimensions))
             yield found[-1].usage
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
             return self._router.stream(
                 chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
             )
 
         bounds = partial(embedding_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
-        async for _usage in account.metered(events):
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
+        vectors = await self._begin(principal, candidates, account, bounds, begin, [tries])
+        async for _usage in account.metered(*vectors):
             pass
         return EmbeddingAnswer(deployment.name, found[-1])
 
@@ -255,7 +258,7 @@ class Gateway:
         tries = Tries()
         screen = PictureScreen(self._filtering, principal.project_id, account)
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
             def generate(vetted: str) -> AsyncGenerator[PaintEvent]:
                 def call(connection: Connection, _served: Deployment) -> AsyncGenerator[PaintEvent]:
                     return connection.paint(replace(order, prompt=vetted))
@@ -264,10 +267,10 @@ class Gateway:
                     chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
                 )
 
-            return screen.screened(chosen, order.prompt, generate)
+            return await screen.screened(chosen, order.prompt, generate)
 
         bounds = partial(image_bounds, request)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         sizes = allowed_sizes(sizes_for(request, traits), permit)
         sources = await self._pictures.sources(request.operation, uploads, sizes)
         if sources is not None:
@@ -275,8 +278,10 @@ class Gateway:
                 order, size=sources.size, image=sources.image, mask=sources.mask, alpha_mask=sources.alpha_mask
             )
             account.parameters = {**account.parameters, "size": order.size}
-        finished = self._pictures.finished(events, request, uploads, account)
-        return PaintAnswer(int(time.time()), deployment.name, order.size, await begun(account.metered(finished)))
+        painted = await self._begin(principal, candidates, account, bounds, begin, [tries])
+        finished = self._pictures.finished(rejoined(*painted), request, uploads, account)
+        events = account.metered(await begun(finished), finished)
+        return PaintAnswer(int(time.time()), deployment.name, order.size, events)
 
     async def keep(self, principal: Principal, data: bytes, output_format: OutputFormat, account: Account) -> str:
         """Keep a painted file for the caller's project; the path of its signed address.
@@ -346,7 +351,7 @@ class Gateway:
                 failure = exc
         raise failure
 
-    async def _admitted(
+    async def _begin(
         self,
         principal: Principal,
         candidates: Sequence[Deployment],
@@ -354,14 +359,13 @@ class Gateway:
         bounds: Callable[[Deployment], Bounds],
         begin: Begin[EventT],
         tries: Sequence[Tries],
-    ) -> AsyncGenerator[EventT]:
-        """Reserve what the request may use, then begin it where it can be served; nothing runs until it is iterated."""
-        candidates = await self.books.admit(account, principal, candidates, bounds)
+    ) -> Begun[EventT]:
+        """Begin an admitted request where it can be served."""
 
         async def move(fallback: Deployment) -> None:
             await self.books.move(account, principal, fallback, bounds)
 
-        return self._router.spill(candidates, begin, move, tries)
+        return await self._router.spill(candidates, begin, move, tries)
 
     def _candidates(self, principal: Principal, deployment: Deployment, account: Account) -> list[Deployment]:
         """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""

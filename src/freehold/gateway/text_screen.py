@@ -61,19 +61,19 @@ class TextScreen:
         self._whole = whole
         self._befores = befores or {}
 
-    def screened(
+    async def screened(
         self, deployment: Deployment, request: TextT, generate: Callable[[TextT], AsyncGenerator[Event]]
     ) -> AsyncGenerator[Event]:
-        """The answer of a deployment, as far as its policy lets it pass.
+        """The answer of a deployment, as far as its policy lets it pass; its prompt has passed when this returns.
 
         Args:
             deployment: which serves.
             request: what is asked.
             generate: has the request, whose prompt was vetted, served.
 
-        Raises (while iterating):
+        Raises:
             ContentFiltered: the prompt does not pass.
-            FilterUnavailable: a text cannot be examined.
+            FilterUnavailable: a text cannot be examined; also while iterating.
         """
         self._account.filter = None
         policy = self._filtering.policy(deployment, self._project_id)
@@ -81,9 +81,14 @@ class TextScreen:
             return generate(request)
         witness = self._filtering.witness(policy, deployment, self._account)
         if witness is None:
-            return self._screened(policy, deployment, request, generate)
+            return await self._screened(policy, deployment, request, generate)
         witness.asked([chat_texts(request)] if isinstance(request, ChatRequest) else completion_texts(request))
-        events = self._screened(policy, deployment, request, lambda asked: witness.watched(generate(asked)))
+        try:
+            events = await self._screened(policy, deployment, request, lambda asked: witness.watched(generate(asked)))
+        except BaseException:
+            if self._account.filter is not None:
+                await witness.testify(self._account.filter)
+            raise
         return self._witnessed(events, witness)
 
     async def _witnessed(self, events: AsyncGenerator[Event], witness: Witness) -> AsyncGenerator[Event]:
@@ -108,13 +113,10 @@ class TextScreen:
         if policy.prompt:
             request = await self._vetted(policy, deployment, request, report)
         events = generate(request)
-        if policy.completion:
-            examiner = Examiner(policy, Side.COMPLETION, self._filtering.clock)
-            handle = self._followed if at_once else self._held_back
-            events = handle(examiner, events, report)
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        if not policy.completion:
+            return events
+        examiner = Examiner(policy, Side.COMPLETION, self._filtering.clock)
+        return (self._followed if at_once else self._held_back)(examiner, events, report)
 
     async def _vetted(self, policy: Filter, deployment: Deployment, request: TextT, report: Report) -> TextT:
         """The request with what must be hidden in its prompts hidden.

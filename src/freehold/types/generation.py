@@ -43,7 +43,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of one choice; the content filter adds its verdict on it."""
+    """A piece of one choice, or several `pieces` that came together; the content filter adds its verdict on it."""
 
     choice: int = 0
     text: str = ""
@@ -52,6 +52,7 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     verdict: Verdict | None = None
+    pieces: int = 1
 
 
 @dataclass(frozen=True, slots=True)

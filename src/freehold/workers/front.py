@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freehold.api.azure import azure_routes
+from freehold.api.direct import Direct
 from freehold.api.edge import Edge
 from freehold.api.openai import Forms, openai_routes
 from freehold.api.operation import Operation, Plane
@@ -80,7 +81,7 @@ def own_application(plane: Plane, problems: dict[Any, Any]) -> ASGIApp:
     ]
     application = Starlette(routes=found, exception_handlers=problems)
     application.router.redirect_slashes = False
-    return Edge(application)
+    return Edge(Direct(application, found))
 
 
 def _operation(
