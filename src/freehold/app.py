@@ -65,7 +65,6 @@ class App:
     catalog: Catalog
     people: People
     control: DeploymentControl
-    supervisor: Supervisor
     flights: Flights
     lineage: Lineage
     core: Core
@@ -74,6 +73,11 @@ class App:
     admin_key: str
     new_admin_key: bool
     """Whether the owner's key was made just now."""
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """What runs engines."""
+        return self.core.supervisor
 
     @property
     def directory(self) -> Directory:
@@ -123,22 +127,20 @@ async def open_app(
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
-        catalog = Catalog(database, place.models, settings.catalog)
-        registry = await open_registry(database, settings)
+        catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
-        control = models.control
-        policies = await open_policies(database, settings, registry, models.origins)
+        control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
         desk = LocalDesk(recorder or backlog_of(records, settings), ledger)
         books = Books(desk, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions, models.versions)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
-        router = Router(supervisor, models.canaries)
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
+        router = Router(supervisor, models.canaries)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
@@ -153,9 +155,7 @@ async def open_app(
         work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
-        yield App(
-            place, settings, catalog, people, control, supervisor, flights, models.lineage, core, asgi, *owner_key
-        )
+        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *owner_key)
 
 
 def _jobs(

@@ -59,7 +59,7 @@ class Directory:
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the database; a new home gets its organization and its project."""
+        """Read the database, and take all of it over at once; a new home gets its organization and its project."""
         organizations = {row.id: row for row in await all_rows(self._database, OrganizationRow)}
         projects = {row.id: row for row in await all_rows(self._database, ProjectRow)}
         if ORGANIZATION not in organizations:
@@ -72,7 +72,6 @@ class Directory:
         held: dict[str, list[AssignmentRow]] = {}
         for row in await all_rows(self._database, AssignmentRow):
             held.setdefault(row.member_id, []).append(row)
-        # All at once, so that whoever is let in meanwhile is let in by what was before or by what is now.
         self._organizations, self._projects, self._members, self._held = organizations, projects, members, held
         self._by_email = {row.email: row.id for row in members.values() if row.email is not None}
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from freehold.config import SupervisorSettings
+from freehold.errors import FreeholdError
 from freehold.serving.backoff import Backoff
 from freehold.workers.clerk import Clerk, Core
 from freehold.workers.link import Link
@@ -108,7 +109,7 @@ class Seat:
             return b""
         try:
             told: str = await asyncio.wait_for(self._link.ask("metrics"), _ASK_S)
-        except Exception as exc:  # noqa: BLE001
+        except (FreeholdError, TimeoutError) as exc:
             log.warning("worker_silent", worker=self.name, error=type(exc).__name__)
             return b""
         self._counted = told.encode()
