@@ -181,16 +181,29 @@ class HttpConnection(Connection):
         Raises: as `Connection.chat`.
         """
         reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
-        pieces = self._form_pieces if isinstance(body, aiohttp.FormData) else self._pieces
-        async with aclosing(pieces(operation, body, param)) as stream:
-            async for piece in stream:
+        if isinstance(body, aiohttp.FormData):
+            async with self._send("POST", self.url(operation), body, param=param) as response:
+                if response.content_type != "text/event-stream":
+                    raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
+                async for piece in response.content.iter_any():
+                    yield _events(reader, piece)
+            return
+        wires = self._wired()
+        wire = await wires.post(self._head(operation), orjson.dumps(body))
+        try:
+            if wire.status != 200 or not _is_stream(wire.headers):
+                text = await self._read_error(wire)
+                if wire.status == 200:
+                    raise self._not_a_stream(text, param)
+                raise self.translate(wire.status, text, CIMultiDict(wire.headers), param=param)
+            while piece := await wire.read():
                 burst = _events(reader, piece)
-                if DONE in burst:
-                    await _reach_end(stream)
-                    yield burst[: burst.index(DONE) + 1]
-                    return
+                if burst and burst[-1] == DONE:
+                    await _reach_end(wire)
                 if burst:
                     yield burst
+        finally:
+            wires.end(wire)
 
     def decode(self, data: bytes, param: str) -> dict[str, Any]:
         """One event of a stream; an error that stands in its place is raised."""
@@ -204,28 +217,6 @@ class HttpConnection(Connection):
         return event
 
     # Inside
-
-    async def _pieces(self, operation: str, body: Any, param: str) -> AsyncGenerator[bytes]:
-        """Post JSON, and yield the answer's stream as it comes."""
-        wires = self._wired()
-        wire = await wires.post(self._head(operation), orjson.dumps(body))
-        try:
-            if wire.status != 200:
-                raise self.translate(wire.status, await self._read_error(wire), CIMultiDict(wire.headers), param=param)
-            if wire.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
-                raise self._not_a_stream(await self._read_error(wire), param)
-            while piece := await wire.read():
-                yield piece
-        finally:
-            wires.end(wire)
-
-    async def _form_pieces(self, operation: str, body: Any, param: str) -> AsyncGenerator[bytes]:
-        """As `_pieces`, for a form."""
-        async with self._send("POST", self.url(operation), body, param=param) as response:
-            if response.content_type != "text/event-stream":
-                raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
-            async for piece in response.content.iter_any():
-                yield piece
 
     def _wired(self) -> Wires:
         if self._closed:
@@ -347,10 +338,18 @@ def _events(reader: EventReader, piece: bytes) -> list[bytes]:
         raise EngineFailed("the engine's answer has an event that is too large") from exc
 
 
-async def _reach_end(stream: AsyncGenerator[bytes]) -> None:
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether an answer is one of server-sent events."""
+    media_type = headers.get("content-type", "")
+    return media_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
+async def _reach_end(wire: Wire) -> None:
     """Wait a moment for the HTTP answer's end behind `[DONE]`, without which the connection cannot be used again."""
+    if wire.complete:
+        return
     try:
         async with asyncio.timeout(0.25):
-            await anext(stream, b"")
-    except (TimeoutError, FreeholdError, aiohttp.ClientError):
+            await wire.read()
+    except (TimeoutError, FreeholdError):
         return  # the connection is closed instead

@@ -35,6 +35,8 @@ ProducedT = TypeVar("ProducedT", bound=Produced)
 
 EVALUATED: Final = "eval_run"
 """The note of requests that a run of an evaluation makes: they are served by the deployment's own model, or by none."""
+ENGINE_CHOICE: Final = "engine_choice"
+"""The note that says why `engine = "auto"` served by this engine."""
 FILTERED_CODES = frozenset({ContentFiltered.default_code, "content_policy_violation"})
 """Codes of errors that say what must not pass: the filter's, and that of models which look at their own pictures."""
 
@@ -178,6 +180,8 @@ class Account:
         self.lease = lease
         self.served = served
         self.calls = max(self.calls, call)
+        if lease.choice is not None:
+            self.notes[ENGINE_CHOICE] = lease.choice
 
     def produced(self, event: Produced) -> None:
         """Count what an engine made, whether or not it is sent."""

@@ -3,8 +3,11 @@
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
+from freehold.serving.choice import Affinity
 from freehold.serving.status import DeploymentStatus, Lease
 from freehold.types.engine import Feature, Tier, Traits
+
+__all__ = ["PATIENCE_S", "Affinity", "Lender"]
 
 PATIENCE_S: Final = 5.0
 """How long a request waits for a replica that is about to be ready, such as one that starts again."""
@@ -19,7 +22,7 @@ class Lender(Protocol):
         needs: frozenset[Feature] = frozenset(),
         *,
         avoid: frozenset[str] = frozenset(),
-        affinity: str | None = None,
+        affinity: Affinity | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
     ) -> AbstractAsyncContextManager[Lease]:

@@ -8,25 +8,40 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from freehold.config import SupervisorSettings
+from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine
 from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, Draining
-from freehold.serving.choice import Wish
+from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
+from freehold.serving.lanes import Lanes
 from freehold.serving.lender import PATIENCE_S
 from freehold.serving.preparation import Prepare, Progress
+from freehold.serving.prompt_key import PromptKey
 from freehold.serving.replica import Replica
-from freehold.serving.replica_set import ReplicaSet, Surroundings
 from freehold.serving.sockets import SocketFolder
-from freehold.serving.status import DeploymentStatus, Lease, ReplicaStatus, StateListener
+from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
+from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
-__all__ = ["DeploymentStatus", "Lease", "Prepare", "Progress", "ReplicaStatus", "StateListener", "Supervisor"]
+__all__ = [
+    "Affinity",
+    "DeploymentStatus",
+    "LaneStatus",
+    "Lease",
+    "Prepare",
+    "Progress",
+    "PromptKey",
+    "ReplicaStatus",
+    "StateListener",
+    "Supervisor",
+]
 
 DRAIN_S = 600.0
 """How long running requests may go on when their replica is removed or replaced."""
@@ -41,6 +56,7 @@ class Supervisor:
         prepare: fetches the model of a deployment where it is missing, and reads its secrets.
         drain_s: how long running requests may go on when their replica is removed or replaced.
         find_engine: gives an engine by its name; raises ConfigError where there is none.
+        fastest_first: the engines that `engine = "auto"` stands for, by the deployment's task.
     """
 
     def __init__(
@@ -51,6 +67,7 @@ class Supervisor:
         *,
         drain_s: float = DRAIN_S,
         find_engine: Callable[[str], Engine] = get_engine,
+        fastest_first: FastestFirst = FASTEST_FIRST,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
         self._shared = Surroundings(
@@ -61,10 +78,11 @@ class Supervisor:
             drain_s=drain_s,
             new_replica_id=self._new_replica_id,
             on_change=self._tell,
+            plan=partial(plan, find_engine=find_engine, fastest_first=fastest_first),
         )
-        self._sets: dict[str, ReplicaSet] = {}
+        self._sets: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._removed: set[ReplicaSet] = set()
+        self._removed: set[Lanes] = set()
         self._numbers: dict[str, itertools.count[int]] = {}
         self._listeners: list[StateListener] = []
         self._stopped = False
@@ -84,7 +102,7 @@ class Supervisor:
         if present is not None:
             present.configure(deployment)
         else:
-            self._sets[deployment.name] = ReplicaSet(deployment, self._shared)
+            self._sets[deployment.name] = Lanes(deployment, self._shared)
 
     async def remove(self, name: str) -> None:
         """Forget a deployment at once; returns when its running requests have finished and its engines stopped.
@@ -133,7 +151,7 @@ class Supervisor:
         needs: frozenset[Feature] = frozenset(),
         *,
         avoid: frozenset[str] = frozenset(),
-        affinity: str | None = None,
+        affinity: Affinity | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
     ) -> "Acquisition":
@@ -147,7 +165,7 @@ class Supervisor:
             name: the deployment.
             needs: features that the request uses.
             avoid: ids of replicas that must not be taken, such as one that failed this very request.
-            affinity: equal texts get the same replica where several are equally busy.
+            affinity: equal texts get the same replica where several are equally busy; a prompt, one that has read it.
             patience_s: 0 where there is something better to do than to wait; then it does not queue either.
             tier: who goes first in the queue, and who is refused last where too many wait.
 
@@ -197,7 +215,7 @@ class Supervisor:
             await asyncio.wait(set(self._closing))
         self._sockets.close()
 
-    def _get(self, name: str) -> ReplicaSet:
+    def _get(self, name: str) -> Lanes:
         replicas = self._sets.get(name)
         if replicas is None:
             raise DeploymentNotFound(name)
@@ -216,19 +234,20 @@ class Supervisor:
 class Acquisition(AbstractAsyncContextManager[Lease]):
     """One lease, from choosing the replica to giving it back. Made by `Supervisor.acquire`."""
 
-    def __init__(self, get: Callable[[str], ReplicaSet], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
+    def __init__(self, get: Callable[[str], Lanes], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
         self._get = get
         self._name = name
         self._wish = wish
         self._patience_s = patience_s
         self._tier = tier
-        self._held: tuple[ReplicaSet, Replica] | None = None
+        self._held: tuple[Lanes, Replica] | None = None
 
     def at_once(self) -> Lease | None:
         """Enter without waiting; None where that is not possible, and `__aenter__` may be awaited then.
 
         Raises:
             DeploymentNotFound: there is none of that name.
+            UnsupportedParameter: none of its engines has what the request needs.
         """
         replicas = self._get(self._name)
         grant = replicas.lease_at_once(self._wish)

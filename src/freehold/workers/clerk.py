@@ -32,7 +32,7 @@ from freehold.types.chat import ChatRequest
 from freehold.types.content import Tenant
 from freehold.types.engine import Feature, Tier
 from freehold.workers.link import Link
-from freehold.workers.wire import claim_of, error_of, usage_of, wire_of_engine, wire_of_traits
+from freehold.workers.wire import affinity_of, claim_of, error_of, usage_of, wire_of_engine, wire_of_traits
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +103,8 @@ class Clerk:
             "acquire": self._acquire,
             "release": self._release,
             "report": self._report,
+            "first": self._first,
+            "ended": self._ended,
             "own_begins": self._own_begins,
             "own_ends": self._own_ends,
             "traits": self._traits,
@@ -138,6 +140,8 @@ class Clerk:
             self._submit_anyway(receipt)
         loans, self._loans = self._loans, {}
         for loan in loans.values():
+            if loan.lease is not None:
+                loan.lease.own.forgotten()
             _end(loan)
         for task in self._tasks:
             task.cancel()
@@ -231,7 +235,7 @@ class Clerk:
         name: str,
         needs: Sequence[str],
         avoid: Sequence[str],
-        affinity: str | None,
+        affinity: Sequence[Any] | None,
         patience_s: float,
         tier: str,
     ) -> None:
@@ -239,14 +243,14 @@ class Clerk:
             name,
             frozenset(map(Feature, needs)),
             avoid=frozenset(avoid),
-            affinity=affinity,
+            affinity=affinity_of(affinity),
             patience_s=patience_s,
             tier=Tier(tier),
         )
         loan = self._loans[lease] = _Loan(acquisition)
         try:
             loan.lease = acquisition.at_once()
-        except DeploymentNotFound:
+        except FreeholdError:
             del self._loans[lease]
             raise
         if loan.lease is not None:
@@ -264,13 +268,14 @@ class Clerk:
 
     def _lent(self, number: int, lease: Lease) -> None:
         """Tell the worker what it has got, and how to reach it where it does not know that yet."""
+        told, watched = (lease.replica_id, lease.choice), lease.watch is not None
         known = self._connections.get(lease.replica_id)
         if known is not None and known[1] is lease.connection:
-            self._to_worker.answer(number, (lease.replica_id, known[0], None))
+            self._to_worker.answer(number, (*told, watched, known[0], None))
             return
         self._number += 1
         self._connections[lease.replica_id] = self._number, lease.connection
-        self._to_worker.answer(number, (lease.replica_id, self._number, wire_of_engine(lease)))
+        self._to_worker.answer(number, (*told, watched, self._number, wire_of_engine(lease)))
 
     def _release(self, _number: int, lease: int) -> None:
         loan = self._loans.pop(lease, None)
@@ -281,6 +286,16 @@ class Clerk:
         loan = self._loans.get(lease)
         if loan is not None and loan.lease is not None:
             loan.lease.report(error_of(error))
+
+    def _first(self, _number: int, lease: int) -> None:
+        loan = self._loans.get(lease)
+        if loan is not None and loan.lease is not None and loan.lease.watch is not None:
+            loan.lease.watch.first()
+
+    def _ended(self, _number: int, lease: int, usage: Sequence[Any] | None) -> None:
+        loan = self._loans.get(lease)
+        if loan is not None and loan.lease is not None and loan.lease.watch is not None:
+            loan.lease.watch.ended(usage_of(usage))
 
     def _own_begins(self, _number: int, lease: int) -> None:
         loan = self._loans.get(lease)

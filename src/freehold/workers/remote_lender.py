@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ import structlog
 from freehold.engines.base import Connection
 from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, FreeholdError
-from freehold.serving.lender import PATIENCE_S
+from freehold.serving.lender import PATIENCE_S, Affinity
 from freehold.serving.own_use import OwnCall, OwnUse
+from freehold.serving.prompt_cache import Trial, Watch
 from freehold.serving.status import DeploymentStatus, Lease
 from freehold.types.engine import Feature, Tier, Traits
+from freehold.types.generation import Usage
 from freehold.workers.link import Link
-from freehold.workers.wire import spec_of, traits_of, wire_of_error, wire_of_usage
+from freehold.workers.wire import spec_of, traits_of, wire_of_affinity, wire_of_error, wire_of_usage
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,8 @@ class RemoteLender:
         self._opening = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._statuses: dict[str, DeploymentStatus] = {}
+        self._several: frozenset[str] = frozenset()
+        """The deployments of which there are several replicas."""
 
     def attach(self, link: Link) -> None:
         """Take the link to the core; to be called before anything is asked."""
@@ -59,6 +64,7 @@ class RemoteLender:
             name: DeploymentStatus(name, state, (), None if traits is None else traits_of(traits))
             for name, (state, traits, _) in statuses.items()
         }
+        self._several = frozenset(name for name, (_, _, replicas) in statuses.items() if len(replicas) > 1)
         there = {replica for _, _, replicas in statuses.values() for replica in replicas}
         for replica in self._ways.keys() - there:
             await self._leave(self._ways.pop(replica))
@@ -70,13 +76,13 @@ class RemoteLender:
         needs: frozenset[Feature] = frozenset(),
         *,
         avoid: frozenset[str] = frozenset(),
-        affinity: str | None = None,
+        affinity: Affinity | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
     ) -> AbstractAsyncContextManager[Lease]:
         """See `Lender.acquire`."""
-        text = None if affinity is None else affinity.encode(errors="replace").decode()
-        wish = [name, sorted(needs), sorted(avoid), text, patience_s, tier]
+        told = wire_of_affinity(affinity, blocks=name in self._several)
+        wish = [name, sorted(needs), sorted(avoid), told, patience_s, tier]
         return _Acquisition(self, next(self._numbers), wish)
 
     async def traits(self, name: str) -> Traits:
@@ -169,7 +175,7 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
     async def __aenter__(self) -> Lease:
         link = self._lender.link
         try:
-            replica_id, number, engine = await link.ask("acquire", self._number, *self._wish)
+            replica_id, choice, watched, number, engine = await link.ask("acquire", self._number, *self._wish)
             way = await self._lender.way(replica_id, number, engine)
         except BaseException:
             link.post("release", self._number)
@@ -184,6 +190,8 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
             way.weights_sha256,
             _RemoteOwnUse(link, self._number),
             partial(_report, link, self._number),
+            choice,
+            _RemoteWatch(link, self._number) if watched else None,
         )
 
     async def __aexit__(
@@ -212,6 +220,26 @@ class _RemoteOwnUse(OwnUse):
             yield call
         finally:
             self._link.post("own_ends", self._lease, wire_of_usage(call.usage))
+
+
+class _RemoteWatch(Watch):
+    """Tells the core how a request goes."""
+
+    __slots__ = ("_lease", "_link")
+
+    def __init__(self, link: Link, lease: int) -> None:
+        super().__init__(Trial(), time.perf_counter, by_prompt=False)
+        self._link = link
+        self._lease = lease
+
+    def first(self) -> None:
+        """See `Watch.first`."""
+        self._link.post("first", self._lease)
+
+    def ended(self, usage: object) -> None:
+        """See `Watch.ended`."""
+        if isinstance(usage, Usage):
+            self._link.post("ended", self._lease, wire_of_usage(usage))
 
 
 def _report(link: Link, lease: int, _connection: Connection, error: BaseException) -> None:

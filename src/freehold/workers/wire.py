@@ -7,6 +7,8 @@ from typing import Any, Final
 from freehold import errors
 from freehold.engines.base import EngineSpec
 from freehold.errors import FreeholdError, InternalError
+from freehold.serving.choice import Affinity
+from freehold.serving.prompt_key import PromptKey
 from freehold.serving.status import Lease
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
@@ -71,6 +73,27 @@ def traits_of(wire: Mapping[str, Any]) -> Traits:
     return Traits(**{**wire, "features": features, "sizes": tuple(wire["sizes"])})
 
 
+def wire_of_affinity(affinity: Affinity | None, *, blocks: bool) -> list[Any] | None:
+    """What tells the replica that has a prompt in its cache.
+
+    Args:
+        affinity: that.
+        blocks: whether the blocks of a prompt matter, because there are several replicas.
+    """
+    if affinity is None:
+        return None
+    text = affinity.text if isinstance(affinity, PromptKey) else affinity
+    sound = None if text is None else text.encode(errors="replace").decode()
+    return [sound, affinity.blocks if blocks else ()] if isinstance(affinity, PromptKey) else [sound]
+
+
+def affinity_of(wire: Sequence[Any] | None) -> Affinity | None:
+    """The same."""
+    if wire is None:
+        return None
+    return PromptKey.known(wire[0], tuple(wire[1])) if len(wire) > 1 else str(wire[0])
+
+
 def wire_of_engine(lease: Lease) -> dict[str, Any]:
     """All that is needed to make a connection of one's own to the engine of a lease."""
     where = lease.whereabouts
@@ -101,10 +124,12 @@ def spec_of(wire: Mapping[str, Any]) -> EngineSpec:
 
 
 def wire_of_usage(usage: Usage | None) -> list[Any] | None:
-    """What a call of the service's own has used."""
-    return None if usage is None else [usage.prompt_tokens, usage.completion_tokens, usage.estimated]
+    """What a call has used, as far as the core wants to know."""
+    if usage is None:
+        return None
+    return [usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.estimated]
 
 
 def usage_of(wire: Sequence[Any] | None) -> Usage | None:
     """The same usage."""
-    return None if wire is None else Usage(wire[0], wire[1], estimated=wire[2])
+    return None if wire is None else Usage(wire[0], wire[1], wire[2], estimated=wire[3])
