@@ -1,6 +1,7 @@
 """What an administrator changes holds in every worker when the change is answered."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -125,9 +126,5 @@ def test_every_worker_takes_requests(service: Service) -> None:
     """Connections are shared out among the workers, and their log lines say who served."""
     assert _everywhere(service, service.key) == {200}
     assert [worker["state"] for worker in workers(service)] == ["ready"] * 3
-    served = [line for line in service.log().splitlines() if '"event": "request"' in line]
-    assert {name for name in ("w1", "w2", "w3") if any(f'"worker": "{name}"' in line for line in served)} == {
-        "w1",
-        "w2",
-        "w3",
-    }
+    lines = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
+    assert {line.get("worker") for line in lines if line["event"] == "request"} >= {"w1", "w2", "w3"}

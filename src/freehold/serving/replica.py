@@ -152,15 +152,9 @@ class Replica:
             raise EngineUnavailable("The replica cannot take requests.")
         self.in_flight += 1
         self._idle.clear()
+        engine, weights, report = spec.settings.engine, spec.weights_sha256, self._suspect_of
         return Lease(
-            self.id,
-            connection,
-            self.traits,
-            spec.settings.engine,
-            spec.weights_sha256,
-            self._own,
-            self._suspect_of,
-            whereabouts=self._whereabouts,
+            self.id, connection, self.traits, engine, weights, self._own, report, whereabouts=self._whereabouts
         )
 
     def release(self) -> None:
