@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.report import Report
 from freehold.errors import ContentFiltered, Draining, FreeholdError, RequestError, Suspended, Unauthenticated
+from freehold.gateway.desk import Reservation
 from freehold.gateway.flights import ClientGone
-from freehold.gateway.ledger import Grant
 from freehold.governance.authorization import Decision, assure
 from freehold.governance.digests import Digests
 from freehold.journal.records import utc
@@ -52,7 +52,7 @@ class Admission:
     """
 
     deployment: Deployment
-    grant: Grant
+    grant: Reservation
     price: Price
     prompt_tokens: int
 
