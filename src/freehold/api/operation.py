@@ -48,6 +48,7 @@ from freehold.gateway.flights import ClientGone, Flight
 from freehold.gateway.idempotency import KeptAnswer, KeptAnswers, Slot
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
+from freehold.log_lines import REQUEST_LINES
 from freehold.types.content import tenant_of
 from freehold.types.identity import Principal
 
@@ -128,10 +129,11 @@ class Operation:
             gateway.check_caller(principal, account)
         with gateway.flights.open(principal, lambda: account.end_user) as flight:
             forget: Callable[[], object] | None = None
+            body: Body = NO_BODY
             try:
-                async with aclosing(await self._read(scope, receive)) as body:
-                    forget = _watched(scope, receive, flight)
-                    await self._answer(scope, wire, account, principal, body)
+                body = await self._read(scope, receive)
+                forget = _watched(scope, receive, flight)
+                await self._answer(scope, wire, account, principal, body)
             except asyncio.CancelledError:
                 reason = flight.landed()
                 if reason is None:
@@ -140,6 +142,8 @@ class Operation:
             finally:
                 if forget is not None:
                     forget()
+                if body.files is not None:
+                    await body.aclose()
 
     async def _read(self, scope: Scope, receive: Receive) -> Body:
         """The request's body, in whichever form it may come."""
@@ -176,7 +180,8 @@ class Operation:
     ) -> None:
         """Have the request done, and send what comes of it."""
         fields = body.fields()
-        query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query_string: bytes = scope["query_string"]
+        query = tuple(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)) if query_string else ()
         if self.dialect is Dialect.AZURE:
             account.spill_to = _header(scope, b"x-ms-spillover-deployment")
         origin = self.plane.public_url or origin_of(scope)
@@ -302,8 +307,7 @@ class Operation:
         deployment = account.deployment.name if account.deployment else ""
         metrics.answered(self.route, deployment, str(status), account.elapsed_s)
         held_s = account.filter.held_s if account.filter else None
-        log.info(
-            "request",
+        REQUEST_LINES.add(
             request_id=account.request_id,
             route=self.route,
             dialect=self.dialect.value,

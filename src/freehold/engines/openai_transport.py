@@ -55,6 +55,49 @@ class ConnectionLimits:
 DEFAULT_LIMITS = ConnectionLimits()
 
 
+class Incoming:
+    """A stream that an engine sends.
+
+    Args:
+        wires: the connections to it.
+        wire: the one that the stream comes on.
+        reader: of its events.
+    """
+
+    __slots__ = ("_reader", "_wire", "_wires")
+
+    def __init__(self, wires: Wires, wire: Wire, reader: EventReader) -> None:
+        self._wires = wires
+        self._wire = wire
+        self._reader = reader
+
+    async def burst(self) -> list[bytes]:
+        """The data of the next events, as many as came together, `DONE` the last of all; empty at the end.
+
+        Raises:
+            EngineFailed, EngineTimeout, EngineUnavailable: it broke off.
+        """
+        while piece := await self._wire.read():
+            burst = _events(self._reader, piece)
+            if burst:
+                if burst[-1] == DONE:
+                    await _reach_end(self._wire)
+                return burst
+        return []
+
+    async def bursts(self) -> AsyncGenerator[list[bytes]]:
+        """All of them, and then its end."""
+        try:
+            while burst := await self.burst():
+                yield burst
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Be done with it; what was not read to its end is broken off, which stops the engine."""
+        self._wires.end(self._wire)
+
+
 class HttpConnection(Connection):
     """A connection over HTTP. Makes its pool at the first call, inside the running loop.
 
@@ -158,7 +201,11 @@ class HttpConnection(Connection):
 
         Raises: as `Connection.chat`.
         """
-        async with aclosing(self.bursts(operation, body, param=param, max_event_bytes=max_event_bytes)) as bursts:
+        if isinstance(body, aiohttp.FormData):
+            bursts = self._form_bursts(operation, body, param, max_event_bytes)
+        else:
+            bursts = (await self.post(operation, body, param=param, max_event_bytes=max_event_bytes)).bursts()
+        async with aclosing(bursts):
             async for burst in bursts:
                 for data in burst:
                     if data == DONE:
@@ -166,31 +213,24 @@ class HttpConnection(Connection):
                         return
                     yield self.decode(data, param)
 
-    async def bursts(
-        self,
-        operation: str,
-        body: Mapping[str, Any] | aiohttp.FormData,
-        *,
-        param: str,
-        max_event_bytes: int | None = None,
-    ) -> AsyncGenerator[list[bytes]]:
-        """Post a body and yield the data of the answer's events, as many at a time as came; `DONE` is the last.
-
-        Closing it closes the HTTP answer, which stops the engine.
+    async def post(
+        self, operation: str, body: Mapping[str, Any], *, param: str, max_event_bytes: int | None = None
+    ) -> "Incoming":
+        """Post a body; the stream that it is answered with, which whoever gets it ends.
 
         Raises: as `Connection.chat`.
         """
-        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
-        pieces = self._form_pieces if isinstance(body, aiohttp.FormData) else self._pieces
-        async with aclosing(pieces(operation, body, param)) as stream:
-            async for piece in stream:
-                burst = _events(reader, piece)
-                if DONE in burst:
-                    await _reach_end(stream)
-                    yield burst[: burst.index(DONE) + 1]
-                    return
-                if burst:
-                    yield burst
+        wires = self._wired()
+        wire = await wires.post(self._head(operation), orjson.dumps(body))
+        if wire.status == 200 and _is_stream(wire.headers):
+            return Incoming(wires, wire, EventReader(max_event_bytes or self._limits.max_event_bytes))
+        try:
+            text = await self._read_error(wire)
+        finally:
+            wires.end(wire)
+        if wire.status == 200:
+            raise self._not_a_stream(text, param)
+        raise self.translate(wire.status, text, CIMultiDict(wire.headers), param=param)
 
     def decode(self, data: bytes, param: str) -> dict[str, Any]:
         """One event of a stream; an error that stands in its place is raised."""
@@ -205,27 +245,16 @@ class HttpConnection(Connection):
 
     # Inside
 
-    async def _pieces(self, operation: str, body: Any, param: str) -> AsyncGenerator[bytes]:
-        """Post JSON, and yield the answer's stream as it comes."""
-        wires = self._wired()
-        wire = await wires.post(self._head(operation), orjson.dumps(body))
-        try:
-            if wire.status != 200:
-                raise self.translate(wire.status, await self._read_error(wire), CIMultiDict(wire.headers), param=param)
-            if wire.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
-                raise self._not_a_stream(await self._read_error(wire), param)
-            while piece := await wire.read():
-                yield piece
-        finally:
-            wires.end(wire)
-
-    async def _form_pieces(self, operation: str, body: Any, param: str) -> AsyncGenerator[bytes]:
-        """As `_pieces`, for a form."""
+    async def _form_bursts(
+        self, operation: str, body: aiohttp.FormData, param: str, max_event_bytes: int | None
+    ) -> AsyncGenerator[list[bytes]]:
+        """As `Incoming.bursts`, of the answer to a form."""
+        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
         async with self._send("POST", self.url(operation), body, param=param) as response:
             if response.content_type != "text/event-stream":
                 raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
             async for piece in response.content.iter_any():
-                yield piece
+                yield _events(reader, piece)
 
     def _wired(self) -> Wires:
         if self._closed:
@@ -347,10 +376,18 @@ def _events(reader: EventReader, piece: bytes) -> list[bytes]:
         raise EngineFailed("the engine's answer has an event that is too large") from exc
 
 
-async def _reach_end(stream: AsyncGenerator[bytes]) -> None:
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether an answer is one of server-sent events."""
+    media_type = headers.get("content-type", "")
+    return media_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
+async def _reach_end(wire: Wire) -> None:
     """Wait a moment for the HTTP answer's end behind `[DONE]`, without which the connection cannot be used again."""
+    if wire.complete:
+        return
     try:
         async with asyncio.timeout(0.25):
-            await anext(stream, b"")
-    except (TimeoutError, FreeholdError, aiohttp.ClientError):
+            await wire.read()
+    except (TimeoutError, FreeholdError):
         return  # the connection is closed instead

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from freehold.catalog.deployments import Deployment
+from freehold.serving.supervisor import Lease
 from freehold.types.engine import Traits
 from freehold.types.generation import Embeddings, Event
 from freehold.types.ids import new_id
@@ -47,13 +48,15 @@ class EmbeddingAnswer:
     embeddings: Embeddings
 
 
-def text_answer(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
-    """A text that has begun."""
+def text_answer(
+    prefix: str, deployment: Deployment, lease: Lease | None, traits: Traits, events: AsyncGenerator[Event]
+) -> Answer:
+    """A text that has begun, with the fingerprint of the engine that makes it, if one does."""
     return Answer(
         id=new_id(f"{prefix}-"),
         created=int(time.time()),
         deployment=deployment.name,
-        fingerprint=traits.fingerprint,
+        fingerprint=(traits if lease is None else lease.traits).fingerprint,
         events=events,
     )
 

@@ -63,6 +63,7 @@ class Metrics:
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
 
+        self.cached_prompt_tokens, self.prompt_cache_choices = _of_prompt_caches(self.registry)
         self.flags = Counter(
             "freehold_filter_flags",
             "What the content filter found in requests, and whether it blocked.",
@@ -107,6 +108,8 @@ class Metrics:
             )
         own.prompt_tokens.inc(receipt.prompt_tokens)
         own.completion_tokens.inc(receipt.completion_tokens)
+        if receipt.cached_tokens:
+            self.cached_prompt_tokens.labels(deployment).inc(receipt.cached_tokens)
         if receipt.images:
             self.images.labels(deployment).inc(receipt.images)
         own.cost.inc(receipt.cost_micro)
@@ -123,3 +126,21 @@ class Metrics:
     def exposition(self) -> bytes:
         """All of it in the text format."""
         return generate_latest(self.registry)
+
+
+def _of_prompt_caches(registry: CollectorRegistry) -> tuple[Counter, Gauge]:
+    """Tokens that engines had in their caches, and how many requests were sent to find them there."""
+    tokens = Counter(
+        "freehold_cached_prompt_tokens",
+        "Tokens of prompts that engines had in their caches.",
+        ("deployment",),
+        registry=registry,
+    )
+    choices = Gauge(
+        "freehold_prompt_cache_choices",
+        "Where requests went, of deployments with several replicas: to one that knew the prompt's beginning, elsewhere "
+        "though one did, or anywhere because none did.",
+        ("deployment", "outcome"),
+        registry=registry,
+    )
+    return tokens, choices

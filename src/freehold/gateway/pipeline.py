@@ -4,8 +4,8 @@
 
 `chat`, `complete`, `embed` and `paint` each show it whole, but for the first step and the last, which the edge takes
 with `authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
-to know of the request. The answer is an `Answer`: its first event has arrived when it is returned, so everything
-that can be refused was refused, and what comes after belongs to the answer. Embeddings pass no filter, as on Azure.
+to know of the request. When an `Answer` is returned its first event has arrived, so everything that can be refused was
+refused. Embeddings pass no filter, as on Azure.
 """
 
 import time
@@ -24,7 +24,7 @@ from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embe
 from freehold.gateway.content import Content
 from freehold.gateway.conversation_sharing import Sharing
 from freehold.gateway.counting import TokenCounter
-from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
+from freehold.gateway.engine_requests import DEFAULT_COMPLETION_TOKENS, copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.filtering import Filtering
 from freehold.gateway.fine_tuning import FineTuning
@@ -49,7 +49,8 @@ from freehold.gateway.routing import Begin, Begun, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.lender import Lender
+from freehold.serving.prompt_key import PromptKey
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.content import tenant_of
@@ -59,9 +60,6 @@ from freehold.types.generation import Embeddings, Event
 from freehold.types.identity import Action, Principal
 from freehold.types.images import ImageRequest, OutputFormat, PaintEvent
 
-DEFAULT_COMPLETION_TOKENS = 16
-"""`max_tokens` of a text completion that names none, as in OpenAI's specification, whatever the deployment's."""
-
 
 class Gateway:
     """Everything that happens to a request between HTTP and the engine."""
@@ -69,7 +67,7 @@ class Gateway:
     def __init__(
         self,
         deployments: DeploymentRegistry,
-        supervisor: Supervisor,
+        supervisor: Lender,
         flights: Flights,
         books: Books,
         permits: Permits,
@@ -114,13 +112,13 @@ class Gateway:
             def start(vetted: ChatRequest, copy: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
                     update = with_defaults(vetted, served) | copy_of(vetted, copy, copies)
-                    return connection.chat(vetted.model_copy(update=update))
+                    return connection.chat(vetted.model_copy(update=update) if update else vetted)
 
                 return self._router.stream(
                     chosen,
                     needs,
                     call,
-                    affinity=vetted.prompt_cache_key or vetted.user,
+                    affinity=PromptKey(vetted.prompt_cache_key or vetted.user, vetted),
                     patience_s=patience_s,
                     tries=tries[copy],
                     account=account,
@@ -134,7 +132,7 @@ class Gateway:
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
         candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         text = await self._begin(principal, candidates, account, bounds, begin, tries)
-        return text_answer("chatcmpl", deployment, traits, account.metered(*text, counted=True))
+        return text_answer("chatcmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def vet(self, principal: Principal, request: ChatRequest, account: Account) -> None:
         """Look whether a conversation would be answered, as far as that can be said beforehand.
@@ -185,7 +183,7 @@ class Gateway:
                     chosen,
                     needs,
                     call,
-                    affinity=prompt[:256] if isinstance(prompt, str) else None,
+                    affinity=PromptKey(prompt[:256] if isinstance(prompt, str) else None, prompt),
                     patience_s=patience_s,
                     tries=tries[place],
                     account=account,
@@ -202,7 +200,7 @@ class Gateway:
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
         candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         text = await self._begin(principal, candidates, account, bounds, begin, tries)
-        return text_answer("cmpl", deployment, traits, account.metered(*text, counted=True))
+        return text_answer("cmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.
@@ -284,11 +282,7 @@ class Gateway:
         return PaintAnswer(int(time.time()), deployment.name, order.size, events)
 
     async def keep(self, principal: Principal, data: bytes, output_format: OutputFormat, account: Account) -> str:
-        """Keep a painted file for the caller's project; the path of its signed address.
-
-        Raises:
-            ZeroRetention, HomeError, ContentUnreadable, KeyServiceUnavailable: it cannot be kept.
-        """
+        """Keep a painted file for the caller's project, as `PictureFiles.keep`; the path of its signed address."""
         return await self.picture_files.keep(tenant_of(principal), account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:

@@ -24,7 +24,7 @@ from freehold.errors import (
 from freehold.gateway.account import Account
 from freehold.gateway.answers import begun
 from freehold.gateway.canary import FAILED, NOTE, Canaries
-from freehold.serving.supervisor import PATIENCE_S, Supervisor
+from freehold.serving.lender import PATIENCE_S, Affinity, Lender
 from freehold.types.engine import Feature
 from freehold.types.generation import Delta
 
@@ -70,7 +70,7 @@ class Router:
         canaries: gives some calls to candidates.
     """
 
-    def __init__(self, supervisor: Supervisor, canaries: Canaries) -> None:
+    def __init__(self, supervisor: Lender, canaries: Canaries) -> None:
         self._supervisor = supervisor
         self._canaries = canaries
 
@@ -113,7 +113,7 @@ class Router:
         needs: frozenset[Feature],
         call: Call[EventT],
         *,
-        affinity: str | None,
+        affinity: Affinity | None,
         patience_s: float,
         tries: Tries,
         account: Account,
@@ -124,7 +124,7 @@ class Router:
             deployment: whose replicas may serve.
             needs: features that the request uses.
             call: makes the engine call on a connection.
-            affinity: requests with the same text prefer the same replica, for its prompt cache.
+            affinity: what tells the replica that has the request's prompt in its cache.
             patience_s: how long to wait for a replica; 0 where there is something better to do.
             tries: of this sequence.
             account: told of each lease.
@@ -143,7 +143,7 @@ class Router:
         candidate: Deployment,
         needs: frozenset[Feature],
         call: Call[EventT],
-        affinity: str | None,
+        affinity: Affinity | None,
         patience_s: float,
         tries: Tries,
         account: Account,
@@ -173,7 +173,7 @@ class Router:
         served: Deployment,
         needs: frozenset[Feature],
         call: Call[EventT],
-        affinity: str | None,
+        affinity: Affinity | None,
         patience_s: float,
         tries: Tries,
         account: Account,
@@ -189,17 +189,22 @@ class Router:
                     served.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s, tier=account.tier
                 ) as lease:
                     reached = True
-                    if served.settings.replicas > 1:
+                    if served.settings.replicas > 1 or lease.choice is not None:
                         avoid |= {lease.replica_id}
                     tries.calls += 1
                     account.leased(lease, tries.calls, served)
                     try:
                         async with aclosing(call(lease.connection, served)) as events:
                             async for event in events:
-                                started = True
+                                if not started:
+                                    started = True
+                                    if lease.watch is not None:
+                                        lease.watch.first()
                                 if isinstance(event, Delta):
                                     account.produced(event)
                                 yield event
+                            if lease.watch is not None and started:
+                                lease.watch.ended(event)
                     except RETRYABLE as exc:
                         lease.report(exc)
                         if started and isinstance(exc, EngineUnavailable):

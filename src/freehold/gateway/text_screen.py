@@ -10,7 +10,7 @@ from freehold.content_filter.examination import Examiner
 from freehold.content_filter.filter import Filter
 from freehold.content_filter.following import Follower
 from freehold.content_filter.hold_back import WHOLE_WINDOW, HoldBack
-from freehold.content_filter.joining import joined
+from freehold.content_filter.joining import Joiner
 from freehold.content_filter.report import Report
 from freehold.errors import UnsupportedParameter
 from freehold.gateway.account import Account
@@ -139,10 +139,9 @@ class TextScreen:
         self, examiner: Examiner, events: AsyncGenerator[Event], report: Report
     ) -> AsyncGenerator[Event]:
         """The events that were vetted. Where every choice was ended here, the engine is stopped."""
-        if self._whole:
-            events = joined(events, WHOLE_WINDOW)
         befores = self._befores
         choices = [HoldBack(n, examiner, whole=self._whole, before=befores.get(n, "")) for n in range(self._choices)]
+        joiner = Joiner(WHOLE_WINDOW)
         came: float | None = None
         produced: set[int] = set()
         stopped = False
@@ -152,17 +151,17 @@ class TextScreen:
                     if isinstance(event, Usage):
                         yield event
                         continue
-                    if came is None:
-                        came = examiner.clock()
-                    choice = choices[event.choice]
-                    ready = await choice.push(event)
-                    if ready and report.held_s is None and not self._whole:
-                        report.held_s = examiner.clock() - came
                     if event.finish_reason is not None:
                         produced.add(event.choice)
-                    for delta in ready:
-                        yield delta
-                    stopped = choice.blocked and _is_over(choices, produced)
+                    if came is None:
+                        came = examiner.clock()
+                    for taken in joiner.take(event) if self._whole else (event,):
+                        ready = await choices[taken.choice].push(taken)
+                        if ready and report.held_s is None and not self._whole:
+                            report.held_s = examiner.clock() - came
+                        for delta in ready:
+                            yield delta
+                    stopped = choices[event.choice].blocked and _is_over(choices, produced)
                     if stopped:
                         break
             if stopped:

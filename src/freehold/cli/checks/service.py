@@ -48,7 +48,7 @@ async def check_books(control: Control) -> list[Finding]:
 async def check_deployments(control: Control) -> list[Finding]:
     """What the running server says of its deployments."""
     answer = await control.request("GET", "/admin/deployments")
-    return [_deployment(found) for found in answer["data"]]
+    return [finding for found in answer["data"] for finding in (_deployment(found), *_engines(found))]
 
 
 def _deployment(found: dict[str, Any]) -> Finding:
@@ -64,3 +64,28 @@ def _deployment(found: dict[str, Any]) -> Finding:
     if errors:
         return warn(check, f"{state}: {errors[-1]}", "read the server's log")
     return ok(check, state)
+
+
+def _engines(found: dict[str, Any]) -> list[Finding]:
+    """By which engines a deployment with `engine = "auto"` is served, and which of them it goes without, and why."""
+    check = f"engines of {found['name']}"
+    serving = [
+        f"{each['engine']} {each['state']}{_memory(found, each['engine'])}"
+        for each in found["engines"]
+        if each["why"] is None
+    ]
+    left_out = [each for each in found["engines"] if each["why"] is not None]
+    return [
+        *([ok(check, ", ".join(serving))] if serving else []),
+        *(warn(check, f"{each['engine']} is left out: {each['why']}", _mend(each["engine"])) for each in left_out),
+    ]
+
+
+def _memory(found: dict[str, Any], engine: str) -> str:
+    """What the processes of an engine hold, in words; empty where nothing runs."""
+    held = sum(each["memory_bytes"] or 0 for each in found["replicas"] if each["engine"] == engine)
+    return f" ({held / 2**20:.0f} MiB)" if held else ""
+
+
+def _mend(engine: str) -> str:
+    return f"mend what is named; or name the other engine in the deployment, and '{engine}' is not missed"
