@@ -27,13 +27,16 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket, *, own: bool = True) -> AsyncIterator["asyncio.Task[None]"]:
+async def serving(
+    app: ASGIApp, listener: socket.socket, *, own: bool = True, patience_s: int | None = 2
+) -> AsyncIterator["asyncio.Task[None]"]:
     """Serve an application on a socket while the block runs; the task ends when that ends.
 
     Args:
         app: what is served.
         listener: where. It is closed at the end.
         own: whether callers come themselves, and not through a worker, which has spoken with them.
+        patience_s: how long what is being answered at the end may go on; None sets no limit.
     """
     server = _Server(
         uvicorn.Config(
@@ -46,7 +49,7 @@ async def serving(app: ASGIApp, listener: socket.socket, *, own: bool = True) ->
             server_header=False,
             date_header=own,
             proxy_headers=own,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=patience_s,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[listener]))

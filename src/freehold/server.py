@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,9 +129,14 @@ async def _taking_requests(app: App, listeners: Sequence[socket.socket]) -> Asyn
     orders = [
         Order(f"w{number}", app.home.root, app.settings, path, secret, 0, 0) for number in range(1, len(listeners) + 1)
     ]
-    pool = Pool(app.core, orders, listeners, app.settings.supervisor)
+
+    def stand_in(listener: socket.socket) -> AbstractAsyncContextManager[object]:
+        return serving(door, listener, patience_s=None)
+
+    pool = Pool(app.core, orders, listeners, app.settings.supervisor, stand_in)
+    door = CoreDoor(app.asgi, pool)
     try:
-        inside = PassageDoor(CoreDoor(app.asgi, pool), secret)
+        inside = PassageDoor(door, secret)
         async with serving(inside, listen_for_workers(path), own=False) as ended, pool:
             yield _Front(ended, pool)
     finally:

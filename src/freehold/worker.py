@@ -96,6 +96,8 @@ class Worker:
                 self._early.append((number, *values))
             case "notice":
                 self._begin(self._notice(number, *values))
+            case "look":
+                self.link.answer(number)
             case "metrics":
                 self._metrics(number)
             case "drain":
