@@ -74,6 +74,7 @@ def run(
     Raises:
         HomeError, ConfigError: as `open_app`; HomeError also if the address cannot be listened on.
     """
+    assert parts is None or settings.server.workers == 1, "parts that are made here are not there in workers"
     configure_logging(settings.server.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(home, settings, announce, recorder, parts, trainer))

@@ -54,6 +54,7 @@ class Worker:
         self.passage: Passage | None = None
         self._early: list[tuple[int, Sequence[str], Mapping[str, Any]]] = []
         self._turn = asyncio.Lock()
+        self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self, app: WorkerApp, passage: Passage, state: Mapping[str, Any]) -> None:
@@ -122,6 +123,9 @@ class Worker:
 
     async def _take(self, state: Mapping[str, Any]) -> None:
         assert self.app is not None, "as above"
+        if state["number"] < self._number:
+            return
+        self._number = state["number"]
         self.desk.objection = None if state["objection"] is None else error_of(state["objection"])
         for digest in state["over"]:
             self.app.canaries.end(digest)

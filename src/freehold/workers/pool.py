@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -58,6 +59,7 @@ class Pool:
         self._unsettled: set[asyncio.Future[Any]] = set()
         self._looking: asyncio.Task[None] | None = None
         self._gone = b""
+        self._numbers = itertools.count(1)
 
     async def __aenter__(self) -> Self:
         self._last = self._state()
@@ -118,7 +120,11 @@ class Pool:
 
     def _greeting(self) -> dict[str, Any]:
         """What a worker must know before it begins."""
-        return self._state()
+        return self._numbered(self._state())
+
+    def _numbered(self, state: dict[str, Any]) -> dict[str, Any]:
+        """With a number: of what a worker is told, the largest holds."""
+        return {**state, "number": next(self._numbers)}
 
     def _state(self) -> dict[str, Any]:
         """What workers know besides what stands in the database."""
@@ -161,9 +167,10 @@ class Pool:
             return
         self._written.clear()
         self._last = state
+        told = self._numbered(state)
         for seat in self._seats:
             if seat.attached:
-                self._await(seat, seat.notice(tables, state), wait=seat.state is SeatState.READY)
+                self._await(seat, seat.notice(tables, told), wait=seat.state is SeatState.READY)
 
     def _await(self, seat: Seat, told: asyncio.Future[Any], *, wait: bool) -> None:
         """Wait until a worker has taken a change in, and no longer than it may take."""
