@@ -122,8 +122,8 @@ class _Front:
 async def _taking_requests(app: App, listeners: Sequence[socket.socket]) -> AsyncIterator[_Front]:
     """Take requests while the block runs: here where there is one socket, else by as many workers as there are."""
     if len(listeners) == 1:
-        async with serving(app.asgi, listeners[0]) as ended:
-            yield _Front(ended)
+        async with serving(app.asgi, listeners[0]) as here:
+            yield _Front(here.ended)
         return
     sockets, secret = SocketFolder(app.home.run), secrets.token_hex(32)
     path = sockets.path / CORE_SOCKET
@@ -138,8 +138,8 @@ async def _taking_requests(app: App, listeners: Sequence[socket.socket]) -> Asyn
     door = CoreDoor(app.asgi, pool)
     try:
         inside = PassageDoor(door, secret)
-        async with serving(inside, listen_for_workers(path), own=False) as ended, pool:
-            yield _Front(ended, pool)
+        async with serving(inside, listen_for_workers(path), own=False) as here, pool:
+            yield _Front(here.ended, pool)
     finally:
         path.unlink(missing_ok=True)
         sockets.close()

@@ -231,3 +231,26 @@ async def _make_key(service: Service) -> int | None:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError):
             return None
+
+
+def test_one_worker_that_is_asked_to_end_is_replaced(tmp_path: Path) -> None:
+    """On SIGTERM to one worker its requests finish, new ones are served all the same, and another worker starts."""
+
+    async def end(service: Service) -> tuple[list[int | None], list[int]]:
+        before = await asyncio.to_thread(pids, service)
+        asked = asyncio.create_task(statuses_or_nothing(service, 4))
+        await asyncio.to_thread(
+            eventually, lambda: sum(worker["running"] for worker in workers(service)) == 4, "four requests run"
+        )
+        for pid in before:
+            os.kill(pid, signal.SIGTERM)
+        return await asked, await statuses(service, [chat("a") for _ in range(8)])
+
+    with Service(tmp_path / "home", SLOW, workers=2) as service:
+        before = pids(service)
+        running, fresh = asyncio.run(end(service))
+        assert running == [200] * 4
+        assert fresh == [200] * 8
+        eventually(lambda: not {*before} & {*pids(service)}, "others have taken their places")
+        all_ready(service)
+    assert {body["outcome"] for body in receipts(tmp_path / "home")} == {"finished"}

@@ -193,19 +193,23 @@ class Seat:
                 return
             if not self._failed.done():
                 self._failed.set_result(None)
-            if not self._missed:
-                self._missed = True
-                standing = asyncio.create_task(self._stand(), name=f"stand in for {self.name}")
-                self._standing.add(standing)
-                standing.add_done_callback(self._standing.discard)
+            self._miss()
             delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=False)
             self._enter(SeatState.BACKING_OFF)
             log.warning("worker_restarting", worker=self.name, delay_s=round(delay_s, 3), starts=self._starts)
             await asyncio.sleep(delay_s)
 
-    async def _stand(self) -> None:
+    def _miss(self) -> None:
         """Have the core take the requests until a worker does."""
-        log.warning("worker_missed", worker=self.name)
+        self._ready.clear()
+        if not self._missed:
+            self._missed = True
+            log.warning("worker_missed", worker=self.name)
+            standing = asyncio.create_task(self._stand(), name=f"stand in for {self.name}")
+            self._standing.add(standing)
+            standing.add_done_callback(self._standing.discard)
+
+    async def _stand(self) -> None:
         async with self._stand_in(self._listener.dup()):
             await self._ready.wait()
             self._missed = False
@@ -229,6 +233,8 @@ class Seat:
                 self._enter(SeatState.READY)
                 link.answer(number)
                 log.info("worker_ready", worker=self.name, starts=self._starts)
+            elif kind == "leaving":
+                self._miss()
             else:
                 clerk.heard(number, kind, values)
 
