@@ -6,7 +6,6 @@ Times within are seconds: `started_at` since the epoch, the others on the clock 
 
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from hmac import HMAC
 from typing import Any, Final, TypeAlias, TypeVar
@@ -229,7 +228,7 @@ class Account:
         self, first: ProducedT, rest: AsyncGenerator[ProducedT], *, counted: bool = False
     ) -> AsyncGenerator[ProducedT]:
         """The events of an answer that has begun, noted on their way; with `counted` they were counted before."""
-        async with aclosing(rest):
+        try:
             if not counted:
                 self.produced(first)
             self.sent(first)
@@ -239,6 +238,9 @@ class Account:
                     self.produced(event)
                 self.sent(event)
                 yield event
+        except BaseException:
+            await rest.aclose()
+            raise
 
     def estimated_usage(self) -> Usage:
         """What can be told of the usage without the engine."""
