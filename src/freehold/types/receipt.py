@@ -5,10 +5,12 @@ docs/reference/journal.md; a test holds that every one stands there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, TypeAlias
+
+from freehold.types.values import value_class
 
 Scalar: TypeAlias = str | int | bool | None
 
@@ -27,7 +29,7 @@ class Outcome(StrEnum):
     """The server stopped, was killed or lost its machine while the request ran."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Admitted:
     """A request that is about to run, and the most that it may use. Times are RFC 3339, UTC, microseconds."""
 
@@ -58,7 +60,7 @@ class Admitted:
         return _body(self)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Receipt:
     """One finished request.
 
