@@ -202,10 +202,9 @@ class Account:
         self._last_piece = now = time.perf_counter()
         if self._first_piece is None:
             self._first_piece = now
-        if isinstance(event, PartialPicture):
-            return
-        if isinstance(event, Picture):
-            self._complete(event.index, event.data)
+        if isinstance(event, PartialPicture | Picture):
+            if isinstance(event, Picture):
+                self._complete(event.index, event.data)
             return
         if event.finish_reason is not None and (
             self._finish_reason in {None, "stop"} or event.finish_reason == "content_filter"
