@@ -46,6 +46,8 @@ class ServerSettings(SettingsModel):
     """Where callers reach the server, for addresses in answers; without it, as the request itself says."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """How long running requests may go on after SIGTERM."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many processes take requests. With one, it is the server itself."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     """How long one request may take in all."""
     starter: bool = True
@@ -72,6 +74,9 @@ class SupervisorSettings(SettingsModel):
     backoff_initial_s: Annotated[float, Field(gt=0)] = 0.5
     backoff_max_s: Annotated[float, Field(gt=0)] = 30.0
     stop_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    full_engine_unload_s: Annotated[float, Field(gt=0)] = 600.0
+    """With `engine = "auto"`, the engine that has every feature beside a faster one is stopped after so long without a
+    request, unless the deployment's `idle_unload_s` says otherwise."""
 
 
 class JournalSettings(SettingsModel):

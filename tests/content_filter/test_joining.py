@@ -1,13 +1,12 @@
 """Putting the pieces of whole answers together changes nothing that a reader of the whole sees."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.content_filter.joining import joined
-from freehold.types.generation import Delta, Event, TokenLogprob, ToolCallDelta, Usage
+from freehold.content_filter.joining import Joiner
+from freehold.types.generation import Delta, TokenLogprob, ToolCallDelta
 
 DELTAS = st.builds(
     Delta,
@@ -20,25 +19,18 @@ DELTAS = st.builds(
 )
 
 
-async def _events(events: Sequence[Event]) -> AsyncGenerator[Event]:
-    for event in events:
-        yield event
+def together(deltas: Sequence[Delta], most: int) -> list[Delta]:
+    """What comes of the deltas."""
+    joiner = Joiner(most)
+    found = [taken for delta in deltas for taken in joiner.take(delta)]
+    return [*found, *joiner.rest()]
 
 
-def together(events: Sequence[Event], most: int) -> list[Event]:
-    """What comes of the events."""
-
-    async def run() -> list[Event]:
-        return [event async for event in joined(_events(events), most)]
-
-    return asyncio.run(run())
-
-
-def told(events: Sequence[Event], choice: int) -> list[tuple[str, object]]:
+def told(deltas: Sequence[Delta], choice: int) -> list[tuple[str, object]]:
     """What the deltas of a choice tell in their order, neighbouring texts as one."""
     found: list[tuple[str, object]] = []
-    for event in events:
-        if not isinstance(event, Delta) or event.choice != choice:
+    for event in deltas:
+        if event.choice != choice:
             continue
         parts: list[tuple[str, object]] = [("reasoning", event.reasoning), ("text", event.text)]
         parts += [("calls", event.tool_calls), ("logprobs", event.logprobs), ("end", event.finish_reason)]
@@ -59,18 +51,15 @@ def test_every_choice_says_the_same(deltas: list[Delta], most: int) -> None:
 
 
 def test_plain_pieces_become_few() -> None:
-    """A hundred words of two choices that alternate are one delta each, and what was counted comes after them."""
-    usage = Usage(1, 100)
+    """A hundred words of two choices that alternate are one delta each."""
     deltas = [Delta(n % 2, text="word ") for n in range(100)]
     ends = [Delta(choice, finish_reason="stop") for choice in range(2)]
-    assert together([*deltas, *ends, usage], 2000) == [
-        Delta(0, text="word " * 50), ends[0], Delta(1, text="word " * 50), ends[1], usage
+    assert together([*deltas, *ends], 2000) == [
+        Delta(0, text="word " * 50), ends[0], Delta(1, text="word " * 50), ends[1]
     ]  # fmt: skip
     assert len(together(deltas, 100)) == 10
 
 
 def test_what_was_put_together_is_bounded() -> None:
     """No more is held than was allowed, and one piece."""
-    assert [len(event.text) for event in together([Delta(0, text="ab")] * 9, 4) if isinstance(event, Delta)] == [
-        4
-    ] * 4 + [2]
+    assert [len(delta.text) for delta in together([Delta(0, text="ab")] * 9, 4)] == [4] * 4 + [2]

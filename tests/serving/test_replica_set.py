@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 
 from freehold.errors import DeploymentNotFound, EngineFailed, EngineUnavailable
+from freehold.serving.supervisor import PromptKey
 from freehold.types.engine import Feature
 from tests.serving.trial import BOTH_LOOPS, PATIENCE_S, alive, answer, ask, eventually, pid_of, supervised, trial
 
@@ -310,3 +313,37 @@ def _ready(replicas: tuple[Any, ...]) -> int:
 
 def _ready_ids(replicas: tuple[Any, ...]) -> list[str]:
     return [replica.id for replica in replicas if replica.state == "ready"]
+
+
+def test_prompts_go_to_the_replica_that_has_read_their_beginning(tmp_path: Path) -> None:
+    """With `prompt_cache_routing` on; a replica that started again has forgotten, and off is off at once."""
+
+    async def main() -> None:
+        async with supervised(tmp_path, trial(replicas=2, prompt_cache_routing="on")) as supervisor:
+            await eventually(lambda: _ready(supervisor.status("chat").replicas) == 2, "two replicas")
+
+            async def served(text: str) -> str:
+                async with supervisor.acquire("chat", affinity=PromptKey(None, text.ljust(1000, "."))) as lease:
+                    await answer(lease)
+                    assert lease.watch is None
+                    return lease.replica_id
+
+            homes = {text: await served(text) for text in ("one", "two", "three", "four")}
+            assert set(homes.values()) == {"chat-1", "chat-2"}
+            assert {text: await served(text) for text in ("one", "one", "four", "three", "three", "two")} == homes
+            cache = supervisor.status("chat").prompt_cache
+            assert cache is not None
+            assert (cache.by_prompt, cache.outcomes) == (True, {"known": 6, "elsewhere": 0, "new": 4})
+            for replica in supervisor.status("chat").replicas:
+                assert replica.pid is not None
+                os.kill(replica.pid, signal.SIGKILL)
+            await eventually(lambda: sum(r.restarts for r in supervisor.status("chat").replicas) == 2, "restarts")
+            await eventually(lambda: _ready(supervisor.status("chat").replicas) == 2, "two replicas")
+            await served("one")
+            cache = supervisor.status("chat").prompt_cache
+            assert cache is not None
+            assert cache.outcomes["new"] == 5
+            await supervisor.set(trial(replicas=2, prompt_cache_routing="off"))
+            assert {await served("one") for _ in range(4)} == {"chat-1", "chat-2"}
+
+    asyncio.run(main())

@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from freehold.config import SupervisorSettings
+from freehold.engines.auto import FastestFirst
 from freehold.engines.base import EngineSpec
 from freehold.serving.supervisor import Lease, Prepare, Progress, Supervisor
 from freehold.types.completions import CompletionRequest
@@ -31,6 +32,9 @@ QUICK = SupervisorSettings(
     stop_timeout_s=3.0,
 )
 
+QUICK_FIRST: FastestFirst = {"chat": ("quick", "trial")}
+"""What `engine = "auto"` stands for here."""
+
 BOTH_LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 """For tests that hold on asyncio's own event loop and on the one that the server uses."""
 
@@ -38,8 +42,15 @@ BOTH_LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asy
 def trial(name: str = "chat", *, replicas: int = 1, model: str = "trial", **more: Any) -> DeploymentSettings:
     """A deployment on the trial engine."""
     return DeploymentSettings.model_validate(
-        {"name": name, "model": model, "engine": "trial", "replicas": replicas, **more}
+        {"name": name, "model": model, "engine": "trial", "replicas": replicas} | more
     )
+
+
+def auto(*, quick: dict[str, Any] | None = None, full: dict[str, Any] | None = None, **more: Any) -> DeploymentSettings:
+    """A deployment on a quick engine without logit_bias and a full one, each with options of its own."""
+    options = {"quick": {"features": ["chat", "seed"], **(quick or {})}}
+    options["trial"] = {"features": ["chat", "seed", "logit_bias"], **(full or {})}
+    return trial(engine="auto", options=options, **more)
 
 
 async def ready_at_once(settings: DeploymentSettings, progress: Progress) -> EngineSpec:
@@ -83,10 +94,13 @@ async def supervised(
     settings: SupervisorSettings = QUICK,
     prepare: Prepare = ready_at_once,
     drain_s: float = 10.0,
+    fastest_first: FastestFirst = QUICK_FIRST,
 ) -> AsyncIterator[Supervisor]:
     """A supervisor for the length of a block; none of the engines that it showed survives it."""
     seen: set[int] = set()
-    supervisor = Supervisor(settings, folder / "run", prepare, drain_s=drain_s, find_engine=find_engine)
+    supervisor = Supervisor(
+        settings, folder / "run", prepare, drain_s=drain_s, find_engine=find_engine, fastest_first=fastest_first
+    )
     supervisor.on_state(lambda _, status: seen.add(status.pid or 0))
     try:
         for deployment in deployments:

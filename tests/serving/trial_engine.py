@@ -76,7 +76,7 @@ class TrialConnection(Connection):
 
 
 class TrialEngine(Engine):
-    """The options are those that trial_process.py reads, `features`, `far` and `broken`."""
+    """The options are those that trial_process.py reads, and those that are read here."""
 
     name = "trial"
     needs_weights = False
@@ -85,8 +85,14 @@ class TrialEngine(Engine):
         if settings.options.get("broken"):
             raise ConfigError("options.broken: is set")
 
+    def potential(self, settings: DeploymentSettings) -> frozenset[Feature]:
+        options = settings.options
+        return frozenset(Feature(name) for name in (*options.get("features", ["chat"]), *options.get("hoped", [])))
+
     def launch(self, spec: EngineSpec, socket: Path) -> Launch | None:
         options = spec.settings.options
+        if "unreadable" in options:
+            raise ConfigError(f"model: the architecture '{options['unreadable']}' cannot be read")
         if FAR_AWAY in options:
             return None
         return Launch((sys.executable, "-I", "-S", str(PROCESS), json.dumps(options), str(socket)))
@@ -98,6 +104,27 @@ class TrialEngine(Engine):
         return TrialConnection(Path(options.get(FAR_AWAY, socket)), traits)
 
 
+class QuickEngine(TrialEngine):
+    """The same under another name: the faster engine of a deployment with `engine = "auto"`."""
+
+    name = "quick"
+
+    def missing(self) -> str | None:
+        return self.lacks
+
+    lacks: str | None = None
+
+
+class AbsentEngine(QuickEngine):
+    """One that is not installed."""
+
+    name = "absent"
+    lacks = "its package is not installed"
+
+
+TRIALS = {engine.name: engine for engine in (TrialEngine, QuickEngine, AbsentEngine)}
+
+
 def find_engine(name: str) -> Engine:
-    """The trial engine, or one of Freehold's own."""
-    return TrialEngine() if name == TrialEngine.name else get_engine(name)
+    """A trial engine, or one of Freehold's own."""
+    return TRIALS[name]() if name in TRIALS else get_engine(name)

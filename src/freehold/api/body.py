@@ -93,7 +93,8 @@ async def read_limited(scope: Scope, receive: Receive, limit: int) -> bytes:
         BodyTooLarge: it is longer than `limit` bytes; noticed from the header, or while reading.
         ClientGone: the caller went away while sending.
     """
-    return b"".join([piece async for piece in body_pieces(scope, receive, limit)])
+    pieces = [piece async for piece in body_pieces(scope, receive, limit)]
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def body_pieces(scope: Scope, receive: Receive, limit: int) -> AsyncGenerator[bytes]:

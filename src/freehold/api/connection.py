@@ -1,7 +1,13 @@
-"""A caller's connection: uvicorn's, with bounds on the head of a request, which uvicorn has none for."""
+"""A caller's connection: uvicorn's, with bounds on the head of a request, which uvicorn has none for.
+
+It also tells requests that its caller has gone, without a task for each that waits for it: whoever is in the set that
+lies in the scope's state under `DEPARTURES` is called.
+"""
 
 import asyncio
 import secrets
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,6 +19,52 @@ MAX_HEAD_BYTES = 64 * 1024
 """How much of a head is taken without its end; one that arrives whole in a single read may be a little longer."""
 HEAD_S = 60.0
 """How long a caller may take to send a head, in seconds."""
+GATHERED_BYTES: Final = 64 * 1024
+"""More than this is sent at once."""
+
+
+class Gathering:
+    """A transport that sends what is written in one turn of the event loop at once, as one packet where it fits.
+
+    A head and a short body are written apart, which would cost the caller and the server a system call each, and both a
+    wake-up. Everything else is the transport's own.
+
+    Args:
+        transport: the connection's.
+        loop: the event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send data at the end of this turn; at once where there is much of it."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > GATHERED_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Close the connection after what was written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held and not self._transport.is_closing():
+            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+
+
+DEPARTURES: Final = "departures"
+Departures: TypeAlias = set[Callable[[], None]]
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -24,19 +76,23 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the caller a while for the first head."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop)))
+        self._departures: Departures = set()
         self._deadline = self.loop.call_later(HEAD_S, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
         self._in_time()
         super().connection_lost(exc)
+        for leave in tuple(self._departures):
+            leave()
 
     def on_message_begin(self) -> None:
         """A head begins."""
         self._in_head = True
         self._head_bytes = 0
         super().on_message_begin()
+        self.scope["state"][DEPARTURES] = self._departures
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

@@ -1,7 +1,5 @@
 """The outermost layer: every request has an id, every failure the envelope of its dialect."""
 
-import secrets
-
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +7,7 @@ from freehold.api.body import decode, read_limited
 from freehold.api.dialect import Dialect
 from freehold.api.sse import send_error
 from freehold.errors import FreeholdError, InternalError
+from freehold.types.ids import random_hex
 
 log = structlog.get_logger("freehold.edge")
 
@@ -24,7 +23,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{secrets.token_hex(16)}"
+        request_id = f"req_{random_hex(16)}"
         scope.setdefault("state", {})["request_id"] = request_id
         named = [(b"x-request-id", request_id.encode())]
         if scope["path"].startswith("/openai/"):

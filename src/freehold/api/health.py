@@ -76,3 +76,6 @@ def _measure(control: DeploymentControl, flights: Flights, metrics: Metrics) -> 
     for view in control.all():
         for replica in view.status.replicas if view.status else ():
             metrics.replicas.labels(view.deployment.name, replica.state.value).inc()
+        cache = view.status.prompt_cache if view.status else None
+        for outcome, count in cache.outcomes.items() if cache else ():
+            metrics.prompt_cache_choices.labels(view.deployment.name, outcome).set(count)

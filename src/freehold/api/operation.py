@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from freehold.api.body import NO_BODY, Body, JsonText, origin_of, read_limited
+from freehold.api.connection import DEPARTURES, Departures
 from freehold.api.dialect import Dialect, answer_headers
 from freehold.api.door import Door
 from freehold.api.form import is_form, read_form
@@ -46,6 +48,7 @@ from freehold.gateway.flights import ClientGone, Flight
 from freehold.gateway.idempotency import KeptAnswer, KeptAnswers, Slot
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
+from freehold.log_lines import REQUEST_LINES
 from freehold.types.content import tenant_of
 from freehold.types.identity import Principal
 
@@ -125,19 +128,22 @@ class Operation:
             self.plane.door.check_served(principal)
             gateway.check_caller(principal, account)
         with gateway.flights.open(principal, lambda: account.end_user) as flight:
-            watcher: asyncio.Task[None] | None = None
+            forget: Callable[[], object] | None = None
+            body: Body = NO_BODY
             try:
-                async with aclosing(await self._read(scope, receive)) as body:
-                    watcher = asyncio.create_task(_watch(receive, flight))
-                    await self._answer(scope, wire, account, principal, body)
+                body = await self._read(scope, receive)
+                forget = _watched(scope, receive, flight)
+                await self._answer(scope, wire, account, principal, body)
             except asyncio.CancelledError:
                 reason = flight.landed()
                 if reason is None:
                     raise
                 raise reason from None
             finally:
-                if watcher is not None:
-                    watcher.cancel()
+                if forget is not None:
+                    forget()
+                if body.files is not None:
+                    await body.aclose()
 
     async def _read(self, scope: Scope, receive: Receive) -> Body:
         """The request's body, in whichever form it may come."""
@@ -174,7 +180,8 @@ class Operation:
     ) -> None:
         """Have the request done, and send what comes of it."""
         fields = body.fields()
-        query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query_string: bytes = scope["query_string"]
+        query = tuple(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)) if query_string else ()
         if self.dialect is Dialect.AZURE:
             account.spill_to = _header(scope, b"x-ms-spillover-deployment")
         origin = self.plane.public_url or origin_of(scope)
@@ -298,11 +305,9 @@ class Operation:
         metrics, receipt, principal = self.plane.metrics, account.receipt, account.principal
         status = error.status if error is not None else wire.status
         deployment = account.deployment.name if account.deployment else ""
-        metrics.requests.labels(self.route, deployment, str(status)).inc()
-        metrics.duration.labels(self.route).observe(account.elapsed_s)
+        metrics.answered(self.route, deployment, str(status), account.elapsed_s)
         held_s = account.filter.held_s if account.filter else None
-        log.info(
-            "request",
+        REQUEST_LINES.add(
             request_id=account.request_id,
             route=self.route,
             dialect=self.dialect.value,
@@ -343,13 +348,22 @@ class _Wire:
         await self._send(message)
 
 
+def _watched(scope: Scope, receive: Receive, flight: Flight) -> Callable[[], object]:
+    """Abort the flight when the caller closes the connection; what is returned ends the watch.
+
+    A server that tells of it (`freehold.api.connection`) is listened to; of another one it is asked in a task.
+    """
+    departures: Departures | None = scope["state"].get(DEPARTURES)
+    if departures is None:
+        return asyncio.create_task(_watch(receive, flight)).cancel
+    departures.add(flight.leave)
+    return partial(departures.discard, flight.leave)
+
+
 async def _watch(receive: Receive, flight: Flight) -> None:
-    """Abort the flight when the caller closes the connection."""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            flight.abort(ClientGone("The client closed the connection."))
-            return
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    flight.leave()
 
 
 def end_user_of(fields: Mapping[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, home_of
 from freehold.cli.output import ErrorAnswer, print_json, print_note
 from freehold.config import Settings, load_settings, parse_settings
-from freehold.engines.registry import get_engine
+from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings, Origin
 
@@ -88,7 +88,7 @@ def _checked(file: Path) -> Settings:
     settings = load_settings(file)
     for index, deployment in enumerate(settings.deployment):
         try:
-            get_engine(deployment.engine).validate(deployment)
+            check_engine(deployment)
         except ConfigError as exc:
             raise ConfigError(f"deployment[{index}].{exc.message}", param=exc.param) from exc
     others = sorted(settings.model_fields_set - {"deployment"})

@@ -273,7 +273,7 @@ def _state(found: dict[str, Any]) -> str:
 def _row(found: dict[str, Any]) -> tuple[object, ...]:
     """A deployment as a row of the list."""
     settings = parse_settings(found["settings"], DeploymentSettings)
-    ready = sum(replica["state"] == "ready" for replica in found["replicas"])
+    ready = min(sum(replica["state"] == "ready" for replica in found["replicas"]), settings.replicas)
     price = settings.price_at(time.time()).wire()
     return (
         found["name"],
@@ -292,8 +292,28 @@ def _print_one(found: dict[str, Any]) -> None:
     facts: dict[str, Any] = {"name": found["name"], "state": _state(found), "origin": found["origin"]}
     facts |= {name: value for name, value in found["settings"].items() if name != "name"}
     facts |= {name: found.get(name) for name in ("context_length", "embedding_dimensions") if found.get(name)}
+    if found["prompt_cache"]:
+        facts["prompt cache"] = _prompt_cache(found["prompt_cache"])
     facts["features"] = ", ".join(found.get("features") or [])
     print_table(("setting", "value"), list(facts.items()))
+    if found["engines"]:
+        print_table(
+            ("engine", "state", "why"), [[each[key] for key in ("engine", "state", "why")] for each in found["engines"]]
+        )
     if found["replicas"]:
-        columns = ("id", "state", "pid", "restarts", "in_flight", "error")
-        print_table(columns, [[replica.get(column) for column in columns] for replica in found["replicas"]])
+        columns = ("id", "engine", "state", "pid", "memory", "restarts", "in_flight", "error")
+        shown = [replica | {"memory": _mebibytes(replica["memory_bytes"])} for replica in found["replicas"]]
+        print_table(columns, [[replica.get(column) for column in columns] for replica in shown])
+
+
+def _prompt_cache(cache: dict[str, Any]) -> str:
+    """How requests are sent to what has read their prompts, in words."""
+    way = "requests go to the replica that knows their prompt" if cache["by_prompt"] else "requests go to any replica"
+    settled = "" if cache["decided"] else ", being tried"
+    gain = "" if cache["gain"] is None else f"; first pieces {cache['gain']:+.0%} sooner by prompt, when last tried"
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in cache["outcomes"].items())
+    return f"{way}{settled}{gain} ({counts})"
+
+
+def _mebibytes(size: int | None) -> str | None:
+    return None if size is None else f"{size / 2**20:.0f} MiB"

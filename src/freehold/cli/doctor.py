@@ -20,7 +20,7 @@ from freehold.cli.options import ConfigOption, HomeOption, JsonOption, home_of
 from freehold.cli.output import ExitCode, print_json, visible
 from freehold.config import Settings, load_settings, url_from_environment
 from freehold.errors import FreeholdError
-from freehold.server import configure_logging
+from freehold.log_lines import configure_logging
 from freehold.store.home import Home
 
 app = command_group()

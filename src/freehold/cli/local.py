@@ -12,7 +12,7 @@ import uvicorn
 
 from freehold.app import open_app
 from freehold.config import Settings
-from freehold.server import configure_logging
+from freehold.log_lines import configure_logging
 
 
 class _PrivateServer(uvicorn.Server):

@@ -16,7 +16,7 @@ from freehold.cli.backup_secrets import KeyFileOption, PassphraseFileOption, ask
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, home_of
 from freehold.cli.output import print_json, visible
-from freehold.server import configure_logging
+from freehold.log_lines import configure_logging
 from freehold.store.snapshot import StoredKey
 
 app = command_group()

@@ -1,37 +1,38 @@
 """The pieces of an answer that is wanted whole, put together before anybody looks at them."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Iterable
 
-from freehold.types.generation import Delta, Event
+from freehold.types.generation import Delta
 
 
-async def joined(events: AsyncGenerator[Event], most: int) -> AsyncGenerator[Event]:
-    """The events, with deltas of a choice that follow one another as one, where they have nothing but text.
+class Joiner:
+    """Puts deltas of a choice that follow one another together, where they have nothing but text.
 
     Args:
-        events: of any number of choices.
         most: code points after which what was put together goes on.
     """
-    texts: dict[int, list[str]] = {}
-    size = 0
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Delta):
-                choice = event.choice
-                if not (event.finish_reason or event.reasoning or event.tool_calls or event.logprobs):
-                    held = texts.get(choice)
-                    if held is None:
-                        held = texts[choice] = []
-                    held.append(event.text)
-                    size += len(event.text)
-                    if size >= most:
-                        for each in list(texts):
-                            yield Delta(each, text="".join(texts.pop(each)))
-                        size = 0
-                    continue
-                if choice in texts:
-                    yield Delta(choice, text="".join(texts.pop(choice)))
-            yield event
-    for choice, pieces in texts.items():
-        yield Delta(choice, text="".join(pieces))
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._texts: dict[int, list[str]] = {}
+        self._size = 0
+
+    def take(self, delta: Delta) -> Iterable[Delta]:
+        """Take the next delta; what goes on now."""
+        choice = delta.choice
+        if delta.finish_reason or delta.reasoning or delta.tool_calls or delta.logprobs:
+            if choice not in self._texts:
+                return (delta,)
+            return (Delta(choice, text="".join(self._texts.pop(choice))), delta)
+        held = self._texts.get(choice)
+        if held is None:
+            held = self._texts[choice] = []
+        held.append(delta.text)
+        self._size += len(delta.text)
+        return self.rest() if self._size >= self._most else ()
+
+    def rest(self) -> Iterable[Delta]:
+        """Everything that is held."""
+        self._size = 0
+        texts, self._texts = self._texts, {}
+        return [Delta(choice, text="".join(pieces)) for choice, pieces in texts.items()]

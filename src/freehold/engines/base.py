@@ -24,7 +24,7 @@ from freehold.errors import ConfigError, UnsupportedParameter
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.engine import EngineCounters, Traits
+from freehold.types.engine import EngineCounters, Feature, Traits, features_for
 from freehold.types.generation import Embeddings, Event
 from freehold.types.images import PaintEvent, PaintRequest
 
@@ -156,6 +156,15 @@ class Engine(ABC):
 
     def expected(self, settings: DeploymentSettings) -> Traits | None:  # noqa: ARG002  # for those that know
         """What it will turn out to be with these settings; None where that is not known before it has started."""
+        return None
+
+    def potential(self, settings: DeploymentSettings) -> frozenset[Feature]:
+        """The features that it may turn out to have with these settings; asked for while it has never started."""
+        expected = self.expected(settings)
+        return features_for(settings.task) if expected is None else expected.features
+
+    def missing(self) -> str | None:
+        """What is not installed here that it cannot do without, in words; None where it has all."""
         return None
 
     @abstractmethod

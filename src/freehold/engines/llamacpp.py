@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
-from freehold.engines.llamacpp_connection import LlamaCppConnection
+from freehold.engines.llamacpp_connection import EMBEDDING, WRITING, LlamaCppConnection
 from freehold.errors import (
     ConfigError,
 )
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Feature
 
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "threads": int,
@@ -62,9 +63,15 @@ class LlamaCppEngine(Engine):
             if not known or isinstance(scale, bool) or not isinstance(scale, int | float):
                 raise _option_error("lora", "must be a list of tables with 'path' and, if need be, 'scale'")
 
+    def potential(self, settings: DeploymentSettings) -> frozenset[Feature]:
+        """See `Engine.potential`. Whether a model takes tools only its template tells."""
+        if settings.task == "embeddings":
+            return EMBEDDING
+        return WRITING | {Feature.TOOLS} | ({Feature.VISION} if "mmproj" in settings.options else frozenset())
+
     def launch(self, spec: EngineSpec, socket: Path) -> Launch:
         """See `Engine.launch`."""
-        if spec.weights is None:
+        if spec.weights is None or spec.weights.is_dir():
             raise ConfigError("model: the engine 'llamacpp' needs a GGUF file", param="model")
         settings = spec.settings
         body = {

@@ -296,7 +296,7 @@ class LlamaCppConnection(OpenAIConnection):
         grammar = StreamGrammar(1, self._answer_tokens(request))
         begun = False
         try:
-            stream = self._stream("chat/completions", body, self.chat_deltas, grammar, "messages")
+            stream = self._stream("chat/completions", lambda: body, self.chat_deltas, grammar, "messages")
             async with aclosing(stream):
                 async for event in stream:
                     begun = True
@@ -314,7 +314,7 @@ class LlamaCppConnection(OpenAIConnection):
     async def _text(self, body: dict[str, Any], deltas: Deltas) -> AsyncGenerator[Event]:
         """Continue a prompt that was made from the conversation."""
         grammar = StreamGrammar(1, len(body["prompt"]) // 4)
-        stream = self._stream("completions", body, deltas, grammar, "messages")
+        stream = self._stream("completions", lambda: body, deltas, grammar, "messages")
         async with aclosing(stream):
             async for event in stream:
                 yield event

@@ -1,7 +1,10 @@
 """The chunks of an OpenAI-compatible stream as the events of `freehold.types.generation`, and their grammar."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
+
+import orjson
 
 from freehold.errors import EngineFailed
 from freehold.types.generation import Delta, Event, FinishReason, TokenLogprob, ToolCallDelta, TopLogprob, Usage
@@ -31,12 +34,17 @@ def chat_deltas(chunk: Mapping[str, Any]) -> list[Delta]:
     """
     deltas: list[Delta] = []
     for choice in chunk.get("choices") or ():
-        piece = choice.get("delta") or {}
-        text = _text(piece.get("content")) + _text(piece.get("refusal"))
-        reasoning = _text(piece.get("reasoning_content")) or _text(piece.get("reasoning"))
-        calls = tuple(_tool_call(call) for call in piece.get("tool_calls") or ())
-        logprobs = token_logprobs(choice.get("logprobs"))
-        finish = finish_reason(choice.get("finish_reason"))
+        get = (choice.get("delta") or {}).get
+        text, refusal = get("content"), get("refusal")
+        if refusal is not None or type(text) is not str:
+            text = _text(text) + _text(refusal)
+        reasoning = _text(get("reasoning_content")) or _text(get("reasoning"))
+        calls = get("tool_calls")
+        calls = tuple(map(_tool_call, calls)) if calls else ()
+        logprobs = choice.get("logprobs")
+        logprobs = token_logprobs(logprobs) if logprobs else ()
+        finish = choice.get("finish_reason")
+        finish = finish_reason(finish) if finish else None
         if text or reasoning or calls or logprobs or finish:
             deltas.append(Delta(choice.get("index", 0), text, reasoning, calls, logprobs, finish))
     return deltas
@@ -133,22 +141,65 @@ def _tool_call(call: Mapping[str, Any]) -> ToolCallDelta:
 
 def usage_from(usage: Mapping[str, Any] | None, *, estimate: Usage) -> Usage:
     """The usage of an answer; the estimate where the engine reported none or nonsense."""
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return estimate
-    counts: tuple[Any, ...] = (
-        usage.get("prompt_tokens"),
-        usage.get("completion_tokens") or 0,
-        _detail(usage, "prompt_tokens_details", "cached_tokens"),
-        _detail(usage, "completion_tokens_details", "reasoning_tokens"),
-    )
-    if not all(isinstance(count, int) and count >= 0 for count in counts):
-        return estimate
-    return Usage(*counts)
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens") or 0
+    cached = _detail(usage.get("prompt_tokens_details"), "cached_tokens")
+    reasoning = _detail(usage.get("completion_tokens_details"), "reasoning_tokens")
+    for count in (prompt, completion, cached, reasoning):
+        if not isinstance(count, int) or count < 0:
+            return estimate
+    return Usage(prompt, completion, cached, reasoning)  # type: ignore[arg-type]  # the loop has seen to it
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
-    details = usage.get(group)
-    return (details.get(name) or 0) if isinstance(details, Mapping) else 0
+def _detail(details: Any, name: str) -> Any:
+    return (details.get(name) or 0) if isinstance(details, dict) else 0
+
+
+class Alike:
+    """Reads chunks that differ in their text alone from one that was read as a whole before.
+
+    Of most streams nearly all chunks do. They begin and end with the same bytes, and what stands between is one JSON
+    string: then they say the same but for that string, and nothing else of them has to be looked at.
+    """
+
+    __slots__ = ("_begin", "_end", "_least", "choice")
+
+    def __init__(self) -> None:
+        self.choice = 0
+        """Of the chunks that it reads."""
+        self._begin = self._end = b""
+        self._least = 0
+
+    def learn(self, data: bytes, deltas: Sequence[Delta]) -> None:
+        """Take a chunk as an example, if it is nothing but one text."""
+        if len(deltas) != 1 or not (delta := deltas[0]).text:
+            return
+        if delta.reasoning or delta.tool_calls or delta.logprobs or delta.finish_reason:
+            return
+        before, text, after = data.partition(orjson.dumps(delta.text))
+        if not text or text in after or not before.rstrip().endswith((b'"content":', b'"text":')):
+            return
+        self.choice, self._begin, self._end = delta.choice, before, after
+        self._least = len(before) + len(after) + 2
+
+    def texts(self, burst: Sequence[bytes], start: int) -> list[str]:
+        """The texts of the chunks from a place on that are like the example, up to one that is not or says nothing."""
+        found: list[str] = []
+        if not self._least:
+            return found
+        begin, end, least, skip = self._begin, self._end, self._least, len(self._begin)
+        for data in islice(burst, start, None):
+            if len(data) < least or not data.startswith(begin) or not data.endswith(end):
+                break
+            try:
+                text = orjson.loads(data[skip : len(data) - len(end)])
+            except orjson.JSONDecodeError:
+                break
+            if not isinstance(text, str) or not text:
+                break
+            found.append(text)
+        return found
 
 
 class StreamGrammar:
@@ -192,6 +243,17 @@ class StreamGrammar:
         if delta.finish_reason is not None:
             self._finished.add(delta.choice)
         return True
+
+    def joined(self, choice: int, texts: Sequence[str]) -> Delta:
+        """Texts of a choice that came together, as one delta.
+
+        Raises:
+            EngineFailed: the choice had finished.
+        """
+        if choice in self._finished:
+            raise EngineFailed("the engine went on after it had finished")
+        self._tokens += len(texts)
+        return Delta(choice, "".join(texts), pieces=len(texts))
 
     def close(self, *, clean: bool) -> list[Event]:
         """The events that the end of the stream adds: finishes that are due, and the usage.

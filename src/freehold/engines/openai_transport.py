@@ -5,21 +5,26 @@ It does not know what the events mean; that is `openai_http`'s for text and `pic
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 
 from freehold.engines.base import Connection
+from freehold.engines.http_stream import Place, Wire, Wires, request_head
 from freehold.engines.openai_errors import error_object, status_of, translate_error, translate_error_object
 from freehold.engines.sse import EventReader, OversizeEvent
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError
 
 LOCAL_URL = "http://localhost/v1"
 """The base of URLs on a Unix socket, where the host says nothing."""
+
+DONE = b"[DONE]"
+"""The data of the event that ends a stream."""
 
 NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What reading an answer of the wrong form raises."""
@@ -50,6 +55,49 @@ class ConnectionLimits:
 DEFAULT_LIMITS = ConnectionLimits()
 
 
+class Incoming:
+    """A stream that an engine sends.
+
+    Args:
+        wires: the connections to it.
+        wire: the one that the stream comes on.
+        reader: of its events.
+    """
+
+    __slots__ = ("_reader", "_wire", "_wires")
+
+    def __init__(self, wires: Wires, wire: Wire, reader: EventReader) -> None:
+        self._wires = wires
+        self._wire = wire
+        self._reader = reader
+
+    async def burst(self) -> list[bytes]:
+        """The data of the next events, as many as came together, `DONE` the last of all; empty at the end.
+
+        Raises:
+            EngineFailed, EngineTimeout, EngineUnavailable: it broke off.
+        """
+        while piece := await self._wire.read():
+            burst = _events(self._reader, piece)
+            if burst:
+                if burst[-1] == DONE:
+                    await _reach_end(self._wire)
+                return burst
+        return []
+
+    async def bursts(self) -> AsyncGenerator[list[bytes]]:
+        """All of them, and then its end."""
+        try:
+            while burst := await self.burst():
+                yield burst
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Be done with it; what was not read to its end is broken off, which stops the engine."""
+        self._wires.end(self._wire)
+
+
 class HttpConnection(Connection):
     """A connection over HTTP. Makes its pool at the first call, inside the running loop.
 
@@ -73,6 +121,8 @@ class HttpConnection(Connection):
         self._socket = socket
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
+        self._wires: Wires | None = None
+        self._heads: dict[str, bytes] = {}
         self._closed = False
 
     # What subclasses override
@@ -98,6 +148,8 @@ class HttpConnection(Connection):
     async def close(self) -> None:
         """See `Connection.close`."""
         self._closed = True
+        if self._wires is not None:
+            self._wires.close()
         if self._session is not None:
             await self._session.close()
 
@@ -149,21 +201,38 @@ class HttpConnection(Connection):
 
         Raises: as `Connection.chat`.
         """
-        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
-        async with self._send("POST", self.url(operation), body, param=param) as response:
-            if response.content_type != "text/event-stream":
-                raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
-            async for piece in response.content.iter_any():
-                for data in _events(reader, piece):
-                    if data == b"[DONE]":
-                        await _reach_end(response)
+        if isinstance(body, aiohttp.FormData):
+            bursts = self._form_bursts(operation, body, param, max_event_bytes)
+        else:
+            bursts = (await self.post(operation, body, param=param, max_event_bytes=max_event_bytes)).bursts()
+        async with aclosing(bursts):
+            async for burst in bursts:
+                for data in burst:
+                    if data == DONE:
                         yield None
                         return
-                    yield self._decode(data, param)
+                    yield self.decode(data, param)
 
-    # Inside
+    async def post(
+        self, operation: str, body: Mapping[str, Any], *, param: str, max_event_bytes: int | None = None
+    ) -> "Incoming":
+        """Post a body; the stream that it is answered with, which whoever gets it ends.
 
-    def _decode(self, data: bytes, param: str) -> dict[str, Any]:
+        Raises: as `Connection.chat`.
+        """
+        wires = self._wired()
+        wire = await wires.post(self._head(operation), orjson.dumps(body))
+        if wire.status == 200 and _is_stream(wire.headers):
+            return Incoming(wires, wire, EventReader(max_event_bytes or self._limits.max_event_bytes))
+        try:
+            text = await self._read_error(wire)
+        finally:
+            wires.end(wire)
+        if wire.status == 200:
+            raise self._not_a_stream(text, param)
+        raise self.translate(wire.status, text, CIMultiDict(wire.headers), param=param)
+
+    def decode(self, data: bytes, param: str) -> dict[str, Any]:
         """One event of a stream; an error that stands in its place is raised."""
         try:
             event: dict[str, Any] = orjson.loads(data)
@@ -173,6 +242,46 @@ class HttpConnection(Connection):
         if error:
             raise self.translate_object(error_object(event), param=param)
         return event
+
+    # Inside
+
+    async def _form_bursts(
+        self, operation: str, body: aiohttp.FormData, param: str, max_event_bytes: int | None
+    ) -> AsyncGenerator[list[bytes]]:
+        """As `Incoming.bursts`, of the answer to a form."""
+        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
+        async with self._send("POST", self.url(operation), body, param=param) as response:
+            if response.content_type != "text/event-stream":
+                raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
+            async for piece in response.content.iter_any():
+                yield _events(reader, piece)
+
+    def _wired(self) -> Wires:
+        if self._closed:
+            raise EngineUnavailable("the connection to the engine is closed")
+        if self._wires is None:
+            limits = self._limits
+            self._wires = Wires(
+                Place.of(self._base_url, self._socket),
+                connect_s=limits.connect_s,
+                read_s=limits.read_s,
+                keepalive_s=limits.keepalive_s,
+            )
+        return self._wires
+
+    def _head(self, operation: str) -> bytes:
+        head = self._heads.get(operation)
+        if head is None:
+            headers = {"accept-encoding": "identity", "content-type": "application/json", **self.headers()}
+            head = self._heads[operation] = request_head(self.url(operation), headers)
+        return head
+
+    async def _read_error(self, wire: Wire) -> bytes:
+        """What an answer says that is no stream, as far as it is read."""
+        text = b""
+        while len(text) <= self._limits.max_error_bytes and (piece := await wire.read()):
+            text += piece
+        return text[: self._limits.max_error_bytes]
 
     def _not_a_stream(self, raw: bytes, param: str) -> FreeholdError:
         try:
@@ -267,12 +376,18 @@ def _events(reader: EventReader, piece: bytes) -> list[bytes]:
         raise EngineFailed("the engine's answer has an event that is too large") from exc
 
 
-async def _reach_end(response: aiohttp.ClientResponse) -> None:
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether an answer is one of server-sent events."""
+    media_type = headers.get("content-type", "")
+    return media_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
+async def _reach_end(wire: Wire) -> None:
     """Wait a moment for the HTTP answer's end behind `[DONE]`, without which the connection cannot be used again."""
-    if response.content.at_eof():
+    if wire.complete:
         return
     try:
         async with asyncio.timeout(0.25):
-            await response.content.readany()
-    except (TimeoutError, aiohttp.ClientError):
+            await wire.read()
+    except (TimeoutError, FreeholdError):
         return  # the connection is closed instead

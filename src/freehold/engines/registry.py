@@ -17,11 +17,11 @@ ENGINES: dict[str, str] = {
 """Name → "module:Class"."""
 
 AUTO = "llamacpp"
-"""What `engine = "auto"` means for a model file."""
+"""Of those that `engine = "auto"` stands for the one with every feature; see `freehold.engines.auto`."""
 
 
 def get_engine(name: str) -> Engine:
-    """The engine of that name; `auto` is the best one for a model file.
+    """The engine of that name; of those that `auto` stands for the one with every feature.
 
     Raises:
         ConfigError: there is none.

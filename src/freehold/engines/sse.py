@@ -34,6 +34,11 @@ class EventReader:
         Raises:
             OversizeEvent: a line or an event exceeds the limit.
         """
+        if not self._partial and not self._data and piece.endswith(b"\n\n"):
+            whole = piece[6:-2].split(b"\n\ndata: ")
+            if self._are_plain(piece, whole):
+                self._at_start = self._after_cr = False
+                return whole
         lines = self._lines(piece)
         events: list[bytes] = []
         for line in lines:
@@ -47,6 +52,15 @@ class EventReader:
             elif line == b"data":
                 self._add(b"")
         return events
+
+    def _are_plain(self, piece: bytes, whole: list[bytes]) -> bool:
+        """Whether a piece that begins with an event and ends with one is what nearly all are: events of one line."""
+        return (
+            piece.startswith(b"data: ")
+            and piece.count(b"\n") == 2 * len(whole)
+            and b"\r" not in piece
+            and len(piece) <= self._limit
+        )
 
     def _add(self, value: bytes) -> None:
         self._data_bytes += len(value)

@@ -6,16 +6,15 @@ Times within are seconds: `started_at` since the epoch, the others on the clock 
 
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hmac import HMAC
 from typing import Any, Final, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.report import Report
 from freehold.errors import ContentFiltered, Draining, FreeholdError, RequestError, Suspended, Unauthenticated
+from freehold.gateway.desk import Reservation
 from freehold.gateway.flights import ClientGone
-from freehold.gateway.ledger import Grant
 from freehold.governance.authorization import Decision, assure
 from freehold.governance.digests import Digests
 from freehold.journal.records import utc
@@ -29,17 +28,20 @@ from freehold.types.money import MICRO
 from freehold.types.policy import Number, PolicyDecision
 from freehold.types.price import FREE, Price
 from freehold.types.receipt import Outcome, Receipt, Scalar
+from freehold.types.values import value_class
 
 Produced: TypeAlias = Event | PaintEvent
 ProducedT = TypeVar("ProducedT", bound=Produced)
 
 EVALUATED: Final = "eval_run"
 """The note of requests that a run of an evaluation makes: they are served by the deployment's own model, or by none."""
+ENGINE_CHOICE: Final = "engine_choice"
+"""The note that says why `engine = "auto"` served by this engine."""
 FILTERED_CODES = frozenset({ContentFiltered.default_code, "content_policy_violation"})
 """Codes of errors that say what must not pass: the filter's, and that of models which look at their own pictures."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Admission:
     """What was reserved for a request, on which deployment, at which price.
 
@@ -51,7 +53,7 @@ class Admission:
     """
 
     deployment: Deployment
-    grant: Grant
+    grant: Reservation
     price: Price
     prompt_tokens: int
 
@@ -178,11 +180,14 @@ class Account:
         self.lease = lease
         self.served = served
         self.calls = max(self.calls, call)
+        if lease.choice is not None:
+            self.notes[ENGINE_CHOICE] = lease.choice
 
     def produced(self, event: Produced) -> None:
         """Count what an engine made, whether or not it is sent."""
         if isinstance(event, Delta):
-            self._pieces += bool(event.text or event.reasoning or event.tool_calls)
+            if event.text or event.reasoning or event.tool_calls:
+                self._pieces += event.pieces
             self._last_made = now = time.perf_counter()
             if self._first_made is None:
                 self._first_made = now
@@ -197,10 +202,9 @@ class Account:
         self._last_piece = now = time.perf_counter()
         if self._first_piece is None:
             self._first_piece = now
-        if isinstance(event, PartialPicture):
-            return
-        if isinstance(event, Picture):
-            self._complete(event.index, event.data)
+        if isinstance(event, PartialPicture | Picture):
+            if isinstance(event, Picture):
+                self._complete(event.index, event.data)
             return
         if event.finish_reason is not None and (
             self._finish_reason in {None, "stop"} or event.finish_reason == "content_filter"
@@ -220,21 +224,23 @@ class Account:
         digest.update(data)
         self._completion_bytes += len(data)
 
-    async def metered(self, events: AsyncGenerator[ProducedT], *, counted: bool = False) -> AsyncGenerator[ProducedT]:
-        """The events as they are, noted on their way; with `counted` they were counted before."""
-        async with aclosing(events):
-            async for event in events:
+    async def metered(
+        self, first: ProducedT, rest: AsyncGenerator[ProducedT], *, counted: bool = False
+    ) -> AsyncGenerator[ProducedT]:
+        """The events of an answer that has begun, noted on their way; with `counted` they were counted before."""
+        try:
+            if not counted:
+                self.produced(first)
+            self.sent(first)
+            yield first
+            async for event in rest:
                 if not counted:
                     self.produced(event)
                 self.sent(event)
                 yield event
-
-    async def counted(self, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-        """The events as they are, counted on their way to being chosen from."""
-        async with aclosing(events):
-            async for event in events:
-                self.produced(event)
-                yield event
+        except BaseException:
+            await rest.aclose()
+            raise
 
     def estimated_usage(self) -> Usage:
         """What can be told of the usage without the engine."""

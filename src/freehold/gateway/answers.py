@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from freehold.catalog.deployments import Deployment
+from freehold.serving.supervisor import Lease
 from freehold.types.engine import Traits
 from freehold.types.generation import Embeddings, Event
 from freehold.types.ids import new_id
 from freehold.types.images import PaintEvent
+from freehold.types.values import value_class
 
 EventT = TypeVar("EventT")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Answer:
     """A text that has begun. Iterate `events` to its end, or close it."""
 
@@ -47,30 +49,31 @@ class EmbeddingAnswer:
     embeddings: Embeddings
 
 
-async def begin_text(prefix: str, deployment: Deployment, traits: Traits, events: AsyncGenerator[Event]) -> Answer:
-    """A text whose first event has come."""
+def text_answer(
+    prefix: str, deployment: Deployment, lease: Lease | None, traits: Traits, events: AsyncGenerator[Event]
+) -> Answer:
+    """A text that has begun, with the fingerprint of the engine that makes it, if one does."""
     return Answer(
         id=new_id(f"{prefix}-"),
         created=int(time.time()),
         deployment=deployment.name,
-        fingerprint=traits.fingerprint,
-        events=await begun(events),
+        fingerprint=(traits if lease is None else lease.traits).fingerprint,
+        events=events,
     )
 
 
-async def begun(events: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
+async def begun(events: AsyncGenerator[EventT]) -> EventT:
     """Wait for the first event, so that a refusal by the engine is still a refusal and not half an answer."""
     try:
-        first = await anext(events)
+        return await anext(events)
     except BaseException:
         await events.aclose()
         raise
-    return _rejoin(first, events)
 
 
-async def _rejoin(first: EventT, rest: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
-    """The first event and the others as one stream again; closing it closes the others."""
-    yield first
+async def rejoined(first: EventT, rest: AsyncGenerator[EventT]) -> AsyncGenerator[EventT]:
+    """The events of an answer that has begun as one stream again; closing it closes the rest."""
     async with aclosing(rest):
+        yield first
         async for event in rest:
             yield event

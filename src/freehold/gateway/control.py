@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
-from freehold.engines.registry import get_engine
+from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
 from freehold.serving.deployment_log import LogEntry
@@ -191,7 +191,7 @@ class DeploymentControl:
         Raises:
             ConfigError: names the offending key.
         """
-        get_engine(settings.engine).validate(settings)
+        check_engine(settings)
         if settings.content_filter is not None and not self._is_filter(settings.content_filter):
             raise ConfigError(
                 f"content_filter: there is no content-filter policy '{settings.content_filter}'", param="content_filter"

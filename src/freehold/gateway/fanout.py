@@ -9,7 +9,7 @@ from functools import partial
 from freehold.types.generation import Delta, Event, Usage
 
 
-async def merge(
+def merge(
     streams: Sequence[AsyncGenerator[Event]], *, per_prompt: int, choices_per_stream: int = 1
 ) -> AsyncGenerator[Event]:
     """Run the streams at once and interleave them; stream i's choices begin at `i * choices_per_stream`.
@@ -19,11 +19,12 @@ async def merge(
 
     Closing the merged stream, or an error in one, closes all.
     """
-    if len(streams) == 1:
-        async with aclosing(streams[0]) as only:
-            async for event in only:
-                yield event
-        return
+    return streams[0] if len(streams) == 1 else _merged(streams, per_prompt, choices_per_stream)
+
+
+async def _merged(
+    streams: Sequence[AsyncGenerator[Event]], per_prompt: int, choices_per_stream: int
+) -> AsyncGenerator[Event]:
     queue: asyncio.Queue[tuple[int, Event | None]] = asyncio.Queue()
 
     async def pump(position: int, stream: AsyncGenerator[Event]) -> None:

@@ -6,8 +6,8 @@ of a request. Whoever runs the flight turns the cancellation back into that reas
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 from freehold.errors import Draining, EngineTimeout, FreeholdError, RequestError, Unauthenticated
 from freehold.types.identity import Principal
@@ -21,21 +21,40 @@ class ClientGone(RequestError):
 
 
 class Flight:
-    """One running request and the task that runs it."""
+    """One running request and the task that runs it; a context, which it leaves when the request has ended."""
+
+    __slots__ = ("_land", "_task", "end_user", "principal", "reason", "timer")
 
     def __init__(
-        self, principal: Principal, task: "asyncio.Task[object]", end_user: Callable[[], str | None] = lambda: None
+        self,
+        principal: Principal,
+        task: "asyncio.Task[object]",
+        end_user: Callable[[], str | None],
+        land: "Callable[[Flight], None]",
     ) -> None:
         self.principal = principal
         self.end_user = end_user
         self.reason: FreeholdError | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        """Stops it when its time is up."""
         self._task = task
+        self._land = land
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._land(self)
 
     def abort(self, reason: FreeholdError) -> None:
         """Stop the request; the first reason counts."""
         if self.reason is None:
             self.reason = reason
             self._task.cancel()
+
+    def leave(self) -> None:
+        """Stop the request because its caller has gone."""
+        self.abort(ClientGone("The client closed the connection."))
 
     def landed(self) -> FreeholdError | None:
         """Take the cancellation back and return why the flight was aborted; None if it was not."""
@@ -57,8 +76,7 @@ class Flights:
     def __len__(self) -> int:
         return len(self._flying)
 
-    @contextmanager
-    def open(self, principal: Principal, end_user: Callable[[], str | None] = lambda: None) -> Iterator[Flight]:
+    def open(self, principal: Principal, end_user: Callable[[], str | None] = lambda: None) -> Flight:
         """Count the current task as a running request, and bound its time.
 
         Args:
@@ -72,24 +90,32 @@ class Flights:
         assert task is not None, "a request runs in a task"
         if self.draining:
             raise Draining("The server is shutting down. Please try again.")
-        flight = Flight(principal, task, end_user)
+        flight = Flight(principal, task, end_user, self._land)
         self._flying.add(flight)
         self._empty.clear()
-        late: FreeholdError = EngineTimeout(
-            f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout"
-        )
         patience_s = self._timeout_s
-        if principal.expires_at is not None and principal.expires_at - time.time() < patience_s:
-            patience_s = max(0.0, principal.expires_at - time.time())
-            late = Unauthenticated("The credential expired while the request was running.")
-        timer = asyncio.get_running_loop().call_later(patience_s, flight.abort, late)
-        try:
-            yield flight
-        finally:
-            timer.cancel()
-            self._flying.discard(flight)
-            if not self._flying:
-                self._empty.set()
+        if principal.expires_at is not None:
+            patience_s = min(patience_s, max(0.0, principal.expires_at - time.time()))
+        flight.timer = task.get_loop().call_later(patience_s, self._late, flight)
+        return flight
+
+    def _land(self, flight: Flight) -> None:
+        """A request has ended."""
+        if flight.timer is not None:
+            flight.timer.cancel()
+        self._flying.discard(flight)
+        if not self._flying:
+            self._empty.set()
+
+    def _late(self, flight: Flight) -> None:
+        """Stop a request whose time is up: that of any request, or that of its caller's credential."""
+        expires_at = flight.principal.expires_at
+        if expires_at is not None and expires_at <= time.time():
+            flight.abort(Unauthenticated("The credential expired while the request was running."))
+            return
+        flight.abort(
+            EngineTimeout(f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout")
+        )
 
     def review(self, objection: Callable[[Principal], FreeholdError | None]) -> None:
         """Stop every request whose caller may go on no more.

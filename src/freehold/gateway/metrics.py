@@ -1,7 +1,7 @@
 """What `/metrics` shows, in Prometheus' terms. Labels are names of deployments and routes, never of people."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -11,6 +11,15 @@ from freehold.journal.projection_flags import findings_of
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 _HELD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class _OfDeployment(NamedTuple):
+    """The counters of one deployment that every request moves."""
+
+    prompt_tokens: Counter
+    completion_tokens: Counter
+    cost: Counter
+    first_token: Histogram
 
 
 class Metrics:
@@ -54,6 +63,7 @@ class Metrics:
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
 
+        self.cached_prompt_tokens, self.prompt_cache_choices = _of_prompt_caches(self.registry)
         self.flags = Counter(
             "freehold_filter_flags",
             "What the content filter found in requests, and whether it blocked.",
@@ -66,6 +76,18 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._of_answers: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._of_deployments: dict[str, _OfDeployment] = {}
+
+    def answered(self, route: str, deployment: str, status: str, took_s: float) -> None:
+        """Count a request that has ended; `deployment` is empty where none was admitted to."""
+        key = (route, deployment, status)
+        found = self._of_answers.get(key)
+        if found is None:
+            found = self._of_answers[key] = (self.requests.labels(*key), self.duration.labels(route))
+        found[0].inc()
+        found[1].observe(took_s)
+
     def closed(self, account: Account) -> None:
         """Count what was used: of every receipt, be it a request's or of what is done for one."""
         receipt = account.receipt
@@ -76,13 +98,23 @@ class Metrics:
         if account.deployment is None:
             return
         deployment = account.deployment.name
-        self.tokens.labels(deployment, "prompt").inc(receipt.prompt_tokens)
-        self.tokens.labels(deployment, "completion").inc(receipt.completion_tokens)
+        own = self._of_deployments.get(deployment)
+        if own is None:
+            own = self._of_deployments[deployment] = _OfDeployment(
+                self.tokens.labels(deployment, "prompt"),
+                self.tokens.labels(deployment, "completion"),
+                self.cost.labels(deployment),
+                self.first_token.labels(deployment),
+            )
+        own.prompt_tokens.inc(receipt.prompt_tokens)
+        own.completion_tokens.inc(receipt.completion_tokens)
+        if receipt.cached_tokens:
+            self.cached_prompt_tokens.labels(deployment).inc(receipt.cached_tokens)
         if receipt.images:
             self.images.labels(deployment).inc(receipt.images)
-        self.cost.labels(deployment).inc(receipt.cost_micro)
+        own.cost.inc(receipt.cost_micro)
         if account.first_piece_s is not None:
-            self.first_token.labels(deployment).observe(account.first_piece_s)
+            own.first_token.observe(account.first_piece_s)
         if account.filter is not None and account.filter.held_s is not None:
             self.held_back.labels(deployment).observe(account.filter.held_s)
 
@@ -94,3 +126,21 @@ class Metrics:
     def exposition(self) -> bytes:
         """All of it in the text format."""
         return generate_latest(self.registry)
+
+
+def _of_prompt_caches(registry: CollectorRegistry) -> tuple[Counter, Gauge]:
+    """Tokens that engines had in their caches, and how many requests were sent to find them there."""
+    tokens = Counter(
+        "freehold_cached_prompt_tokens",
+        "Tokens of prompts that engines had in their caches.",
+        ("deployment",),
+        registry=registry,
+    )
+    choices = Gauge(
+        "freehold_prompt_cache_choices",
+        "Where requests went, of deployments with several replicas: to one that knew the prompt's beginning, elsewhere "
+        "though one did, or anywhere because none did.",
+        ("deployment", "outcome"),
+        registry=registry,
+    )
+    return tokens, choices

@@ -32,16 +32,18 @@ class PictureScreen:
         self._project_id = project_id
         self._account = account
 
-    def screened(
+    async def screened(
         self, deployment: Deployment, prompt: str, generate: Callable[[str], AsyncGenerator[PaintEvent]]
     ) -> AsyncGenerator[PaintEvent]:
         """The pictures of a deployment, if its policy lets the prompt pass. Without a prompt nothing is examined.
 
-        Raises (while iterating): as `TextScreen.screened`.
+        Raises: as `TextScreen.screened`.
         """
         self._account.filter = None
         policy = self._filtering.policy(deployment, self._project_id)
-        return self._screened(policy, deployment, prompt, generate) if policy.prompt and prompt else generate(prompt)
+        if not policy.prompt or not prompt:
+            return generate(prompt)
+        return await self._screened(policy, deployment, prompt, generate)
 
     async def _screened(
         self,
@@ -61,12 +63,20 @@ class PictureScreen:
                 witness.asked(prompts)
                 await witness.testify(report)
         examiner = Examiner(policy, Side.COMPLETION, self._filtering.clock)
-        async with aclosing(generate(prompt)) as events:
-            async for event in events:
-                if isinstance(event, Picture) and event.revised_prompt is not None and examiner:
-                    yield await _revised(event, examiner, report)
-                else:
-                    yield event
+        events = generate(prompt)
+        return _with_revised(events, examiner, report) if examiner else events
+
+
+async def _with_revised(
+    events: AsyncGenerator[PaintEvent], examiner: Examiner, report: Report
+) -> AsyncGenerator[PaintEvent]:
+    """The events with as much as may be told of the prompts that the engine made of the caller's."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Picture) and event.revised_prompt is not None:
+                yield await _revised(event, examiner, report)
+            else:
+                yield event
 
 
 async def _revised(picture: Picture, examiner: Examiner, report: Report) -> Picture:

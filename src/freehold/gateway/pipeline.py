@@ -4,8 +4,8 @@
 
 `chat`, `complete`, `embed` and `paint` each show it whole, but for the first step and the last, which the edge takes
 with `authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
-to know of the request. The answer is an `Answer`: its first event has arrived when it is returned, so everything
-that can be refused was refused, and what comes after belongs to the answer. Embeddings pass no filter, as on Azure.
+to know of the request. When an `Answer` is returned its first event has arrived, so everything that can be refused was
+refused. Embeddings pass no filter, as on Azure.
 """
 
 import time
@@ -18,13 +18,13 @@ from freehold.content_filter.registry import FilterRegistry
 from freehold.engines.base import Connection
 from freehold.errors import DeploymentNotFound, FreeholdError, InvalidRequest
 from freehold.gateway.account import EVALUATED, Account
-from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begin_text, begun
+from freehold.gateway.answers import Answer, EmbeddingAnswer, PaintAnswer, begun, rejoined, text_answer
 from freehold.gateway.books import Books
 from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embedding_bounds, image_bounds
 from freehold.gateway.content import Content
 from freehold.gateway.conversation_sharing import Sharing
 from freehold.gateway.counting import TokenCounter
-from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
+from freehold.gateway.engine_requests import DEFAULT_COMPLETION_TOKENS, copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.filtering import Filtering
 from freehold.gateway.fine_tuning import FineTuning
@@ -45,11 +45,12 @@ from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.response_opening import Models, open_responses
-from freehold.gateway.routing import Begin, EventT, Router, Tries
+from freehold.gateway.routing import Begin, Begun, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.lender import Lender
+from freehold.serving.prompt_key import PromptKey
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.content import tenant_of
@@ -59,9 +60,6 @@ from freehold.types.generation import Embeddings, Event
 from freehold.types.identity import Action, Principal
 from freehold.types.images import ImageRequest, OutputFormat, PaintEvent
 
-DEFAULT_COMPLETION_TOKENS = 16
-"""`max_tokens` of a text completion that names none, as in OpenAI's specification, whatever the deployment's."""
-
 
 class Gateway:
     """Everything that happens to a request between HTTP and the engine."""
@@ -69,7 +67,7 @@ class Gateway:
     def __init__(
         self,
         deployments: DeploymentRegistry,
-        supervisor: Supervisor,
+        supervisor: Lender,
         flights: Flights,
         books: Books,
         permits: Permits,
@@ -110,30 +108,31 @@ class Gateway:
             self._filtering, principal.project_id, account, choices=request.n or 1, whole=not request.stream
         )
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
             def start(vetted: ChatRequest, copy: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
                     update = with_defaults(vetted, served) | copy_of(vetted, copy, copies)
-                    return connection.chat(vetted.model_copy(update=update))
+                    return connection.chat(vetted.model_copy(update=update) if update else vetted)
 
                 return self._router.stream(
                     chosen,
                     needs,
                     call,
-                    affinity=vetted.prompt_cache_key or vetted.user,
+                    affinity=PromptKey(vetted.prompt_cache_key or vetted.user, vetted),
                     patience_s=patience_s,
                     tries=tries[copy],
                     account=account,
                 )
 
             def generate(vetted: ChatRequest) -> AsyncGenerator[Event]:
-                return account.counted(merge([start(vetted, copy) for copy in range(copies)], per_prompt=copies))
+                return merge([start(vetted, copy) for copy in range(copies)], per_prompt=copies)
 
-            return screen.screened(chosen, request, generate)
+            return await screen.screened(chosen, request, generate)
 
         bounds = partial(chat_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
-        return await begin_text("chatcmpl", deployment, traits, account.metered(events, counted=True))
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
+        text = await self._begin(principal, candidates, account, bounds, begin, tries)
+        return text_answer("chatcmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def vet(self, principal: Principal, request: ChatRequest, account: Account) -> None:
         """Look whether a conversation would be answered, as far as that can be said beforehand.
@@ -168,7 +167,7 @@ class Gateway:
             befores=echoed(request),
         )
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
             def start(vetted: CompletionRequest, prompt: Prompt, place: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
                     update = with_defaults(vetted, served)
@@ -184,7 +183,7 @@ class Gateway:
                     chosen,
                     needs,
                     call,
-                    affinity=prompt[:256] if isinstance(prompt, str) else None,
+                    affinity=PromptKey(prompt[:256] if isinstance(prompt, str) else None, prompt),
                     patience_s=patience_s,
                     tries=tries[place],
                     account=account,
@@ -193,14 +192,15 @@ class Gateway:
 
             def generate(vetted: CompletionRequest) -> AsyncGenerator[Event]:
                 streams = [start(vetted, vetted.prompts[place // copies], place) for place in range(len(tries))]
-                events = account.counted(merge(streams, per_prompt=copies, choices_per_stream=wanted // copies))
+                events = merge(streams, per_prompt=copies, choices_per_stream=wanted // copies)
                 return best(events, best_of=wanted, keep=keep) if wanted > keep else events
 
-            return screen.screened(chosen, request, generate)
+            return await screen.screened(chosen, request, generate)
 
         bounds = partial(completion_bounds, request, limit, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, tries)
-        return await begin_text("cmpl", deployment, traits, account.metered(events, counted=True))
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
+        text = await self._begin(principal, candidates, account, bounds, begin, tries)
+        return text_answer("cmpl", deployment, account.lease, traits, account.metered(*text, counted=True))
 
     async def embed(self, principal: Principal, request: EmbeddingRequest, account: Account) -> EmbeddingAnswer:
         """Turn texts into vectors.
@@ -220,14 +220,15 @@ class Gateway:
             found.append(await connection.embed(request.inputs, request.dimensions))
             yield found[-1].usage
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[Event]:
             return self._router.stream(
                 chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
             )
 
         bounds = partial(embedding_bounds, request, account.prompt_bytes, traits.context_length)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
-        async for _usage in account.metered(events):
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
+        vectors = await self._begin(principal, candidates, account, bounds, begin, [tries])
+        async for _usage in account.metered(*vectors):
             pass
         return EmbeddingAnswer(deployment.name, found[-1])
 
@@ -255,7 +256,7 @@ class Gateway:
         tries = Tries()
         screen = PictureScreen(self._filtering, principal.project_id, account)
 
-        def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
+        async def begin(chosen: Deployment, patience_s: float) -> AsyncGenerator[PaintEvent]:
             def generate(vetted: str) -> AsyncGenerator[PaintEvent]:
                 def call(connection: Connection, _served: Deployment) -> AsyncGenerator[PaintEvent]:
                     return connection.paint(replace(order, prompt=vetted))
@@ -264,10 +265,10 @@ class Gateway:
                     chosen, needs, call, affinity=None, patience_s=patience_s, tries=tries, account=account
                 )
 
-            return screen.screened(chosen, order.prompt, generate)
+            return await screen.screened(chosen, order.prompt, generate)
 
         bounds = partial(image_bounds, request)
-        events = await self._admitted(principal, permit.candidates, account, bounds, begin, [tries])
+        candidates = await self.books.admit(account, principal, permit.candidates, bounds)
         sizes = allowed_sizes(sizes_for(request, traits), permit)
         sources = await self._pictures.sources(request.operation, uploads, sizes)
         if sources is not None:
@@ -275,15 +276,13 @@ class Gateway:
                 order, size=sources.size, image=sources.image, mask=sources.mask, alpha_mask=sources.alpha_mask
             )
             account.parameters = {**account.parameters, "size": order.size}
-        finished = self._pictures.finished(events, request, uploads, account)
-        return PaintAnswer(int(time.time()), deployment.name, order.size, await begun(account.metered(finished)))
+        painted = await self._begin(principal, candidates, account, bounds, begin, [tries])
+        finished = self._pictures.finished(rejoined(*painted), request, uploads, account)
+        events = account.metered(await begun(finished), finished)
+        return PaintAnswer(int(time.time()), deployment.name, order.size, events)
 
     async def keep(self, principal: Principal, data: bytes, output_format: OutputFormat, account: Account) -> str:
-        """Keep a painted file for the caller's project; the path of its signed address.
-
-        Raises:
-            ZeroRetention, HomeError, ContentUnreadable, KeyServiceUnavailable: it cannot be kept.
-        """
+        """Keep a painted file for the caller's project, as `PictureFiles.keep`; the path of its signed address."""
         return await self.picture_files.keep(tenant_of(principal), account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:
@@ -346,7 +345,7 @@ class Gateway:
                 failure = exc
         raise failure
 
-    async def _admitted(
+    async def _begin(
         self,
         principal: Principal,
         candidates: Sequence[Deployment],
@@ -354,14 +353,13 @@ class Gateway:
         bounds: Callable[[Deployment], Bounds],
         begin: Begin[EventT],
         tries: Sequence[Tries],
-    ) -> AsyncGenerator[EventT]:
-        """Reserve what the request may use, then begin it where it can be served; nothing runs until it is iterated."""
-        candidates = await self.books.admit(account, principal, candidates, bounds)
+    ) -> Begun[EventT]:
+        """Begin an admitted request where it can be served."""
 
         async def move(fallback: Deployment) -> None:
             await self.books.move(account, principal, fallback, bounds)
 
-        return self._router.spill(candidates, begin, move, tries)
+        return await self._router.spill(candidates, begin, move, tries)
 
     def _candidates(self, principal: Principal, deployment: Deployment, account: Account) -> list[Deployment]:
         """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""

@@ -22,9 +22,11 @@ from freehold.errors import (
     RateLimited,
 )
 from freehold.gateway.account import Account
+from freehold.gateway.answers import begun
 from freehold.gateway.canary import FAILED, NOTE, Canaries
-from freehold.serving.supervisor import PATIENCE_S, Supervisor
+from freehold.serving.lender import PATIENCE_S, Affinity, Lender
 from freehold.types.engine import Feature
+from freehold.types.generation import Delta
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +53,11 @@ class Tries:
         return self.failed >= MAX_TRIES
 
 
-Begin: TypeAlias = Callable[[Deployment, float], AsyncGenerator[EventT]]
-"""Begins the answer on a deployment, with the seconds that it may wait for a replica."""
+Begin: TypeAlias = Callable[[Deployment, float], Awaitable[AsyncGenerator[EventT]]]
+"""Makes ready to answer on a deployment, with the seconds that it may wait for a replica; nothing runs before the
+answer is iterated."""
+Begun: TypeAlias = tuple[EventT, AsyncGenerator[EventT]]
+"""The first event of an answer, and the others."""
 Move: TypeAlias = Callable[[Deployment], Awaitable[None]]
 """Exchanges the reservation for one on another deployment."""
 
@@ -65,14 +70,14 @@ class Router:
         canaries: gives some calls to candidates.
     """
 
-    def __init__(self, supervisor: Supervisor, canaries: Canaries) -> None:
+    def __init__(self, supervisor: Lender, canaries: Canaries) -> None:
         self._supervisor = supervisor
         self._canaries = canaries
 
     async def spill(
         self, candidates: Sequence[Deployment], begin: Begin[EventT], move: Move, tries: Sequence[Tries]
-    ) -> AsyncGenerator[EventT]:
-        """The events of the first candidate that can serve.
+    ) -> Begun[EventT]:
+        """The answer of the first candidate that can serve, which has begun: what comes after belongs to the answer.
 
         Args:
             candidates: the deployment that the request was admitted to, then its fallbacks.
@@ -80,23 +85,19 @@ class Router:
             move: called before another than the first one is begun.
             tries: of the sequences that the answer consists of.
 
-        Raises (while iterating):
+        Raises:
             EngineFailed, EngineTimeout, EngineUnavailable, Overloaded: what the last try ended with.
         """
         failure: FreeholdError | None = None
         for position, deployment in enumerate(candidates):
             last = position == len(candidates) - 1
-            started = False
             try:
                 if failure is not None:
                     await move(deployment)
-                async with aclosing(begin(deployment, PATIENCE_S if last else 0)) as events:
-                    async for event in events:
-                        started = True
-                        yield event
-                return
+                events = await begin(deployment, PATIENCE_S if last else 0)
+                return await begun(events), events
             except SPILLS as exc:
-                if started or any(sequence.spent for sequence in tries):
+                if any(sequence.spent for sequence in tries):
                     raise
                 failure = exc
             except RateLimited as exc:
@@ -106,13 +107,13 @@ class Router:
         assert failure is not None, "a loop that ends without an answer ends with an error"
         raise failure
 
-    async def stream(
+    def stream(
         self,
         deployment: Deployment,
         needs: frozenset[Feature],
         call: Call[EventT],
         *,
-        affinity: str | None,
+        affinity: Affinity | None,
         patience_s: float,
         tries: Tries,
         account: Account,
@@ -123,7 +124,7 @@ class Router:
             deployment: whose replicas may serve.
             needs: features that the request uses.
             call: makes the engine call on a connection.
-            affinity: requests with the same text prefer the same replica, for its prompt cache.
+            affinity: what tells the replica that has the request's prompt in its cache.
             patience_s: how long to wait for a replica; 0 where there is something better to do.
             tries: of this sequence.
             account: told of each lease.
@@ -132,21 +133,34 @@ class Router:
             EngineFailed, EngineTimeout, EngineUnavailable, Overloaded: what the last try ended with.
         """
         candidate = self._canaries.choose(deployment, account)
-        if candidate is not deployment:
-            started = False
-            try:
-                async with aclosing(
-                    self._calls(deployment, candidate, needs, call, affinity, 0, tries, account)
-                ) as events:
-                    async for event in events:
-                        started = True
-                        yield event
-                return
-            except SPILLS as exc:
-                if started or tries.spent:
-                    raise
-                account.notes[NOTE] = FAILED
-                log.warning("canary_call_failed", deployment=deployment.name, code=exc.code, tries=tries.failed)
+        if candidate is deployment:
+            return self._calls(deployment, deployment, needs, call, affinity, patience_s, tries, account)
+        return self._canary(deployment, candidate, needs, call, affinity, patience_s, tries, account)
+
+    async def _canary(
+        self,
+        deployment: Deployment,
+        candidate: Deployment,
+        needs: frozenset[Feature],
+        call: Call[EventT],
+        affinity: Affinity | None,
+        patience_s: float,
+        tries: Tries,
+        account: Account,
+    ) -> AsyncGenerator[EventT]:
+        """The events of one sequence on a deployment's candidate, or where that fails, on the deployment itself."""
+        started = False
+        try:
+            async with aclosing(self._calls(deployment, candidate, needs, call, affinity, 0, tries, account)) as events:
+                async for event in events:
+                    started = True
+                    yield event
+            return
+        except SPILLS as exc:
+            if started or tries.spent:
+                raise
+            account.notes[NOTE] = FAILED
+            log.warning("canary_call_failed", deployment=deployment.name, code=exc.code, tries=tries.failed)
         async with aclosing(
             self._calls(deployment, deployment, needs, call, affinity, patience_s, tries, account)
         ) as events:
@@ -159,7 +173,7 @@ class Router:
         served: Deployment,
         needs: frozenset[Feature],
         call: Call[EventT],
-        affinity: str | None,
+        affinity: Affinity | None,
         patience_s: float,
         tries: Tries,
         account: Account,
@@ -175,15 +189,22 @@ class Router:
                     served.name, needs, avoid=avoid, affinity=affinity, patience_s=patience_s, tier=account.tier
                 ) as lease:
                     reached = True
-                    if served.settings.replicas > 1:
+                    if served.settings.replicas > 1 or lease.choice is not None:
                         avoid |= {lease.replica_id}
                     tries.calls += 1
                     account.leased(lease, tries.calls, served)
                     try:
                         async with aclosing(call(lease.connection, served)) as events:
                             async for event in events:
-                                started = True
+                                if not started:
+                                    started = True
+                                    if lease.watch is not None:
+                                        lease.watch.first()
+                                if isinstance(event, Delta):
+                                    account.produced(event)
                                 yield event
+                            if lease.watch is not None and started:
+                                lease.watch.ended(event)
                     except RETRYABLE as exc:
                         lease.report(exc)
                         if started and isinstance(exc, EngineUnavailable):

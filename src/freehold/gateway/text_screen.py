@@ -10,7 +10,7 @@ from freehold.content_filter.examination import Examiner
 from freehold.content_filter.filter import Filter
 from freehold.content_filter.following import Follower
 from freehold.content_filter.hold_back import WHOLE_WINDOW, HoldBack
-from freehold.content_filter.joining import joined
+from freehold.content_filter.joining import Joiner
 from freehold.content_filter.report import Report
 from freehold.errors import UnsupportedParameter
 from freehold.gateway.account import Account
@@ -61,19 +61,19 @@ class TextScreen:
         self._whole = whole
         self._befores = befores or {}
 
-    def screened(
+    async def screened(
         self, deployment: Deployment, request: TextT, generate: Callable[[TextT], AsyncGenerator[Event]]
     ) -> AsyncGenerator[Event]:
-        """The answer of a deployment, as far as its policy lets it pass.
+        """The answer of a deployment, as far as its policy lets it pass; its prompt has passed when this returns.
 
         Args:
             deployment: which serves.
             request: what is asked.
             generate: has the request, whose prompt was vetted, served.
 
-        Raises (while iterating):
+        Raises:
             ContentFiltered: the prompt does not pass.
-            FilterUnavailable: a text cannot be examined.
+            FilterUnavailable: a text cannot be examined; also while iterating.
         """
         self._account.filter = None
         policy = self._filtering.policy(deployment, self._project_id)
@@ -81,9 +81,14 @@ class TextScreen:
             return generate(request)
         witness = self._filtering.witness(policy, deployment, self._account)
         if witness is None:
-            return self._screened(policy, deployment, request, generate)
+            return await self._screened(policy, deployment, request, generate)
         witness.asked([chat_texts(request)] if isinstance(request, ChatRequest) else completion_texts(request))
-        events = self._screened(policy, deployment, request, lambda asked: witness.watched(generate(asked)))
+        try:
+            events = await self._screened(policy, deployment, request, lambda asked: witness.watched(generate(asked)))
+        except BaseException:
+            if self._account.filter is not None:
+                await witness.testify(self._account.filter)
+            raise
         return self._witnessed(events, witness)
 
     async def _witnessed(self, events: AsyncGenerator[Event], witness: Witness) -> AsyncGenerator[Event]:
@@ -108,13 +113,10 @@ class TextScreen:
         if policy.prompt:
             request = await self._vetted(policy, deployment, request, report)
         events = generate(request)
-        if policy.completion:
-            examiner = Examiner(policy, Side.COMPLETION, self._filtering.clock)
-            handle = self._followed if at_once else self._held_back
-            events = handle(examiner, events, report)
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        if not policy.completion:
+            return events
+        examiner = Examiner(policy, Side.COMPLETION, self._filtering.clock)
+        return (self._followed if at_once else self._held_back)(examiner, events, report)
 
     async def _vetted(self, policy: Filter, deployment: Deployment, request: TextT, report: Report) -> TextT:
         """The request with what must be hidden in its prompts hidden.
@@ -137,10 +139,9 @@ class TextScreen:
         self, examiner: Examiner, events: AsyncGenerator[Event], report: Report
     ) -> AsyncGenerator[Event]:
         """The events that were vetted. Where every choice was ended here, the engine is stopped."""
-        if self._whole:
-            events = joined(events, WHOLE_WINDOW)
         befores = self._befores
         choices = [HoldBack(n, examiner, whole=self._whole, before=befores.get(n, "")) for n in range(self._choices)]
+        joiner = Joiner(WHOLE_WINDOW)
         came: float | None = None
         produced: set[int] = set()
         stopped = False
@@ -150,17 +151,17 @@ class TextScreen:
                     if isinstance(event, Usage):
                         yield event
                         continue
-                    if came is None:
-                        came = examiner.clock()
-                    choice = choices[event.choice]
-                    ready = await choice.push(event)
-                    if ready and report.held_s is None and not self._whole:
-                        report.held_s = examiner.clock() - came
                     if event.finish_reason is not None:
                         produced.add(event.choice)
-                    for delta in ready:
-                        yield delta
-                    stopped = choice.blocked and _is_over(choices, produced)
+                    if came is None:
+                        came = examiner.clock()
+                    for taken in joiner.take(event) if self._whole else (event,):
+                        ready = await choices[taken.choice].push(taken)
+                        if ready and report.held_s is None and not self._whole:
+                            report.held_s = examiner.clock() - came
+                        for delta in ready:
+                            yield delta
+                    stopped = choices[event.choice].blocked and _is_over(choices, produced)
                     if stopped:
                         break
             if stopped:

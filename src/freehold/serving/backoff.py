@@ -10,6 +10,9 @@ PERMANENT = (ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedM
 _ATTEMPTS = 3
 """So many starts in a row that never became ready count as a fault that time does not mend."""
 
+_FAILURES = 6
+"""So many failures without ever being ready for the longest delay are those of an engine that does not last."""
+
 
 class Backoff:
     """Exponential delays with jitter, for one replica.
@@ -27,6 +30,11 @@ class Backoff:
     def hopeless(self) -> bool:
         """Whether the fault seems to be one that time does not mend."""
         return self._failed_starts >= _ATTEMPTS
+
+    @property
+    def given_up(self) -> bool:
+        """Whether another engine had better serve, where there is one: hopeless, or failing again and again."""
+        return self.hopeless or self._failures >= _FAILURES
 
     def after_failure(self, *, ready_s: float | None, permanent: bool) -> float:
         """The next delay in seconds.

@@ -5,10 +5,12 @@ Which replicas there are, and whether more are to come, is `freehold.serving.rep
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from freehold.errors import DeploymentNotFound, EngineUnavailable
 from freehold.serving.choice import ANY, Wish, choose
+from freehold.serving.prompt_cache import PromptCache
 from freehold.serving.queue import Queue, Waiter
 from freehold.serving.replica import Replica
 from freehold.serving.status import Lease
@@ -44,10 +46,12 @@ class Lending:
     Args:
         deployment: its name.
         outlook: what there is to lend.
+        prompts: what the replicas have read.
     """
 
-    def __init__(self, deployment: str, outlook: Outlook) -> None:
+    def __init__(self, deployment: str, outlook: Outlook, prompts: PromptCache) -> None:
         self._outlook = outlook
+        self._prompts = prompts
         self._queue: Queue[Wish, Grant] = Queue(deployment)
         self._watchers: set[asyncio.Future[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -70,7 +74,7 @@ class Lending:
         Whoever of those who wait could have it would have had it already: nobody is overtaken.
         """
         replica = self._choose(wish)
-        return None if replica is None or replica.suspect else self._lend(replica)
+        return None if replica is None or replica.suspect else self._lend(replica, wish)
 
     async def in_turn(self, waiter: Waiter[Wish, Grant]) -> Grant:
         """Wait for a replica until it is this request's turn. When it is given up, nothing of it is left.
@@ -142,18 +146,23 @@ class Lending:
     def forget(self, replica: Replica) -> None:
         """The replica is not among those that serve any more."""
         self._turns.pop(replica.id, None)
+        self._prompts.forget(replica.id)
 
     def _healthiest(self) -> Replica | None:
         usable = (replica for replica in self._outlook.serving() if replica.usable)
         return min(usable, key=lambda replica: replica.doubt, default=None)
 
     def _choose(self, wish: Wish) -> Replica | None:
-        return choose(self._outlook.serving(), wish, self._turns)
+        return choose(self._outlook.serving(), wish, self._turns, self._prompts)
 
-    def _lend(self, replica: Replica) -> Grant:
+    def _lend(self, replica: Replica, wish: Wish) -> Grant:
         lease = replica.lend()
         self._turn += 1
         self._turns[replica.id] = self._turn
+        serving = self._outlook.serving()
+        if len(serving) > 1 and wish.prompt is not None:
+            others = [other for other in serving if other is not replica]
+            lease = replace(lease, watch=self._prompts.lent(replica, others, wish.prompt))
         return replica, lease
 
     def _consider(self, waiter: Waiter[Wish, Grant]) -> float | None:
@@ -173,7 +182,7 @@ class Lending:
             waiter.deadline = now + self._outlook.limit_s(waiter.patience_s)
         left_s = waiter.deadline - now
         if replica is not None and (left_s <= 0 or not replica.suspect):
-            self._queue.serve(waiter, self._lend(replica))
+            self._queue.serve(waiter, self._lend(replica, wish))
         elif left_s <= 0 or not self._outlook.hopeful(wish, min(left_s, waiter.patience_s)):
             raise self._outlook.unavailable(wish)
         return left_s
@@ -182,7 +191,7 @@ class Lending:
         """Give the free slots to those who wait, in their order."""
         while len(self._queue) and (found := self._next()) is not None:
             waiter, replica = found
-            self._queue.serve(waiter, self._lend(replica))
+            self._queue.serve(waiter, self._lend(replica, waiter.wish))
 
     def _next(self) -> tuple[Waiter[Wish, Grant], Replica] | None:
         """Who is served next, and by which replica. For whom only one under suspicion is free is to look again."""
@@ -190,7 +199,7 @@ class Lending:
         if not free:
             return None
         for waiter in self._queue:
-            replica = choose(free, waiter.wish, self._turns)
+            replica = choose(free, waiter.wish, self._turns, self._prompts)
             if replica is not None and not replica.suspect:
                 return waiter, replica
             waiter.wake()

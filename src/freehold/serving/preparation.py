@@ -29,6 +29,11 @@ class Preparation:
         self._task: asyncio.Task[EngineSpec] | None = None
         self._listeners: list[Progress] = []
 
+    @property
+    def engine(self) -> str:
+        """The name of the engine that is prepared for."""
+        return self._settings.engine
+
     async def spec(self, progress: Progress) -> EngineSpec:
         """All that is needed to start an engine; the work is given up when nobody waits for it any more.
 

@@ -9,6 +9,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 from structlog.typing import FilteringBoundLogger
@@ -188,3 +189,12 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
     """Signal a process group; that it is gone, or only a zombie (PermissionError on macOS), is as good."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def resident_bytes(pid: int) -> int | None:
+    """The memory that a process holds; None where the system does not tell, or the process is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

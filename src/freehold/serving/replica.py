@@ -20,7 +20,7 @@ from freehold.serving.backoff import PERMANENT, Backoff
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.process import EngineProcess
-from freehold.serving.status import Lease, ReplicaStatus
+from freehold.serving.status import Lease, ReplicaStatus, Whereabouts
 from freehold.serving.tasks import cancel, to_the_end
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import EngineCounters, Traits
@@ -53,7 +53,7 @@ class Replica:
         suspect: whether a request broke off on it and the probe which that caused is yet to succeed.
         in_flight: requests that it works on.
         retry_at: the loop's time of the next attempt, while backing off.
-        reason: what went wrong last, fit for callers; the status's `error` says more.
+        failure: what went wrong last, its message fit for callers; the status's `error` says more.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Replica:
         self.suspect = self.retiring = False
         self.in_flight = self._starts = 0
         self.retry_at = 0.0
-        self.reason: str | None = None
+        self.failure: FreeholdError | None = None
         self.ended = asyncio.Event()
-        self._log = structlog.get_logger().bind(deployment=deployment, replica=replica_id)
+        self._log = structlog.get_logger(__name__).bind(deployment=deployment, replica=replica_id)
         self._preparation = preparation
         self._find_engine = find_engine
         self._socket = socket
@@ -89,6 +89,7 @@ class Replica:
         self._idle = asyncio.Event()
         self._idle.set()
         self._spec: EngineSpec | None = None
+        self._whereabouts: Whereabouts | None = None
         self._process: EngineProcess | None = None
         self._to_close: Connection | None = None
         self._own = OwnUse()
@@ -121,6 +122,11 @@ class Replica:
         """Whether its last failure seems to be one that time does not mend."""
         return self._backoff.hopeless
 
+    @property
+    def given_up(self) -> bool:
+        """Whether another engine had better serve in its place."""
+        return self._backoff.given_up and self.state is ReplicaState.BACKING_OFF
+
     def status(self) -> ReplicaStatus:
         """What there is to see of it now."""
         return ReplicaStatus(
@@ -132,6 +138,7 @@ class Replica:
             progress=self._progress,
             in_flight=self.in_flight,
             started_at=self._started_at,
+            engine=self._preparation.engine,
         )
 
     def lend(self) -> Lease:
@@ -145,8 +152,9 @@ class Replica:
             raise EngineUnavailable("The replica cannot take requests.")
         self.in_flight += 1
         self._idle.clear()
+        engine, weights, report = spec.settings.engine, spec.weights_sha256, self._suspect_of
         return Lease(
-            self.id, connection, self.traits, spec.settings.engine, spec.weights_sha256, self._own, self._suspect_of
+            self.id, connection, self.traits, engine, weights, self._own, report, whereabouts=self._whereabouts
         )
 
     def release(self) -> None:
@@ -211,7 +219,7 @@ class Replica:
         """Say what went wrong and wait before the next attempt."""
         ready_s = None if self._ready_since is None else self._loop.time() - self._ready_since
         delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=isinstance(error, PERMANENT))
-        self.reason = error.message
+        self.failure = error
         self._error = "\n".join((error.message, *self._tail))
         self.retry_at = self._loop.time() + delay_s
         self._log.warning("replica_restarting", error=error.message, delay_s=round(delay_s, 3), starts=self._starts)
@@ -244,6 +252,7 @@ class Replica:
         spec = self._spec = await self._preparation.spec(self._fetching)
         engine = self._find_engine(spec.settings.engine)
         engine.validate(spec.settings)
+        self._whereabouts = Whereabouts(spec, self._socket)
         launch = engine.launch(spec, self._socket)
         connection = self._to_close = engine.connect(spec, self._socket)
         try:
@@ -300,7 +309,7 @@ class Replica:
         self.traits = await self._open(connection, local=local)
         self.connection, self._own = connection, OwnUse()
         self._ready_since = self._loop.time()
-        self._progress = self._error = self.reason = None
+        self._progress = self._error = self.failure = None
         self._log.info("replica_ready", seconds=round(self._ready_since - began, 3), starts=self._starts)
         self._enter(ReplicaState.READY)
         try:

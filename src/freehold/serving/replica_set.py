@@ -5,30 +5,27 @@ Knows nothing of how a replica lives; that is `freehold.serving.replica`'s busin
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import structlog
 
-from freehold.config import SupervisorSettings
-from freehold.engines.base import Engine
-from freehold.errors import DeploymentNotFound, EngineUnavailable, FreeholdError
+from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
 from freehold.serving.choice import ANY, Wish, hopeful
 from freehold.serving.deployment_log import DeploymentLog
 from freehold.serving.lending import Grant, Lending
-from freehold.serving.preparation import Preparation, Prepare
+from freehold.serving.preparation import Preparation
+from freehold.serving.prompt_cache import PromptCache
 from freehold.serving.queue import Waiter
 from freehold.serving.replica import Replica
-from freehold.serving.sockets import SocketFolder
-from freehold.serving.status import DeploymentStatus, ReplicaStatus
+from freehold.serving.status import DeploymentStatus
+from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Tier, Traits
 
 _NOT_THE_ENGINES = frozenset(
     {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
-    | {"promote_if", "canary", "upgrade", "description"}
+    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing"}
 )
 """Settings that a running engine does not see."""
 
@@ -45,40 +42,18 @@ _RETRY_FETCHING_S = 10.0
 _RETRY_STOPPED_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all replica sets of a supervisor share.
-
-    Args:
-        limits: times and intervals.
-        sockets: where the engines listen.
-        prepare: makes the specification of an engine.
-        find_engine: gives an engine by its name.
-        drain_s: how long running requests may go on when their replica is taken away.
-        new_replica_id: the next replica's id, from the deployment's name.
-        on_change: told of every change of a replica's state.
-    """
-
-    limits: SupervisorSettings
-    sockets: SocketFolder
-    prepare: Prepare
-    find_engine: Callable[[str], Engine]
-    drain_s: float
-    new_replica_id: Callable[[str], str]
-    on_change: Callable[[str, ReplicaStatus], None]
-
-
 class ReplicaSet:
     """The replicas of one deployment. `configure` says what is wanted; a task brings it about.
 
     Args:
         settings: the deployment's.
         shared: what all sets share.
+        log: takes what happens.
     """
 
-    def __init__(self, settings: DeploymentSettings, shared: Surroundings) -> None:
+    def __init__(self, settings: DeploymentSettings, shared: Surroundings, log: DeploymentLog) -> None:
         self.settings = settings
-        self.log = DeploymentLog()
+        self.log = log
         self.traits: Traits | None = None
         self._shared = shared
         self._loop = asyncio.get_running_loop()
@@ -91,7 +66,8 @@ class ReplicaSet:
         self._closed = False
         self._removed = False
         self._last_used = self._loop.time()
-        self._lending = Lending(settings.name, self)
+        self.prompts = PromptCache(settings.prompt_cache_routing)
+        self._lending = Lending(settings.name, self, self.prompts)
         self._changed = asyncio.Event()
         self._step()
         self._task = asyncio.create_task(self._reconcile(), name=f"deployment {settings.name}")
@@ -102,7 +78,8 @@ class ReplicaSet:
         before, self.settings = self.settings, settings
         if settings == before:
             return
-        if _of_engine(settings) != _of_engine(before):
+        self.prompts.mode = settings.prompt_cache_routing
+        if of_engine(settings) != of_engine(before):
             self._preparation = Preparation(self._shared.prepare, settings)
             self._outdated += self._current
             self._current = []
@@ -120,13 +97,40 @@ class ReplicaSet:
         replicas = (*self._current, *self._outdated, *self._leaving)
         return DeploymentStatus(
             name=self.settings.name,
-            state=self._state(),
+            state=self.state,
             replicas=tuple(replica.status() for replica in replicas),
             traits=self.traits,
             waiting=self._lending.waiting,
+            prompt_cache=self.prompts.status() if len(replicas) > 1 else None,
         )
 
-    def _state(self) -> str:
+    @property
+    def loaded(self) -> bool:
+        """Whether its replicas run, or are about to."""
+        return self._loaded
+
+    @property
+    def broken(self) -> FreeholdError | None:
+        """What keeps its engine from serving for good; None while there is hope, or where only the model is missing."""
+        failures = [replica.failure for replica in self._current if replica.given_up]
+        lost = bool(failures) and len(failures) == len(self._current)
+        return None if not lost or any(isinstance(failure, CatalogError) for failure in failures) else failures[0]
+
+    def serves(self, wish: Wish) -> bool:
+        """Whether a replica that is in no doubt can take such requests now, or could if it were not busy."""
+        return any(r.usable and r.doubt == 0 and r.id not in wish.avoid for r in self.serving())
+
+    def could_serve(self, wish: Wish) -> bool:
+        """Whether there may be a replica for such requests soon."""
+        return not self._loaded or any(r.id not in wish.avoid for r in self.serving())
+
+    def owns(self, replica: Replica) -> bool:
+        """Whether the replica is one of these, or was until lately."""
+        return replica in self._current or replica in self._outdated or replica in self._leaving
+
+    @property
+    def state(self) -> str:
+        """See `DeploymentStatus.state`."""
         if self._closed or self.settings.replicas == 0:
             return ReplicaState.STOPPED.value
         if not self._loaded:
@@ -147,12 +151,18 @@ class ReplicaSet:
             Overloaded: all are busy, and the request may not wait.
             DeploymentNotFound: it was removed meanwhile.
         """
-        grant = self._lending.at_once(wish)
+        grant = self.lease_at_once(wish)
         if grant is not None:
-            self._touch()
             return grant
         self._load()
         return await self._lending.in_turn(Waiter(tier, wish, patience_s))
+
+    def lease_at_once(self, wish: Wish) -> Grant | None:
+        """Lend a replica if one has a free slot now; whoever gets it calls `give_back`."""
+        grant = self._lending.at_once(wish)
+        if grant is not None:
+            self._touch()
+        return grant
 
     def give_back(self, replica: Replica) -> None:
         """Take a lent replica back; whoever is next gets it."""
@@ -254,13 +264,14 @@ class ReplicaSet:
         elif any(replica.usable for replica in serving):
             message = f"No other replica of `{name}` can take the request."
         elif starting := by_state.get(ReplicaState.STARTING):
-            message += f" Before, it failed: {starting.reason}." if starting.reason else ""
+            message += f" Before, it failed: {starting.failure.message}." if starting.failure else ""
         elif fetching := by_state.get(ReplicaState.FETCHING):
             message = f"The model of `{name}` is being fetched: {fetching.status().progress or 'just begun'}."
             retry_after_s = _RETRY_FETCHING_S
         elif failed := by_state.get(ReplicaState.BACKING_OFF):
             retry_after_s = max(1.0, failed.retry_at - self._loop.time())
-            message = f"The deployment `{name}` failed and is started again in {retry_after_s:.0f} s: {failed.reason}"
+            why = failed.failure.message if failed.failure else ""
+            message = f"The deployment `{name}` failed and is started again in {retry_after_s:.0f} s: {why}"
         return EngineUnavailable(message, retry_after_s=retry_after_s)
 
     async def _reconcile(self) -> None:
@@ -317,6 +328,8 @@ class ReplicaSet:
 
     def _replica_changed(self, replica: Replica) -> None:
         """Hear of a replica's new state."""
+        if replica.connection is None:
+            self.prompts.forget(replica.id)
         if replica.state is ReplicaState.READY:
             self._loading = False
             self._touch()
@@ -342,13 +355,13 @@ class ReplicaSet:
     def _unload_if_idle(self) -> None:
         left_s = self._idle_left()
         if left_s is not None and left_s <= 0:
-            structlog.get_logger().info("deployment_unloaded", deployment=self.settings.name)
+            structlog.get_logger(__name__).info("deployment_unloaded", deployment=self.settings.name)
             self._loaded = False
 
     def _note_end(self, task: "asyncio.Task[None]") -> None:
         """A defect that ends the task is logged; requests go on being served by what runs."""
         if not task.cancelled() and (defect := task.exception()) is not None:
-            structlog.get_logger().error("deployment_defect", deployment=self.settings.name, exc_info=defect)
+            structlog.get_logger(__name__).error("deployment_defect", deployment=self.settings.name, exc_info=defect)
 
 
 async def _counters(replica: Replica) -> EngineCounters | None:
@@ -359,6 +372,6 @@ async def _counters(replica: Replica) -> EngineCounters | None:
         return None
 
 
-def _of_engine(settings: DeploymentSettings) -> dict[str, Any]:
+def of_engine(settings: DeploymentSettings) -> dict[str, Any]:
     """The settings that a running engine depends on."""
     return settings.model_dump(exclude=set(_NOT_THE_ENGINES))

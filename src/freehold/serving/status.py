@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
-from freehold.engines.base import Connection
+from freehold.engines.base import Connection, EngineSpec
 from freehold.serving.own_use import OwnUse
+from freehold.serving.prompt_cache import PromptCacheStatus, Watch
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Traits
+from freehold.types.values import value_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class ReplicaStatus:
         progress: what it is doing while it is being fetched or started, such as "downloading 35 %".
         in_flight: requests that it works on.
         started_at: when its present engine was started, in seconds since 1970.
+        engine: the engine's name.
     """
 
     id: str
@@ -32,6 +36,22 @@ class ReplicaStatus:
     progress: str | None
     in_flight: int
     started_at: float | None
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One of the engines of a deployment with `engine = "auto"`.
+
+    Args:
+        engine: its name.
+        state: as a deployment's; `left_out` where it serves nothing.
+        why: why it is left out; None where it is not.
+    """
+
+    engine: str
+    state: str
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +63,8 @@ class DeploymentStatus:
             where the next request loads it; `stopped` where it is scaled to 0.
         traits: what the engine turned out to be; None until one was ready.
         waiting: requests that wait for a replica.
+        lanes: the engines that `auto` stands for, the fastest first; none where the deployment names its engine.
+        prompt_cache: how requests are sent to what has read their prompts; None where there are no two replicas.
     """
 
     name: str
@@ -50,6 +72,8 @@ class DeploymentStatus:
     replicas: tuple[ReplicaStatus, ...]
     traits: Traits | None
     waiting: int = 0
+    lanes: tuple[LaneStatus, ...] = ()
+    prompt_cache: PromptCacheStatus | None = None
 
 
 StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
@@ -57,6 +81,19 @@ StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where an engine is, for another process that makes a connection of its own to it.
+
+    Args:
+        spec: what it was started with.
+        socket: where it listens, if it is a process of this machine.
+    """
+
+    spec: EngineSpec
+    socket: Path
+
+
+@value_class
 class Lease:
     """A replica, lent for one request.
 
@@ -67,6 +104,9 @@ class Lease:
         engine: the engine's name.
         weights_sha256: digest of the model's file, in hex; empty for an engine that loads none.
         own: told of calls that the service makes for itself.
+        choice: why `engine = "auto"` chose this engine; None where the deployment names its engine.
+        watch: to be told of the answer's first piece and of its usage; None where nobody wants to know.
+        whereabouts: of the engine, where this process has started it.
     """
 
     replica_id: str
@@ -76,6 +116,9 @@ class Lease:
     weights_sha256: str
     own: OwnUse
     _report: Callable[[Connection, BaseException], None] = field(repr=False, compare=False)
+    choice: str | None = None
+    watch: Watch | None = field(default=None, repr=False, compare=False)
+    whereabouts: Whereabouts | None = field(default=None, repr=False, compare=False)
 
     def report(self, error: BaseException) -> None:
         """Tell what went wrong with the request; where the engine may be at fault, it is probed at once."""

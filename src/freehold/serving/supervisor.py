@@ -8,27 +8,41 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from freehold.config import SupervisorSettings
+from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine
 from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, Draining
-from freehold.serving.choice import Wish
+from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
+from freehold.serving.lanes import Lanes
+from freehold.serving.lender import PATIENCE_S
 from freehold.serving.preparation import Prepare, Progress
+from freehold.serving.prompt_key import PromptKey
 from freehold.serving.replica import Replica
-from freehold.serving.replica_set import ReplicaSet, Surroundings
 from freehold.serving.sockets import SocketFolder
-from freehold.serving.status import DeploymentStatus, Lease, ReplicaStatus, StateListener
+from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
+from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
-__all__ = ["DeploymentStatus", "Lease", "Prepare", "Progress", "ReplicaStatus", "StateListener", "Supervisor"]
+__all__ = [
+    "Affinity",
+    "DeploymentStatus",
+    "LaneStatus",
+    "Lease",
+    "Prepare",
+    "Progress",
+    "PromptKey",
+    "ReplicaStatus",
+    "StateListener",
+    "Supervisor",
+]
 
-PATIENCE_S = 5.0
-"""How long a request waits for a replica that is about to be ready, such as one that starts again."""
 DRAIN_S = 600.0
 """How long running requests may go on when their replica is removed or replaced."""
 
@@ -42,6 +56,7 @@ class Supervisor:
         prepare: fetches the model of a deployment where it is missing, and reads its secrets.
         drain_s: how long running requests may go on when their replica is removed or replaced.
         find_engine: gives an engine by its name; raises ConfigError where there is none.
+        fastest_first: the engines that `engine = "auto"` stands for, by the deployment's task.
     """
 
     def __init__(
@@ -52,6 +67,7 @@ class Supervisor:
         *,
         drain_s: float = DRAIN_S,
         find_engine: Callable[[str], Engine] = get_engine,
+        fastest_first: FastestFirst = FASTEST_FIRST,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
         self._shared = Surroundings(
@@ -62,10 +78,11 @@ class Supervisor:
             drain_s=drain_s,
             new_replica_id=self._new_replica_id,
             on_change=self._tell,
+            plan=partial(plan, find_engine=find_engine, fastest_first=fastest_first),
         )
-        self._sets: dict[str, ReplicaSet] = {}
+        self._sets: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._removed: set[ReplicaSet] = set()
+        self._removed: set[Lanes] = set()
         self._numbers: dict[str, itertools.count[int]] = {}
         self._listeners: list[StateListener] = []
         self._stopped = False
@@ -85,7 +102,7 @@ class Supervisor:
         if present is not None:
             present.configure(deployment)
         else:
-            self._sets[deployment.name] = ReplicaSet(deployment, self._shared)
+            self._sets[deployment.name] = Lanes(deployment, self._shared)
 
     async def remove(self, name: str) -> None:
         """Forget a deployment at once; returns when its running requests have finished and its engines stopped.
@@ -134,10 +151,10 @@ class Supervisor:
         needs: frozenset[Feature] = frozenset(),
         *,
         avoid: frozenset[str] = frozenset(),
-        affinity: str | None = None,
+        affinity: Affinity | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
-    ) -> AbstractAsyncContextManager[Lease]:
+    ) -> "Acquisition":
         """Lend a replica for one request: the least busy of the healthy ones, first among those that have `needs`.
 
         Loads a deployment that is unloaded and waits for it, for at most `start_timeout_s`. Waits up to
@@ -148,7 +165,7 @@ class Supervisor:
             name: the deployment.
             needs: features that the request uses.
             avoid: ids of replicas that must not be taken, such as one that failed this very request.
-            affinity: equal texts get the same replica where several are equally busy.
+            affinity: equal texts get the same replica where several are equally busy; a prompt, one that has read it.
             patience_s: 0 where there is something better to do than to wait; then it does not queue either.
             tier: who goes first in the queue, and who is refused last where too many wait.
 
@@ -157,7 +174,7 @@ class Supervisor:
             EngineUnavailable: no replica can take the request; says why, and when to try again.
             Overloaded: all replicas are busy, and the request cannot wait or was pushed out of the queue.
         """
-        return _Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s, tier)
+        return Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s, tier)
 
     async def traits(self, name: str) -> Traits:
         """What the deployment's engine turned out to be; loads it where it never was.
@@ -198,7 +215,7 @@ class Supervisor:
             await asyncio.wait(set(self._closing))
         self._sockets.close()
 
-    def _get(self, name: str) -> ReplicaSet:
+    def _get(self, name: str) -> Lanes:
         replicas = self._sets.get(name)
         if replicas is None:
             raise DeploymentNotFound(name)
@@ -214,16 +231,31 @@ class Supervisor:
             loop.call_soon(listener, deployment, status)
 
 
-class _Acquisition(AbstractAsyncContextManager[Lease]):
-    """One lease, from choosing the replica to giving it back."""
+class Acquisition(AbstractAsyncContextManager[Lease]):
+    """One lease, from choosing the replica to giving it back. Made by `Supervisor.acquire`."""
 
-    def __init__(self, get: Callable[[str], ReplicaSet], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
+    def __init__(self, get: Callable[[str], Lanes], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
         self._get = get
         self._name = name
         self._wish = wish
         self._patience_s = patience_s
         self._tier = tier
-        self._held: tuple[ReplicaSet, Replica] | None = None
+        self._held: tuple[Lanes, Replica] | None = None
+
+    def at_once(self) -> Lease | None:
+        """Enter without waiting; None where that is not possible, and `__aenter__` may be awaited then.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+            UnsupportedParameter: none of its engines has what the request needs.
+        """
+        replicas = self._get(self._name)
+        grant = replicas.lease_at_once(self._wish)
+        if grant is None:
+            return None
+        replica, lease = grant
+        self._held = (replicas, replica)
+        return lease
 
     async def __aenter__(self) -> Lease:
         replicas = self._get(self._name)
@@ -234,6 +266,10 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the replica back, if one is held."""
         if self._held is not None:
             replicas, replica = self._held
             self._held = None

@@ -97,6 +97,8 @@ class DeploymentSettings(SettingsModel):
     """The name of the content-filter policy under which its texts are examined; policies can demand one."""
     price: tuple[Price, ...] = ()
     """What use costs: one price, or a list of prices with the day from which each is in force."""
+    prompt_cache_routing: Literal["auto", "on", "off"] = "auto"
+    """Whether requests go to the replica that has read the beginning of their prompt; `auto` finds out if it helps."""
     defaults: SamplingDefaults = SamplingDefaults()
     project: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """The id of the project whose own it is: nobody else sees it. Without one it is everybody's."""

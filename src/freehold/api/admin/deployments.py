@@ -1,5 +1,6 @@
 """`/admin/deployments`."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -8,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from freehold.api.admin.door import actions_at, allow, caller, record
 from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
 from freehold.gateway.control import DeploymentControl, DeploymentView
-from freehold.serving.supervisor import ReplicaStatus
+from freehold.serving.process import resident_bytes
+from freehold.serving.supervisor import LaneStatus, ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Action
 
@@ -134,6 +136,8 @@ def view_object(view: DeploymentView) -> dict[str, Any]:
         "waiting": status.waiting if status else 0,
         "in_flight": sum(replica.in_flight for replica in status.replicas) if status else 0,
         "replicas": [replica_object(replica) for replica in status.replicas] if status else [],
+        "engines": [lane_object(lane) for lane in status.lanes] if status else [],
+        "prompt_cache": asdict(status.prompt_cache) if status and status.prompt_cache else None,
         "features": sorted(traits.features) if traits else [],
         "context_length": traits.context_length if traits else None,
         "embedding_dimensions": traits.embedding_dimensions if traits else None,
@@ -144,11 +148,18 @@ def replica_object(replica: ReplicaStatus) -> dict[str, Any]:
     """A replica as the API shows it."""
     return {
         "id": replica.id,
+        "engine": replica.engine,
         "state": replica.state.value,
         "pid": replica.pid,
+        "memory_bytes": None if replica.pid is None else resident_bytes(replica.pid),
         "restarts": replica.restarts,
         "in_flight": replica.in_flight,
         "error": replica.error,
         "progress": replica.progress,
         "started_at": replica.started_at,
     }
+
+
+def lane_object(lane: LaneStatus) -> dict[str, Any]:
+    """One of the engines that `auto` stands for, as the API shows it."""
+    return {"engine": lane.engine, "state": lane.state, "why": lane.why}

@@ -1,6 +1,7 @@
 """Checks of the running server, or of the room for one: address, health, deployments."""
 
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ async def check_address(root: Path, host: str, port: int) -> Finding:
 
 
 async def check_books(control: Control) -> list[Finding]:
-    """Whether the journal can be written, and whether the usage database keeps up with it."""
+    """Whether the journal can be written, whether the usage database keeps up with it, and how the workers are."""
     answer = await control.request("GET", "/admin/status")
     journal, usage = answer["journal"], answer["usage"]
     if journal["state"] == "ok":
@@ -42,13 +43,27 @@ async def check_books(control: Control) -> list[Finding]:
         findings.append(warn("usage database", usage["reason"], mend))
     else:
         findings.append(ok("usage database", f"{usage['lag_records']} records behind the journal"))
-    return findings
+    return [*findings, *_workers(answer.get("workers", ()))]
+
+
+def _workers(found: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """How the processes are that take requests, where there are several."""
+    if not found:
+        return []
+    missing = [f"{worker['name']} is {worker['state']}" for worker in found if worker["state"] != "ready"]
+    restarts = sum(worker["restarts"] for worker in found)
+    state = f"{len(found) - len(missing)} of {len(found)} ready, {restarts} restarts"
+    if missing:
+        return [
+            warn("workers", f"{state}: {', '.join(missing)}", "read the server's log; requests are served meanwhile")
+        ]
+    return [ok("workers", state)]
 
 
 async def check_deployments(control: Control) -> list[Finding]:
     """What the running server says of its deployments."""
     answer = await control.request("GET", "/admin/deployments")
-    return [_deployment(found) for found in answer["data"]]
+    return [finding for found in answer["data"] for finding in (_deployment(found), *_engines(found))]
 
 
 def _deployment(found: dict[str, Any]) -> Finding:
@@ -64,3 +79,28 @@ def _deployment(found: dict[str, Any]) -> Finding:
     if errors:
         return warn(check, f"{state}: {errors[-1]}", "read the server's log")
     return ok(check, state)
+
+
+def _engines(found: dict[str, Any]) -> list[Finding]:
+    """By which engines a deployment with `engine = "auto"` is served, and which of them it goes without, and why."""
+    check = f"engines of {found['name']}"
+    serving = [
+        f"{each['engine']} {each['state']}{_memory(found, each['engine'])}"
+        for each in found["engines"]
+        if each["why"] is None
+    ]
+    left_out = [each for each in found["engines"] if each["why"] is not None]
+    return [
+        *([ok(check, ", ".join(serving))] if serving else []),
+        *(warn(check, f"{each['engine']} is left out: {each['why']}", _mend(each["engine"])) for each in left_out),
+    ]
+
+
+def _memory(found: dict[str, Any], engine: str) -> str:
+    """What the processes of an engine hold, in words; empty where nothing runs."""
+    held = sum(each["memory_bytes"] or 0 for each in found["replicas"] if each["engine"] == engine)
+    return f" ({held / 2**20:.0f} MiB)" if held else ""
+
+
+def _mend(engine: str) -> str:
+    return f"mend what is named; or name the other engine in the deployment, and '{engine}' is not missed"

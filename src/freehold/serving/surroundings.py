@@ -1,0 +1,37 @@
+"""What all deployments of a supervisor share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from freehold.config import SupervisorSettings
+from freehold.engines.auto import Plan
+from freehold.engines.base import Engine
+from freehold.serving.preparation import Prepare
+from freehold.serving.sockets import SocketFolder
+from freehold.serving.status import ReplicaStatus
+from freehold.types.deployment import DeploymentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all deployments of a supervisor share.
+
+    Args:
+        limits: times and intervals.
+        sockets: where the engines listen.
+        prepare: makes the specification of an engine.
+        find_engine: gives an engine by its name.
+        drain_s: how long running requests may go on when their replica is taken away.
+        new_replica_id: the next replica's id, from the deployment's name.
+        on_change: told of every change of a replica's state.
+        plan: says which engines are to serve a deployment.
+    """
+
+    limits: SupervisorSettings
+    sockets: SocketFolder
+    prepare: Prepare
+    find_engine: Callable[[str], Engine]
+    drain_s: float
+    new_replica_id: Callable[[str], str]
+    on_change: Callable[[str, ReplicaStatus], None]
+    plan: Callable[[DeploymentSettings], Plan]
