@@ -27,9 +27,12 @@ def loaded(weights: Path) -> TextModel:
 
 @contextmanager
 def openvino(weights: Path, **settings: Any) -> Iterator[Subject]:
-    """The engine with a model file and settings of the deployment."""
+    """The engine with a model file and settings of the deployment; its answers are the same whoever else asks."""
     deployment = DeploymentSettings(
-        name="local", model="local", engine="openvino", **{"context_length": 1024, **settings}
+        name="local",
+        model="local",
+        engine="openvino",
+        **{"context_length": 1024, "options": {"activations": "exact", "kv_cache_precision": "f32"}, **settings},
     )
     engine, spec = OpenVinoEngine(), EngineSpec(deployment, weights, "00" * 32)
     engine.validate(deployment)

@@ -80,7 +80,7 @@ def test_what_is_no_grammar_is_refused() -> None:
 def test_json_of_any_kind_is_taken() -> None:
     """An object under no schema is taken as this project writes JSON."""
     grammar = schema_grammar({"type": "object"}, tokens=400, param="response_format")
-    text = json.dumps({"a": [2.5, {"b": None}], "c": "d\n\"é\""}, ensure_ascii=False)
+    text = json.dumps({"a": [2.5, {"b": None}], "c": 'd\n"é"'}, ensure_ascii=False)
     machine = GrammarMachine(grammar)
     assert machine.feed(text) == len(text)
     assert machine.must_end

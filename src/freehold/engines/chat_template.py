@@ -55,7 +55,7 @@ class ChatTemplate:
         """
         values = {**self._tokens, "messages": [_readable(message) for message in messages], "tools": tools or None}
         try:
-            return self._template.render(values, add_generation_prompt=True)
+            return str(self._template.render(values, add_generation_prompt=True))
         except (TemplateError, TypeError, ValueError, AttributeError, LookupError) as exc:
             raise InvalidRequest(f"The model's chat template refuses the messages: {exc}", param="messages") from exc
 

@@ -6,10 +6,13 @@ engine's process imports this before it does anything else.
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 MAX_STRING = 16 * 1024 * 1024
+MAX_SIDES = 8
+ALIGNMENT = 32
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 
@@ -34,22 +37,48 @@ def read_value(path: Path, key: str) -> Any:
         return next((value for name, value in _entries(file, _begin(file)[1]) if name == key), None)
 
 
-def read_tensor_types(path: Path) -> dict[str, int]:
-    """The type of each tensor by its name, as ggml numbers them.
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor: its sides, the one that varies fastest first, ggml's number of its kind, and where its data is."""
+
+    name: str
+    sides: tuple[int, ...]
+    kind: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """The tensors of a file.
+
+    Args:
+        tensors: in their order.
+        tensors_begin: where their list is in the file.
+        data_begin: where their data is; offsets count from there.
+        alignment: of each one's data.
+    """
+
+    tensors: tuple[Tensor, ...]
+    tensors_begin: int
+    data_begin: int
+    alignment: int
+
+
+def read_tensors(path: Path) -> Tensors:
+    """What tensors a file has.
 
     Raises: as `read_metadata`.
     """
     with path.open("rb") as file:
-        tensors, entries = _begin(file)
-        for _ in _entries(file, entries):
-            continue
-        found: dict[str, int] = {}
-        for _ in range(tensors):
+        count, entries = _begin(file)
+        alignment = dict(_entries(file, entries)).get("general.alignment", ALIGNMENT)
+        begin = file.tell()
+        tensors = []
+        for _ in range(count):
             name = _text(file)
-            file.seek(8 * _scalar(file, "<I"), 1)  # the sides
-            found[name] = _scalar(file, "<I")
-            _scalar(file, "<Q")  # where its data is
-        return found
+            sides = tuple(_scalar(file, "<Q") for _ in range(min(_scalar(file, "<I"), MAX_SIDES)))
+            tensors.append(Tensor(name, sides, _scalar(file, "<I"), _scalar(file, "<Q")))
+        return Tensors(tuple(tensors), begin, -(-file.tell() // alignment) * alignment, alignment)
 
 
 def _begin(file: BinaryIO) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from freehold.types.deployment import DeploymentSettings
 
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "precision": str,
+    "activations": str,
     "threads": int,
     "cache_gib": (int, float),
     "kv_cache_precision": str,
@@ -27,6 +28,7 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "prefix_cache": bool,
     "chat_template": str,
 }
+ACTIVATIONS: Final = ("u8", "exact")
 PRECISIONS: Final = ("f32", "bf16", "f16", "auto")
 DEFAULT_PARALLEL: Final = 32
 """Answers at once, where the deployment does not say."""
@@ -51,7 +53,12 @@ class OpenVinoEngine(Engine):
                 raise _option_error(name, f"must be at least {least}")
         if not 0 < options.get("cache_gib", 1) <= 4096:
             raise _option_error("cache_gib", "must be more than 0 and at most 4096")
-        for name, choices in (("precision", PRECISIONS), ("kv_cache_precision", tuple(CACHE_PRECISIONS))):
+        words = {
+            "precision": PRECISIONS,
+            "activations": ACTIVATIONS,
+            "kv_cache_precision": tuple(CACHE_PRECISIONS),
+        }
+        for name, choices in words.items():
             if name in options and options[name] not in choices:
                 raise _option_error(name, f"must be one of: {', '.join(choices)}")
 

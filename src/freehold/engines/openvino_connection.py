@@ -17,7 +17,6 @@ OPEN_TIMEOUT_S: Final = 5.0
 WRITING: Final = frozenset(
     {
         Feature.COMPLETION,
-        Feature.SEED,
         Feature.STOP,
         Feature.PENALTIES,
         Feature.TOKEN_PROMPT,
@@ -45,9 +44,10 @@ class OpenVinoConnection(OpenAIConnection):
         except EngineTimeout as exc:
             raise EngineUnavailable("the engine did not answer in time") from exc
         try:
-            features = WRITING | (CHATTING if told["chat"] else set()) | ({Feature.TOOLS} if told["tools"] else set())
+            extra = {Feature.TOOLS: told["chat"] and told["tools"], Feature.SEED: told["exact"]}
+            more = {feature for feature, there in extra.items() if there}
             return Traits(
-                features=features,
+                features=WRITING | (CHATTING if told["chat"] else frozenset()) | more,
                 context_length=int(told["context_length"]),
                 fingerprint=str(told["fingerprint"]),
                 parallel=int(told["parallel"]),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from freehold.engines.gguf_header import read_metadata, read_tensor_types, read_value
+from freehold.engines.gguf_header import read_metadata, read_tensors, read_value
 
 ARCHITECTURES: Final = ("llama", "qwen2", "qwen3")
 SPLITS: Final = ("default", "qwen2", "smollm")
@@ -80,7 +80,7 @@ def refusal(path: Path) -> str | None:
     if early is not None or path.is_dir():
         return early
     metadata = read_metadata(path)
-    tensors = read_tensor_types(path)
+    tensors = {tensor.name: tensor.kind for tensor in read_tensors(path).tensors}
     architecture = metadata["general.architecture"]
     tokenizer, split = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
     scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")

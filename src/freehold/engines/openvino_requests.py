@@ -98,10 +98,9 @@ class Requests:
         request = CompletionRequest.model_validate(body)
         (prompt,) = request.prompts
         ids = self._model.encode(prompt, whole=True) if isinstance(prompt, str) else list(prompt)
-        if any(number >= len(self._model.vocabulary.pieces) for number in ids):
-            raise InvalidRequest("Invalid 'prompt': it has a token id that this model does not know.", param="prompt")
-        if not ids:
-            raise InvalidRequest("Invalid 'prompt': it is empty, and this model needs a token to begin.", param="prompt")
+        if not ids or any(number >= len(self._model.vocabulary.pieces) for number in ids):
+            problem = "it has a token id that this model does not know" if ids else "it has no token to begin with"
+            raise InvalidRequest(f"Invalid 'prompt': {problem}.", param="prompt")
         left = self._room(len(ids), "prompt")
         limit = left if request.max_tokens is None else min(left, request.max_tokens)
         sampling = _sampling(request, logprobs=request.logprobs is not None)

@@ -1,9 +1,9 @@
 """The process of the `openvino` engine: a language model behind a subset of the OpenAI API on a Unix socket.
 
-Run as `python -m freehold.engines.openvino_server --spec JSON`. Answers are always streamed. Besides the API's own there
-are `GET /health`, `/traits`, `/counters` and `/stats`, and `POST /count`, which tells a conversation's tokens. Ends at
-once on SIGTERM, and when the process that started it is gone. Exits with status 1 and one line on stderr where the
-model cannot be served.
+Run as `python -m freehold.engines.openvino_server --spec JSON`. Answers are always streamed. Besides the API's own
+there are `GET /health`, `/traits`, `/counters` and `/stats`, and `POST /count`, which tells a conversation's tokens.
+Ends at once on SIGTERM, and when the process that started it is gone. Exits with status 1 and one line on stderr where
+the model cannot be served.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from freehold.engines.openvino_answer import Likelihood, Order, Piece
 from freehold.engines.openvino_requests import Requests, Said, Work
 from freehold.engines.openvino_stepping import Delivery, Full, Stepper, Ticket
-from freehold.engines.openvino_text_model import TextModel, UnusableModel, fingerprint, load
+from freehold.engines.openvino_text_model import EXACT, TextModel, UnusableModel, fingerprint, load
 from freehold.engines.parent import follow_parent
 from freehold.errors import ContextLengthExceeded, FreeholdError
 from freehold.types.generation import ToolCallDelta
@@ -94,7 +95,7 @@ class Service:
     async def _health(self, _request: web.Request) -> web.Response:
         """Answered by the thread that generates, between two steps, so that a hung one shows."""
         turn = self._loop.create_future()
-        self._stepper.call(lambda: self._loop.call_soon_threadsafe(_resolve, turn))
+        self._stepper.call(partial(self._loop.call_soon_threadsafe, _resolve, turn))
         await turn
         return web.json_response({"status": "ok"})
 
@@ -159,9 +160,7 @@ class Service:
                     del self._inboxes[ticket]
 
 
-async def _stream(
-    response: web.StreamResponse, inbox: Inbox, work: Work, ticket: Ticket | None, chunk: Chunk
-) -> None:
+async def _stream(response: web.StreamResponse, inbox: Inbox, work: Work, ticket: Ticket | None, chunk: Chunk) -> None:
     """Send the pieces of an answer as they come, then its usage."""
     finish: str | None = None
     while finish is None:
@@ -201,9 +200,13 @@ def _chat_chunk(said: Said, likelihoods: tuple[Likelihood, ...]) -> dict[str, An
         delta["tool_calls"] = [_call(call) for call in said.calls]
     choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": said.finish}
     if likelihoods:
-        entries = [{"token": each.text, "logprob": each.logprob, "top_logprobs": []} for each in likelihoods]
-        choice["logprobs"] = {"content": [{**entry, "bytes": list(entry["token"].encode())} for entry in entries]}
+        choice["logprobs"] = {"content": [_entry(each) for each in likelihoods]}
     return choice
+
+
+def _entry(likelihood: Likelihood) -> dict[str, Any]:
+    text = likelihood.text
+    return {"token": text, "logprob": likelihood.logprob, "bytes": list(text.encode()), "top_logprobs": []}
 
 
 def _completion_chunk(said: Said, likelihoods: tuple[Likelihood, ...]) -> dict[str, Any]:
@@ -249,14 +252,12 @@ async def serve(model: TextModel, spec: Mapping[str, Any]) -> None:
         "fingerprint": fingerprint(spec["weights_sha256"], spec["options"]),
         "template_sha256": hashlib.sha256(model.template_source.encode()).hexdigest(),
         "chat": model.template is not None,
+        "exact": spec["options"].get("activations") == EXACT,
     }
     service = Service(model, traits, parallel=spec["parallel"], max_waiting=spec["max_waiting"])
     runner = web.AppRunner(service.application(), handler_cancellation=True, access_log=None)
     await runner.setup()
-    socket = Path(spec["socket"])
-    if socket.is_socket():
-        socket.unlink()  # of a process that was killed
-    await web.UnixSite(runner, str(socket), backlog=1024).start()
+    await web.UnixSite(runner, spec["socket"], backlog=1024).start()
     await asyncio.Event().wait()
 
 
@@ -272,6 +273,9 @@ def main() -> None:
         )
     except UnusableModel as exc:
         sys.exit(f"the model cannot be served: {' '.join(str(exc).split())}")
+    socket = Path(spec["socket"])
+    if socket.is_socket():
+        socket.unlink()  # of a process that was killed
     uvloop.run(serve(model, spec))
 
 

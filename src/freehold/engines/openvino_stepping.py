@@ -72,7 +72,7 @@ class Stepper:
         self._condition = threading.Condition()
         self._waiting: deque[Ticket] = deque()
         self._gone: set[Ticket] = set()
-        self._calls: list[Callable[[], None]] = []
+        self._calls: list[Callable[[], object]] = []
         self._running: list[Ticket] = []
         self._numbers = 0
         self._owed = False
@@ -106,7 +106,7 @@ class Stepper:
             self._gone.add(ticket)
             self._condition.notify()
 
-    def call(self, function: Callable[[], None]) -> None:
+    def call(self, function: Callable[[], object]) -> None:
         """Call a function from the thread, between two steps: a sign that it goes on."""
         with self._condition:
             self._calls.append(function)

@@ -1,10 +1,10 @@
-"""A language model as OpenVINO GenAI loads it: its pipeline, its tokenizer, its template, its place for keys and values.
+"""A language model as OpenVINO GenAI loads it: pipeline, tokenizer, chat template, and the place for keys and values.
 
     a file of GGUF                     read and turned into a network by the library, in memory, at each start
     a folder of an exported model      openvino_model.xml, openvino_tokenizer.xml, openvino_detokenizer.xml, config.json
 
-The library tells formats by names, and files in the catalog have none, so a GGUF file gets a name of its own for as long
-as it is read.
+The library tells formats by names, and files in the catalog have none, so a GGUF file gets a name of its own for as
+long as it is read. Where the library would misread its weights they are written anew first: see `openvino_requantized`.
 """
 
 import hashlib
@@ -24,13 +24,16 @@ from freehold.engines.model_defaults import chat_template
 from freehold.engines.openvino_answer import THINK, THOUGHT, Sampling
 from freehold.engines.openvino_formats import BLOCK_TOKENS, CACHE_PRECISIONS, refusal, shape_of
 from freehold.engines.openvino_genai import openvino_genai
+from freehold.engines.openvino_requantized import needs_rewriting, rewrite, room_for
 from freehold.engines.openvino_runtime import openvino
-from freehold.engines.tool_calls import CLOSER, OPENER
 from freehold.engines.token_text import Vocabulary, read_vocabulary
+from freehold.engines.tool_calls import CLOSER, OPENER
 
 PRECISIONS: Final = ("f32", "bf16", "f16", "auto")
 DEFAULT_PRECISION: Final = "f32"
 DEFAULT_CACHE_PRECISION: Final = "u8"
+EXACT: Final = "exact"
+"""Of the option `activations`: what goes into the weights is not rounded to eight bits."""
 DEFAULT_CACHE_GIB: Final = 1.0
 DEFAULT_BATCH_TOKENS: Final = 256
 DEFAULT_CONTEXT: Final = 8192
@@ -41,7 +44,7 @@ SHORT_TEXT: Final = 8192
 ENDS: Final = frozenset(
     {
         *("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>"),
-        *("</s>", "<end_of_turn>", "<|end_of_sentence|>", "<｜end▁of▁sentence｜>", "<EOT>", "<|eot|>"),
+        *("</s>", "<end_of_turn>", "<|end_of_sentence|>", "<EOT>", "<|eot|>"),
     }
 )
 """Tokens that end an answer, whichever of them a model names as its own; as llama.cpp knows them."""
@@ -143,9 +146,7 @@ def load(path: Path, options: Mapping[str, Any], *, context_length: int | None, 
         scheduler = _scheduler(blocks, parallel, options)
         properties = _properties(options, precision)
         with tempfile.TemporaryDirectory(prefix="freehold-") as folder:
-            named = path if path.is_dir() else Path(folder) / "model.gguf"
-            if named != path:
-                named.symlink_to(path.resolve())
+            named = path if path.is_dir() else _named(path, Path(folder))
             tokenizer = openvino_genai.Tokenizer(str(named))
             pipeline = openvino_genai.ContinuousBatchingPipeline(str(named), tokenizer, scheduler, "CPU", **properties)
         source, tokens, bos = _words(path, tokenizer)
@@ -159,6 +160,18 @@ def load(path: Path, options: Mapping[str, Any], *, context_length: int | None, 
     return TextModel(pipeline, tokenizer, vocabulary, template, source, bos, context, blocks * BLOCK_TOKENS)
 
 
+def _named(path: Path, folder: Path) -> Path:
+    """The file under a name by which the library knows it, in a form that it reads rightly."""
+    named = folder / "model.gguf"
+    if not needs_rewriting(path):
+        named.symlink_to(path.resolve())
+    elif room_for(path, folder):
+        rewrite(path, named)
+    else:
+        raise UnusableModel("there is no room for its weights in eight bits among temporary files (TMPDIR)")
+    return named
+
+
 def _room(path: Path, options: Mapping[str, Any], wanted: int | None, precision: str) -> tuple[int, int]:
     """How long a context is, and how many blocks of cache there are.
 
@@ -169,15 +182,14 @@ def _room(path: Path, options: Mapping[str, Any], wanted: int | None, precision:
     block = shape.block_bytes(precision)
     cache_gib = options.get("cache_gib", DEFAULT_CACHE_GIB)
     blocks = int(cache_gib * 1024**3) // block
-    if wanted is None:
-        context = min(shape.trained_context, DEFAULT_CONTEXT, blocks * BLOCK_TOKENS)
-    else:
-        context = wanted
-    if context > blocks * BLOCK_TOKENS or context < LEAST_CONTEXT:
-        needed = -(-max(context, LEAST_CONTEXT) // BLOCK_TOKENS) * block / 1024**3
+    room = blocks * BLOCK_TOKENS
+    context = min(shape.trained_context, DEFAULT_CONTEXT, room) if wanted is None else wanted
+    least = max(context, LEAST_CONTEXT)
+    if room < least:
+        needed = -(-least // BLOCK_TOKENS) * block / 1024**3
         raise UnusableModel(
-            f"options.cache_gib: {cache_gib} GiB is too little for one request of {max(context, LEAST_CONTEXT)} tokens, "
-            f"which needs {needed:.2f} GiB"
+            f"options.cache_gib: {cache_gib} GiB is too little for one request of {least} tokens, "
+            f"which needs {needed:.3f} GiB"
         )
     return context, blocks
 
@@ -197,13 +209,15 @@ def _properties(options: Mapping[str, Any], cache_precision: str) -> dict[str, A
     precision = options.get("precision", DEFAULT_PRECISION)
     if precision != "auto":
         found["INFERENCE_PRECISION_HINT"] = precision
+    if options.get("activations") == EXACT:
+        found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
     if "threads" in options:
         found["INFERENCE_NUM_THREADS"] = options["threads"]
     return found
 
 
 def _words(path: Path, tokenizer: Any) -> tuple[str, Mapping[str, str], int | None]:
-    """The model's own chat template, the special tokens that it may name, and the token that a text is to begin with."""
+    """The model's own chat template, the special tokens that it may name, and the token that texts begin with."""
     tokens = {"bos_token": tokenizer.get_bos_token(), "eos_token": tokenizer.get_eos_token()}
     if path.is_dir():
         return _folder_template(path) or tokenizer.get_original_chat_template(), tokens, None
