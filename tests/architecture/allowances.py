@@ -97,6 +97,7 @@ HEAVY_HOMES = {
         "freehold.catalog.convert",
         "freehold.engines.openvino_images_lora",
         "freehold.engines.openvino_images_painting",
+        "freehold.engines.openvino_measure",
         "freehold.engines.openvino_requantized",
         "freehold.engines.openvino_text_model",
         "freehold.engines.painter_model",

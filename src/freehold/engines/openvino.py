@@ -7,15 +7,17 @@ declared; `llamacpp` does that. The process is `openvino_server`.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
-from freehold.engines.openvino_connection import OpenVinoConnection
+from freehold.engines.openvino_connection import OpenVinoConnection, declared
 from freehold.engines.openvino_formats import CACHE_PRECISIONS, refused_architecture
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Feature
 
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "precision": str,
@@ -28,7 +30,8 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "prefix_cache": bool,
     "chat_template": str,
 }
-ACTIVATIONS: Final = ("u8", "exact")
+EXACT: Final = "exact"
+ACTIVATIONS: Final = ("u8", EXACT)
 PRECISIONS: Final = ("f32", "bf16", "f16", "auto")
 DEFAULT_PARALLEL: Final = 32
 """Answers at once, where the deployment does not say."""
@@ -62,6 +65,16 @@ class OpenVinoEngine(Engine):
             if name in options and options[name] not in choices:
                 raise _option_error(name, f"must be one of: {', '.join(choices)}")
 
+    def potential(self, settings: DeploymentSettings) -> frozenset[Feature]:
+        """See `Engine.potential`."""
+        return declared(chat=True, tools=True, exact=settings.options.get("activations") == EXACT)
+
+    def missing(self) -> str | None:
+        """See `Engine.missing`."""
+        if find_spec("openvino_genai") is None:
+            return "openvino-genai is not installed: pip install 'freehold[openvino]'"
+        return None
+
     def launch(self, spec: EngineSpec, socket: Path) -> Launch:
         """See `Engine.launch`.
 
@@ -91,6 +104,21 @@ class OpenVinoEngine(Engine):
     def connect(self, spec: EngineSpec, socket: Path) -> Connection:
         """See `Engine.connect`."""
         return OpenVinoConnection(spec, socket)
+
+
+def measuring(weights: Path, candidates: Sequence[str] = ()) -> Launch:
+    """A program that measures which precision and how many threads are the fastest for a model on this machine.
+
+    It ends by itself, after some ten seconds for a small model, with one line of JSON on standard output: see
+    `openvino_measure`.
+
+    Args:
+        weights: the model.
+        candidates: such as `f32:2`; without any, those that make sense here.
+    """
+    chosen = ("--candidates", ",".join(candidates)) if candidates else ()
+    module = "freehold.engines.openvino_measure"
+    return Launch((sys.executable, "-m", module, "--weights", str(weights), *chosen))
 
 
 def _option_error(name: str, problem: str) -> ConfigError:
