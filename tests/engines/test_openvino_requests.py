@@ -1,5 +1,7 @@
 """What a model writes is told apart: its reasoning, its calls, its answer."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ def _parted(text: str, cuts: list[int], *, thinking: bool = False) -> tuple[str,
     """Reasoning and answer of a text that comes in pieces."""
     thoughts = Thoughts(thinking=thinking)
     places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
-    pieces = [text[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    pieces = [text[begin:end] for begin, end in pairwise(places)]
     told = [thoughts.feed(piece, last=number == len(pieces) - 1) for number, piece in enumerate(pieces)]
     return "".join(reasoning for reasoning, _ in told), "".join(answer for _, answer in told)
 
