@@ -120,7 +120,7 @@ async def open_app(
         owner_key = await owner_key_of(place, people.keys)
         catalog = Catalog(database, place.models, settings.catalog)
         registry = await open_registry(database, settings)
-        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
+        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)

@@ -45,6 +45,7 @@ class LlamaCppEngine(Engine):
 
     name: ClassVar[str] = "llamacpp"
     takes_adapter: ClassVar[bool] = True
+    package: ClassVar[str | None] = "xllamacpp"
 
     def validate(self, settings: DeploymentSettings) -> None:
         """See `Engine.validate`."""
@@ -73,21 +74,33 @@ class LlamaCppEngine(Engine):
         """See `Engine.launch`."""
         if spec.weights is None or spec.weights.is_dir():
             raise ConfigError("model: the engine 'llamacpp' needs a GGUF file", param="model")
-        settings = spec.settings
-        body = {
-            "socket": str(socket),
-            "model": str(spec.weights),
-            "adapter": str(spec.adapter) if spec.adapter is not None else None,
-            "task": settings.task,
-            "parallel": settings.parallel or DEFAULT_PARALLEL,
-            "context_length": settings.context_length,
-            "options": settings.options,
-        }
+        body = _body(spec) | {"socket": str(socket)}
         return Launch((sys.executable, "-m", "freehold.engines.llamacpp_server", "--spec", json.dumps(body)))
+
+    def measurement(self, spec: EngineSpec) -> Launch | None:
+        """See `Engine.measurement`: the number of threads, of a model that writes and computes here."""
+        options = spec.settings.options
+        if spec.weights is None or spec.settings.task != "chat" or "threads" in options or options.get("gpu_layers"):
+            return None
+        body = json.dumps(_body(spec))
+        return Launch((sys.executable, "-m", "freehold.engines.llamacpp_measure", "--spec", body))
 
     def connect(self, spec: EngineSpec, socket: Path) -> Connection:
         """See `Engine.connect`."""
         return LlamaCppConnection(spec, socket)
+
+
+def _body(spec: EngineSpec) -> dict[str, object]:
+    """What the process is told, but for the socket."""
+    settings = spec.settings
+    return {
+        "model": str(spec.weights),
+        "adapter": str(spec.adapter) if spec.adapter is not None else None,
+        "task": settings.task,
+        "parallel": settings.parallel or DEFAULT_PARALLEL,
+        "context_length": settings.context_length,
+        "options": settings.options,
+    }
 
 
 def _option_error(name: str, problem: str) -> ConfigError:

@@ -59,6 +59,17 @@ class Lanes:
             self._given_up = {}
         self._arrange()
 
+    @property
+    def lent(self) -> int:
+        """How many requests got a replica."""
+        return sum(replicas.lent for replicas in self._sets)
+
+    def renew(self, engine: str) -> None:
+        """Exchange the replicas of an engine for new ones of the same settings."""
+        for replicas in self._sets:
+            if replicas.settings.engine == engine:
+                replicas.renew()
+
     def status(self) -> DeploymentStatus:
         """What there is to see now."""
         found = [replicas.status() for replicas in (*self._sets, *self._leaving.values())]
