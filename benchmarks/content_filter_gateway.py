@@ -13,9 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from benchmarks.gateway import requests_per_second
+from benchmarks.asking import load_of, requests_per_second
 from benchmarks.serving import machine, server
 
 CONFIG = """
@@ -60,16 +58,12 @@ async def main(rounds: int, total: int, concurrency: int) -> None:
     rates: dict[str, list[float]] = {"on": [], "off": []}
     with tempfile.TemporaryDirectory(prefix="fh") as folder:
         async with server(Path(folder), CONFIG) as (url, key, _pid):
-            address = f"{url}/v1/chat/completions"
-            async with aiohttp.ClientSession(
-                headers={"authorization": f"Bearer {key}"},
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
-            ) as session:
-                for name in rates:
-                    await requests_per_second(session, address, 500, concurrency, body(name))
-                for turn in range(rounds):
-                    for name in ("on", "off") if turn % 2 else ("off", "on"):
-                        rates[name].append(await requests_per_second(session, address, total, concurrency, body(name)))
+            loads = {name: load_of(url, key, body(name)) for name in rates}
+            for name in rates:
+                await requests_per_second(loads[name], 500, concurrency)
+            for turn in range(rounds):
+                for name in ("on", "off") if turn % 2 else ("off", "on"):
+                    rates[name].append(await requests_per_second(loads[name], total, concurrency))
     print(machine())
     for name, found in rates.items():
         print(f"filter {name:3}: {statistics.median(found):7.0f} requests/s at {concurrency} connections")

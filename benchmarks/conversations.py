@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.gateway import CONFIG
+from benchmarks.asking import CONFIG
 from benchmarks.journal import fdatasync_ms
 from benchmarks.serving import machine, server
 

@@ -16,9 +16,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
-
-from benchmarks.gateway import CONFIG, median_ms, requests_per_second
+from benchmarks.asking import CONFIG, load_of, median_ms, requests_per_second
 from benchmarks.serving import machine, server
 
 
@@ -38,25 +36,20 @@ async def main(rounds: int, total: int, concurrency: int) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="fh") as folder:
         async with AsyncExitStack() as stack:
-            addresses = {}
+            loads = {}
             for name in ("on", "off"):
                 home = Path(folder) / name
                 program = None if name == "on" else [sys.executable, "-m", "benchmarks.unrecorded"]
                 url, key, _pid = await stack.enter_async_context(server(home, CONFIG, program=program))
-                session = aiohttp.ClientSession(
-                    headers={"authorization": f"Bearer {key}"},
-                    connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
-                )
-                addresses[name] = (await stack.enter_async_context(session), f"{url}/v1/chat/completions")
+                loads[name] = load_of(url, key)
             rates: dict[str, list[float]] = {"on": [], "off": []}
             medians: dict[str, list[float]] = {"on": [], "off": []}
-            for session, address in addresses.values():
-                await requests_per_second(session, address, 500, concurrency)
+            for load in loads.values():
+                await requests_per_second(load, 500, concurrency)
             for turn in range(rounds):
                 for name in ("on", "off") if turn % 2 else ("off", "on"):
-                    session, address = addresses[name]
-                    rates[name].append(await requests_per_second(session, address, total, concurrency))
-                    medians[name].append(await median_ms(session, address))
+                    rates[name].append(await requests_per_second(loads[name], total, concurrency))
+                    medians[name].append(await median_ms(loads[name]))
         probe = fdatasync_ms(Path(folder))
     print(machine())
     print(f"this disk's fdatasync of a small append: {probe:.2f} ms")

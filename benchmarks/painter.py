@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.serving import machine, resident_mb
+from benchmarks.processes import resident_mb
+from benchmarks.serving import machine
 from freehold.config import engine_environment
 from freehold.engines.base import Connection, EngineSpec
 from freehold.engines.painter import PainterEngine

@@ -68,12 +68,6 @@ async def wait_ready(home: Home) -> str:
     raise SystemExit("the server did not become ready; run 'freehold doctor'")
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process in MB (10⁶ bytes)."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def machine() -> str:
     """One line about where this was measured."""
     model = platform.processor() or platform.machine()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import aiohttp
 
-from benchmarks.serving import machine, resident_mb, server
+from benchmarks.processes import resident_mb
+from benchmarks.serving import machine, server
 
 
 async def one_round(home: Path) -> tuple[float, float, float]:

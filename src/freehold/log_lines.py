@@ -1,8 +1,15 @@
-"""The log: every event, from this program and its libraries, as one line of JSON on standard error."""
+"""The log: every event, from this program and its libraries, as one line of JSON on standard error.
 
+The lines of requests are many, and all of the same form. They go past structlog, and are written together.
+"""
+
+import asyncio
+import atexit
 import logging
 import os
 import sys
+import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -11,6 +18,60 @@ import structlog
 _STANDARD_ERROR: Final = 2
 _QUIET: Final = ("alembic", "sqlalchemy", "aiosqlite", "asyncio", "uvicorn")
 """Libraries of which only warnings are told."""
+
+
+_LINGER_S: Final = 0.05
+"""How long the line of a request may wait for others."""
+_MOST_WAITING: Final = 256
+
+
+class RequestLines:
+    """Lines of requests, which are written together.
+
+    Args:
+        logger: the name that they bear.
+    """
+
+    def __init__(self, logger: str) -> None:
+        self._logger = logger
+        self._waiting: list[bytes] = []
+        self.wanted = True
+        """Whether the log's level lets them through."""
+        atexit.register(self.flush)
+
+    def add(self, **facts: Any) -> None:
+        """Tell of a request; to be called in an event loop."""
+        if not self.wanted:
+            return
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(_LINGER_S, self.flush)
+        said = {**facts, "event": "request", "level": "info", "logger": self._logger, "timestamp": _now()}
+        self._waiting.append(orjson.dumps(said))
+        if len(self._waiting) >= _MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._waiting:
+            lines, self._waiting = self._waiting, []
+            _write(b"\n".join(lines))
+
+
+def _now() -> str:
+    """The time as structlog writes it."""
+    return datetime.fromtimestamp(time.time(), UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+def _write(line: bytes) -> None:
+    left = memoryview(line + b"\n")
+    try:
+        while left:
+            left = left[os.write(_STANDARD_ERROR, left) :]
+    except OSError:
+        return
+
+
+REQUEST_LINES: Final = RequestLines("freehold.request")
 
 
 class LineLogger:
@@ -26,19 +87,16 @@ class LineLogger:
         self.name = name
 
     def msg(self, line: bytes) -> None:
-        """Write a line."""
-        left = memoryview(line + b"\n")
-        try:
-            while left:
-                left = left[os.write(_STANDARD_ERROR, left) :]
-        except OSError:
-            return
+        """Write a line, after those of requests that came before it."""
+        REQUEST_LINES.flush()
+        _write(line)
 
     debug = info = warning = error = critical = exception = msg
 
 
 def configure_logging(level: str) -> None:
     """Have everything from a level on be logged."""
+    REQUEST_LINES.wanted = logging.getLevelName(level.upper()) <= logging.INFO
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -48,6 +48,7 @@ from freehold.gateway.flights import ClientGone, Flight
 from freehold.gateway.idempotency import KeptAnswer, KeptAnswers, Slot
 from freehold.gateway.metrics import Metrics
 from freehold.gateway.pipeline import Gateway
+from freehold.log_lines import REQUEST_LINES
 from freehold.types.content import tenant_of
 from freehold.types.identity import Principal
 
@@ -179,7 +180,8 @@ class Operation:
     ) -> None:
         """Have the request done, and send what comes of it."""
         fields = body.fields()
-        query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query_string: bytes = scope["query_string"]
+        query = tuple(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)) if query_string else ()
         if self.dialect is Dialect.AZURE:
             account.spill_to = _header(scope, b"x-ms-spillover-deployment")
         origin = self.plane.public_url or origin_of(scope)
@@ -305,8 +307,7 @@ class Operation:
         deployment = account.deployment.name if account.deployment else ""
         metrics.answered(self.route, deployment, str(status), account.elapsed_s)
         held_s = account.filter.held_s if account.filter else None
-        log.info(
-            "request",
+        REQUEST_LINES.add(
             request_id=account.request_id,
             route=self.route,
             dialect=self.dialect.value,

@@ -135,22 +135,19 @@ def _tool_call(call: Mapping[str, Any]) -> ToolCallDelta:
 
 def usage_from(usage: Mapping[str, Any] | None, *, estimate: Usage) -> Usage:
     """The usage of an answer; the estimate where the engine reported none or nonsense."""
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return estimate
-    counts: tuple[Any, ...] = (
-        usage.get("prompt_tokens"),
-        usage.get("completion_tokens") or 0,
-        _detail(usage, "prompt_tokens_details", "cached_tokens"),
-        _detail(usage, "completion_tokens_details", "reasoning_tokens"),
-    )
-    if not all(isinstance(count, int) and count >= 0 for count in counts):
-        return estimate
-    return Usage(*counts)
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens") or 0
+    cached = _detail(usage.get("prompt_tokens_details"), "cached_tokens")
+    reasoning = _detail(usage.get("completion_tokens_details"), "reasoning_tokens")
+    for count in (prompt, completion, cached, reasoning):
+        if not isinstance(count, int) or count < 0:
+            return estimate
+    return Usage(prompt, completion, cached, reasoning)  # type: ignore[arg-type]  # the loop has seen to it
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> Any:
-    details = usage.get(group)
-    return (details.get(name) or 0) if isinstance(details, Mapping) else 0
+def _detail(details: Any, name: str) -> Any:
+    return (details.get(name) or 0) if isinstance(details, dict) else 0
 
 
 class Alike:

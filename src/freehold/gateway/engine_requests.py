@@ -9,22 +9,25 @@ from freehold.types.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from freehold.types.completions import CompletionRequest
 from freehold.types.generation import Delta, Event, Usage
 
+DEFAULT_COMPLETION_TOKENS = 16
+"""`max_tokens` of a text completion that names none, as in OpenAI's specification, whatever the deployment's."""
+
 
 def with_defaults(request: ChatRequest | CompletionRequest, deployment: Deployment) -> dict[str, Any]:
-    """The deployment's values for sampling parameters that the request leaves out, and its own model name."""
+    """The deployment's values for sampling parameters that the request leaves out."""
     defaults = deployment.settings.defaults
-    update: dict[str, Any] = {"model": deployment.settings.model}
-    names: tuple[str, ...] = ("temperature", "top_p")
+    update: dict[str, Any] = {}
+    if defaults.temperature is not None and request.temperature is None:
+        update["temperature"] = defaults.temperature
+    if defaults.top_p is not None and request.top_p is None:
+        update["top_p"] = defaults.top_p
     if not _wants_data(request):
-        names += ("frequency_penalty", "presence_penalty")
-    for name in names:
-        if getattr(request, name) is None and getattr(defaults, name) is not None:
-            update[name] = getattr(defaults, name)
-    if isinstance(request, ChatRequest):
-        update["max_tokens"] = None
-        update["max_completion_tokens"] = (
-            request.completion_limit if request.completion_limit is not None else defaults.max_tokens
-        )
+        if defaults.frequency_penalty is not None and request.frequency_penalty is None:
+            update["frequency_penalty"] = defaults.frequency_penalty
+        if defaults.presence_penalty is not None and request.presence_penalty is None:
+            update["presence_penalty"] = defaults.presence_penalty
+    if isinstance(request, ChatRequest) and defaults.max_tokens is not None and request.completion_limit is None:
+        update["max_completion_tokens"] = defaults.max_tokens
     return update
 
 

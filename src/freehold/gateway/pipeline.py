@@ -4,8 +4,8 @@
 
 `chat`, `complete`, `embed` and `paint` each show it whole, but for the first step and the last, which the edge takes
 with `authenticate` and `books.close`. Each step takes what the one before returned; the account is told what there is
-to know of the request. The answer is an `Answer`: its first event has arrived when it is returned, so everything
-that can be refused was refused, and what comes after belongs to the answer. Embeddings pass no filter, as on Azure.
+to know of the request. When an `Answer` is returned its first event has arrived, so everything that can be refused was
+refused. Embeddings pass no filter, as on Azure.
 """
 
 import time
@@ -24,7 +24,7 @@ from freehold.gateway.bounds import Bounds, chat_bounds, completion_bounds, embe
 from freehold.gateway.content import Content
 from freehold.gateway.conversation_sharing import Sharing
 from freehold.gateway.counting import TokenCounter
-from freehold.gateway.engine_requests import copy_of, nothing_but_usage, with_defaults
+from freehold.gateway.engine_requests import DEFAULT_COMPLETION_TOKENS, copy_of, nothing_but_usage, with_defaults
 from freehold.gateway.fanout import best, merge
 from freehold.gateway.filtering import Filtering
 from freehold.gateway.fine_tuning import FineTuning
@@ -58,9 +58,6 @@ from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Embeddings, Event
 from freehold.types.identity import Action, Principal
 from freehold.types.images import ImageRequest, OutputFormat, PaintEvent
-
-DEFAULT_COMPLETION_TOKENS = 16
-"""`max_tokens` of a text completion that names none, as in OpenAI's specification, whatever the deployment's."""
 
 
 class Gateway:
@@ -114,7 +111,7 @@ class Gateway:
             def start(vetted: ChatRequest, copy: int) -> AsyncGenerator[Event]:
                 def call(connection: Connection, served: Deployment) -> AsyncGenerator[Event]:
                     update = with_defaults(vetted, served) | copy_of(vetted, copy, copies)
-                    return connection.chat(vetted.model_copy(update=update))
+                    return connection.chat(vetted.model_copy(update=update) if update else vetted)
 
                 return self._router.stream(
                     chosen,
@@ -284,11 +281,7 @@ class Gateway:
         return PaintAnswer(int(time.time()), deployment.name, order.size, events)
 
     async def keep(self, principal: Principal, data: bytes, output_format: OutputFormat, account: Account) -> str:
-        """Keep a painted file for the caller's project; the path of its signed address.
-
-        Raises:
-            ZeroRetention, HomeError, ContentUnreadable, KeyServiceUnavailable: it cannot be kept.
-        """
+        """Keep a painted file for the caller's project, as `PictureFiles.keep`; the path of its signed address."""
         return await self.picture_files.keep(tenant_of(principal), account.request_id, data, output_format)
 
     def models(self, principal: Principal) -> list[Deployment]:

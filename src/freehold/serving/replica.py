@@ -76,7 +76,7 @@ class Replica:
         self.retry_at = 0.0
         self.failure: FreeholdError | None = None
         self.ended = asyncio.Event()
-        self._log = structlog.get_logger().bind(deployment=deployment, replica=replica_id)
+        self._log = structlog.get_logger(__name__).bind(deployment=deployment, replica=replica_id)
         self._preparation = preparation
         self._find_engine = find_engine
         self._socket = socket

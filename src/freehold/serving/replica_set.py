@@ -365,13 +365,13 @@ class ReplicaSet:
     def _unload_if_idle(self) -> None:
         left_s = self._idle_left()
         if left_s is not None and left_s <= 0:
-            structlog.get_logger().info("deployment_unloaded", deployment=self.settings.name)
+            structlog.get_logger(__name__).info("deployment_unloaded", deployment=self.settings.name)
             self._loaded = False
 
     def _note_end(self, task: "asyncio.Task[None]") -> None:
         """A defect that ends the task is logged; requests go on being served by what runs."""
         if not task.cancelled() and (defect := task.exception()) is not None:
-            structlog.get_logger().error("deployment_defect", deployment=self.settings.name, exc_info=defect)
+            structlog.get_logger(__name__).error("deployment_defect", deployment=self.settings.name, exc_info=defect)
 
 
 async def _counters(replica: Replica) -> EngineCounters | None:
