@@ -25,7 +25,7 @@ from freehold.engines.llamacpp_cores import logical_cores, physical_cores
 from freehold.engines.parent import follow_parent
 
 AT_ONCE: Final = 4
-PROMPT_WORDS: Final = 100
+PROMPT_WORDS: Final = 40
 ANSWER_TOKENS: Final = 24
 TYPICAL_PROMPT: Final = 256
 TYPICAL_ANSWER: Final = 64

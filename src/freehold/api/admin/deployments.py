@@ -10,7 +10,7 @@ from freehold.api.admin.door import actions_at, allow, caller, record
 from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
 from freehold.gateway.control import DeploymentControl, DeploymentView
 from freehold.serving.process import resident_bytes
-from freehold.serving.supervisor import LaneStatus, Measurement, ReplicaStatus
+from freehold.serving.supervisor import LaneStatus, ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Action
 
@@ -71,20 +71,6 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         view = await control.scale(name, body.replicas)
         _record(request, "deployment.updated", name, before, view.deployment.settings)
         return view_object(view)
-
-    @router.get("/deployments/{name}/measurements", dependencies=[READ])
-    async def list_measurements(request: Request, name: str) -> dict[str, Any]:
-        """Which options of its engines were measured to be best for its model on this machine."""
-        find_deployment(control, request, Action.READ_DEPLOYMENTS, name)
-        return {"object": "list", "data": [measurement_object(found) for found in control.measured(name)]}
-
-    @router.post("/deployments/{name}/measurements", dependencies=[WRITE])
-    async def measure(request: Request, name: str) -> dict[str, Any]:
-        """Measure now, for as long as it takes; the replicas are exchanged where other options are best."""
-        settings = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
-        found = await control.measure(name)
-        record(request, "deployment.measured", "deployment", name, project_id=settings.project)
-        return {"object": "list", "data": [measurement_object(each) for each in found]}
 
     @router.delete("/deployments/{name}", dependencies=[WRITE])
     async def delete_deployment(request: Request, name: str) -> dict[str, Any]:
@@ -177,20 +163,3 @@ def replica_object(replica: ReplicaStatus) -> dict[str, Any]:
 def lane_object(lane: LaneStatus) -> dict[str, Any]:
     """One of the engines that `auto` stands for, as the API shows it."""
     return {"engine": lane.engine, "state": lane.state, "why": lane.why}
-
-
-def measurement_object(found: Measurement) -> dict[str, Any]:
-    """A measurement as the API shows it."""
-    return {
-        "object": "measurement",
-        "engine": found.place.engine,
-        "version": found.place.version,
-        "machine": found.place.machine,
-        "model": found.model,
-        "weights_sha256": found.place.weights_sha256,
-        "fixed": found.place.fixed,
-        "options": dict(found.options),
-        "candidates": [asdict(candidate) for candidate in found.candidates],
-        "measured_at": found.measured_at,
-        "failure": found.failure,
-    }
