@@ -19,6 +19,9 @@ from freehold.store.home import Home
 PATIENCE_S = 60.0
 """How long a test waits for what should take a moment; only a broken program takes so long."""
 
+WORKERS = os.environ.get("FREEHOLD_TEST_WORKERS")
+"""With how many workers servers are started whose tests do not say; to run a suite of one process with several."""
+
 ECHO_CONFIG = """
 [server]
 starter = false
@@ -55,7 +58,7 @@ class Reply:
 class Service:
     """`freehold serve` on a home and a configuration, listening on a free port of the loopback address.
 
-    Or another `program`, a module that takes home and configuration.
+    Or another `program`, a module that takes home and configuration. With `workers`, so many processes take requests.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Service:
         *,
         environment: Mapping[str, str] | None = None,
         program: str | None = None,
+        workers: int | None = None,
     ) -> None:
         self.home = Home(home)
         home.mkdir(parents=True, exist_ok=True)
@@ -72,6 +76,8 @@ class Service:
         file.write_text(config, encoding="utf-8")
         self.log_path = home / "test-server.log"
         argv = [sys.executable, "-m", "freehold", "serve", "--home", str(home), "--port", "0", "--config", str(file)]
+        if workers is not None or WORKERS is not None:
+            argv += ["--workers", str(workers or WORKERS)]
         if program is not None:
             argv = [sys.executable, "-m", program, str(home), str(file)]
         self._log = self.log_path.open("ab")

@@ -30,10 +30,11 @@ from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
-from freehold.gateway.books import Books, Recorder
+from freehold.gateway.books import Books
 from freehold.gateway.content import Content, open_content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.conversation_sharing import Sharing
+from freehold.gateway.desk import LocalDesk
 from freehold.gateway.filters import open_filters
 from freehold.gateway.flights import Flights
 from freehold.gateway.lineage import Lineage
@@ -48,9 +49,11 @@ from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.jobs.workers import Workers
+from freehold.journal.recorder import Recorder
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
 from freehold.web.pages import page_routes
+from freehold.workers.clerk import Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,19 @@ class App:
     catalog: Catalog
     people: People
     control: DeploymentControl
-    supervisor: Supervisor
     flights: Flights
     lineage: Lineage
+    core: Core
+    """What it does for workers, where others take the requests."""
     asgi: ASGIApp
     admin_key: str
     new_admin_key: bool
     """Whether the owner's key was made just now."""
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """What runs engines."""
+        return self.core.supervisor
 
     @property
     def directory(self) -> Directory:
@@ -118,21 +127,20 @@ async def open_app(
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
-        catalog = Catalog(database, place.models, settings.catalog)
-        registry = await open_registry(database, settings)
+        catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
-        control = models.control
-        policies = await open_policies(database, settings, registry, models.origins)
+        control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
-        books = Books(recorder or backlog_of(records, settings), ledger, digests, limits.pair)
+        desk = LocalDesk(recorder or backlog_of(records, settings), ledger)
+        books = Books(desk, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions, models.versions)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
-        router = Router(supervisor, models.canaries)
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
+        router = Router(supervisor, models.canaries)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
@@ -146,7 +154,8 @@ async def open_app(
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
         work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
-        yield App(place, settings, catalog, people, control, supervisor, flights, models.lineage, asgi, *owner_key)
+        core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
+        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *owner_key)
 
 
 def _jobs(

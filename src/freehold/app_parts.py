@@ -219,9 +219,12 @@ async def open_limits(
 
 @asynccontextmanager
 async def open_people(
-    database: Database, home: Home, settings: Settings, content_keys: ContentKeys
+    database: Database, home: Home, settings: Settings, content_keys: ContentKeys, *, tidy: bool = True
 ) -> AsyncIterator[People]:
-    """Who there is, how they show it, and who is suspended: members, their keys, who was asked to join, and sign-in."""
+    """Who there is, how they show it, and who is suspended: members, their keys, who was asked to join, and sign-in.
+
+    With `tidy`, sessions that have ended are deleted now and then.
+    """
     directory = Directory(database, Roles({role.name: role.actions for role in settings.role}))
     await directory.load()
     keys = KeyRing(database, home.pepper(), directory)
@@ -230,7 +233,7 @@ async def open_people(
     await invites.load()
     suspensions = Suspensions(database)
     await suspensions.load()
-    async with open_identity(database, directory, invites, settings.identity) as identity:
+    async with open_identity(database, directory, invites, settings.identity, tidy=tidy) as identity:
         door = Door(keys, directory, identity, content_keys, settings.server.public_url)
         yield People(door, directory, keys, invites, identity, suspensions)
 

@@ -21,7 +21,7 @@ from freehold.gateway.tuning_run import Program
 from freehold.gateway.tuning_work import TuningWork, WorkParts, sweep
 from freehold.jobs.queue import JobQueue
 from freehold.jobs.workers import Workers
-from freehold.journal.journal import Journal
+from freehold.journal.recorder import Recorder
 from freehold.store.home import Home
 from freehold.types.fine_tuning import FINE_TUNING_JOB
 
@@ -30,7 +30,7 @@ def open_fine_tuning(
     content: Content,
     catalog: Catalog,
     control: DeploymentControl,
-    journal: Journal,
+    journal: Recorder,
     settings: Settings,
     trainer: Trainer | None,
 ) -> FineTuning:

@@ -46,6 +46,8 @@ class ServerSettings(SettingsModel):
     """Where callers reach the server, for addresses in answers; without it, as the request itself says."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """How long running requests may go on after SIGTERM."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many processes take requests. With one, it is the server itself."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     """How long one request may take in all."""
     starter: bool = True

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -35,6 +36,8 @@ class RequestLines:
     def __init__(self, logger: str) -> None:
         self._logger = logger
         self._waiting: list[bytes] = []
+        self.worker: str | None = None
+        """The name of this process, where it is one of several that take requests."""
         self.wanted = True
         """Whether the log's level lets them through."""
         atexit.register(self.flush)
@@ -46,6 +49,8 @@ class RequestLines:
         if not self._waiting:
             asyncio.get_running_loop().call_later(_LINGER_S, self.flush)
         said = {**facts, "event": "request", "level": "info", "logger": self._logger, "timestamp": _now()}
+        if self.worker is not None:
+            said["worker"] = self.worker
         self._waiting.append(orjson.dumps(said))
         if len(self._waiting) >= _MOST_WAITING:
             self.flush()
@@ -94,10 +99,18 @@ class LineLogger:
     debug = info = warning = error = critical = exception = msg
 
 
-def configure_logging(level: str) -> None:
-    """Have everything from a level on be logged."""
+def configure_logging(level: str, *, worker: str | None = None) -> None:
+    """Have everything from a level on be logged.
+
+    Args:
+        level: the least important that is.
+        worker: the name of this process, where it is one of several that take requests.
+    """
+    named: list[structlog.typing.Processor] = [] if worker is None else [partial(_named, worker)]
+    REQUEST_LINES.worker = worker
     REQUEST_LINES.wanted = logging.getLevelName(level.upper()) <= logging.INFO
     shared: list[structlog.typing.Processor] = [
+        *named,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -125,6 +138,11 @@ def configure_logging(level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _named(worker: str, _logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    event["worker"] = worker
+    return event
 
 
 def _dumps(event: Any, **_options: Any) -> bytes:

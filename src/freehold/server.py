@@ -6,27 +6,36 @@ waiting short.
 """
 
 import asyncio
-import gc
+import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
-import uvicorn
 import uvloop
 
-from freehold.api.connection import BoundedConnection
 from freehold.app import App, open_app
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
-from freehold.errors import HomeError
-from freehold.gateway.books import Recorder
 from freehold.gateway.tuning_python import Trainer
+from freehold.journal.recorder import Recorder
+from freehold.listening import (
+    first,
+    listen,
+    listen_for_workers,
+    on_signals,
+    serving,
+    spare_collector,
+)
 from freehold.log_lines import configure_logging
+from freehold.serving.sockets import SocketFolder
+from freehold.workers.core_door import CoreDoor
+from freehold.workers.order import Order
+from freehold.workers.passage import CORE_SOCKET, PassageDoor
+from freehold.workers.pool import Pool
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +50,6 @@ class Announcement:
     first_link: str | None
     """With which the first person makes an account; None once there is one."""
     deployments: tuple[str, ...]
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its own idea of signals: it would close the socket before the drain."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def run(
@@ -86,108 +87,71 @@ async def _serve(
     parts: Parts | None,
     trainer: Trainer | None,
 ) -> int:
-    stop = _on_signals()
-    listener = _listen(settings.server.host, settings.server.port)
+    stop = on_signals(signal.SIGTERM, signal.SIGINT)
+    listeners = listen(settings.server.host, settings.server.port, settings.server.workers)
     try:
         async with open_app(home, settings, recorder=recorder, parts=parts, trainer=trainer) as app:
-            url = _url(settings.server.host, listener.getsockname()[1])
-            server = _Server(
-                uvicorn.Config(
-                    app.asgi,
-                    http=BoundedConnection,
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    ws="none",
-                    server_header=False,
-                    timeout_graceful_shutdown=2,
-                )
-            )
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            url = _url(settings.server.host, listeners[0].getsockname()[1])
             app.home.record_server(url)
             try:
-                await _started(server, serving)
-                _spare_collector()
-                log.info("serving", url=url, home=str(home))
-                announce(_announcement(app, url))
-                await _first(serving, stop)
-                await _drain(app, settings.server.drain_s)
+                async with _taking_requests(app, listeners) as front:
+                    spare_collector()
+                    log.info("serving", url=url, home=str(home), workers=settings.server.workers)
+                    announce(_announcement(app, url))
+                    await first(front.ended, stop)
+                    await _drain(app, front.pool, settings.server.drain_s)
             finally:
                 app.home.forget_server()
-                server.should_exit = True
-                await serving
     finally:
-        listener.close()
+        for listener in listeners:
+            listener.close()
     log.info("stopped")
     return 0
 
 
-def _spare_collector() -> None:
-    """Have Python search for dead cycles less often, and never among what the start has made, which stays.
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """What takes the requests: this process, or a pool of workers."""
 
-    With Python's own thresholds the search takes a tenth of the time of a loaded server.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    ended: "asyncio.Task[None]"
+    pool: Pool | None = None
 
 
-async def _started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
-    """Wait until the server accepts connections."""
-    while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn offers no event for it
-        await asyncio.sleep(0.01)
+@asynccontextmanager
+async def _taking_requests(app: App, listeners: Sequence[socket.socket]) -> AsyncIterator[_Front]:
+    """Take requests while the block runs: here where there is one socket, else by as many workers as there are."""
+    if len(listeners) == 1:
+        async with serving(app.asgi, listeners[0]) as ended:
+            yield _Front(ended)
+        return
+    sockets, secret = SocketFolder(app.home.run), secrets.token_hex(32)
+    path = sockets.path / CORE_SOCKET
+    orders = [
+        Order(f"w{number}", app.home.root, app.settings, path, secret, 0, 0) for number in range(1, len(listeners) + 1)
+    ]
+    pool = Pool(app.core, orders, listeners, app.settings.supervisor)
+    try:
+        inside = PassageDoor(CoreDoor(app.asgi, pool), secret)
+        async with serving(inside, listen_for_workers(path), own=False) as ended, pool:
+            yield _Front(ended, pool)
+    finally:
+        path.unlink(missing_ok=True)
+        sockets.close()
 
 
-async def _drain(app: App, deadline_s: float) -> None:
+async def _drain(app: App, pool: Pool | None, deadline_s: float) -> None:
     """Let running requests finish; a second signal ends the waiting."""
-    log.info("draining", running=len(app.flights), deadline_s=deadline_s)
-    draining = asyncio.create_task(app.flights.drain(deadline_s))
-    hurry = _on_signals()
-    await _first(draining, hurry)
+    log.info("draining", running=len(app.core.desk.running()), deadline_s=deadline_s)
+    own = asyncio.create_task(app.flights.drain(deadline_s))
+    theirs = asyncio.create_task(pool.drain(deadline_s)) if pool is not None else None
+    draining: asyncio.Future[list[int]] = asyncio.gather(own, *([theirs] if theirs is not None else []))
+    hurry = on_signals(signal.SIGTERM, signal.SIGINT)
+    await first(draining, hurry)
     if not draining.done():
         app.flights.abort_all()
-    log.info("drained", cut_off=await draining)
-
-
-async def _first(*futures: "asyncio.Future[Any]") -> None:
-    """Wait until one of them is done."""
-    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _on_signals() -> "asyncio.Future[None]":
-    """A future that the next SIGTERM or SIGINT completes."""
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Future[None] = loop.create_future()
-
-    def arrive() -> None:
-        if not arrived.done():
-            arrived.set_result(None)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, arrive)
-    return arrived
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        HomeError: the address is in use or is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(2048)
-    except (OSError, OverflowError) as exc:
-        listener.close()
-        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        raise HomeError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with --port", code="cannot_listen"
-        ) from exc
-    listener.setblocking(False)
-    return listener
+        if pool is not None:
+            pool.abort()
+    log.info("drained", cut_off=sum(await draining))
 
 
 def _url(host: str, port: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from freehold.gateway.account import Account
 from freehold.gateway.books import Books
+from freehold.gateway.desk import LocalDesk
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.permits import Permits
 from freehold.gateway.remote_tools import RemoteServer, RemoteTools
@@ -55,7 +56,8 @@ def with_tools(home: Path, trial: Callable[[Trial], Awaitable[None]], *servers: 
         try:
             async with opened(home) as journal:
                 suspensions = Suspensions(database)
-                books = Books(journal, Ledger(lambda _: UNLIMITED), Digests(b"pepper"), lambda *_: None)
+                desk = LocalDesk(journal, Ledger(lambda _: UNLIMITED))
+                books = Books(desk, Digests(b"pepper"), lambda *_: None)
                 permits = Permits(PolicyRegistry(database, list), suspensions)
                 tools = RemoteTools(servers, books, permits)
                 parent = books.open("req_parent", "/v1/responses", "openai")

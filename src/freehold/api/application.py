@@ -1,8 +1,9 @@
 """The ASGI application: every route in one list, outermost layer first."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from starlette.applications import Starlette
@@ -128,7 +129,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
     ]
     application = Starlette(
         routes=routes,
-        exception_handlers={HTTPException: _http_problem, FreeholdError: _problem, Exception: _defect},
+        exception_handlers=PROBLEMS,
     )
     application.router.redirect_slashes = False
     return Edge(Direct(application, routes))
@@ -165,3 +166,11 @@ async def _problem(request: Request, exc: Exception) -> Response:
         error_headers(exc),
         media_type="application/json",
     )
+
+
+PROBLEMS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Response]]]] = {
+    HTTPException: _http_problem,
+    FreeholdError: _problem,
+    Exception: _defect,
+}
+"""What becomes of exceptions that no route has caught."""

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from freehold.gateway.answers import Answer
@@ -81,9 +80,12 @@ class Gathered:
 async def collect(events: AsyncGenerator[Event]) -> tuple[dict[int, list[Delta]], Usage]:
     """The deltas of each choice, by its index, and the usage."""
     gathered = Gathered()
-    async with aclosing(events):
+    try:
         async for event in events:
             gathered.add(event)
+    except BaseException:
+        await events.aclose()
+        raise
     return gathered.choices, gathered.usage
 
 

@@ -37,6 +37,10 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="0 takes a free one. [default: the file's, or 8080]")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="How many processes take requests. [default: the file's, or 1]"),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Start the service: fetch what models are missing, start the deployments, answer requests.
@@ -45,7 +49,9 @@ def serve(
     running requests finish and ends with exit code 0; a second one does not wait for them.
     """
     place = home_of(home)
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    given = {
+        name: value for name, value in {"host": host, "port": port, "workers": workers}.items() if value is not None
+    }
     settings = load_settings(config)
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=given)})
     configure_logging(settings.server.log_level)

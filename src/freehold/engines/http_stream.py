@@ -234,10 +234,15 @@ class Wire(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header."""
+        if self.complete:
+            return
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Note the status; an informational answer is none."""
+        if self.complete:
+            self._keep_alive = False  # nobody asked for another answer
+            return
         status = self._parser.get_status_code()
         if status in _INFORMATIONAL:
             self.headers = {}
@@ -246,12 +251,14 @@ class Wire(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
+        if self.complete:
+            return
         self._pieces.append(data)
         self._held += len(data)
 
     def on_message_complete(self) -> None:
         """Note the end."""
-        if self.status:
+        if self.status and not self.complete:
             self.complete = True
             self._keep_alive = self._parser.should_keep_alive()
 

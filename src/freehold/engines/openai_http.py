@@ -7,7 +7,6 @@ does not know which server it talks to: what differs is in small methods that a 
 
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
 from functools import partial
 from typing import Any, ClassVar
 
@@ -123,8 +122,9 @@ class OpenAIConnection(HttpConnection):
         """Post a body and yield the events of the answer; texts that came together are one."""
         clean = False
         alike = Alike()
-        async with aclosing(self.bursts(operation, body(), param=param)) as bursts:
-            async for burst in bursts:
+        incoming = await self.post(operation, body(), param=param)
+        try:
+            while not clean and (burst := await incoming.burst()):
                 texts: list[str] = []
                 for data in burst:
                     text = alike.text(data)
@@ -141,8 +141,8 @@ class OpenAIConnection(HttpConnection):
                         yield delta
                 if texts:
                     yield grammar.joined(alike.choice, texts)
-                if clean:
-                    break
+        finally:
+            incoming.end()
         for event in grammar.close(clean=clean):
             yield event
 

@@ -55,6 +55,49 @@ class ConnectionLimits:
 DEFAULT_LIMITS = ConnectionLimits()
 
 
+class Incoming:
+    """A stream that an engine sends.
+
+    Args:
+        wires: the connections to it.
+        wire: the one that the stream comes on.
+        reader: of its events.
+    """
+
+    __slots__ = ("_reader", "_wire", "_wires")
+
+    def __init__(self, wires: Wires, wire: Wire, reader: EventReader) -> None:
+        self._wires = wires
+        self._wire = wire
+        self._reader = reader
+
+    async def burst(self) -> list[bytes]:
+        """The data of the next events, as many as came together, `DONE` the last of all; empty at the end.
+
+        Raises:
+            EngineFailed, EngineTimeout, EngineUnavailable: it broke off.
+        """
+        while piece := await self._wire.read():
+            burst = _events(self._reader, piece)
+            if burst:
+                if burst[-1] == DONE:
+                    await _reach_end(self._wire)
+                return burst
+        return []
+
+    async def bursts(self) -> AsyncGenerator[list[bytes]]:
+        """All of them, and then its end."""
+        try:
+            while burst := await self.burst():
+                yield burst
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Be done with it; what was not read to its end is broken off, which stops the engine."""
+        self._wires.end(self._wire)
+
+
 class HttpConnection(Connection):
     """A connection over HTTP. Makes its pool at the first call, inside the running loop.
 
@@ -158,7 +201,11 @@ class HttpConnection(Connection):
 
         Raises: as `Connection.chat`.
         """
-        async with aclosing(self.bursts(operation, body, param=param, max_event_bytes=max_event_bytes)) as bursts:
+        if isinstance(body, aiohttp.FormData):
+            bursts = self._form_bursts(operation, body, param, max_event_bytes)
+        else:
+            bursts = (await self.post(operation, body, param=param, max_event_bytes=max_event_bytes)).bursts()
+        async with aclosing(bursts):
             async for burst in bursts:
                 for data in burst:
                     if data == DONE:
@@ -166,44 +213,24 @@ class HttpConnection(Connection):
                         return
                     yield self.decode(data, param)
 
-    async def bursts(
-        self,
-        operation: str,
-        body: Mapping[str, Any] | aiohttp.FormData,
-        *,
-        param: str,
-        max_event_bytes: int | None = None,
-    ) -> AsyncGenerator[list[bytes]]:
-        """Post a body and yield the data of the answer's events, as many at a time as came; `DONE` is the last.
-
-        Closing it closes the HTTP answer, which stops the engine.
+    async def post(
+        self, operation: str, body: Mapping[str, Any], *, param: str, max_event_bytes: int | None = None
+    ) -> "Incoming":
+        """Post a body; the stream that it is answered with, which whoever gets it ends.
 
         Raises: as `Connection.chat`.
         """
-        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
-        if isinstance(body, aiohttp.FormData):
-            async with self._send("POST", self.url(operation), body, param=param) as response:
-                if response.content_type != "text/event-stream":
-                    raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
-                async for piece in response.content.iter_any():
-                    yield _events(reader, piece)
-            return
         wires = self._wired()
         wire = await wires.post(self._head(operation), orjson.dumps(body))
+        if wire.status == 200 and _is_stream(wire.headers):
+            return Incoming(wires, wire, EventReader(max_event_bytes or self._limits.max_event_bytes))
         try:
-            if wire.status != 200 or not _is_stream(wire.headers):
-                text = await self._read_error(wire)
-                if wire.status == 200:
-                    raise self._not_a_stream(text, param)
-                raise self.translate(wire.status, text, CIMultiDict(wire.headers), param=param)
-            while piece := await wire.read():
-                burst = _events(reader, piece)
-                if burst and burst[-1] == DONE:
-                    await _reach_end(wire)
-                if burst:
-                    yield burst
+            text = await self._read_error(wire)
         finally:
             wires.end(wire)
+        if wire.status == 200:
+            raise self._not_a_stream(text, param)
+        raise self.translate(wire.status, text, CIMultiDict(wire.headers), param=param)
 
     def decode(self, data: bytes, param: str) -> dict[str, Any]:
         """One event of a stream; an error that stands in its place is raised."""
@@ -217,6 +244,17 @@ class HttpConnection(Connection):
         return event
 
     # Inside
+
+    async def _form_bursts(
+        self, operation: str, body: aiohttp.FormData, param: str, max_event_bytes: int | None
+    ) -> AsyncGenerator[list[bytes]]:
+        """As `Incoming.bursts`, of the answer to a form."""
+        reader = EventReader(max_event_bytes or self._limits.max_event_bytes)
+        async with self._send("POST", self.url(operation), body, param=param) as response:
+            if response.content_type != "text/event-stream":
+                raise self._not_a_stream(await self._read(response, self._limits.max_error_bytes), param)
+            async for piece in response.content.iter_any():
+                yield _events(reader, piece)
 
     def _wired(self) -> Wires:
         if self._closed:

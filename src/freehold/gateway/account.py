@@ -6,7 +6,6 @@ Times within are seconds: `started_at` since the epoch, the others on the clock 
 
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from hmac import HMAC
 from typing import Any, Final, TypeAlias, TypeVar
@@ -14,8 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.report import Report
 from freehold.errors import ContentFiltered, Draining, FreeholdError, RequestError, Suspended, Unauthenticated
+from freehold.gateway.desk import Reservation
 from freehold.gateway.flights import ClientGone
-from freehold.gateway.ledger import Grant
 from freehold.governance.authorization import Decision, assure
 from freehold.governance.digests import Digests
 from freehold.journal.records import utc
@@ -53,7 +52,7 @@ class Admission:
     """
 
     deployment: Deployment
-    grant: Grant
+    grant: Reservation
     price: Price
     prompt_tokens: int
 
@@ -229,7 +228,7 @@ class Account:
         self, first: ProducedT, rest: AsyncGenerator[ProducedT], *, counted: bool = False
     ) -> AsyncGenerator[ProducedT]:
         """The events of an answer that has begun, noted on their way; with `counted` they were counted before."""
-        async with aclosing(rest):
+        try:
             if not counted:
                 self.produced(first)
             self.sent(first)
@@ -239,6 +238,9 @@ class Account:
                     self.produced(event)
                 self.sent(event)
                 yield event
+        except BaseException:
+            await rest.aclose()
+            raise
 
     def estimated_usage(self) -> Usage:
         """What can be told of the usage without the engine."""

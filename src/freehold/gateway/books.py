@@ -1,18 +1,18 @@
 """The books: every request is opened here, admitted here and closed here, and the journal has it.
 
-Admission takes from every limit at once or not at all, without an await in between; the record of it is written
+Admission takes from every limit at once or not at all, at the desk; the record of it is written
 before an engine is called. Closing settles the grant, and the receipt is on the disk before the last byte is sent.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from freehold.catalog.deployments import Deployment
 from freehold.errors import AuditUnavailable, FreeholdError, RateLimited
 from freehold.gateway.account import Account, Admission
 from freehold.gateway.bounds import Bounds
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.desk import Desk
 from freehold.governance.digests import Digests
 from freehold.journal.journal import Journal, Position
 from freehold.journal.projection import Projection
@@ -21,16 +21,6 @@ from freehold.types.identity import Principal
 from freehold.types.limits import Claim, Scope, Subject
 from freehold.types.price import FREE, Price
 from freehold.types.receipt import Admitted
-
-
-class Recorder(Protocol):
-    """What the books need of a journal; see `freehold.journal.journal.Journal`."""
-
-    def check(self) -> None:
-        """Return if something may be begun. Raises AuditUnavailable."""
-
-    def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Position]:
-        """Record something; the future is done when it is written, or on the disk."""
 
 
 class Backlog:
@@ -65,19 +55,14 @@ class Books:
     """Keeps the accounts of all requests.
 
     Args:
-        journal: where everything is recorded.
-        ledger: what is used of the limits.
+        desk: where requests are admitted, and what comes of them is recorded.
         digests: names for what must not be told.
         pair: what counts what a project uses of a deployment, if that is limited.
     """
 
-    def __init__(
-        self, journal: Recorder, ledger: Ledger, digests: Digests, pair: Callable[[str, str], Subject | None]
-    ) -> None:
-        self._journal = journal
-        self._ledger = ledger
+    def __init__(self, desk: Desk, digests: Digests, pair: Callable[[str, str], Subject | None]) -> None:
+        self._desk = desk
         self._pair = pair
-        self._running: set[str] = set()
         self._listeners: list[Callable[[Account], None]] = []
         self.digests = digests
 
@@ -91,7 +76,7 @@ class Books:
         Raises:
             AuditUnavailable: the journal cannot be written, so nothing may happen.
         """
-        self._journal.check()
+        self._desk.check()
         return Account(request_id, route, dialect, self.digests)
 
     async def admit(
@@ -112,22 +97,15 @@ class Books:
         """
         for position, deployment in enumerate(candidates):
             claim, price, likely_prompt_tokens = self._claim(account, principal, deployment, bounds(deployment))
+            admitted = _admitted(account, principal, deployment, claim, price, likely_prompt_tokens)
             try:
-                grant = self._ledger.reserve(claim)
+                grant = await self._desk.admit(claim, admitted)
             except RateLimited as exc:
                 if exc.scope != Scope.DEPLOYMENT or position == len(candidates) - 1:
                     raise
                 account.spilled_from = candidates[0].name
                 continue
             account.admission = Admission(deployment, grant, price, likely_prompt_tokens)
-            self._running.add(account.request_id)
-            try:
-                await self._record(account, principal)
-            except AuditUnavailable:
-                account.admission = None
-                self._running.discard(account.request_id)
-                grant.cancel()
-                raise
             return list(candidates[position:])
         raise AssertionError("the last candidate's limit was raised")
 
@@ -147,10 +125,9 @@ class Books:
         admission = account.admission
         assert admission is not None, "only what was admitted can move"
         claim, price, likely_prompt_tokens = self._claim(account, principal, deployment, bounds(deployment))
-        admission.grant.move(claim)
+        await self._desk.move(claim, _admitted(account, principal, deployment, claim, price, likely_prompt_tokens))
         account.spilled_from = account.spilled_from or admission.deployment.name
         account.admission = Admission(deployment, admission.grant, price, likely_prompt_tokens)
-        await self._record(account, principal)
 
     async def announce(self, account: Account, principal: Principal) -> None:
         """Record that something is about to be done that has no deployment and reserves nothing.
@@ -158,12 +135,7 @@ class Books:
         Raises:
             AuditUnavailable: the journal cannot be written.
         """
-        self._running.add(account.request_id)
-        try:
-            await self._journal.submit(Kind.ADMITTED, _announced(account, principal).body(), durable=False)
-        except AuditUnavailable:
-            self._running.discard(account.request_id)
-            raise
+        await self._desk.announce(_announced(account, principal))
 
     def close(self, account: Account, error: FreeholdError | None, status: int) -> asyncio.Future[Position] | None:
         """Settle and record the end of a request; the future is done when that is on the disk.
@@ -176,16 +148,15 @@ class Books:
         if isinstance(error, AuditUnavailable) and account.admission is None:
             account.closed = True
             return None
-        self._running.discard(account.request_id)
         receipt = account.close(error, status)
-        done = self._journal.submit(Kind.RECEIPT, receipt.body(), durable=True)
+        done = self._desk.submit(Kind.RECEIPT, receipt.body(), durable=True)
         for listener in self._listeners:
             listener(account)
         return done
 
     def running(self) -> frozenset[str]:
         """The ids of the requests that were admitted and have not ended."""
-        return frozenset(self._running)
+        return self._desk.running()
 
     def headers(self, account: Account) -> dict[str, str]:
         """The `x-ratelimit-*` of an answer."""
@@ -217,32 +188,31 @@ class Books:
         )
         return claim, price, min(bounds.likely_prompt_tokens, bounds.prompt_tokens)
 
-    async def _record(self, account: Account, principal: Principal) -> None:
-        """Write down what was admitted, before anything is done for it."""
-        admission = account.admission
-        assert admission is not None, "called with a reservation"
-        claim = admission.grant.claim
-        admitted = Admitted(
-            request_id=account.request_id,
-            started_at=utc(account.started_at),
-            route=account.route,
-            dialect=account.dialect,
-            organization_id=principal.organization_id,
-            project_id=principal.project_id,
-            key_id=principal.key_id or None,
-            principal=principal.id,
-            auth_method=principal.auth_method,
-            deployment=admission.deployment.name,
-            reserved_tokens=claim.tokens,
-            reserved_micro=claim.cost_micro,
-            prompt_tokens=admission.prompt_tokens,
-            prompt_micro=admission.price.cost_micro(prompt_tokens=admission.prompt_tokens),
-            price_version=admission.price.version,
-            end_user=account.end_user,
-            service_tier=account.tier.value,
-            parameters=account.notes or None,
-        )
-        await self._journal.submit(Kind.ADMITTED, admitted.body(), durable=False)
+
+def _admitted(
+    account: Account, principal: Principal, deployment: Deployment, claim: Claim, price: Price, prompt_tokens: int
+) -> Admitted:
+    """What is written down of an admission, before anything is done for it."""
+    return Admitted(
+        request_id=account.request_id,
+        started_at=utc(account.started_at),
+        route=account.route,
+        dialect=account.dialect,
+        organization_id=principal.organization_id,
+        project_id=principal.project_id,
+        key_id=principal.key_id or None,
+        principal=principal.id,
+        auth_method=principal.auth_method,
+        deployment=deployment.name,
+        reserved_tokens=claim.tokens,
+        reserved_micro=claim.cost_micro,
+        prompt_tokens=prompt_tokens,
+        prompt_micro=price.cost_micro(prompt_tokens=prompt_tokens),
+        price_version=price.version,
+        end_user=account.end_user,
+        service_tier=account.tier.value,
+        parameters=account.notes or None,
+    )
 
 
 def _announced(account: Account, principal: Principal) -> Admitted:

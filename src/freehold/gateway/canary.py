@@ -100,6 +100,11 @@ class Canaries:
         """Have a canary get no requests any more."""
         self._over.add(digest)
 
+    @property
+    def over(self) -> frozenset[str]:
+        """The digests of the canaries that get no requests any more."""
+        return frozenset(self._over)
+
     def evaluated(self, digest: str, candidate: Mapping[str, float], base: Mapping[str, float]) -> None:
         """Take note of the newest evaluations of a canary's candidate and of the deployment's own model."""
         self._evaluated[digest] = candidate, base

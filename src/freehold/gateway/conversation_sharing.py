@@ -7,7 +7,7 @@ from typing import Any
 from freehold.errors import Conflict
 from freehold.gateway.conversations import Conversations, is_changeable
 from freehold.gateway.item_store import Holder
-from freehold.journal.journal import Journal
+from freehold.journal.recorder import Recorder
 from freehold.journal.records import Kind
 from freehold.store.directory import MemberRow
 from freehold.types.identity import Principal
@@ -40,7 +40,7 @@ class Sharing:
     """
 
     def __init__(
-        self, conversations: Conversations, journal: Journal, member: Callable[[str], MemberRow | None]
+        self, conversations: Conversations, journal: Recorder, member: Callable[[str], MemberRow | None]
     ) -> None:
         self._conversations = conversations
         self._journal = journal

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from freehold.catalog.deployments import Deployment
 from freehold.gateway.account import Account
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.lender import Lender
 from freehold.types.chat import ChatRequest
 from freehold.types.engine import Feature, Traits
 from freehold.types.identity import Principal
@@ -24,7 +24,7 @@ class TokenCounter:
         supervisor: has its replicas.
     """
 
-    def __init__(self, find: Find, supervisor: Supervisor) -> None:
+    def __init__(self, find: Find, supervisor: Lender) -> None:
         self._find = find
         self._supervisor = supervisor
 

@@ -14,8 +14,8 @@ from freehold.content_filter.embedding import pieces
 from freehold.engines.base import Connection
 from freehold.errors import FilterUnavailable, FreeholdError
 from freehold.gateway.validation import require_features
+from freehold.serving.lender import Lender
 from freehold.serving.own_use import OwnCall
-from freehold.serving.supervisor import Supervisor
 from freehold.types.chat import ChatRequest, Message, SystemMessage, UserMessage
 from freehold.types.completions import CompletionRequest
 from freehold.types.deployment import ReplicaState
@@ -34,7 +34,7 @@ class FilterModels:
         embedding_model: the catalog's name of the model whose vectors the filter's head reads; empty for none.
     """
 
-    def __init__(self, deployments: DeploymentRegistry, supervisor: Supervisor, *, embedding_model: str) -> None:
+    def __init__(self, deployments: DeploymentRegistry, supervisor: Lender, *, embedding_model: str) -> None:
         self._deployments = deployments
         self._supervisor = supervisor
         self._embedding_model = embedding_model

@@ -12,7 +12,7 @@ from freehold.content_filter.ngrams import SHIPPED, load_classifier
 from freehold.content_filter.registry import FilterRegistry, Parts
 from freehold.content_filter.stages import stages_for
 from freehold.gateway.filter_models import FilterModels
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.lender import Lender
 from freehold.store.database import Database
 
 
@@ -20,7 +20,7 @@ async def open_filters(
     database: Database,
     settings: Settings,
     deployments: DeploymentRegistry,
-    supervisor: Supervisor,
+    supervisor: Lender,
     parts: Parts | None = None,
 ) -> FilterRegistry:
     """Read the policies and lists: stored ones, those of the file, and the built-in policy.
@@ -41,7 +41,7 @@ async def open_filters(
     return filters
 
 
-def _parts(settings: Settings, deployments: DeploymentRegistry, supervisor: Supervisor) -> Parts:
+def _parts(settings: Settings, deployments: DeploymentRegistry, supervisor: Lender) -> Parts:
     """Freehold's own detectors and stages.
 
     Raises:

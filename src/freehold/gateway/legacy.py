@@ -9,6 +9,7 @@ from freehold.types.chat import (
     AssistantMessage,
     ChatRequest,
     FunctionMessage,
+    Message,
     NamedFunction,
     NamedToolChoice,
     Tool,
@@ -22,8 +23,15 @@ def uses_functions(request: ChatRequest) -> bool:
     return request.functions is not None
 
 
+def _is_older(message: Message) -> bool:
+    """Whether a message calls a function in the older form, or answers such a call."""
+    return message.role == "function" or (message.role == "assistant" and message.function_call is not None)
+
+
 def functions_as_tools(request: ChatRequest) -> ChatRequest:
     """The same request with tools: definitions, the choice and the history translated."""
+    if request.functions is None and not any(map(_is_older, request.messages)):
+        return request
     update: dict[str, Any] = {"messages": _translate_history(request)}
     if request.functions is not None:
         update["tools"] = [Tool(type="function", function=function) for function in request.functions]

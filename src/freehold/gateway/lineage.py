@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from freehold.journal.journal import Journal
+from freehold.journal.recorder import Recorder
 from freehold.journal.records import Kind
 from freehold.store.artifacts import (
     RecordedArtifact,
@@ -64,7 +64,7 @@ class Lineage:
         journal: where each is recorded.
     """
 
-    def __init__(self, database: Database, journal: Journal) -> None:
+    def __init__(self, database: Database, journal: Recorder) -> None:
         self._database = database
         self._journal = journal
         self._recording = asyncio.Lock()

@@ -8,7 +8,7 @@ from typing import Final
 from freehold.catalog.deployments import Deployment
 from freehold.engines.registry import get_engine
 from freehold.gateway.permits import Permits
-from freehold.serving.supervisor import Supervisor
+from freehold.serving.lender import Lender
 from freehold.types.engine import Feature, Traits
 from freehold.types.identity import Principal
 from freehold.types.images import DEFAULT_MODEL
@@ -61,7 +61,7 @@ class ModelDetails:
         clock: seconds since the epoch.
     """
 
-    def __init__(self, supervisor: Supervisor, permits: Permits, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, supervisor: Lender, permits: Permits, *, clock: Callable[[], float] = time.time) -> None:
         self._supervisor = supervisor
         self._permits = permits
         self._clock = clock

@@ -49,7 +49,8 @@ from freehold.gateway.routing import Begin, Begun, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
 from freehold.governance.authorization import decide, decide_deployment, require
-from freehold.serving.supervisor import PromptKey, Supervisor
+from freehold.serving.lender import Lender
+from freehold.serving.prompt_key import PromptKey
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.content import tenant_of
@@ -66,7 +67,7 @@ class Gateway:
     def __init__(
         self,
         deployments: DeploymentRegistry,
-        supervisor: Supervisor,
+        supervisor: Lender,
         flights: Flights,
         books: Books,
         permits: Permits,

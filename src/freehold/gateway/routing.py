@@ -24,7 +24,7 @@ from freehold.errors import (
 from freehold.gateway.account import Account
 from freehold.gateway.answers import begun
 from freehold.gateway.canary import FAILED, NOTE, Canaries
-from freehold.serving.supervisor import PATIENCE_S, Affinity, Supervisor
+from freehold.serving.lender import PATIENCE_S, Affinity, Lender
 from freehold.types.engine import Feature
 from freehold.types.generation import Delta
 
@@ -70,7 +70,7 @@ class Router:
         canaries: gives some calls to candidates.
     """
 
-    def __init__(self, supervisor: Supervisor, canaries: Canaries) -> None:
+    def __init__(self, supervisor: Lender, canaries: Canaries) -> None:
         self._supervisor = supervisor
         self._canaries = canaries
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from freehold.gateway.lineage import exact
-from freehold.journal.journal import Journal
+from freehold.journal.recorder import Recorder
 from freehold.journal.records import Kind, canonical, plain
 from freehold.store.fine_tuning import TuningRow
 from freehold.types.deployment import DeploymentSettings
@@ -26,7 +26,7 @@ class TuningChanges:
         journal: where to.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Recorder) -> None:
         self._journal = journal
 
     def check(self) -> None:

@@ -59,20 +59,21 @@ class Directory:
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the database; a new home gets its organization and its project."""
-        self._organizations = {row.id: row for row in await all_rows(self._database, OrganizationRow)}
-        self._projects = {row.id: row for row in await all_rows(self._database, ProjectRow)}
-        if ORGANIZATION not in self._organizations:
+        """Read the database, and take all of it over at once; a new home gets its organization and its project."""
+        organizations = {row.id: row for row in await all_rows(self._database, OrganizationRow)}
+        projects = {row.id: row for row in await all_rows(self._database, ProjectRow)}
+        if ORGANIZATION not in organizations:
             organization = OrganizationRow(ORGANIZATION, "Default", self._now())
             project = ProjectRow(PROJECT, ORGANIZATION, "Default project", self._now())
             async with self._database.write() as connection:
                 await insert_rows(connection, organization, project)
-            self._organizations[ORGANIZATION], self._projects[PROJECT] = organization, project
-        self._members = {row.id: row for row in await all_rows(self._database, MemberRow)}
-        self._by_email = {row.email: row.id for row in self._members.values() if row.email is not None}
-        self._held = {}
+            organizations[ORGANIZATION], projects[PROJECT] = organization, project
+        members = {row.id: row for row in await all_rows(self._database, MemberRow)}
+        held: dict[str, list[AssignmentRow]] = {}
         for row in await all_rows(self._database, AssignmentRow):
-            self._held.setdefault(row.member_id, []).append(row)
+            held.setdefault(row.member_id, []).append(row)
+        self._organizations, self._projects, self._members, self._held = organizations, projects, members, held
+        self._by_email = {row.email: row.id for row in members.values() if row.email is not None}
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change."""

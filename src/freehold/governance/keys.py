@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -210,6 +210,17 @@ class KeyRing:
             await set_last_used(self._database, used)
         for key_id, at in used.items():
             self._keep(replace(self._by_id[key_id], last_used_at=at))
+
+    def take_used(self) -> dict[str, int]:
+        """When keys were used since the last call, for another key ring that writes it down."""
+        used, self._used = self._used, {}
+        return used
+
+    def note_used(self, used: Mapping[str, int]) -> None:
+        """Take note of when keys were used elsewhere."""
+        for key_id, at in used.items():
+            if key_id in self._by_id:
+                self._used[key_id] = max(at, self._used.get(key_id, 0))
 
     def row(self, key_id: str) -> KeyRow:
         """One key, with the moment of its last use. Raises NotFound."""

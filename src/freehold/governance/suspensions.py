@@ -38,9 +38,10 @@ class Suspensions:
 
     async def load(self) -> None:
         """Read the database."""
-        self._rows = {}
+        rows: dict[_Whose, dict[str, SuspensionRow]] = {}
         for row in await all_suspensions(self._database):
-            self._rows.setdefault(_whose(row), {})[row.project_id] = row
+            rows.setdefault(_whose(row), {})[row.project_id] = row
+        self._rows = rows
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` the moment that somebody was suspended."""

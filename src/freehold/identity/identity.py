@@ -53,9 +53,9 @@ class Identity:
 
 @asynccontextmanager
 async def open_identity(
-    database: Database, directory: Directory, invites: Invites, settings: IdentitySettings
+    database: Database, directory: Directory, invites: Invites, settings: IdentitySettings, *, tidy: bool = True
 ) -> AsyncIterator[Identity]:
-    """Open it, and close it at the end.
+    """Open it, and close it at the end. With `tidy`, what has ended is deleted now and then.
 
     Raises:
         ConfigError: a provider's secret cannot be read, or a role or an organization does not exist.
@@ -76,12 +76,14 @@ async def open_identity(
         admission,
         Bearers(providers.values(), admission, directory),
     )
-    upkeep = IdentityUpkeep(database, directory, sessions)
-    upkeep.start()
+    upkeep = IdentityUpkeep(database, directory, sessions) if tidy else None
+    if upkeep is not None:
+        upkeep.start()
     try:
         yield identity
     finally:
-        await upkeep.stop()
+        if upkeep is not None:
+            await upkeep.stop()
         for provider in providers.values():
             await provider.close()
 

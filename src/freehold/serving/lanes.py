@@ -92,6 +92,24 @@ class Lanes:
             return self._sets[0].lease(wish, patience_s, tier)
         return self._choose_and_lease(wish, patience_s, tier)
 
+    def lease_at_once(self, wish: Wish) -> Grant | None:
+        """As `lease`, where that is possible without waiting; None where it is not.
+
+        Raises:
+            UnsupportedParameter: no engine has what the request needs.
+        """
+        if self.settings.engine != AUTO:
+            return self._sets[0].lease_at_once(wish)
+        replicas, possible, why = self._pick(wish)
+        grant = replicas.lease_at_once(possible)
+        if grant is None:
+            return None
+        replica, lease = grant
+        if not wish.needs <= replica.traits.features:
+            replicas.give_back(replica)
+            return None
+        return replica, replace(lease, choice=why)
+
     def give_back(self, replica: Replica) -> None:
         """Take a lent replica back; whoever is next gets it."""
         for replicas in (*self._sets, *self._leaving.values()):

@@ -41,6 +41,10 @@ class OwnUse:
                 self._prompt_tokens += call.usage.prompt_tokens
                 self._completion_tokens += call.usage.completion_tokens
 
+    def forgotten(self) -> None:
+        """Take note that a process is gone which had asked the engine for something: nobody knows what that used."""
+        self._exact = False
+
     async def taken_off(self, asked: Awaitable[EngineCounters | None]) -> EngineCounters | None:
         """What an engine says that it has done for callers; not exact while a call of the service's own runs."""
         calls, alone = self._calls, self._running == 0

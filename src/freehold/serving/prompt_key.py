@@ -8,7 +8,7 @@ sends a request to a replica that has nothing for it, which is all the harm it d
 
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Self
 
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import Prompt
@@ -33,6 +33,13 @@ class PromptKey:
         self.text = text
         self._prompt = prompt
         self._blocks: tuple[int, ...] | None = None
+
+    @classmethod
+    def known(cls, text: str | None, blocks: tuple[int, ...]) -> Self:
+        """The key of a prompt whose blocks another process has numbered."""
+        key = cls(text, "")
+        key._blocks = blocks
+        return key
 
     @property
     def blocks(self) -> tuple[int, ...]:

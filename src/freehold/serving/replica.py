@@ -20,7 +20,7 @@ from freehold.serving.backoff import PERMANENT, Backoff
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.process import EngineProcess
-from freehold.serving.status import Lease, ReplicaStatus
+from freehold.serving.status import Lease, ReplicaStatus, Whereabouts
 from freehold.serving.tasks import cancel, to_the_end
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import EngineCounters, Traits
@@ -89,6 +89,7 @@ class Replica:
         self._idle = asyncio.Event()
         self._idle.set()
         self._spec: EngineSpec | None = None
+        self._whereabouts: Whereabouts | None = None
         self._process: EngineProcess | None = None
         self._to_close: Connection | None = None
         self._own = OwnUse()
@@ -151,8 +152,9 @@ class Replica:
             raise EngineUnavailable("The replica cannot take requests.")
         self.in_flight += 1
         self._idle.clear()
+        engine, weights, report = spec.settings.engine, spec.weights_sha256, self._suspect_of
         return Lease(
-            self.id, connection, self.traits, spec.settings.engine, spec.weights_sha256, self._own, self._suspect_of
+            self.id, connection, self.traits, engine, weights, self._own, report, whereabouts=self._whereabouts
         )
 
     def release(self) -> None:
@@ -250,6 +252,7 @@ class Replica:
         spec = self._spec = await self._preparation.spec(self._fetching)
         engine = self._find_engine(spec.settings.engine)
         engine.validate(spec.settings)
+        self._whereabouts = Whereabouts(spec, self._socket)
         launch = engine.launch(spec, self._socket)
         connection = self._to_close = engine.connect(spec, self._socket)
         try:

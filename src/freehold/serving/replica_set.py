@@ -167,12 +167,18 @@ class ReplicaSet:
             Overloaded: all are busy, and the request may not wait.
             DeploymentNotFound: it was removed meanwhile.
         """
-        grant = self._lending.at_once(wish)
+        grant = self.lease_at_once(wish)
         if grant is not None:
-            self._touch()
             return grant
         self._load()
         return await self._lending.in_turn(Waiter(tier, wish, patience_s))
+
+    def lease_at_once(self, wish: Wish) -> Grant | None:
+        """Lend a replica if one has a free slot now; whoever gets it calls `give_back`."""
+        grant = self._lending.at_once(wish)
+        if grant is not None:
+            self._touch()
+        return grant
 
     def give_back(self, replica: Replica) -> None:
         """Take a lent replica back; whoever is next gets it."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
-from freehold.engines.base import Connection
+from freehold.engines.base import Connection, EngineSpec
 from freehold.serving.own_use import OwnUse
 from freehold.serving.prompt_cache import PromptCacheStatus, Watch
 from freehold.types.deployment import ReplicaState
@@ -79,6 +80,19 @@ StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where an engine is, for another process that makes a connection of its own to it.
+
+    Args:
+        spec: what it was started with.
+        socket: where it listens, if it is a process of this machine.
+    """
+
+    spec: EngineSpec
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A replica, lent for one request.
 
@@ -91,6 +105,7 @@ class Lease:
         own: told of calls that the service makes for itself.
         choice: why `engine = "auto"` chose this engine; None where the deployment names its engine.
         watch: to be told of the answer's first piece and of its usage; None where nobody wants to know.
+        whereabouts: of the engine, where this process has started it.
     """
 
     replica_id: str
@@ -102,6 +117,7 @@ class Lease:
     _report: Callable[[Connection, BaseException], None] = field(repr=False, compare=False)
     choice: str | None = None
     watch: Watch | None = field(default=None, repr=False, compare=False)
+    whereabouts: Whereabouts | None = field(default=None, repr=False, compare=False)
 
     def report(self, error: BaseException) -> None:
         """Tell what went wrong with the request; where the engine may be at fault, it is probed at once."""

@@ -20,6 +20,7 @@ from freehold.errors import DeploymentNotFound, Draining
 from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.lanes import Lanes
+from freehold.serving.lender import PATIENCE_S
 from freehold.serving.measurements import Measurement, Measurements
 from freehold.serving.measuring import Measuring
 from freehold.serving.preparation import Prepare, Progress
@@ -47,8 +48,6 @@ __all__ = [
     "Supervisor",
 ]
 
-PATIENCE_S = 5.0
-"""How long a request waits for a replica that is about to be ready, such as one that starts again."""
 DRAIN_S = 600.0
 """How long running requests may go on when their replica is removed or replaced."""
 
@@ -187,7 +186,7 @@ class Supervisor:
         affinity: Affinity | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
-    ) -> AbstractAsyncContextManager[Lease]:
+    ) -> "Acquisition":
         """Lend a replica for one request: the least busy of the healthy ones, first among those that have `needs`.
 
         Loads a deployment that is unloaded and waits for it, for at most `start_timeout_s`. Waits up to
@@ -207,7 +206,7 @@ class Supervisor:
             EngineUnavailable: no replica can take the request; says why, and when to try again.
             Overloaded: all replicas are busy, and the request cannot wait or was pushed out of the queue.
         """
-        return _Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s, tier)
+        return Acquisition(self._get, name, Wish(needs, avoid, affinity), patience_s, tier)
 
     async def traits(self, name: str) -> Traits:
         """What the deployment's engine turned out to be; loads it where it never was.
@@ -279,8 +278,8 @@ async def _prepare_measured(
     return measurements.applied(find_engine(settings.engine), await prepare(settings, progress))
 
 
-class _Acquisition(AbstractAsyncContextManager[Lease]):
-    """One lease, from choosing the replica to giving it back."""
+class Acquisition(AbstractAsyncContextManager[Lease]):
+    """One lease, from choosing the replica to giving it back. Made by `Supervisor.acquire`."""
 
     def __init__(self, get: Callable[[str], Lanes], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
         self._get = get
@@ -289,6 +288,21 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
         self._patience_s = patience_s
         self._tier = tier
         self._held: tuple[Lanes, Replica] | None = None
+
+    def at_once(self) -> Lease | None:
+        """Enter without waiting; None where that is not possible, and `__aenter__` may be awaited then.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+            UnsupportedParameter: none of its engines has what the request needs.
+        """
+        replicas = self._get(self._name)
+        grant = replicas.lease_at_once(self._wish)
+        if grant is None:
+            return None
+        replica, lease = grant
+        self._held = (replicas, replica)
+        return lease
 
     async def __aenter__(self) -> Lease:
         replicas = self._get(self._name)
@@ -299,6 +313,10 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the replica back, if one is held."""
         if self._held is not None:
             replicas, replica = self._held
             self._held = None

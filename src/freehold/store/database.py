@@ -5,7 +5,8 @@ front of it gives a queue instead of "database is locked".
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +19,10 @@ from freehold.errors import HomeError
 from freehold.store.migrate import HEAD, known_revisions, upgrade
 
 PURGE_TRIES = 3
+_WRITING = re.compile(
+    r'\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM)\s+"?(\w+)', re.IGNORECASE
+)
+"""The table that a statement writes."""
 
 
 class Database:
@@ -26,17 +31,25 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._writer = asyncio.Lock()
+        self._written: set[str] = set()
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, *, read_only: bool = False) -> Self:
         """Open the file, create it if there is none, and migrate it.
+
+        Args:
+            path: the file.
+            read_only: whether another process of this program has opened it for writing; nothing is migrated then.
 
         Raises:
             HomeError: it was written by a newer Freehold, or cannot be opened.
         """
         engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-        event.listen(engine.sync_engine, "connect", _set_pragmas)
+        event.listen(engine.sync_engine, "connect", _set_reading_pragmas if read_only else _set_pragmas)
         database = cls(engine)
+        if read_only:
+            return database
         try:
             await database._migrate()
         except BaseException:
@@ -74,8 +87,27 @@ class Database:
             HomeError: the file is damaged or cannot be written, as on a full disk.
         """
         with _told():
-            async with self._writer, self._engine.begin() as connection:
-                yield connection
+            async with self._writer:
+                async with self._engine.begin() as connection:
+                    yield connection
+                self._tell()
+
+    def on_write(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Call `listener` after every transaction that has written, with the names of the tables."""
+        if not self._listeners:
+            event.listen(self._engine.sync_engine, "before_cursor_execute", self._note)
+        self._listeners.append(listener)
+
+    def _note(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        found = _WRITING.match(statement)
+        if found is not None:
+            self._written.add(found[1])
+
+    def _tell(self) -> None:
+        if self._written:
+            tables, self._written = frozenset(self._written), set()
+            for listener in self._listeners:
+                listener(tables)
 
     async def purge(self) -> None:
         """Have nothing left in the files of what was deleted or overwritten before.
@@ -122,6 +154,14 @@ def _set_pragmas(connection: Any, _record: object) -> None:
     """
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _set_reading_pragmas(connection: Any, _record: object) -> None:
+    """Settings of every connection of a process that only reads."""
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout=5000", "query_only=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -1,0 +1,154 @@
+"""The desk where requests are admitted and closed: what they may use is taken from the limits, and recorded.
+
+There is one for a home. Where several processes take requests, theirs is reached by messages (`freehold.workers`), so
+that the limits are those of one ledger and the records those of one journal.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from freehold.errors import AuditUnavailable
+from freehold.gateway.ledger import Charge, Grant, Ledger
+from freehold.journal.recorder import Recorder
+from freehold.journal.records import Kind
+from freehold.journal.waiting import Position
+from freehold.types.limits import Claim
+from freehold.types.receipt import Admitted
+
+
+class Reservation(Protocol):
+    """What is reserved for one request; see `freehold.gateway.ledger.Grant`."""
+
+    def settle(self, tokens: int, cost_micro: int) -> Charge:
+        """Count what was really used, and give back the rest; exactly once."""
+
+    def rest(self, tokens: int, cost_micro: int) -> None:
+        """Give back what is not needed any more, where the work is done long before it is settled."""
+
+    def headers(self) -> dict[str, str]:
+        """`x-ratelimit-*` as they stand for the request's subjects."""
+
+
+class Desk(Recorder, Protocol):
+    """Admits requests, and records what comes of them. A request is known by its id."""
+
+    async def admit(self, claim: Claim, admitted: Admitted) -> Reservation:
+        """Reserve what a request may use, and record that it is about to run.
+
+        Raises:
+            RateLimited: a limit is reached.
+            AuditUnavailable: it cannot be recorded; nothing is reserved.
+        """
+
+    async def move(self, claim: Claim, admitted: Admitted) -> None:
+        """Exchange a request's reservation for another.
+
+        Raises:
+            RateLimited: a limit has no room; the reservation is as it was.
+            AuditUnavailable: it cannot be recorded.
+        """
+
+    async def announce(self, admitted: Admitted) -> None:
+        """Record that a request is about to run that reserves nothing.
+
+        Raises:
+            AuditUnavailable: it cannot be recorded.
+        """
+
+    def running(self) -> frozenset[str]:
+        """The ids of the requests that were admitted or announced, and have no receipt."""
+
+
+class LocalDesk:
+    """The desk of the process that has the ledger and the journal.
+
+    Args:
+        journal: where everything is recorded.
+        ledger: what is used of the limits.
+    """
+
+    def __init__(self, journal: Recorder, ledger: Ledger) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._open: dict[str, Grant | None] = {}
+        """The running requests, and what is reserved for them if anything is."""
+
+    def check(self) -> None:
+        """See `Recorder.check`."""
+        self._journal.check()
+
+    def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Position]:
+        """See `Recorder.submit`. With its receipt a request does not run any more."""
+        if kind is Kind.RECEIPT:
+            self._open.pop(body["request_id"], None)
+        return self._journal.submit(kind, body, durable=durable)
+
+    async def admit(self, claim: Claim, admitted: Admitted) -> Grant:
+        """See `Desk.admit`."""
+        body = admitted.body()
+        grant, recorded = self.begin(claim, body)
+        try:
+            await recorded
+        except BaseException:
+            self.give_up(admitted.request_id)
+            raise
+        return grant
+
+    def begin(self, claim: Claim, body: Mapping[str, Any]) -> tuple[Grant, asyncio.Future[Position]]:
+        """Reserve, without waiting until that is recorded; if it comes not to be, `give_up` is to be called.
+
+        Args:
+            claim: what is asked for.
+            body: of the record `admitted`.
+
+        Raises:
+            RateLimited, AuditUnavailable: as `admit`.
+        """
+        grant = self._ledger.reserve(claim)
+        try:
+            recorded = self._journal.submit(Kind.ADMITTED, body, durable=False)
+        except AuditUnavailable:
+            grant.cancel()
+            raise
+        self._open[body["request_id"]] = grant
+        return grant, recorded
+
+    def give_up(self, request_id: str) -> None:
+        """Give back what is reserved for a request which does not run after all."""
+        grant = self._open.pop(request_id, None)
+        if grant is not None:
+            grant.cancel()
+
+    def reserved(self, request_id: str) -> Grant | None:
+        """What is reserved for a running request; None if nothing is."""
+        return self._open.get(request_id)
+
+    async def move(self, claim: Claim, admitted: Admitted) -> None:
+        """See `Desk.move`."""
+        await self.begin_move(claim, admitted.body())
+
+    def begin_move(self, claim: Claim, body: Mapping[str, Any]) -> asyncio.Future[Position]:
+        """Exchange a reservation, without waiting until that is recorded."""
+        grant = self._open[body["request_id"]]
+        assert grant is not None, "only what was admitted can move"
+        grant.move(claim)
+        return self._journal.submit(Kind.ADMITTED, body, durable=False)
+
+    async def announce(self, admitted: Admitted) -> None:
+        """See `Desk.announce`."""
+        try:
+            await self.begin_announced(admitted.body())
+        except AuditUnavailable:
+            self._open.pop(admitted.request_id, None)
+            raise
+
+    def begin_announced(self, body: Mapping[str, Any]) -> asyncio.Future[Position]:
+        """Record that a request is about to run, without waiting until that is written."""
+        recorded = self._journal.submit(Kind.ADMITTED, body, durable=False)
+        self._open[body["request_id"]] = None
+        return recorded
+
+    def running(self) -> frozenset[str]:
+        """See `Desk.running`."""
+        return frozenset(self._open)

@@ -1,0 +1,151 @@
+"""What every process that takes requests does: its sockets, its signals and its HTTP server."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from freehold.api.connection import BoundedConnection
+from freehold.errors import HomeError
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own idea of signals: it would close the socket before the drain."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, listener: socket.socket, *, own: bool = True) -> AsyncIterator["asyncio.Task[None]"]:
+    """Serve an application on a socket while the block runs; the task ends when that ends.
+
+    Args:
+        app: what is served.
+        listener: where. It is closed at the end.
+        own: whether callers come themselves, and not through a worker, which has spoken with them.
+    """
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=BoundedConnection,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ws="none",
+            server_header=False,
+            date_header=own,
+            proxy_headers=own,
+            timeout_graceful_shutdown=2,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await _started(server, task)
+        yield task
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def _started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> None:
+    """Wait until the server accepts connections."""
+    while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn offers no event for it
+        await asyncio.sleep(0.01)
+
+
+def spare_collector() -> None:
+    """Have Python search for dead cycles less often, and never among what the start has made, which stays.
+
+    With Python's own thresholds the search takes a tenth of the time of a loaded server.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
+async def first(*futures: "asyncio.Future[Any]") -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def on_signals(*numbers: signal.Signals) -> "asyncio.Future[None]":
+    """A future that the next of these signals completes."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[None] = loop.create_future()
+
+    def arrive() -> None:
+        if not arrived.done():
+            arrived.set_result(None)
+
+    for number in numbers:
+        loop.add_signal_handler(number, arrive)
+    return arrived
+
+
+def listen(host: str, port: int, count: int = 1) -> list[socket.socket]:
+    """Listening sockets on one address: as many as processes take requests.
+
+    Where the system shares connections out among several sockets (Linux), each process gets one of its own, and those
+    that a process did not take yet are not lost with it. Elsewhere they all share one.
+
+    Raises:
+        HomeError: the address is in use or is not this machine's.
+    """
+    first = _bound(host, port, shared=False)
+    if count == 1 or sys.platform != "linux":
+        return [first] * count
+    # Nobody else listens there: another one would have been in the way of a socket that shares with none.
+    address = first.getsockname()
+    first.close()
+    return [_bound(host, address[1], shared=True) for _ in range(count)]
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as exc:
+        listener.close()
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        raise HomeError(
+            f"cannot listen on {host}:{port}: {reason}; choose another with --port", code="cannot_listen"
+        ) from exc
+    listener.setblocking(False)
+    return listener
+
+
+def listen_for_workers(path: Path) -> socket.socket:
+    """A listening Unix socket that only this user can connect to.
+
+    Raises:
+        HomeError: it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as exc:
+        listener.close()
+        raise HomeError(f"the socket {path} cannot be made: {exc.strerror}") from exc
+    finally:
+        os.umask(before)
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
