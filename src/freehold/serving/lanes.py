@@ -49,6 +49,7 @@ class Lanes:
         self._given_up: dict[str, LeftOut] = {}
         self._plan = Plan((settings,))
         self._traits: Traits | None = None
+        self._able: dict[frozenset[Feature], list[tuple[ReplicaSet, str]]] = {}
         self._closed = False
         self._arrange()
 
@@ -167,7 +168,7 @@ class Lanes:
         while len(self._sets) > len(wanted):
             self._dismiss(self._sets.pop())
         self._sets += [ReplicaSet(lane, self._shared, self.log) for lane in wanted[len(self._sets) :]]
-        self._traits = None
+        self._forget()
 
     def _on_demand(self, lane: DeploymentSettings) -> DeploymentSettings:
         """The settings of an engine beside a faster one: one replica, when it is needed."""
@@ -183,9 +184,14 @@ class Lanes:
 
     def _heard(self, name: str, status: ReplicaStatus) -> None:
         """Hear of a replica's new state."""
-        self._traits = None
+        self._forget()
         self._supervisor.on_change(name, status)
         self._loop.call_soon(self._review)
+
+    def _forget(self) -> None:
+        """What was concluded from the engines' features may hold no more."""
+        self._traits = None
+        self._able.clear()
 
     def _review(self) -> None:
         """Give up an engine that fails for good, if there is another."""
@@ -226,7 +232,7 @@ class Lanes:
                 continue
             if wish.needs <= replica.traits.features:
                 if replicas.settings.engine != engine and replicas in self._sets:
-                    why = self._reason(replicas, wish)  # its engine was given up while the request waited
+                    why = self._reason(replicas, wish.needs)  # its engine was given up while the request waited
                 return replica, replace(lease, choice=why)
             replicas.give_back(replica)
             if replicas.traits is not None and wish.needs <= replicas.traits.features:
@@ -238,26 +244,39 @@ class Lanes:
         Raises:
             UnsupportedParameter: no engine has what it needs.
         """
-        able = [replicas for replicas in self._sets if wish.needs <= self._features(replicas)]
+        able = self._able.get(wish.needs)
+        if able is None:
+            able = self._able[wish.needs] = self._those_with(wish.needs)
+        for replicas, why in able:
+            if replicas.serves(wish):
+                return replicas, wish, why
+        for replicas, why in able:
+            if replicas.could_serve(wish):
+                return replicas, wish, why
+        # there is no other: better the same again than nothing
+        return able[0][0], replace(wish, avoid=frozenset()), able[0][1]
+
+    def _those_with(self, needs: frozenset[Feature]) -> list[tuple[ReplicaSet, str]]:
+        """The engines that have these features, the fastest first, and why each may be chosen.
+
+        Raises:
+            UnsupportedParameter: there is none.
+        """
+        able = [replicas for replicas in self._sets if needs <= self._features(replicas)]
         if not able:
             raise UnsupportedParameter(
                 f"The model '{self.settings.name}' does not do what the request asks for: "
-                f"{', '.join(sorted(wish.needs - self._union()))}."
+                f"{', '.join(sorted(needs - self._union()))}."
             )
-        if not any(replicas.could_serve(wish) for replicas in able):
-            wish = replace(wish, avoid=frozenset())  # there is no other: better the same again than nothing
-        ready = (replicas for replicas in able if replicas.serves(wish))
-        hoped = (replicas for replicas in able if replicas.could_serve(wish))
-        chosen = next(ready, None) or next(hoped, able[0])
-        return chosen, wish, self._reason(chosen, wish)
+        return [(replicas, self._reason(replicas, needs)) for replicas in able]
 
-    def _reason(self, chosen: ReplicaSet, wish: Wish) -> str:
+    def _reason(self, chosen: ReplicaSet, needs: frozenset[Feature]) -> str:
         """Why an engine was chosen, in a few words."""
         faster = self._sets[: self._sets.index(chosen)]
         if not faster:
             passed = next((lane for lane in (*self._plan.left_out, *self._given_up.values())), None)
             return "fastest" if passed is None else f"{passed.engine} is left out"
-        lacking = wish.needs - self._features(faster[0])
+        lacking = needs - self._features(faster[0])
         if lacking:
             return f"needs {', '.join(sorted(lacking))}"
         return f"{faster[0].settings.engine} is not ready"
