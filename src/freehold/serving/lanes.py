@@ -26,6 +26,7 @@ from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
 LEFT_OUT: Final = "left_out"
+_WRITING: Final = frozenset({Feature.CHAT, Feature.COMPLETION})
 _OF_ALL: Final = frozenset({Feature.N})
 """Features that say how a thing is done, not whether: a deployment has them only where every engine of it has."""
 
@@ -262,13 +263,23 @@ class Lanes:
         Raises:
             UnsupportedParameter: there is none.
         """
-        able = [replicas for replicas in self._sets if needs <= self._features(replicas)]
+        wanted = needs | self._of_defaults() if needs & _WRITING else needs
+        able = [replicas for replicas in self._sets if wanted <= self._features(replicas)]
+        if not able:
+            wanted = needs
+            able = [replicas for replicas in self._sets if needs <= self._features(replicas)]
         if not able:
             raise UnsupportedParameter(
                 f"The model '{self.settings.name}' does not do what the request asks for: "
                 f"{', '.join(sorted(needs - self._union()))}."
             )
-        return [(replicas, self._reason(replicas, needs)) for replicas in able]
+        return [(replicas, self._reason(replicas, wanted)) for replicas in able]
+
+    def _of_defaults(self) -> frozenset[Feature]:
+        """What an engine must have to do what the deployment's defaults add to a request that leaves it out."""
+        defaults = self.settings.defaults
+        penalties = defaults.frequency_penalty or defaults.presence_penalty
+        return frozenset({Feature.PENALTIES}) if penalties else frozenset()
 
     def _reason(self, chosen: ReplicaSet, needs: frozenset[Feature]) -> str:
         """Why an engine was chosen, in a few words."""
