@@ -74,6 +74,9 @@ class SupervisorSettings(SettingsModel):
     backoff_initial_s: Annotated[float, Field(gt=0)] = 0.5
     backoff_max_s: Annotated[float, Field(gt=0)] = 30.0
     stop_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    full_engine_after_s: Annotated[float, Field(gt=0)] = 3.0
+    """With `engine = "auto"`, a request that has waited so long for a faster engine which was never ready yet starts
+    the one that has every feature, to be served by that meanwhile."""
     full_engine_unload_s: Annotated[float, Field(gt=0)] = 600.0
     """With `engine = "auto"`, the engine that has every feature beside a faster one is stopped after so long without a
     request, unless the deployment's `idle_unload_s` says otherwise."""

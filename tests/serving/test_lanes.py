@@ -317,3 +317,33 @@ def test_a_model_that_cannot_be_fetched_gives_up_no_engine(tmp_path: Path) -> No
             await eventually(lambda: states(supervisor)["quick"] == "ready", "the quick engine")
 
     asyncio.run(main())
+
+
+def test_a_slow_start_of_the_quick_engine_holds_nobody_up(tmp_path: Path) -> None:
+    """Who has waited for it for a while is served by the full one, and it takes over when it is ready."""
+
+    async def main() -> None:
+        settings = QUICK.model_copy(update={"full_engine_after_s": 0.2})
+        async with supervised(tmp_path, auto(quick={"load_s": 6.0}), settings=settings) as supervisor:
+            assert (await supervisor.traits("chat")).features >= MORE
+            lease = await served(supervisor)
+            assert (lease.engine, lease.choice) == ("trial", "quick is not ready")
+            assert states(supervisor)["quick"] == "starting"
+            await eventually(lambda: states(supervisor)["quick"] == "ready", "the quick engine")
+            assert (await served(supervisor)).engine == "quick"
+
+    asyncio.run(main())
+
+
+def test_who_has_a_fallback_starts_no_second_engine(tmp_path: Path) -> None:
+    """Without patience a request goes elsewhere instead."""
+
+    async def main() -> None:
+        settings = QUICK.model_copy(update={"full_engine_after_s": 0.1})
+        async with supervised(tmp_path, auto(quick={"load_s": 1.0}), settings=settings) as supervisor:
+            with pytest.raises(EngineUnavailable):
+                async with supervisor.acquire("chat", PLAIN, patience_s=0):
+                    pass
+            assert states(supervisor) == {"quick": "starting", "trial": "unloaded"}
+
+    asyncio.run(main())

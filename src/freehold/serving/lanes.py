@@ -1,13 +1,14 @@
 """The engines of one deployment, the fastest first, and which of them a request gets.
 
 A deployment that names its engine has one lane, its replicas. `engine = "auto"` may stand for several: the first serves
-whatever it has the features for; each of the others starts with the first request that needs it, and is stopped when it
-is not used. An engine that fails for good is given up, and the next one serves in its place, until the deployment's
-settings change or the server starts again. Within a lane nobody is overtaken; see `freehold.serving.lending`.
+whatever it has the features for; each of the others starts with the first request that needs it, or that has waited too
+long for the first start of a faster one, and is stopped when it is not used. An engine that fails for good is given up,
+and the next one serves in its place, until the deployment's settings change or the server starts again. Within a lane
+nobody is overtaken; see `freehold.serving.lending`.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +23,7 @@ from freehold.serving.replica import Replica
 from freehold.serving.replica_set import ReplicaSet, of_engine
 from freehold.serving.status import DeploymentStatus, LaneStatus, ReplicaStatus
 from freehold.serving.surroundings import Surroundings
-from freehold.types.deployment import DeploymentSettings
+from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
 LEFT_OUT: Final = "left_out"
@@ -125,7 +126,10 @@ class Lanes:
         while (traits := self._known()) is None:
             first, engine = self._sets[0], self._sets[0].settings.engine
             try:
-                await first.known_traits(patience_s)
+                async with asyncio.timeout(self._head_start_s(first, patience_s, len(self._sets) > 1)):
+                    await first.known_traits(patience_s)
+            except TimeoutError:
+                await self._sets[-1].known_traits(patience_s)
             except EngineUnavailable:
                 if self._stands(first, engine):
                     raise
@@ -222,11 +226,16 @@ class Lanes:
 
     async def _choose_and_lease(self, wish: Wish, patience_s: float, tier: Tier) -> Grant:
         """Lend of the engine that can, and of another if it turns out that it cannot."""
+        late: set[ReplicaSet] = set()
         while True:
-            replicas, possible, why = self._pick(wish)
-            engine = replicas.settings.engine
+            replicas, possible, why = self._pick(wish, late)
+            engine, others = replicas.settings.engine, len(self._able[wish.needs]) > len(late) + 1
             try:
-                replica, lease = await replicas.lease(possible, patience_s, tier)
+                async with asyncio.timeout(self._head_start_s(replicas, patience_s, others)):
+                    replica, lease = await replicas.lease(possible, patience_s, tier)
+            except TimeoutError:
+                late.add(replicas)
+                continue
             except EngineUnavailable:
                 if self._stands(replicas, engine):
                     raise
@@ -239,8 +248,16 @@ class Lanes:
             if replicas.traits is not None and wish.needs <= replicas.traits.features:
                 raise EngineUnavailable(f"The deployment `{self.settings.name}` is changing.", retry_after_s=1.0)
 
-    def _pick(self, wish: Wish) -> tuple[ReplicaSet, Wish, str]:
-        """The replicas for a request, what it can wish of them, and why those.
+    def _head_start_s(self, replicas: ReplicaSet, patience_s: float, others: bool) -> float | None:
+        """How long a request waits for replicas until it goes to `others`, if there are; None without end.
+
+        Only a start that computes is not waited for: whoever fetches a model fetches it for all.
+        """
+        starting = replicas.traits is None and replicas.state == ReplicaState.STARTING
+        return self._shared.limits.full_engine_after_s if others and starting and patience_s > 0 else None
+
+    def _pick(self, wish: Wish, late: Collection[ReplicaSet] = ()) -> tuple[ReplicaSet, Wish, str]:
+        """The replicas for a request, what it can wish of them, and why those; for `late` ones it has waited already.
 
         Raises:
             UnsupportedParameter: no engine has what it needs.
@@ -252,7 +269,7 @@ class Lanes:
             if replicas.serves(wish):
                 return replicas, wish, why
         for replicas, why in able:
-            if replicas.could_serve(wish):
+            if replicas not in late and replicas.could_serve(wish):
                 return replicas, wish, why
         # there is no other: better the same again than nothing
         return able[0][0], replace(wish, avoid=frozenset()), able[0][1]
