@@ -11,7 +11,6 @@ what is held is printed, line by line. Ends with 1 where something is not so.
 """
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
@@ -31,8 +30,8 @@ def told(report: Report) -> str:
     kinds = sorted(tally.statuses.items(), key=lambda entry: -entry[1].total())
     lines = [
         machine(),
-        f"{tally.asks} callers in all; {report.rate:.0f} a second for {report.seconds:.0f} s, capacity {report.capacity:.0f}; "
-        f"{tally.left} left, {tally.cut} streams ended with an error, {report.dropped} were not sent",
+        f"{tally.asks} callers, {tally.left} of whom left; {tally.cut} streams ended with an error",
+        f"{report.rate:.0f}/s in {report.seconds:.0f} s, capacity {report.capacity:.0f}; {report.dropped} not sent",
         f"engines: {harm.killed} killed, {harm.hung} hung",
         "receipts: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.outcomes.items())),
         "",
@@ -67,14 +66,10 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-async def main(plan: Plan | ManyPlan, file: Path | None) -> int:
-    """Soak and print; the exit code."""
+async def run(plan: Plan | ManyPlan) -> Report:
+    """Do what is planned, in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="fh") as folder:
-        report = await (soak(plan, Path(folder)) if isinstance(plan, Plan) else many(plan, Path(folder)))
-    print(told(report))
-    if file is not None:
-        file.write_text(json.dumps(as_json(report), indent=1) + "\n", encoding="utf-8")
-    return 1 if report.failures else 0
+        return await (soak(plan, Path(folder)) if isinstance(plan, Plan) else many(plan, Path(folder)))
 
 
 if __name__ == "__main__":
@@ -97,4 +92,8 @@ if __name__ == "__main__":
         if not 0 <= given.disconnects <= given.requests or given.requests < 100:
             parser.error("--requests takes a number of at least 100, --disconnects one of at most that")
         chosen = ManyPlan(given.requests, given.disconnects, given.seed, given.workers)
-    sys.exit(uvloop.run(main(chosen, given.json)))
+    found = uvloop.run(run(chosen))
+    print(told(found))
+    if given.json is not None:
+        given.json.write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")
+    sys.exit(1 if found.failures else 0)

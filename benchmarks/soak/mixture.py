@@ -127,7 +127,23 @@ class Mixture:
         return self.post(CHAT, {"model": model, "messages": [{"role": "user", "content": text}], **more}, key)
 
 
-_WORDS: Final = "the quick brown fox jumps over the lazy dog and rests in the shade of an old oak tree".split()
+_WORDS: Final = (
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "that",
+    "rests",
+    "in",
+    "an",
+    "old",
+    "oak",
+)
 
 
 def _chat(model: str, *, stream: bool, most: int = 30) -> Draw:
@@ -205,17 +221,20 @@ def _leave_before_body(mix: Mixture) -> Ask:
 
 def _leave_unanswered(mix: Mixture) -> Ask:
     """Sends all, and does not wait for the answer."""
-    data = mix.chat("twin", mix.words(50, 100), key="leavers", stream=mix.random.random() < 0.5)
+    data = mix.chat("twin", mix.words(100, 200), key="leavers", stream=mix.random.random() < 0.5)
     manner = Manner(fresh=True, leave_after_s=mix.random.uniform(0, 0.1))
     return Ask("leaves before the answer", "leavers", data, SERVED_OR_NOT, manner=manner)
 
 
-def _leave_in_answer(mix: Mixture) -> Ask:
+def _leave_in_answer(model: str) -> Draw:
     """Leaves in the middle of a stream."""
-    model = mix.random.choice(("quick", "twin", "far"))
-    data = mix.chat(model, mix.words(60, 120), key="leavers", stream=True)
-    manner = Manner(fresh=True, leave_after_bytes=mix.random.randint(1, 6000), reset=mix.random.random() < 0.3)
-    return Ask(f"leaves in the answer, {model}", "leavers", data, SERVED_OR_NOT, manner=manner)
+
+    def draw(mix: Mixture) -> Ask:
+        data = mix.chat(model, mix.words(60, 120), key="leavers", stream=True)
+        manner = Manner(fresh=True, leave_after_bytes=mix.random.randint(1, 6000), reset=mix.random.random() < 0.3)
+        return Ask(f"leaves in the answer, {model}", "leavers", data, SERVED_OR_NOT, manner=manner)
+
+    return draw
 
 
 def _pipelined(mix: Mixture) -> Ask:
@@ -264,7 +283,9 @@ EVERYTHING: Final[Mapping[Draw, int]] = {
     _filtered: 2,
     _leave_before_body: 4,
     _leave_unanswered: 5,
-    _leave_in_answer: 8,
+    _leave_in_answer("quick"): 3,
+    _leave_in_answer("twin"): 3,
+    _leave_in_answer("far"): 2,
     _pipelined: 2,
     _pipelined_garbage: 1,
     _garbage: 1,
@@ -282,5 +303,5 @@ def plain(requests: int, disconnects: int) -> Mapping[Draw, int]:
         _chat("far", stream=True): stay,
         _leave_before_body: leave,
         _leave_unanswered: 2 * leave,
-        _leave_in_answer: 3 * leave,
+        _leave_in_answer("twin"): 3 * leave,
     }

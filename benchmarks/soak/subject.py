@@ -1,4 +1,4 @@
-"""The server that a soak is about: a home of its own, several deployments, and everything that keeps count switched on."""
+"""The server that a soak is about: a home of its own, several deployments, and all that keeps count switched on."""
 
 import asyncio
 import sys
@@ -132,7 +132,7 @@ async def subject(folder: Path, *, workers: int = 1) -> AsyncIterator[Subject]:
             aiohttp.ClientSession(headers={"authorization": f"Bearer {owner}"}, timeout=aiohttp.ClientTimeout(total=60))
         )
         found = Subject(Place(port=port), url, home, log, pid, session, {})
-        while not await found.ready():
+        while not await found.ready():  # noqa: ASYNC110  # it is another process
             await asyncio.sleep(0.1)
         keys = {name: await _key(found, name) for name in KEYS}
         await _limit(found, "organization", ORGANIZATION, budget_per_month=_BUDGET)

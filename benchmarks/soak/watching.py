@@ -1,4 +1,4 @@
-"""What a soak looks at while it runs: memory, descriptors, sockets, threads, requests in flight, grants, slots, backlog."""
+"""What a soak looks at while it runs: memory, descriptors, sockets, threads, what runs, grants, slots, backlog."""
 
 import re
 import time
@@ -102,7 +102,7 @@ class Watch:
 
 def _processes(pid: int) -> tuple[list[int], list[int]]:
     """The processes that take requests, and the others that the server has started."""
-    gateways, engines = [pid], []
+    gateways, engines = [pid], list[int]()
     for each in family(pid)[1:]:
         (gateways if WORKER in _bytes(f"/proc/{each}/cmdline") else engines).append(each)
     return gateways, engines
