@@ -118,14 +118,14 @@ class Measurements:
         candidates: Iterable[Candidate],
         failure: str | None = None,
     ) -> Measurement:
-        """Remember what was measured just now, instead of what was measured before."""
+        """Remember what was measured just now, instead of what was measured before; a failure until the next start."""
         found = Measurement(place, model, options, tuple(candidates), int(time.time()), failure)
         self._found.pop(place, None)
         self._found[place] = found
         while len(self._found) > MOST:
             del self._found[next(iter(self._found))]
         if self._save is not None:
-            await self._save([asdict(each) for each in self._found.values()])
+            await self._save([asdict(each) for each in self._found.values() if each.failure is None])
         return found
 
 

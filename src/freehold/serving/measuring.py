@@ -25,7 +25,7 @@ from freehold.serving.process import EngineProcess
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 
-LIMIT_S: Final = 180.0
+LIMIT_S: Final = 600.0
 """How long a measurement may take; on an idle machine it takes some 20 s."""
 _LOOK_S: Final = 0.1
 """How often it is looked whether a request has come while something is measured."""
