@@ -16,7 +16,7 @@ from freehold.types.deployment import DeploymentSettings
 
 AUTO: Final = "auto"
 FASTEST_FIRST: Final[dict[str, tuple[str, ...]]] = {
-    "chat": ("llamacpp",),
+    "chat": ("openvino", "llamacpp"),
     "embeddings": ("llamacpp",),
     "images": ("llamacpp",),
 }

@@ -16,9 +16,9 @@ from typing import Any
 
 import xllamacpp
 
-from freehold.engines.llamacpp_cores import physical_cores
-from freehold.engines.llamacpp_gguf import read_metadata
-from freehold.engines.llamacpp_model import chat_template, default_context
+from freehold.engines.cores import physical_cores
+from freehold.engines.gguf_header import read_metadata
+from freehold.engines.model_defaults import chat_template, default_context
 from freehold.engines.parent import follow_parent
 
 LOG_FLUSH_S = 0.25
