@@ -16,8 +16,8 @@ from typing import Any
 
 import xllamacpp
 
-from freehold.engines.llamacpp_gguf import read_metadata
-from freehold.engines.llamacpp_model import chat_template, default_context
+from freehold.engines.gguf_header import read_metadata
+from freehold.engines.model_defaults import chat_template, default_context
 from freehold.engines.parent import follow_parent
 
 LOG_FLUSH_S = 0.25
