@@ -62,6 +62,7 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
+    "openvino": ("freehold.cli.size_machine",),
     "torch": (
         "freehold.engines.diffusers_model",
         "freehold.engines.diffusers_painting",
