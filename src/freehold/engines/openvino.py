@@ -8,14 +8,16 @@ declared; `llamacpp` does that. The process is `openvino_server`.
 import json
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
-from freehold.engines.openvino_connection import OpenVinoConnection
+from freehold.engines.openvino_connection import CHATTING, WRITING, OpenVinoConnection
 from freehold.engines.openvino_formats import CACHE_PRECISIONS, refused_architecture
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Feature
 
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "precision": str,
@@ -40,6 +42,17 @@ class OpenVinoEngine(Engine):
     """Writes with a model on this machine's CPU."""
 
     name: ClassVar[str] = "openvino"
+    package: ClassVar[str | None] = "openvino-genai"
+
+    def potential(self, settings: DeploymentSettings) -> frozenset[Feature]:  # noqa: ARG002  # the contract's
+        """See `Engine.potential`. Whether a model converses, and takes tools, only its template tells."""
+        return WRITING | CHATTING | {Feature.TOOLS}
+
+    def missing(self) -> str | None:
+        """See `Engine.missing`."""
+        if find_spec("openvino_genai") is None:
+            return "the package openvino-genai is not installed: pip install 'freehold[openvino]'"
+        return None
 
     def validate(self, settings: DeploymentSettings) -> None:
         """See `Engine.validate`."""
