@@ -12,6 +12,7 @@ from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
 from freehold.content_filter.registry import FilterRegistry
 from freehold.encryption.content_keys import ContentKeys
+from freehold.engines.auto import among
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
@@ -180,7 +181,12 @@ async def open_supervisor(
     known = await get_fact(database, _MEASURED) or []
     measurements = Measurements(known, partial(put_fact, database, _MEASURED))
     supervisor = Supervisor(
-        settings.supervisor, home.run, preparer(catalog), drain_s=drain_s, measurements=measurements
+        settings.supervisor,
+        home.run,
+        preparer(catalog),
+        drain_s=drain_s,
+        fastest_first=among(settings.supervisor.fast_engines),
+        measurements=measurements,
     )
     if settings.supervisor.measure == "when_idle":
         supervisor.measure_when_idle()

@@ -74,6 +74,8 @@ class SupervisorSettings(SettingsModel):
     backoff_initial_s: Annotated[float, Field(gt=0)] = 0.5
     backoff_max_s: Annotated[float, Field(gt=0)] = 30.0
     stop_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    fast_engines: tuple[Literal["openvino"], ...] = ()
+    """Engines that `engine = "auto"` takes before the one with every feature."""
     full_engine_after_s: Annotated[float, Field(gt=0)] = 3.0
     """With `engine = "auto"`, a request that has waited so long for a faster engine which was never ready yet starts
     the one that has every feature, to be served by that meanwhile."""

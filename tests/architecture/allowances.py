@@ -91,7 +91,7 @@ HEAVY_HOMES = {
     "mcp_types": ("freehold.gateway.mcp_wire",),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert", "freehold.engines.openvino_requantized", "freehold.training.finetune"),
-    "openvino": ("freehold.engines.openvino_runtime",),
+    "openvino": ("freehold.cli.size_machine", "freehold.engines.openvino_runtime"),
     "numpy": (
         "freehold.cli.size_machine",
         "freehold.catalog.convert",
