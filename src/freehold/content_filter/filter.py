@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from freehold.content_filter.chain import Chain
 from freehold.types.content_filter import Category, FilterSettings, Findings, Shield, Side, Span
+from freehold.types.values import value_class
 from freehold.types.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Judgement:
     """What a policy makes of the findings in one text.
 

@@ -1,11 +1,11 @@
 """Who may do what. Every answer is allow or deny, with a reason."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from freehold.errors import Forbidden, InvalidRequest
 from freehold.types.identity import DATA_PLANE, Action, Principal, Role
+from freehold.types.values import value_class
 
 _READING = frozenset(
     {
@@ -89,7 +89,7 @@ class Roles:
         return [name for name, actions in self._actions.items() if action in actions]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Decision:
     """Allow or deny, and why."""
 
