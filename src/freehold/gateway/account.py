@@ -244,8 +244,7 @@ class Account:
 
     def estimated_usage(self) -> Usage:
         """What can be told of the usage without the engine."""
-        prompt_tokens = self.admission.prompt_tokens if self.admission else 0
-        return Usage(prompt_tokens, self._pieces, estimated=True)
+        return Usage(self.admission.prompt_tokens if self.admission else 0, self._pieces, estimated=True)
 
     def rest(self) -> None:
         """Give back what was reserved beyond what was used: the answer is whole, but this goes on without an engine."""
