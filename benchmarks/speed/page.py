@@ -169,6 +169,9 @@ def _engines(part: Results) -> list[str]:
     lines += [f"First token with {n} at once, ms: " + "; ".join(
         f"{name} {_cell(samples.summary(name, f'first token ms at {n}'), _whole)}" for name in names) + "."
         for n in part["streams"]]  # fmt: skip
+    for name, served in part["served_by"].items():
+        told = ", ".join(f"{engine} {count}" for engine, count in served.items())
+        lines.append(f"By the receipts, requests to {name} were served by: {told}.")
     lines += ["", "What runs:", "", *(_does(each) for each in part["contenders"])]
     return lines
 
