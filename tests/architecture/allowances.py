@@ -62,7 +62,6 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
-    "openvino": ("freehold.cli.size_machine",),
     "torch": (
         "freehold.engines.diffusers_model",
         "freehold.engines.diffusers_painting",
@@ -92,7 +91,7 @@ HEAVY_HOMES = {
     "mcp_types": ("freehold.gateway.mcp_wire",),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert", "freehold.engines.openvino_requantized", "freehold.training.finetune"),
-    "openvino": ("freehold.engines.openvino_runtime",),
+    "openvino": ("freehold.cli.size_machine", "freehold.engines.openvino_runtime"),
     "numpy": (
         "freehold.cli.size_machine",
         "freehold.catalog.convert",
