@@ -92,6 +92,7 @@ HEAVY_HOMES = {
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert", "freehold.training.finetune"),
     "numpy": (
+        "freehold.cli.size_machine",
         "freehold.catalog.convert",
         "freehold.engines.openvino_images_lora",
         "freehold.engines.openvino_images_painting",

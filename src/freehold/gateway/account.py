@@ -202,10 +202,9 @@ class Account:
         self._last_piece = now = time.perf_counter()
         if self._first_piece is None:
             self._first_piece = now
-        if isinstance(event, PartialPicture):
-            return
-        if isinstance(event, Picture):
-            self._complete(event.index, event.data)
+        if isinstance(event, PartialPicture | Picture):
+            if isinstance(event, Picture):
+                self._complete(event.index, event.data)
             return
         if event.finish_reason is not None and (
             self._finish_reason in {None, "stop"} or event.finish_reason == "content_filter"
@@ -245,8 +244,7 @@ class Account:
 
     def estimated_usage(self) -> Usage:
         """What can be told of the usage without the engine."""
-        prompt_tokens = self.admission.prompt_tokens if self.admission else 0
-        return Usage(prompt_tokens, self._pieces, estimated=True)
+        return Usage(self.admission.prompt_tokens if self.admission else 0, self._pieces, estimated=True)
 
     def rest(self) -> None:
         """Give back what was reserved beyond what was used: the answer is whole, but this goes on without an engine."""
