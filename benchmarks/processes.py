@@ -98,6 +98,11 @@ def family_mb(pid: int) -> float:
     return sum(resident_mb(each) for each in family(pid))
 
 
+def engine_mb(pid: int) -> float:
+    """Resident memory of the largest of a process's descendants in MB: a server's engine, where there is one."""
+    return max((resident_mb(each) for each in family(pid) if each != pid), default=0.0)
+
+
 def family(pid: int) -> list[int]:
     """A process and its descendants."""
     parents: dict[int, list[int]] = {}

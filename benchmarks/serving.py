@@ -1,21 +1,14 @@
-"""A Freehold server for a benchmark: started on a home, asked over HTTP, stopped at the end."""
+"""A Freehold server for a benchmark, and the machine that it runs on."""
 
-import asyncio
 import os
 import platform
-import signal
-import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import aiohttp
-
-from freehold.store.home import Home
-
-START_S = 120.0
+from freehold.cli.bench_server import private_server, serve_argv
+from freehold.cli.output import ServiceUnreachable
 
 
 @asynccontextmanager
@@ -26,21 +19,14 @@ async def server(
 
     Gives its URL, the owner's key and its process id.
     """
-    argv = [sys.executable, "-m", "freehold", "serve", "--home", str(home), "--port", "0"]
+    argv = serve_argv(home, None if config is None else _config_file(home, config))
     if program is not None:
         argv = [*program, str(home), str(_config_file(home, config or ""))]
-    elif config is not None:
-        argv += ["--config", str(_config_file(home, config))]
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
     try:
-        url = await wait_ready(Home(home))
-        yield url, Home(home).admin_key.read_text(encoding="utf-8").strip(), process.pid
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        await process.wait()
+        async with private_server(home, argv) as running:
+            yield running.url, running.key, running.pid
+    except ServiceUnreachable as exc:
+        raise SystemExit(exc.message) from exc
 
 
 def _config_file(home: Path, config: str) -> Path:
@@ -49,23 +35,6 @@ def _config_file(home: Path, config: str) -> Path:
     file = home / "benchmark.toml"
     file.write_text(config, encoding="utf-8")
     return file
-
-
-async def wait_ready(home: Home) -> str:
-    """Wait until the server of a home is ready; its URL."""
-    deadline = time.monotonic() + START_S
-    async with aiohttp.ClientSession() as session:
-        while time.monotonic() < deadline:
-            record = home.server()
-            if record is not None:
-                try:
-                    async with session.get(f"{record.url}/health/ready") as answer:
-                        if answer.status == 200:
-                            return record.url
-                except aiohttp.ClientError:
-                    pass
-            await asyncio.sleep(0.02)
-    raise SystemExit("the server did not become ready; run 'freehold doctor'")
 
 
 def machine() -> str:

@@ -180,9 +180,9 @@ async def _rest(server: Subject, watch: Watch, crowd: Crowd, before: Sample | No
     least, since = math.inf, 0.0
     while True:
         sample = await watch.look(crowd.tally.asks)
-        if sample.open < least or not (sample.at_rest and await server.ready()):
+        if sample.open < least:
             least, since = sample.open, sample.at_s
-        over = sample.at_s - since > KEPT_S
+        over = sample.at_s - since > KEPT_S and sample.at_rest and await server.ready()
         if before is not None:
             over = sample.at_rest and all(check.holds for check in checking.of_rest(before, sample))
         if over or time.monotonic() > deadline:

@@ -43,7 +43,7 @@ async def measure(given: argparse.Namespace) -> dict[str, Any]:
             plan = gateways.Plan(rounds=2, seconds=1, rates=(50, 500), gateways=given.gateways)
         found["gateways"] = (await gateways.measure(plan, given.cache)).as_json()
     if "engines" in given.only:
-        weights = given.weights or await _starter(given.cache)
+        weights = given.weights or await starter(given.cache)
         runs = engines.Plan(runners=given.engines)
         if given.quick:
             runs = engines.Plan(rounds=1, streams=(1, 4), tokens=16, runners=given.engines)
@@ -51,7 +51,7 @@ async def measure(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-async def _starter(cache: Path) -> Path:
+async def starter(cache: Path) -> Path:
     """The starter model's file, fetched into the cache if it is not there."""
     (cache / "models").mkdir(exist_ok=True)
     database = await Database.open(cache / "models" / "freehold.db")

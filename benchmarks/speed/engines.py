@@ -27,12 +27,12 @@ from freehold.engines.registry import ENGINES
 MODEL: Final = "smollm2-135m-instruct"
 CONTEXT: Final = 2048
 PROMPT_TOKENS: Final = 1500
-_CONFIG: Final = """
+CONFIG: Final = """
 [server]
 starter = false
 log_level = "warning"
 """
-_DEPLOYMENT: Final = """
+DEPLOYMENT: Final = """
 [[deployment]]
 name = "{name}"
 model = "{model}"
@@ -127,8 +127,8 @@ def deployment(engine: str) -> Starting:
             yield []
             return
         model, parallel = f"file://{weights}", max(plan.streams)
-        part = _DEPLOYMENT.format(name=engine, model=model, engine=engine, context=CONTEXT, parallel=parallel)
-        async with server(folder / engine, _CONFIG + part + LIMITS) as (url, key, pid):
+        part = DEPLOYMENT.format(name=engine, model=model, engine=engine, context=CONTEXT, parallel=parallel)
+        async with server(folder / engine, CONFIG + part + LIMITS) as (url, key, pid):
             does = "everything on; through the gateway"
             endpoint = Endpoint.of_url(url, key)
             yield [

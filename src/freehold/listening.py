@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,35 @@ class _Server(uvicorn.Server):
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that serves.
+
+    Args:
+        ended: done when it serves no more.
+        server: which.
+    """
+
+    ended: "asyncio.Task[None]"
+    server: uvicorn.Server
+
+    def accept_no_more(self) -> None:
+        """Leave new connections to others that listen there; those that there are go on."""
+        for each in self.server.servers:
+            each.close()
+
+
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket, *, own: bool = True) -> AsyncIterator["asyncio.Task[None]"]:
-    """Serve an application on a socket while the block runs; the task ends when that ends.
+async def serving(
+    app: ASGIApp, listener: socket.socket, *, own: bool = True, patience_s: int | None = 2
+) -> AsyncIterator[Serving]:
+    """Serve an application on a socket while the block runs.
 
     Args:
         app: what is served.
         listener: where. It is closed at the end.
         own: whether callers come themselves, and not through a worker, which has spoken with them.
+        patience_s: how long what is being answered at the end may go on; None sets no limit.
     """
     server = _Server(
         uvicorn.Config(
@@ -46,13 +68,13 @@ async def serving(app: ASGIApp, listener: socket.socket, *, own: bool = True) ->
             server_header=False,
             date_header=own,
             proxy_headers=own,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=patience_s,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await _started(server, task)
-        yield task
+        yield Serving(task, server)
     finally:
         server.should_exit = True
         await task

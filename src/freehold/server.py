@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,7 @@ def run(
     Raises:
         HomeError, ConfigError: as `open_app`; HomeError also if the address cannot be listened on.
     """
+    assert parts is None or settings.server.workers == 1, "parts that are made here are not there in workers"
     configure_logging(settings.server.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(home, settings, announce, recorder, parts, trainer))
@@ -121,19 +122,24 @@ class _Front:
 async def _taking_requests(app: App, listeners: Sequence[socket.socket]) -> AsyncIterator[_Front]:
     """Take requests while the block runs: here where there is one socket, else by as many workers as there are."""
     if len(listeners) == 1:
-        async with serving(app.asgi, listeners[0]) as ended:
-            yield _Front(ended)
+        async with serving(app.asgi, listeners[0]) as here:
+            yield _Front(here.ended)
         return
     sockets, secret = SocketFolder(app.home.run), secrets.token_hex(32)
     path = sockets.path / CORE_SOCKET
     orders = [
         Order(f"w{number}", app.home.root, app.settings, path, secret, 0, 0) for number in range(1, len(listeners) + 1)
     ]
-    pool = Pool(app.core, orders, listeners, app.settings.supervisor)
+
+    def stand_in(listener: socket.socket) -> AbstractAsyncContextManager[object]:
+        return serving(door, listener, patience_s=None)
+
+    pool = Pool(app.core, orders, listeners, app.settings.supervisor, stand_in)
+    door = CoreDoor(app.asgi, pool)
     try:
-        inside = PassageDoor(CoreDoor(app.asgi, pool), secret)
-        async with serving(inside, listen_for_workers(path), own=False) as ended, pool:
-            yield _Front(ended, pool)
+        inside = PassageDoor(door, secret)
+        async with serving(inside, listen_for_workers(path), own=False) as here, pool:
+            yield _Front(here.ended, pool)
     finally:
         path.unlink(missing_ok=True)
         sockets.close()

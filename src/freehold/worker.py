@@ -5,9 +5,11 @@ core then starts another one, unless it ends itself.
 """
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -29,6 +31,8 @@ from freehold.workers.wire import error_of
 
 log = structlog.get_logger(__name__)
 
+_PASSED_S: Final = 2.0
+"""How long what was passed on may go on beyond the time in which requests are to finish."""
 _USED_S: Final = 5.0
 """How often the core is told which keys were used."""
 
@@ -54,6 +58,7 @@ class Worker:
         self.passage: Passage | None = None
         self._early: list[tuple[int, Sequence[str], Mapping[str, Any]]] = []
         self._turn = asyncio.Lock()
+        self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def begin(self, app: WorkerApp, passage: Passage, state: Mapping[str, Any]) -> None:
@@ -74,8 +79,10 @@ class Worker:
         """Take no more requests, let the running ones finish, then cut off the rest; how many those were."""
         assert self.app is not None, "a worker that is asked to end has begun"
         assert self.passage is not None, "likewise"
+        began = time.monotonic()
         cut_off = await self.app.flights.drain(deadline_s)
-        await self.passage.idle()  # the core ends what is its own
+        with contextlib.suppress(TimeoutError):  # what the core works on, it ends itself, but for what has no end
+            await asyncio.wait_for(self.passage.idle(), max(_PASSED_S, deadline_s - (time.monotonic() - began)))
         return cut_off
 
     async def tell_used(self) -> None:
@@ -96,6 +103,8 @@ class Worker:
                 self._early.append((number, *values))
             case "notice":
                 self._begin(self._notice(number, *values))
+            case "look":
+                self.link.answer(number)
             case "metrics":
                 self._metrics(number)
             case "drain":
@@ -120,6 +129,9 @@ class Worker:
 
     async def _take(self, state: Mapping[str, Any]) -> None:
         assert self.app is not None, "as above"
+        if state["number"] < self._number:
+            return
+        self._number = state["number"]
         self.desk.objection = None if state["objection"] is None else error_of(state["objection"])
         for digest in state["over"]:
             self.app.canaries.end(digest)
@@ -180,12 +192,16 @@ async def _served(
 ) -> int:
     """Take requests until that is over; the process's exit code."""
     used = asyncio.create_task(worker.tell_used())
-    async with serving(Front(app.asgi, passage), listener) as server:
+    front = Front(app.asgi, passage)
+    async with serving(front, listener) as here:
         spare_collector()
         log.info("serving")
-        await first(server, worker.lost, worker.broken, stop)
+        await first(here.ended, worker.lost, worker.broken, stop)
         used.cancel()
         if stop.done() and not worker.lost.done():
+            here.accept_no_more()
+            worker.link.post("leaving")
+            front.leaving = True
             await worker.drain(worker.order.settings.server.drain_s)
         else:
             app.flights.abort_all()

@@ -24,7 +24,6 @@ CATCH_ALL: dict[str, str] = {
     "freehold.api.operation:Operation.__call__": "the HTTP server's error handler: logged in full, told as a 500",
     "freehold.api.own_requests:answer": "the edge of a request that the service makes: logged in full, told as a 500",
     "freehold.api.edge:Edge.__call__": "likewise, for what is not an operation: logged in full, told as a 500",
-    "freehold.content_filter.examination:detecting": "where detectors run, of any kind: logged, told as a 503",
     "freehold.gateway.response_background:Background._make": "a task's end: logged in full, told as a failed response",
     "freehold.gateway.mcp_wire:Connection._do": "where an SDK talks to somebody else's server: told as a 502",
     "freehold.journal.projection:Projection._run": "a worker's loop: logged in full, then tried again with back-off",
@@ -93,6 +92,7 @@ HEAVY_HOMES = {
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": ("freehold.catalog.convert", "freehold.training.finetune"),
     "numpy": (
+        "freehold.cli.size_machine",
         "freehold.catalog.convert",
         "freehold.engines.openvino_images_lora",
         "freehold.engines.openvino_images_painting",

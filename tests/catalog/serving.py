@@ -79,15 +79,16 @@ class FileServer:
         if data is None:
             return web.Response(status=404)
         etag = self.etags.get(request.path, f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"')
-        start = 0
-        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        start, whole, partial = 0, len(data), False
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
         if asked and self.ranges and request.headers.get("If-Range", etag) == etag:
             start = int(asked[1])
             if start >= len(data):
                 return web.Response(status=416, headers={"Content-Range": f"bytes */{len(data)}"})
-        response = web.StreamResponse(status=206 if start else 200, headers={"ETag": etag})
-        if start:
-            response.headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            data, partial = data[: int(asked[2]) + 1] if asked[2] else data, True
+        response = web.StreamResponse(status=206 if partial else 200, headers={"ETag": etag})
+        if partial:
+            response.headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{whole}"
         if request.path in self.types:
             response.content_type = self.types[request.path]
         if self.lengths:

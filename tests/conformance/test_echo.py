@@ -35,10 +35,10 @@ content_filter = "off"
 """A deployment whose prompts are not examined, so that they may be tokens."""
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A server with the echo engine."""
-    with Service(tmp_path_factory.mktemp("home"), CONFIG + UNFILTERED) as service:
+@pytest.fixture(scope="module", params=[1, 2], ids=["alone", "workers"])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server with the echo engine: one process, or with workers."""
+    with Service(tmp_path_factory.mktemp("home"), CONFIG + UNFILTERED, workers=request.param) as service:
         yield service
 
 

@@ -89,6 +89,10 @@ class Unavailable:
     name = "guard"
     version = "1"
 
+    def wants(self, passage: Passage, so_far: Findings) -> bool:  # noqa: ARG002
+        """See `Stage.wants`."""
+        return True
+
     async def __call__(self, passage: Passage, so_far: Findings) -> Findings:  # noqa: ARG002
         """See `Stage.__call__`."""
         raise FilterUnavailable("The guard does not answer.")

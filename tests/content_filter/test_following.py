@@ -103,6 +103,10 @@ class Slow:
         self.asked = asyncio.Event()
         self.answer = asyncio.Event()
 
+    def wants(self, passage: Passage, so_far: Findings) -> bool:  # noqa: ARG002
+        """See `Stage.wants`."""
+        return True
+
     async def __call__(self, passage: Passage, so_far: Findings) -> Findings:  # noqa: ARG002
         """See `Stage.__call__`."""
         self.asked.set()

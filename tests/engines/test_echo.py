@@ -27,7 +27,7 @@ def test_answer_is_the_question(start_echo: StartEcho) -> None:
     async def trial(connection: Connection, _: Traits) -> None:
         heard = await hear(connection.chat(chat_request("one two  three\nfour ")))
         assert heard.text == "one two  three\nfour "
-        assert [delta.text for delta in heard.deltas][:3] == ["one", " two", "  three"]
+        assert sum(delta.pieces for delta in heard.deltas if delta.text) == 5
         assert (heard.usage.prompt_tokens, heard.usage.completion_tokens) == (5, 5)
         ids = await hear(connection.complete(completion_request(), [7, 8]))
         assert ids.text == "<7> <8>"

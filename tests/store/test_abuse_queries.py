@@ -35,8 +35,7 @@ RECEIPTS = [
     found(36, "high", at_s=NOON_S + 9 * DAY_S),
     found(37, end_user="eu_3"),
     found(38, route="/v1/organization/usage", end_user="eu_2"),
-    replace(
-        found(39, end_user="eu_2"),
+    found(39, end_user="eu_2")._replace(
         filter={"prompt": {"jailbreak": "detected"}, "completion": {"hate": "low", "sexual": "medium"}},
     ),
 ]

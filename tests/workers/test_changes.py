@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.books import freehold
 from tests.service import ECHO_CONFIG, Service, each_event
 from tests.workers.crew import chat, statuses, workers
 
@@ -128,3 +129,10 @@ def test_every_worker_takes_requests(service: Service) -> None:
     assert [worker["state"] for worker in workers(service)] == ["ready"] * 3
     lines = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
     assert {line.get("worker") for line in lines if line["event"] == "request"} >= {"w1", "w2", "w3"}
+
+
+def test_the_doctor_looks_at_the_workers(service: Service) -> None:
+    """`freehold doctor` says how many workers are ready."""
+    found = json.loads(freehold(service.home.root, "doctor", "--json").stdout)
+    workers = next(finding for finding in found["data"] if finding["check"] == "workers")
+    assert (workers["verdict"], workers["found"]) == ("ok", "3 of 3 ready, 0 restarts")

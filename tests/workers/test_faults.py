@@ -183,3 +183,74 @@ def test_a_server_that_is_asked_to_end_lets_requests_finish(tmp_path: Path) -> N
     assert asyncio.run(end(service)) == [200] * 4
     assert service.stop() == 0
     assert {body["outcome"] for body in receipts(tmp_path / "home")} == {"finished"}
+
+
+def test_the_core_stands_in_for_a_missing_worker(tmp_path: Path) -> None:
+    """While workers are dead and start again, every request is answered; afterwards workers answer again."""
+
+    async def call(service: Service) -> list[int]:
+        for pid in await asyncio.to_thread(pids, service):
+            kill(pid)
+        found = []
+        for _ in range(20):
+            found += await statuses(service, [chat() for _ in range(4)])
+        return found
+
+    with Service(tmp_path / "home", CONFIG, workers=2) as service:
+        found = asyncio.run(call(service))
+        assert found == [200] * 80
+        all_ready(service)
+        assert service.log().count('"worker_missed"') == 2
+        assert asyncio.run(statuses(service, [chat() for _ in range(16)])) == [200] * 16
+        check_reconciled(service.home.root)
+    check_receipts(tmp_path / "home", [])
+
+
+def test_a_worker_that_hangs_holds_up_no_change_for_long(tmp_path: Path) -> None:
+    """A change waits for a worker that does not answer only for seconds; then that is killed and started again."""
+    with Service(tmp_path / "home", CONFIG, workers=2) as service:
+        hanging = pids(service)[0]
+        os.kill(hanging, signal.SIGSTOP)
+        made = [asyncio.run(_make_key(service)) for _ in range(8)]
+        assert 201 in made
+        assert set(made) <= {201, None}
+        eventually(lambda: not _lives(hanging), "it was killed", 20)
+        all_ready(service)
+        assert hanging not in pids(service)
+
+
+async def _make_key(service: Service) -> int | None:
+    """The status of a change; None where the connection met the worker that hangs."""
+    async with aiohttp.ClientSession(service.url, timeout=aiohttp.ClientTimeout(total=8)) as client:
+        try:
+            async with client.post(
+                "/admin/keys",
+                json={"name": "someone", "role": "user"},
+                headers={"authorization": f"Bearer {service.key}"},
+            ) as answer:
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+
+def test_one_worker_that_is_asked_to_end_is_replaced(tmp_path: Path) -> None:
+    """On SIGTERM to one worker its requests finish, new ones are served all the same, and another worker starts."""
+
+    async def end(service: Service) -> tuple[list[int | None], list[int]]:
+        before = await asyncio.to_thread(pids, service)
+        asked = asyncio.create_task(statuses_or_nothing(service, 4))
+        await asyncio.to_thread(
+            eventually, lambda: sum(worker["running"] for worker in workers(service)) == 4, "four requests run"
+        )
+        for pid in before:
+            os.kill(pid, signal.SIGTERM)
+        return await asked, await statuses(service, [chat("a") for _ in range(8)])
+
+    with Service(tmp_path / "home", SLOW, workers=2) as service:
+        before = pids(service)
+        running, fresh = asyncio.run(end(service))
+        assert running == [200] * 4
+        assert fresh == [200] * 8
+        eventually(lambda: not {*before} & {*pids(service)}, "others have taken their places")
+        all_ready(service)
+    assert {body["outcome"] for body in receipts(tmp_path / "home")} == {"finished"}

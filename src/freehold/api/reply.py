@@ -11,9 +11,10 @@ from freehold.gateway.account import Account
 from freehold.gateway.pipeline import Gateway
 from freehold.types.identity import Principal
 from freehold.types.images import Upload
+from freehold.types.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Call:
     """A request that has passed the door: who asks, and what.
 

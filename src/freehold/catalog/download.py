@@ -157,6 +157,30 @@ class Downloader:
             else:
                 return data
 
+    async def read_start(self, address: Address, length: int) -> tuple[bytes, int]:
+        """The first `length` bytes of a file, all of it where it is shorter, and how long it is in all.
+
+        Raises:
+            SourceUnavailable: it cannot be had, or the server does not say how long it is.
+        """
+        failures = 0
+        while True:
+            try:
+                answer = await self._request(address, {"Range": f"bytes=0-{length - 1}"})
+                async with answer.response:
+                    if answer.response.status not in {200, 206}:
+                        raise SourceUnavailable(_refusal(answer.response.status, address), param="source")
+                    found = _RANGE.fullmatch(answer.response.headers.get("content-range", ""))
+                    total = int(found[2]) if found else answer.response.content_length
+                    if total is None:
+                        raise SourceUnavailable("The server does not say how long the file is.", param="source")
+                    data = await answer.response.content.readexactly(min(length, total))
+            except (_Interrupted, aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError) as exc:
+                failures += 1
+                await self._pause(failures, address, exc)
+            else:
+                return data, total
+
     async def fetch(self, address: Address, target: Path, report: Report, *, sha256: str | None = None) -> bool:
         """Fetch a file, going on where an earlier try stopped; False if the server has no such file (404).
 

@@ -24,6 +24,8 @@ _KEPT_ARRAY = 64
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_TOKEN_TABLE, _OUTPUT, _EXPERTS = "token_embd.weight", "output.weight", "_exps."
+"""Names of tensors, and what is in the names of experts' tensors."""
 
 BLOCKS: dict[int, tuple[int, int]] = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40),
@@ -45,19 +47,35 @@ FILE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a GGUF file says about itself."""
+    """What a GGUF file says about itself.
+
+    Args:
+        metadata: by key; long arrays are None.
+        parameter_count: elements of all tensors.
+        lookup_parameters: of these, the table of token vectors, where the model has another matrix for its output: one
+            row of it is read for a token.
+        expert_parameters: of these, the experts', of which some are used for a token.
+        vocabulary: how many tokens there are; None where the file does not say.
+    """
 
     metadata: dict[str, Any]
     parameter_count: int
+    lookup_parameters: int = 0
+    expert_parameters: int = 0
+    vocabulary: int | None = None
 
 
-def read_gguf_header(path: Path) -> GgufHeader:
+def read_gguf_header(path: Path, size: int | None = None) -> GgufHeader:
     """Read and check a header.
+
+    Args:
+        path: the file, or its beginning.
+        size: how long the whole file is, where this is only its beginning, in bytes.
 
     Raises:
         UnsupportedModelFormat: it is not GGUF, of a version that is not read, or damaged or cut short.
     """
-    size = path.stat().st_size
+    size = path.stat().st_size if size is None else size
     with path.open("rb") as file:
         reader = _Reader(file, size)
         if reader.take(4) != MAGIC:
@@ -70,18 +88,27 @@ def read_gguf_header(path: Path) -> GgufHeader:
         for _ in range(entries):
             key = reader.string()
             metadata[key] = reader.value(reader.number("I"))
-        parameters, end = 0, 0
+        elements: dict[str, int] = {}
+        vocabulary, end = None, 0
         for _ in range(tensors):
-            elements, tensor_end = reader.tensor()
-            parameters += elements
+            name, dimensions, tensor_end = reader.tensor()
+            elements[name] = elements.get(name, 0) + math.prod(dimensions)
             end = max(end, tensor_end)
+            if name == _TOKEN_TABLE and len(dimensions) == 2:
+                vocabulary = dimensions[1]
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
             raise _damaged()
         start = -(-file.tell() // alignment) * alignment
         if start + end > size and tensors:
             raise _damaged()
-    return GgufHeader(metadata, parameters)
+    return GgufHeader(
+        metadata,
+        sum(elements.values()),
+        elements.get(_TOKEN_TABLE, 0) if _OUTPUT in elements else 0,
+        sum(count for name, count in elements.items() if _EXPERTS in name),
+        vocabulary,
+    )
 
 
 def describe(header: GgufHeader) -> dict[str, Any]:
@@ -161,13 +188,13 @@ class _Reader:
         if self.file.seek(length, 1) > min(self.size, _MAX_HEADER):
             raise _damaged()
 
-    def tensor(self) -> tuple[int, int]:
-        """A tensor's number of elements, and where it ends behind the start of the data."""
-        self.string()
-        dimensions = self.number("I")
-        if not 0 <= dimensions <= 8:
+    def tensor(self) -> tuple[str, list[int], int]:
+        """A tensor's name and dimensions, and where it ends behind the start of the data."""
+        name = self.string()
+        count = self.number("I")
+        if not 0 <= count <= 8:
             raise _damaged()
-        elements = math.prod(self.number("Q") for _ in range(dimensions))
+        dimensions = [self.number("Q") for _ in range(count)]
         kind, offset = self.number("I"), self.number("Q")
         block, length = BLOCKS.get(kind, (1, 0))
-        return elements, offset + elements // block * length
+        return name, dimensions, offset + math.prod(dimensions) // block * length

@@ -25,11 +25,14 @@ class WebSource(Source):
 
     async def get(self, name: str, target: Path, report: Report, *, sha256: str | None = None) -> bool:
         """Download a file."""
-        url = self._url
-        if name != self.main:
-            parts = urlsplit(urljoin(url, quote(checked_path(name))))
-            url = urlunsplit((parts.scheme, parts.netloc, parts.path, urlsplit(self._url).query, ""))
-        return await self._downloader.fetch(Address(url), target, report, sha256=sha256)
+        return await self._downloader.fetch(self.address(name), target, report, sha256=sha256)
+
+    def address(self, name: str | None = None) -> Address:
+        """Where a file is; without a name, the main one."""
+        if name is None or name == self.main:
+            return Address(self._url)
+        parts = urlsplit(urljoin(self._url, quote(checked_path(name))))
+        return Address(urlunsplit((parts.scheme, parts.netloc, parts.path, urlsplit(self._url).query, "")))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -76,12 +79,15 @@ class HubSource(Source):
 
     async def get(self, name: str, target: Path, report: Report, *, sha256: str | None = None) -> bool:
         """Download a file of the repository; its digest is checked against what the hub says, if it does."""
-        path = checked_path(self._folder + name)
-        if self._names is not None and path not in self._names:
+        if self._names is not None and checked_path(self._folder + name) not in self._names:
             return False
+        return await self._downloader.fetch(self.address(name), target, report, sha256=sha256)
+
+    def address(self, name: str) -> Address:
+        """Where a file is."""
+        path = checked_path(self._folder + name)
         url = f"{self._endpoint}/{self._reference.repo}/resolve/{quote(self._reference.revision)}/{quote(path)}"
-        address = Address(url, self._headers, names_digest=True)
-        return await self._downloader.fetch(address, target, report, sha256=sha256)
+        return Address(url, self._headers, names_digest=True)
 
     async def names(self) -> list[str] | None:
         """What the hub has listed."""

@@ -49,6 +49,11 @@ class Control:
         """The base of the service's addresses."""
         return self._target.url
 
+    @property
+    def target(self) -> Target:
+        """Where the service is, for a client of one's own."""
+        return self._target
+
     async def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """Make one call and return the JSON object of the answer.
 

@@ -54,6 +54,8 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("eval", "Evaluate deployments.", "freehold.cli.evals:app"),
     LazyCommand("tune", "Fine-tune a model on examples of a table.", "freehold.cli.tune:app"),
     LazyCommand("train", "Train a model of Freehold's own.", "freehold.cli.train:app"),
+    LazyCommand("bench", "Measure what this machine does.", "freehold.cli.bench:app"),
+    LazyCommand("size", "Tell what a model will need and how fast it will be.", "freehold.cli.size:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),
     LazyCommand("version", "Print the version.", "freehold.cli.version:app"),
 )

@@ -45,6 +45,10 @@ class Stage(Protocol):
     name: str
     version: str
 
+    def wants(self, passage: Passage, so_far: Findings) -> bool:
+        """Whether the text is worth what the model costs, given what was found before."""
+        ...
+
     async def __call__(self, passage: Passage, so_far: Findings) -> Findings:
         """What is in the text, given what was found before; it may take findings back, unlike a detector.
 

@@ -11,7 +11,7 @@ class Chain:
 
     Args:
         detectors: asked about every text, in this order.
-        stages: asked after them, in this order; each decides by itself whether the text is worth its cost.
+        stages: asked after them, in this order; each about what it says is worth its cost.
     """
 
     def __init__(self, detectors: Sequence[Detector], stages: Sequence[Stage] = ()) -> None:
@@ -33,9 +33,12 @@ class Chain:
         """
         found = NOTHING
         for detector in self._detectors:
-            found = merged(found, detector(passage))
+            more = detector(passage)
+            if more is not NOTHING:
+                found = merged(found, more)
         for stage in self._stages:
-            found = await stage(passage, found)
+            if stage.wants(passage, found):
+                found = await stage(passage, found)
         return found
 
     def pending(self, text: str) -> int:

@@ -50,9 +50,13 @@ class EmbeddingHead:
         self._bands = {Category(name): tuple(band) for name, band in header["bands"].items()}
         self._coefficients = _rows(weights.tables["coefficients"], header["dimensions"] + len(self._categories))
 
+    def wants(self, passage: Passage, so_far: Findings) -> bool:  # noqa: ARG002  # the contract's
+        """Whether the findings are unsure."""
+        return so_far.unsure and bool(so_far.scores)
+
     async def __call__(self, passage: Passage, so_far: Findings) -> Findings:
         """The findings, with the four categories judged anew where they were unsure."""
-        if not so_far.unsure or not so_far.scores:
+        if not self.wants(passage, so_far):
             return so_far
         vectors = await self._embed(passage.text)
         if vectors is None:

@@ -9,16 +9,16 @@ import re
 import time
 import traceback
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import PurePath
+from types import TracebackType
 
 import structlog
 
 from freehold.content_filter.filter import Filter, Judgement
-from freehold.content_filter.verdicts import clean, verdict
+from freehold.content_filter.verdicts import verdict
 from freehold.errors import FilterUnavailable
 from freehold.types.content_filter import NOTHING, Findings, Passage, Side, Source, Span, merged
 from freehold.types.verdict import Verdict
@@ -57,7 +57,7 @@ class Examiner:
         self.spent_s = 0.0
         """Time that examining took."""
         self._chain = policy.chain(side)
-        self._clean = clean(policy, side)
+        self._clean = policy.clean[side]
 
     def __bool__(self) -> bool:
         """Whether anything is looked for."""
@@ -86,7 +86,7 @@ class Examiner:
         Raises: as `judge`.
         """
         if len(text) <= WINDOW:
-            return await self.judge(text, source, whole=True)
+            return self.policy.judge(await self._found(text, source, whole=True), self.side)
         seen, left_out = _compacted(text)
         found, start = NOTHING, 0
         while True:
@@ -109,7 +109,7 @@ class Examiner:
             return 0
         started = self.clock()
         try:
-            with detecting():
+            with detecting:
                 return self._chain.pending(text)
         except FilterUnavailable as exc:
             self._fail(exc)
@@ -122,7 +122,7 @@ class Examiner:
             return NOTHING
         started = self.clock()
         try:
-            with detecting():
+            with detecting:
                 return await self._chain.examine(Passage(text, self.side, source, whole))
         except FilterUnavailable as exc:
             self._fail(exc)
@@ -141,27 +141,31 @@ class Examiner:
             raise error
 
 
-@contextmanager
-def detecting() -> Iterator[None]:
-    """Where detectors and stages run.
+class _Detecting:
+    """Where detectors and stages run; as a class since it is entered several times in every request.
 
     Raises:
         FilterUnavailable: one of them did not say what it found, whatever it did instead. What it raised is logged by
             its kind and place alone: its message may hold the text.
     """
-    try:
-        yield
-    except FilterUnavailable:
-        raise
-    except Exception as exc:
-        frame = traceback.extract_tb(exc.__traceback__)[-1]
-        log.error(  # noqa: TRY400  # its traceback would tell the text
-            "detector_failed", kind=type(exc).__name__, file=PurePath(frame.filename).name, line=frame.lineno
-        )
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if problem is None or isinstance(problem, FilterUnavailable) or not isinstance(problem, Exception):
+            return
+        frame = traceback.extract_tb(trace)[-1]
+        log.error("detector_failed", kind=type(problem).__name__, file=PurePath(frame.filename).name, line=frame.lineno)
         raise FilterUnavailable(
             "The content filter cannot examine the text, so the request is not served. Try again; if it happens "
             "again, tell whoever runs the service."
-        ) from exc
+        ) from problem
+
+
+detecting = _Detecting()
 
 
 def complete(text: str) -> int:

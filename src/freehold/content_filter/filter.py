@@ -1,12 +1,15 @@
 """A policy that is ready to be used: what it looks for, and what it makes of what is found."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from freehold.content_filter.chain import Chain
 from freehold.types.content_filter import Category, FilterSettings, Findings, Shield, Side, Span
+from freehold.types.values import value_class
+from freehold.types.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Judgement:
     """What a policy makes of the findings in one text.
 
@@ -38,6 +41,15 @@ class Filter:
     prompt: Chain
     completion: Chain
     block_lists: dict[Side, frozenset[str]]
+    clean: Mapping[Side, Verdict] = field(init=False, compare=False, repr=False)
+    """For each side, the verdict on a text in which nothing is."""
+    versions: Mapping[str, str] = field(init=False, compare=False, repr=False)
+    """Of every detector and stage of both sides, by its name."""
+
+    def __post_init__(self) -> None:
+        verdicts = {side: Verdict(self.settings, side, self.block_lists[side]) for side in Side}
+        object.__setattr__(self, "clean", verdicts)
+        object.__setattr__(self, "versions", {**self.prompt.versions, **self.completion.versions})
 
     def chain(self, side: Side) -> Chain:
         """What examines one half of a request."""

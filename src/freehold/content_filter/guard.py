@@ -31,13 +31,17 @@ class Guard:
         self.name = "guard"
         self.version = f"{settings.format}:{hashlib.sha256(asked).hexdigest()[:12]}"
 
+    def wants(self, passage: Passage, so_far: Findings) -> bool:
+        """Whether the stages before it are not sure, or it is to be asked about every text that has a word."""
+        return (so_far.unsure or self._settings.always) and bool(passage.text.strip())
+
     async def __call__(self, passage: Passage, so_far: Findings) -> Findings:
         """Ask, if the text is worth it.
 
         Raises:
             FilterUnavailable: the model cannot be asked, or its answer cannot be read.
         """
-        if not (so_far.unsure or self._settings.always) or not passage.text.strip():
+        if not self.wants(passage, so_far):
             return so_far
         severities: dict[Category, Severity] = {}
         shields = so_far.shields

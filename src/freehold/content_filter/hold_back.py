@@ -121,7 +121,7 @@ class HoldBack:
             return
         now = self._examiner.clock()
         channel = self._channel(key, now)
-        if not await self._turn_to(channel):
+        if channel is not self._last and not await self._turn_to(channel):
             return
         channel.take(text, logprobs)
         if self._is_due(channel, now):

@@ -10,11 +10,12 @@ docs/models/content-filter/card.md.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import pairwise
-from math import copysign, exp, sqrt
+from math import copysign, exp, inf, log, sqrt
 from pathlib import Path
+from struct import Struct
 
 from freehold.content_filter.features import WINDOW_WORDS, pair_row, windows, word_rows, words_in
 from freehold.content_filter.weights_file import WeightsFile, read_weights
@@ -29,6 +30,8 @@ SQUARE_STEPS = 4
 """Of a squared idf of one."""
 SHORT = 1000.0
 """Added to the squared length of a text, so that few features say little: five to fifteen words have that much."""
+_MARGIN = 1e-6
+"""Of odds: what is so near to a cut point is compared as a probability."""
 _WORDS_KEPT = 65_536
 _PAIRS_KEPT = 131_072
 """Where more are known than this, all are forgotten: a gateway meets the usual ones again within minutes."""
@@ -67,6 +70,37 @@ class _Pairs(dict[tuple[int, int], int]):
         return row
 
 
+class _Scores(Mapping[str, float]):
+    """Probabilities that are made when somebody looks at them, which nobody does of most texts.
+
+    Args:
+        make: makes them.
+    """
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], dict[str, float]]) -> None:
+        self._make = make
+        self._made: dict[str, float] | None = None
+
+    def _all(self) -> dict[str, float]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, name: str) -> float:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
 class NgramClassifier:
     """A detector of the four categories, with the scores of the finer ones of OpenAI's moderation.
 
@@ -87,6 +121,8 @@ class NgramClassifier:
         self._cuts = [(Category(name), name, tuple(sorted(cuts))) for name, cuts in header["cuts"].items()]
         self._bands = [(name, low, high) for name, (low, high) in header["bands"].items()]
         self._lanes = len(self._heads) + 2
+        self._numbers = Struct(f"<{self._lanes}I")
+        self._least = self._least_odds()
         self._rows = _widened(weights.tables["rows"])
         self._mask = len(weights.tables["rows"]) // self._lanes - 1
         digests = weights.tables.get("seen", b"")
@@ -100,13 +136,13 @@ class NgramClassifier:
         if not words:
             return NOTHING
         if len(words) <= WINDOW_WORDS:
-            return self.findings(self.scores(words))
-        scores: dict[str, float] = {}
-        for window in windows(words):
-            for name, score in self.scores(window).items():
-                if score > scores.get(name, 0.0):
-                    scores[name] = score
-        return self.findings(scores)
+            logits = self.logits(words)
+            scores, is_suspect = partial(self._probabilities, words, logits), self._is_suspect(logits)
+        else:
+            seen = list(windows(words))
+            of_each = list(map(self.logits, seen))
+            scores, is_suspect = partial(self._highest, seen, of_each), any(map(self._is_suspect, of_each))
+        return self.findings(scores()) if is_suspect else Findings(scores=_Scores(scores))
 
     def pending(self, text: str) -> int:  # noqa: ARG002  # the contract's
         """Nothing: the classifier judges by the whole."""
@@ -119,23 +155,52 @@ class NgramClassifier:
         numbers = list(map(self._words.__getitem__, words))
         total = sum(map(self._words.sums.__getitem__, set(numbers)))
         total += sum(map(self._pairs.__getitem__, set(pairwise(numbers))))
-        lanes = memoryview(total.to_bytes(self._lanes * LANE_BYTES, "little")).cast("I")
-        squares, count = lanes[0], lanes[1]
+        squares, count, *lanes = self._numbers.unpack(total.to_bytes(self._numbers.size, "little"))
         if not squares:
             return [0.0] * len(self._heads)
         length = sqrt(squares / SQUARE_STEPS + SHORT)
         centre = CENTRE * count
-        return [(lane - centre) / length for lane in lanes[2:]]
+        return [(lane - centre) / length for lane in lanes]
 
     def scores(self, words: list[str]) -> dict[str, float]:
         """The probabilities of a window's words: of each head, and of the finer categories that heads make up."""
+        return self._probabilities(words, self.logits(words))
+
+    def _probabilities(self, words: list[str], logits: list[float]) -> dict[str, float]:
         scores: dict[str, float] = {}
-        for name, logit, (slope, offset) in zip(self._heads, self.logits(words), self._scales, strict=True):
+        for name, logit, (slope, offset) in zip(self._heads, logits, self._scales, strict=True):
             odds = slope * logit + offset
             scores[name] = 1.0 / (1.0 + exp(-odds if -30.0 < odds < 30.0 else -copysign(30.0, odds)))
         scores["harassment/threatening"] = min(scores["harassment"], scores["violence"])
         scores["sexual/minors"] = 0.0 if MINORS.isdisjoint(words) else scores["sexual"]
         return scores
+
+    def _highest(self, seen: Sequence[list[str]], logits: Sequence[list[float]]) -> dict[str, float]:
+        """Of each probability the highest of a text's windows."""
+        highest: dict[str, float] = {}
+        for each in map(self._probabilities, seen, logits):
+            for name, score in each.items():
+                if score > highest.get(name, 0.0):
+                    highest[name] = score
+        return highest
+
+    def _is_suspect(self, logits: list[float]) -> bool:
+        """Whether a severity or a doubt could come of a window; if not, nobody needs its probabilities."""
+        for head, slope, offset, least in self._least:  # noqa: SIM110  # a generator takes twice as long
+            if slope * logits[head] + offset >= least:
+                return True
+        return False
+
+    def _least_odds(self) -> list[tuple[int, float, float, float]]:
+        """Of each head that is compared with something: its number, its scale, and the odds to begin at."""
+        lowest: dict[str, float] = {}
+        for name, probability in [
+            *((name, cuts[0]) for _, name, cuts in self._cuts),
+            *((name, low) for name, low, _ in self._bands),
+        ]:
+            lowest[name] = min(probability, lowest.get(name, 1.0))
+        heads = {name: number for number, name in enumerate(self._heads)}
+        return [(heads[name], *self._scales[heads[name]], _odds(least) - _MARGIN) for name, least in lowest.items()]
 
     def findings(self, scores: Mapping[str, float]) -> Findings:
         """What scores come to: severities by the cut points, and whether a dearer detector should look."""
@@ -169,6 +234,13 @@ def load_classifier(path: Path = SHIPPED) -> NgramClassifier:
         ConfigError: the file has no such weights.
     """
     return NgramClassifier(read_weights(path, KIND))
+
+
+def _odds(probability: float) -> float:
+    """What a probability is made of, as far as that can be told; of all odds the highest have a probability of one."""
+    if probability <= 0.0:
+        return -inf
+    return log(probability / (1.0 - probability)) if probability < 1.0 else 30.0
 
 
 def _widened(table: bytes) -> memoryview:

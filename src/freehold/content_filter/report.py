@@ -74,7 +74,7 @@ class Report:
             record["blocked"] = list(self._blocked)
         if self.masked:
             record["masked"] = self.masked
-        record["detectors"] = {**policy.prompt.versions, **policy.completion.versions}
+        record["detectors"] = policy.versions
         record["examine_us"] = round(self.spent_s * 1e6)
         if self.held_s is not None:
             record["held_us"] = round(self.held_s * 1e6)

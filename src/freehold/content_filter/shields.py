@@ -298,7 +298,10 @@ def is_attack(passage: Passage, shield: Shield) -> bool:
     if _matches(words_in(passage), shield):
         return True
     letters = squeezed(passage.text)
-    return any(begin in letters for begin in _FUSED_BEGIN) and _FUSED.search(letters) is not None
+    for begin in _FUSED_BEGIN:
+        if begin in letters:
+            return _FUSED.search(letters) is not None
+    return False
 
 
 def _matches(words: Sequence[str], shield: Shield) -> bool:
@@ -308,6 +311,8 @@ def _matches(words: Sequence[str], shield: Shield) -> bool:
     there = rules.words.intersection(words)
     if "'" in text:
         there |= rules.words.intersection(_beside_apostrophes(text))
+    if not there:
+        return False
     groups = weight = 0
     for word in there:
         groups |= rules.bits[word]

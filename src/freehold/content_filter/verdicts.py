@@ -14,7 +14,7 @@ _PLAIN = {*(category.value for category in Category), *(shield.value for shield 
 
 def clean(policy: Filter, side: Side) -> Verdict:
     """The verdict on a text in which nothing is."""
-    return Verdict(policy.settings, side, policy.block_lists[side])
+    return policy.clean[side]
 
 
 def verdict(policy: Filter, side: Side, judgement: Judgement) -> Verdict:

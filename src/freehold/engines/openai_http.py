@@ -125,22 +125,17 @@ class OpenAIConnection(HttpConnection):
         incoming = await self.post(operation, body(), param=param)
         try:
             while not clean and (burst := await incoming.burst()):
-                texts: list[str] = []
-                for data in burst:
-                    text = alike.text(data)
-                    if text is not None:
-                        texts.append(text)
-                        continue
-                    if texts:
+                place = 0
+                while place < len(burst) and not clean:
+                    if texts := alike.texts(burst, place):
                         yield grammar.joined(alike.choice, texts)
-                        texts = []
-                    if data == DONE:
-                        clean = True
-                        break
-                    for delta in self._read_chunk(data, deltas, grammar, alike, param):
-                        yield delta
-                if texts:
-                    yield grammar.joined(alike.choice, texts)
+                        place += len(texts)
+                        continue
+                    clean = burst[place] == DONE
+                    if not clean:
+                        for delta in self._read_chunk(burst[place], deltas, grammar, alike, param):
+                            yield delta
+                    place += 1
         finally:
             incoming.end()
         for event in grammar.close(clean=clean):

@@ -1,6 +1,7 @@
 """The chunks of an OpenAI-compatible stream as the events of `freehold.types.generation`, and their grammar."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -33,12 +34,17 @@ def chat_deltas(chunk: Mapping[str, Any]) -> list[Delta]:
     """
     deltas: list[Delta] = []
     for choice in chunk.get("choices") or ():
-        piece = choice.get("delta") or {}
-        text = _text(piece.get("content")) + _text(piece.get("refusal"))
-        reasoning = _text(piece.get("reasoning_content")) or _text(piece.get("reasoning"))
-        calls = tuple(_tool_call(call) for call in piece.get("tool_calls") or ())
-        logprobs = token_logprobs(choice.get("logprobs"))
-        finish = finish_reason(choice.get("finish_reason"))
+        get = (choice.get("delta") or {}).get
+        text, refusal = get("content"), get("refusal")
+        if refusal is not None or type(text) is not str:
+            text = _text(text) + _text(refusal)
+        reasoning = _text(get("reasoning_content")) or _text(get("reasoning"))
+        calls = get("tool_calls")
+        calls = tuple(map(_tool_call, calls)) if calls else ()
+        logprobs = choice.get("logprobs")
+        logprobs = token_logprobs(logprobs) if logprobs else ()
+        finish = choice.get("finish_reason")
+        finish = finish_reason(finish) if finish else None
         if text or reasoning or calls or logprobs or finish:
             deltas.append(Delta(choice.get("index", 0), text, reasoning, calls, logprobs, finish))
     return deltas
@@ -177,17 +183,23 @@ class Alike:
         self.choice, self._begin, self._end = delta.choice, before, after
         self._least = len(before) + len(after) + 2
 
-    def text(self, data: bytes) -> str | None:
-        """The text of a chunk that is like the example; None where it is not, or says nothing."""
-        if not self._least or len(data) < self._least or not data.startswith(self._begin):
-            return None
-        if not data.endswith(self._end):
-            return None
-        try:
-            text = orjson.loads(data[len(self._begin) : len(data) - len(self._end)])
-        except orjson.JSONDecodeError:
-            return None
-        return text if isinstance(text, str) and text else None
+    def texts(self, burst: Sequence[bytes], start: int) -> list[str]:
+        """The texts of the chunks from a place on that are like the example, up to one that is not or says nothing."""
+        found: list[str] = []
+        if not self._least:
+            return found
+        begin, end, least, skip = self._begin, self._end, self._least, len(self._begin)
+        for data in islice(burst, start, None):
+            if len(data) < least or not data.startswith(begin) or not data.endswith(end):
+                break
+            try:
+                text = orjson.loads(data[skip : len(data) - len(end)])
+            except orjson.JSONDecodeError:
+                break
+            if not isinstance(text, str) or not text:
+                break
+            found.append(text)
+        return found
 
 
 class StreamGrammar:

@@ -6,7 +6,7 @@ Times within are seconds: `started_at` since the epoch, the others on the clock 
 
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hmac import HMAC
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -28,6 +28,7 @@ from freehold.types.money import MICRO
 from freehold.types.policy import Number, PolicyDecision
 from freehold.types.price import FREE, Price
 from freehold.types.receipt import Outcome, Receipt, Scalar
+from freehold.types.values import value_class
 
 Produced: TypeAlias = Event | PaintEvent
 ProducedT = TypeVar("ProducedT", bound=Produced)
@@ -40,7 +41,7 @@ FILTERED_CODES = frozenset({ContentFiltered.default_code, "content_policy_violat
 """Codes of errors that say what must not pass: the filter's, and that of models which look at their own pictures."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Admission:
     """What was reserved for a request, on which deployment, at which price.
 
@@ -201,10 +202,9 @@ class Account:
         self._last_piece = now = time.perf_counter()
         if self._first_piece is None:
             self._first_piece = now
-        if isinstance(event, PartialPicture):
-            return
-        if isinstance(event, Picture):
-            self._complete(event.index, event.data)
+        if isinstance(event, PartialPicture | Picture):
+            if isinstance(event, Picture):
+                self._complete(event.index, event.data)
             return
         if event.finish_reason is not None and (
             self._finish_reason in {None, "stop"} or event.finish_reason == "content_filter"

@@ -12,11 +12,12 @@ from freehold.types.engine import Traits
 from freehold.types.generation import Embeddings, Event
 from freehold.types.ids import new_id
 from freehold.types.images import PaintEvent
+from freehold.types.values import value_class
 
 EventT = TypeVar("EventT")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Answer:
     """A text that has begun. Iterate `events` to its end, or close it."""
 

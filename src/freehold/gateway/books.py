@@ -6,6 +6,7 @@ before an engine is called. Closing settles the grant, and the receipt is on the
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from freehold.catalog.deployments import Deployment
@@ -166,20 +167,16 @@ class Books:
         self, account: Account, principal: Principal, deployment: Deployment, bounds: Bounds
     ) -> tuple[Claim, Price, int]:
         price = deployment.settings.price_at(account.started_at).times(account.price_factor)
-        subjects = [
-            Subject(Scope.ORGANIZATION, principal.organization_id),
-            Subject(Scope.PROJECT, principal.project_id),
-            Subject(Scope.DEPLOYMENT, deployment.name),
-        ]
         pair = self._pair(principal.project_id, deployment.name)
-        if pair is not None:
-            subjects.append(pair)
-        if principal.key_id:
-            subjects.append(Subject(Scope.KEY, principal.key_id))
-        if account.end_user is not None:
-            subjects.append(Subject(Scope.END_USER, account.end_user))
         claim = Claim(
-            subjects=tuple(subjects),
+            subjects=_subjects(
+                principal.organization_id,
+                principal.project_id,
+                principal.key_id,
+                deployment.name,
+                pair,
+                account.end_user,
+            ),
             tokens=bounds.likely_prompt_tokens + bounds.likely_completion_tokens,
             cost_micro=price.bound_micro(
                 prompt_tokens=bounds.prompt_tokens, completion_tokens=bounds.completion_tokens, images=bounds.images
@@ -187,6 +184,25 @@ class Books:
             at=account.started_at,
         )
         return claim, price, min(bounds.likely_prompt_tokens, bounds.prompt_tokens)
+
+
+@lru_cache(maxsize=1024)
+def _subjects(
+    organization_id: str, project_id: str, key_id: str, deployment: str, pair: Subject | None, end_user: str | None
+) -> tuple[Subject, ...]:
+    """On whom a request counts: the same for all requests of one caller to one deployment."""
+    found = [
+        Subject(Scope.ORGANIZATION, organization_id),
+        Subject(Scope.PROJECT, project_id),
+        Subject(Scope.DEPLOYMENT, deployment),
+    ]
+    if pair is not None:
+        found.append(pair)
+    if key_id:
+        found.append(Subject(Scope.KEY, key_id))
+    if end_user is not None:
+        found.append(Subject(Scope.END_USER, end_user))
+    return tuple(found)
 
 
 def _admitted(

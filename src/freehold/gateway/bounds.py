@@ -5,13 +5,12 @@ each message and each tool. An estimate for the limit per minute, where what is 
 four bytes a token, which is what OpenAI and Azure take.
 """
 
-from dataclasses import dataclass
-
 from freehold.catalog.deployments import Deployment
 from freehold.types.chat import ChatRequest, ImagePart, UserMessage
 from freehold.types.completions import CompletionRequest
 from freehold.types.embeddings import EmbeddingRequest
 from freehold.types.images import ImageRequest, PictureOperation
+from freehold.types.values import value_class
 
 UNKNOWN_CONTEXT = 131_072
 """Tokens that are taken as the bound where neither deployment nor engine tells a context length."""
@@ -26,7 +25,7 @@ LIKELY_COMPLETION = 256
 BYTES_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Bounds:
     """How many tokens a request can come to on a deployment.
 

@@ -51,7 +51,7 @@ class Filtering:
         Raises:
             FilterUnavailable: there is no policy of the name that the deployment says, or a detector cannot be made.
         """
-        with detecting():
+        with detecting:
             return self.registry.filter(deployment.settings.content_filter, project_id)
 
     def witness(self, policy: Filter, deployment: Deployment, account: Account) -> Witness | None:

@@ -20,9 +20,10 @@ from freehold.gateway.refusal import MICROSECONDS, Amounts, Refusal, over_budget
 from freehold.gateway.standing import Standing, Standings, rate_headers
 from freehold.governance.limits import Limits
 from freehold.types.limits import Claim, Scope, Subject
+from freehold.types.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Charge:
     """What a request cost its caller, and what it would have cost beyond its reservation; micro-units."""
 

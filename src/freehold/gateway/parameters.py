@@ -61,7 +61,8 @@ def image_parameters(request: ImageRequest, order: PaintRequest) -> dict[str, Sc
 
 def _given(request: Any, names: tuple[str, ...]) -> dict[str, Scalar]:
     """The scalars that the request sets."""
-    values = ((name, getattr(request, name, None)) for name in names)
+    given = request.model_fields_set  # of the others, which are most, each is None
+    values = [(name, getattr(request, name)) for name in names if name in given]
     return {name: repr(value) if isinstance(value, float) else value for name, value in values if value is not None}
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ from freehold.types.chat import (
 )
 from freehold.types.completions import CompletionRequest
 from freehold.types.content_filter import Source
+from freehold.types.values import value_class
 
 Change: TypeAlias = Callable[[str, Source], str]
 """A text of the request and who wrote it → what stands in its place."""
@@ -33,7 +33,7 @@ _SOURCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Text:
     """A text and who wrote it."""
 

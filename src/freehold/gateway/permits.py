@@ -1,7 +1,7 @@
 """What the policies say to a request: which deployments may serve it, and what of it is cut."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from freehold.catalog.deployments import Deployment
@@ -18,13 +18,14 @@ from freehold.types.engine import Traits
 from freehold.types.identity import Principal
 from freehold.types.images import ImageRequest, size_pixels
 from freehold.types.policy import Number, PolicyDecision, PolicyRequest
+from freehold.types.values import value_class
 
 TextRequest = TypeVar("TextRequest", ChatRequest, CompletionRequest)
 ImageRequestT = TypeVar("ImageRequestT", bound=ImageRequest)
 ServedT = TypeVar("ServedT", bound=RequestModel)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Permit:
     """A request that is allowed.
 

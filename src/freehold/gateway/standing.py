@@ -132,6 +132,9 @@ def rate_headers(standings: Sequence[Standing], now_us: int) -> dict[str, str]:
     As OpenAI documents them under "Rate limits in headers": reset is the time until the limit is untouched again.
     """
     headers: dict[str, str] = {}
+    standings = [standing for standing in standings if standing.limited]
+    if not standings:
+        return headers
     for name in ("requests", "tokens"):
         tightest: Bucket | None = None
         for standing in standings:

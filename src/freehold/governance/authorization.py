@@ -1,10 +1,11 @@
 """Who may do what. Every answer is allow or deny, with a reason."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 
 from freehold.errors import Forbidden, InvalidRequest
 from freehold.types.identity import DATA_PLANE, Action, Principal, Role
+from freehold.types.values import value_class
 
 _READING = frozenset(
     {
@@ -88,7 +89,7 @@ class Roles:
         return [name for name, actions in self._actions.items() if action in actions]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Decision:
     """Allow or deny, and why."""
 
@@ -98,13 +99,23 @@ class Decision:
 
 def decide(principal: Principal, action: Action, resource: str) -> Decision:
     """Whether the principal may do `action` on the named resource."""
-    held = ", ".join(f"'{role}'" for role in sorted(principal.roles)) or "none"
     if action in principal.actions:
-        return Decision(allowed=True, reason=f"'{action}' is allowed by the roles {held}")
+        return _allowed(action, principal.roles)
     return Decision(
         allowed=False,
-        reason=f"'{action}' on '{resource}' needs another role, or a key with that scope; the roles held: {held}",
+        reason=f"'{action}' on '{resource}' needs another role, or a key with that scope; "
+        f"the roles held: {_held(principal.roles)}",
     )
+
+
+@lru_cache(maxsize=1024)
+def _allowed(action: Action, roles: frozenset[str]) -> Decision:
+    """The same for every request of whoever holds these roles."""
+    return Decision(allowed=True, reason=f"'{action}' is allowed by the roles {_held(roles)}")
+
+
+def _held(roles: frozenset[str]) -> str:
+    return ", ".join(f"'{role}'" for role in sorted(roles)) or "none"
 
 
 def decide_deployment(principal: Principal, action: Action, *names: str) -> Decision:

@@ -7,7 +7,6 @@ A key belongs to a member of the organization and never allows more than the mem
 a scope cuts it down further.
 """
 
-import hashlib
 import hmac
 import secrets
 import time
@@ -279,7 +278,7 @@ class KeyRing:
             listener()
 
     def _digest(self, key: str) -> bytes:
-        return hmac.new(self._pepper, key.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+        return hmac.digest(self._pepper, key.encode("utf-8", "surrogatepass"), "sha256")
 
 
 def redact(credential: str) -> str:

@@ -31,6 +31,8 @@ log = structlog.get_logger("freehold.journal")
 RETRY_S: Final = 1.0
 DAY_S: Final = 86_400
 
+_RUNNING: Final = frozenset({State.OK, State.STALLED})
+
 _PACE_S: Final = 0.00025
 _MOST_PACE_S: Final = 0.01
 """Between two batches there is so much time for each request that runs, so that many share a sync where many run. It
@@ -53,13 +55,17 @@ class Journal:
         self._place = place
         self._settings = settings
         self._listeners: list[Callable[[], None]] = []
-        self._outbox: list[Entry] = []
-        """Records that go to the disk together."""
+        self._begun: list[Entry] = []
+        """Records that have come in this turn of the loop, or since the thread is at work, and wait for no sync."""
+        self._ended: list[Entry] = []
+        """Those that do."""
+        self._flushing = False
         self._open: set[str] = set()
-        self._posted_at = 0.0
+        self._synced_at = 0.0
+        self._sync_timer: asyncio.TimerHandle | None = None
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        self._writer = Writer(place, tail, settings, retry_s=retry_s, notify=self._notify)
+        self._writer = Writer(place, tail, settings, retry_s=retry_s, rested=self._rested)
 
     @classmethod
     async def open(
@@ -201,39 +207,63 @@ class Journal:
                 raise unavailable(state)
             fail(waiter, state)
             entry.waiter = None
-        if state in {State.OK, State.STALLED}:
-            if entry.kind == Kind.ADMITTED:
+        if state in _RUNNING:
+            if entry.kind is Kind.ADMITTED:
                 self._open.add(entry.body["request_id"])
-            elif entry.kind == Kind.RECEIPT:
+            elif entry.kind is Kind.RECEIPT:
                 self._open.discard(entry.body["request_id"])
-            if not entry.durable:
-                self._writer.put([entry])
+            is_alone = len(self._open) <= 1 and not self._begun
+            if is_alone and not entry.durable and self._writer.append([entry]):
                 return waiter
-            if not self._outbox:
-                self._loop.call_at(self._posted_at + min(_PACE_S * len(self._open), _MOST_PACE_S), self._post)
-            self._outbox.append(entry)
+            (self._ended if entry.durable else self._begun).append(entry)
+            if not self._flushing:
+                self._flushing = True
+                self._loop.call_soon(self._flush)
         return waiter
 
-    def _post(self) -> None:
-        """Hand over what has come."""
-        entries, self._outbox = self._outbox, []
-        if entries:
-            self._posted_at = self._loop.time()
-            self._writer.put(entries)
+    def _flush(self) -> None:
+        """Write what has come, all of it at once, and see to it that it comes to be on the disk.
+
+        While the thread is at work, what has come waits for its end.
+        """
+        self._flushing = False
+        if self._begun or self._ended:
+            if not self._writer.append([*self._begun, *self._ended]):
+                return
+            self._begun, self._ended = [], []
+        if self._sync_timer is None and self._writer.has_unsynced:
+            due = self._synced_at + min(_PACE_S * len(self._open), _MOST_PACE_S)
+            if due > self._loop.time():
+                self._sync_timer = self._loop.call_at(due, self._sync)
+            else:
+                self._sync()
+        elif self._sync_timer is not None and not self._open:
+            self._sync()
+
+    def _sync(self) -> None:
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
+        self._synced_at = self._loop.time()
+        self._writer.sync()
+
+    def _rested(self, has_synced: bool) -> None:
+        """Go on after the thread's work."""
+        if has_synced:
+            for listener in self._listeners:
+                listener()
+        self._flush()
 
     async def _wish(self, wish: Wish) -> None:
-        self._post()
         waiter: asyncio.Future[None] = self._loop.create_future()
-        self._writer.put([Command(wish, waiter)])
+        entries = [*self._begun, *self._ended]
+        self._begun, self._ended = [], []
+        self._writer.wish(entries, Command(wish, waiter))
         await waiter
 
     def _delete(self, path: Path) -> None:
         self._place.disk.unlink(path)
         self._place.disk.sync_folder(self.folder)
-
-    def _notify(self) -> None:
-        for listener in self._listeners:
-            listener()
 
 
 def _check_body(kind: Kind, body: Mapping[str, Any]) -> None:

@@ -40,6 +40,8 @@ class Found:
 
 def findings_of(record: Mapping[str, Any]) -> list[Found]:
     """What the field `filter` of a receipt tells; what is safe is left out."""
+    if not (record.get("prompt") or record.get("completion")):
+        return []  # as of nearly all receipts
     blocked = set(record.get("blocked", ()))
     return [
         Found(side, name, severity, not blocked.isdisjoint(_blocking(side, name)))
@@ -59,6 +61,8 @@ def flags_of(line: Line, writer: str) -> list[Row]:
     if not found:
         return []
     try:
+        if not findings_of(found):
+            return []
         return _flags(line, writer, found)
     except (KeyError, ValueError, TypeError, AttributeError) as exc:
         raise JournalDamaged(

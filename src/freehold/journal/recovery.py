@@ -7,7 +7,7 @@ happens wholly or not at all, and what a failed sync had left in memory only com
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from freehold.types.receipt import Admitted, Outcome, Receipt
 
 log = structlog.get_logger("freehold.journal")
 
-_SHARED: Final = {f.name for f in fields(Admitted)} & {f.name for f in fields(Receipt)}
+_SHARED: Final = set(Admitted._fields) & set(Receipt._fields)
 _KEYS: Final = {"at", "body", "kind", "prev", "seq"}
 _WHAT_TO_DO: Final = (
     "`freehold audit verify` tells more. Restore the folder from a backup, or move it away to begin a new journal"

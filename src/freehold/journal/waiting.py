@@ -1,17 +1,17 @@
 """What the event loop hands to the thread that writes, and what it hears back."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from freehold.errors import AuditUnavailable
 from freehold.journal.records import Kind, Plain
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a record stands: its number, its segment, and the byte in it at which it begins."""
 
     seq: int
@@ -20,6 +20,8 @@ class Position:
 
 
 Waiter: TypeAlias = asyncio.Future[Position]
+Pairs: TypeAlias = list[tuple[Waiter | None, Position]]
+"""Who waits for which records."""
 
 
 class State(StrEnum):
@@ -55,7 +57,7 @@ class Entry:
 class Written:
     """Records that are in the file and are to come to be on the disk, and who waits for that."""
 
-    pairs: list[tuple[Waiter | None, Position]]
+    pairs: Pairs
 
 
 class Wish(StrEnum):
@@ -74,6 +76,40 @@ class Command:
 
 
 Item: TypeAlias = Entry | Written | Command
+
+
+class Bulletin:
+    """What the thread tells the event loop. Built in the loop; if that is closed, nobody listens.
+
+    Args:
+        rested: called in the loop at the end of each piece of work, and told whether records have come to be on the
+            disk in it.
+    """
+
+    def __init__(self, rested: Callable[[bool], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rested = rested
+        self._pairs: Pairs = []
+        self._has_synced = False
+
+    def tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        """Have something done in the loop."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def synced(self, pairs: Sequence[tuple[Waiter | None, Position]] = ()) -> None:
+        """Note that records are on the disk, and who waits for that."""
+        self._pairs += pairs
+        self._has_synced = True
+
+    def rested(self) -> None:
+        """Tell what was noted, at the end of a piece of work: so the loop is woken once."""
+        self.tell(self._hear, self._pairs, self._has_synced)
+        self._pairs, self._has_synced = [], False
+
+    def _hear(self, pairs: Sequence[tuple[Waiter | None, Position]], has_synced: bool) -> None:
+        resolve(pairs)
+        self._rested(has_synced)
 
 
 def unavailable(state: State) -> AuditUnavailable:

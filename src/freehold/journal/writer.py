@@ -2,7 +2,7 @@
 
 While the thread has nothing to do, the event loop itself appends, and leaves to the thread only to sync: to wake a
 thread and to wait for it costs far more than to append. It never waits for the thread: whoever has `_tail` may append.
-What the thread tells the event loop goes through `loop.call_soon_threadsafe`.
+What the thread tells the event loop goes through `loop.call_soon_threadsafe`, at the end of its work all at once.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import structlog
 
@@ -21,9 +20,11 @@ from freehold.journal.records import Kind, utc
 from freehold.journal.recovery import Place, Tail, header
 from freehold.journal.segment import DiskLost, write_segment
 from freehold.journal.waiting import (
+    Bulletin,
     Command,
     Entry,
     Item,
+    Pairs,
     Position,
     State,
     Waiter,
@@ -45,18 +46,19 @@ class Writer:
         tail: where writing goes on.
         settings: when to begin a segment and when to sign.
         retry_s: how long after a failed write to try again, in seconds.
-        notify: called in the loop after records have come to be on the disk.
+        rested: called in the loop each time that the thread has done its work, and told whether records have come to
+            be on the disk.
     """
 
     def __init__(
-        self, place: Place, tail: Tail, settings: JournalSettings, *, retry_s: float, notify: Callable[[], None]
+        self, place: Place, tail: Tail, settings: JournalSettings, *, retry_s: float, rested: Callable[[bool], None]
     ) -> None:
         self._place = place
         self._segment, self._chain, self._carried = tail.segment, tail.chain, tail.carried
         self._settings = settings
         self._retry_s = retry_s
-        self._notify = notify
-        self._loop = asyncio.get_running_loop()
+        self._bulletin = Bulletin(rested)
+        self._tell = self._bulletin.tell
         self._queue: SimpleQueue[Sequence[Item]] = SimpleQueue()
         self._tail = threading.Lock()
         self._put = 0
@@ -64,6 +66,8 @@ class Writer:
         self._taken = self._done = 0
         self._in_hand: list[Item] = []
         self._kept: list[Entry] = []
+        self._unsynced: Pairs = []
+        """Who waits for what the loop has written."""
         self._retry_at = 0.0
         self._checkpoint_at = self._next_checkpoint()
         self.state = State.OK
@@ -71,11 +75,33 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="freehold-journal", daemon=True)
         self._thread.start()
 
-    def put(self, items: Sequence[Entry | Command]) -> None:
-        """Hand something over, in the event loop. The waiters hear of it even if the thread has ended meanwhile."""
-        entries = [item for item in items if isinstance(item, Entry)]
-        if len(entries) < len(items) or not self._write_at_once(entries):
-            self._enqueue(items)
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether somebody waits for something that the loop has written and not had synced."""
+        return bool(self._unsynced)
+
+    def append(self, entries: Sequence[Entry]) -> bool:
+        """Write records, in the event loop; who waits for the disk is told after the next `sync`.
+
+        Returns:
+            False if the thread is at work, and nothing was done: come again when it has rested.
+        """
+        if self.state not in {State.DEAD, State.CLOSED} and (self._put != self._done or self._tail.locked()):
+            return False
+        if not self._write_at_once(entries):
+            self._enqueue(entries)
+        return True
+
+    def sync(self, *, anyway: bool = False) -> None:
+        """Have what the loop has written come to be on the disk, if somebody waits for it."""
+        if self._unsynced or anyway:
+            pairs, self._unsynced = self._unsynced, []
+            self._enqueue([Written(pairs)])
+
+    def wish(self, entries: Sequence[Entry], command: Command) -> None:
+        """Have the thread do something after records that have come before. Who waits hears of it even if it ended."""
+        self.sync()
+        self._enqueue([*entries, command])
 
     def _enqueue(self, items: Sequence[Item]) -> None:
         self._put += 1
@@ -96,7 +122,7 @@ class Writer:
             if self.state is not State.OK or self._is_full() or self._is_checkpoint_due():
                 return False
             before = self._checkpoint_at
-            written, durable, covered = self._append(entries, checkpoint=False)
+            written, durable, covered = self._write(entries, checkpoint=False)
         except OSError as exc:
             self._stall(entries, exc)
             self._enqueue([])  # the thread is to try again
@@ -105,8 +131,9 @@ class Writer:
             self._enqueue([])  # the thread is to end
         else:
             resolve(written)
-            if durable or covered:
-                self._enqueue([Written(durable)])
+            self._unsynced += durable
+            if covered:
+                self.sync(anyway=True)
             elif self._checkpoint_at != before:
                 self._enqueue([])  # the thread is to know when the next checkpoint is due
         finally:
@@ -126,6 +153,7 @@ class Writer:
         finally:
             if self.state in {State.OK, State.STALLED}:
                 self._die("the thread ended by a defect")
+            self._bulletin.rested()
 
     def _step(self) -> None:
         """Take what has come, and do it: the records first, then the wishes."""
@@ -148,6 +176,7 @@ class Writer:
                 self._obey(command)
             self._in_hand = []
             self._done = self._taken
+        self._bulletin.rested()
 
     def _take(self) -> list[Item]:
         """What has come; empty if nothing has until there is something to do without."""
@@ -193,11 +222,6 @@ class Writer:
             self.state = State.CLOSED
             self._segment.close()
 
-    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
-        """Have something done in the loop; if that is closed, nobody waits."""
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(what, *arguments)
-
     # --- writing ---
 
     def _commit(
@@ -220,7 +244,7 @@ class Writer:
         try:
             if entries and self._is_full():
                 self._rotate()
-            written, durable, covered = self._append(entries, checkpoint=checkpoint)
+            written, durable, covered = self._write(entries, checkpoint=checkpoint)
         except OSError as exc:
             self._stall(entries, exc)
             if pairs:
@@ -234,17 +258,6 @@ class Writer:
         if (must_sync or covered or durable) and self._sync([*pairs, *durable]):
             self._resume(len(entries))
 
-    def _append(
-        self, entries: Sequence[Entry], *, checkpoint: bool
-    ) -> tuple[list[tuple[Waiter | None, Position]], list[tuple[Waiter | None, Position]], bool]:
-        """Write records; who waits for no more than that, who for the sync, and whether there was a checkpoint."""
-        positions, covered = self._write(entries, checkpoint=checkpoint)
-        written: list[tuple[Waiter | None, Position]] = []
-        durable: list[tuple[Waiter | None, Position]] = []
-        for entry, position in zip(entries, positions, strict=True):
-            (durable if entry.durable else written).append((entry.waiter, position))
-        return written, durable, covered
-
     def _sync(self, pairs: Sequence[tuple[Waiter | None, Position]]) -> bool:
         """Have everything that is written come to be on the disk, and tell those who wait; false if it cannot be."""
         try:
@@ -255,29 +268,26 @@ class Writer:
                 self._tell(fail, waiter, self.state)
             return False
         self.durable = self._cursor()
-        self._tell(self._release, list(pairs))
+        self._bulletin.synced(pairs)
         return True
 
     def _is_full(self) -> bool:
         """Whether the next record begins a segment."""
         return self._segment.size - self._segment.header_bytes >= self._settings.segment_bytes
 
-    def _release(self, pairs: list[tuple[Waiter | None, Position]]) -> None:
-        resolve(pairs)
-        self._notify()
-
-    def _write(self, entries: Sequence[Entry], *, checkpoint: bool) -> tuple[list[Position], bool]:
+    def _write(self, entries: Sequence[Entry], *, checkpoint: bool) -> tuple[Pairs, Pairs, bool]:
         """Append records in one write, with the checkpoints that are due; all of it or nothing.
 
-        Returns where the records stand, and whether there was a checkpoint.
+        Returns who waits for no more than that, who for the sync, and whether there was a checkpoint.
         """
         chain, segment, limit = self._chain.copy(), self._segment, self._settings.checkpoint_records
         at, offset, covered = utc(self._place.clock()), segment.size, False
         lines: list[bytes] = []
-        positions: list[Position] = []
+        written: Pairs = []
+        durable: Pairs = []
         for entry in entries:
             line = chain.add(at, entry.kind, entry.encoded)
-            positions.append(Position(chain.seq, segment.number, offset))
+            (durable if entry.durable else written).append((entry.waiter, Position(chain.seq, segment.number, offset)))
             lines.append(line)
             offset += len(line) + 1
             if chain.uncovered >= limit:
@@ -295,7 +305,7 @@ class Writer:
             self._checkpoint_at = self._next_checkpoint()
         for entry in entries:
             self._carried.apply(entry.kind, entry.body)
-        return positions, covered
+        return written, durable, covered
 
     def _rotate(self) -> None:
         """Close the segment with a checkpoint and begin another. Where it fails, it can be done again."""
@@ -309,7 +319,7 @@ class Writer:
         self._segment, self._chain = fresh, chain
         self._checkpoint_at = self._next_checkpoint()
         self.durable = self._cursor()
-        self._tell(self._notify)
+        self._bulletin.synced()
 
     def _cursor(self) -> Cursor:
         return Cursor(self._segment.number, self._segment.size, self._chain.seq)

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from freehold.serving.prompt_cache import Choosable, PromptCache, ReplicaT
@@ -10,12 +9,13 @@ from freehold.serving.prompt_key import PromptKey
 from freehold.serving.replica import Replica
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Feature
+from freehold.types.values import value_class
 
 Affinity: TypeAlias = str | PromptKey
 """A text, or a prompt with or without such a text."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Wish:
     """What a request wants of a replica.
 

@@ -10,6 +10,7 @@ from freehold.serving.own_use import OwnUse
 from freehold.serving.prompt_cache import PromptCacheStatus, Watch
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Traits
+from freehold.types.values import value_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Whereabouts:
     socket: Path
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Lease:
     """A replica, lent for one request.
 

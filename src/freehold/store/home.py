@@ -13,6 +13,7 @@ HOME/
   usage.db         what bills and reports are read from, made from the journal (SQLite)
   models/          verified model files, by their digest
   jobs/            a folder for each job that trains: its examples and checkpoints, removed when it has ended
+  machine.json     what `freehold size` measured of this machine
   run/             sockets of engines; server.json while a server runs
   lock             held by the process that uses the home
 """

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from freehold.types.base import SettingsModel
 from freehold.types.deployment import NAME_PATTERN, DeploymentName
+from freehold.types.values import value_class
 
 FilterName = Annotated[str, Field(pattern=NAME_PATTERN)]
 DEFAULT_FILTER = "default"
@@ -213,7 +214,7 @@ class BlocklistSettings(SettingsModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Passage:
     """A text to examine: of a prompt one message or one document, of a completion what has come so far.
 
@@ -249,7 +250,7 @@ class Span:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Findings:
     """What detectors found in one text. Nothing is what was left out.
 

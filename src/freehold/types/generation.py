@@ -7,12 +7,13 @@ One grammar for every engine, chat and text alike: zero or more `Delta`s; for ea
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from freehold.types.values import value_class
 from freehold.types.verdict import Verdict
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class TopLogprob:
     """One of the likeliest tokens at a position; `bytes` are its UTF-8 bytes where the engine knows them."""
 
@@ -21,7 +22,7 @@ class TopLogprob:
     bytes: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class TokenLogprob:
     """A produced token, its natural-log probability and the alternatives at its position."""
 
@@ -31,7 +32,7 @@ class TokenLogprob:
     top: tuple[TopLogprob, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ToolCallDelta:
     """A piece of a tool call: the first piece of each `index` has `id` and `name`, later ones add arguments."""
 
@@ -41,7 +42,7 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Delta:
     """A piece of one choice, or several `pieces` that came together; the content filter adds its verdict on it."""
 
@@ -55,7 +56,7 @@ class Delta:
     pieces: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Usage:
     """Tokens of one request; `estimated` where the engine reported none and they were counted here."""
 

@@ -1,6 +1,5 @@
 """Limits: what a caller may use, on what it is set, and what a request asks for. Times are seconds."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -8,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from freehold.types.base import SettingsModel
 from freehold.types.money import decimal_from_micro, micro_from_decimal
+from freehold.types.values import value_class
 
 EVERY = "*"
 """The id that stands for each one of a scope by itself."""
@@ -27,7 +27,7 @@ class Scope(StrEnum):
     """What one project uses of one deployment; its id is `<project>/<deployment>`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Subject:
     """One thing that limits are counted on; as text `scope:id`. An end user's id is the digest that receipts hold."""
 
@@ -103,7 +103,7 @@ def pair_id(project_id: str, deployment: str) -> str:
     return f"{project_id}/{deployment}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Claim:
     """What one request asks for before it runs.
 

@@ -1,14 +1,13 @@
 """What is recorded of a request: `Admitted` before it runs, one `Receipt` when it has ended.
 
 Neither holds a prompt or a completion: lengths, counts and keyed digests. What each field means to a reader is in
-docs/reference/journal.md; a test holds that every one stands there.
+docs/reference/journal.md; a test holds that every one stands there. They are tuples with names, since those are made in
+a fraction of the time of other frozen values, and each request makes two.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from enum import StrEnum
-from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = str | int | bool | None
 
@@ -27,8 +26,7 @@ class Outcome(StrEnum):
     """The server stopped, was killed or lost its machine while the request ran."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A request that is about to run, and the most that it may use. Times are RFC 3339, UTC, microseconds."""
 
     request_id: str
@@ -58,8 +56,7 @@ class Admitted:
         return _body(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """One finished request.
 
     Times are RFC 3339, UTC, microseconds; durations (`_us`) are microseconds; money is micro-units; digests are hex.
@@ -135,13 +132,4 @@ class Receipt:
 
 
 def _body(record: Admitted | Receipt) -> dict[str, Any]:
-    names, values_of = _FIELDS[type(record)]
-    return {name: value for name, value in zip(names, values_of(record), strict=True) if value is not None}
-
-
-def _fields(kind: type[Admitted] | type[Receipt]) -> tuple[tuple[str, ...], "attrgetter[tuple[Any, ...]]"]:
-    names = tuple(field.name for field in fields(kind))
-    return names, attrgetter(*names)
-
-
-_FIELDS = {kind: _fields(kind) for kind in (Admitted, Receipt)}
+    return {name: value for name, value in zip(record._fields, record, strict=True) if value is not None}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from freehold.types.content_filter import FilterSettings, Side
+from freehold.types.values import value_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Offsets:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Verdict:
     """What was found in a text or a piece of one, and what follows from it.
 

@@ -15,7 +15,7 @@ import structlog
 
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.engines.base import Connection
-from freehold.errors import AuditUnavailable, DeploymentNotFound, FreeholdError, InternalError
+from freehold.errors import AuditUnavailable, DeploymentNotFound, EngineUnavailable, FreeholdError, InternalError
 from freehold.gateway.canary import Canaries
 from freehold.gateway.content import Content
 from freehold.gateway.desk import LocalDesk
@@ -90,7 +90,7 @@ class Clerk:
         self._admitted: dict[str, Mapping[str, Any]] = {}
         self._loans: dict[int, _Loan] = {}
         self._connections: dict[str, tuple[int, Connection]] = {}
-        """Of each replica the last connection that the worker was told of, and its number."""
+        """Of each replica the last connection that was lent, and its number."""
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._acts: Final[Mapping[str, Act]] = {
@@ -101,6 +101,7 @@ class Clerk:
             "record": self._record,
             "announce": self._announce,
             "acquire": self._acquire,
+            "engine": self._engine,
             "release": self._release,
             "report": self._report,
             "first": self._first,
@@ -267,15 +268,18 @@ class Clerk:
         self._lent(number, loan.lease)
 
     def _lent(self, number: int, lease: Lease) -> None:
-        """Tell the worker what it has got, and how to reach it where it does not know that yet."""
-        told, watched = (lease.replica_id, lease.choice), lease.watch is not None
+        """Tell the worker what it has got; how to reach it, the worker asks where it does not know that yet."""
         known = self._connections.get(lease.replica_id)
-        if known is not None and known[1] is lease.connection:
-            self._to_worker.answer(number, (*told, watched, known[0], None))
-            return
-        self._number += 1
-        self._connections[lease.replica_id] = self._number, lease.connection
-        self._to_worker.answer(number, (*told, watched, self._number, wire_of_engine(lease)))
+        if known is None or known[1] is not lease.connection:
+            self._number += 1
+            known = self._connections[lease.replica_id] = self._number, lease.connection
+        self._to_worker.answer(number, (lease.replica_id, known[0], lease.choice, lease.watch is not None))
+
+    def _engine(self, number: int, lease: int) -> None:
+        loan = self._loans.get(lease)
+        if loan is None or loan.lease is None:
+            raise EngineUnavailable("The replica was given back.")
+        self._to_worker.answer(number, wire_of_engine(loan.lease))
 
     def _release(self, _number: int, lease: int) -> None:
         loan = self._loans.pop(lease, None)

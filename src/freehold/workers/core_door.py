@@ -42,6 +42,7 @@ class CoreDoor:
         self._gathered: dict[str, Callable[[int, bytes], Awaitable[tuple[int, bytes]]]] = {
             "/metrics": self._metrics,
             "/health/ready": self._ready,
+            "/admin/status": self._status,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +75,9 @@ class CoreDoor:
 
     async def _metrics(self, status: int, body: bytes) -> tuple[int, bytes]:
         return (status, summed([body, *await self._crew.expositions()])) if status == 200 else (status, body)
+
+    async def _status(self, status: int, body: bytes) -> tuple[int, bytes]:
+        return status, orjson.dumps({**orjson.loads(body), "workers": self._crew.report()}) if status == 200 else body
 
     async def _ready(self, status: int, body: bytes) -> tuple[int, bytes]:
         workers = self._crew.report()

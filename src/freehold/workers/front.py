@@ -43,11 +43,13 @@ class Front:
     def __init__(self, own: ASGIApp, core: ASGIApp) -> None:
         self._own = own
         self._core = core
+        self.leaving = False
+        """Whether this worker is about to end, and passes everything on that still comes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        app = self._own if scope["type"] != "http" or is_own(scope) else self._core
-        await app(scope, receive, send)
+        own = scope["type"] != "http" or (is_own(scope) and not self.leaving)
+        await (self._own if own else self._core)(scope, receive, send)
 
 
 def is_own(scope: Scope) -> bool:

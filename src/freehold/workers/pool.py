@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -14,7 +15,7 @@ from freehold.errors import FreeholdError
 from freehold.workers.clerk import Core
 from freehold.workers.copies import TABLES
 from freehold.workers.order import Order
-from freehold.workers.seat import Seat, SeatState
+from freehold.workers.seat import Seat, SeatState, StandIn
 from freehold.workers.summed import summed
 from freehold.workers.wire import wire_of_error, wire_of_traits
 
@@ -33,16 +34,23 @@ class Pool:
         core: what the core does for them.
         orders: one for each, without its sockets.
         listeners: one for each.
-        limits: how long to wait before another start.
+        limits: how long to wait before another start, and for an answer.
+        stand_in: takes requests in the core where a worker is missing.
     """
 
     def __init__(
-        self, core: Core, orders: Sequence[Order], listeners: Sequence[socket.socket], limits: SupervisorSettings
+        self,
+        core: Core,
+        orders: Sequence[Order],
+        listeners: Sequence[socket.socket],
+        limits: SupervisorSettings,
+        stand_in: StandIn,
     ) -> None:
         self._core = core
         self._orders = orders
         self._listeners = listeners
         self._limits = limits
+        self._stand_in = stand_in
         self._seats: list[Seat] = []
         self._written: set[str] = set()
         self._dirty = True
@@ -51,22 +59,30 @@ class Pool:
         self._unsettled: set[asyncio.Future[Any]] = set()
         self._looking: asyncio.Task[None] | None = None
         self._gone = b""
+        self._numbers = itertools.count(1)
 
     async def __aenter__(self) -> Self:
         self._last = self._state()
         self._core.database.on_write(self._wrote)
         self._core.supervisor.on_state(lambda _name, _status: self._touch())
         self._seats = [
-            Seat(self._core, order, listener, self._limits, self._greeting, self._touch)
+            Seat(self._core, order, listener, self._limits, self._greeting, self._touch, self._stand_in)
             for order, listener in zip(self._orders, self._listeners, strict=True)
         ]
         self._looking = asyncio.create_task(self._look(), name="workers' state")
-        await asyncio.gather(*(seat.ready() for seat in self._seats))
+        try:
+            await asyncio.gather(*(seat.begun() for seat in self._seats))
+        except BaseException:
+            await self._stop()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -104,7 +120,11 @@ class Pool:
 
     def _greeting(self) -> dict[str, Any]:
         """What a worker must know before it begins."""
-        return self._state()
+        return self._numbered(self._state())
+
+    def _numbered(self, state: dict[str, Any]) -> dict[str, Any]:
+        """With a number: of what a worker is told, the largest holds."""
+        return {**state, "number": next(self._numbers)}
 
     def _state(self) -> dict[str, Any]:
         """What workers know besides what stands in the database."""
@@ -147,9 +167,10 @@ class Pool:
             return
         self._written.clear()
         self._last = state
+        told = self._numbered(state)
         for seat in self._seats:
             if seat.attached:
-                self._await(seat, seat.notice(tables, state), wait=seat.state is SeatState.READY)
+                self._await(seat, seat.notice(tables, told), wait=seat.state is SeatState.READY)
 
     def _await(self, seat: Seat, told: asyncio.Future[Any], *, wait: bool) -> None:
         """Wait until a worker has taken a change in, and no longer than it may take."""
@@ -173,3 +194,5 @@ class Pool:
         while True:
             await asyncio.sleep(LOOK_S)
             self._tell()
+            for seat in self._seats:
+                seat.look()

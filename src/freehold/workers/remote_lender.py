@@ -47,7 +47,6 @@ class RemoteLender:
     def __init__(self) -> None:
         self._link: Link | None = None
         self._ways: dict[str, _Way] = {}
-        self._engines: dict[str, Mapping[str, Any]] = {}
         self._opening = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._statuses: dict[str, DeploymentStatus] = {}
@@ -68,7 +67,6 @@ class RemoteLender:
         there = {replica for _, _, replicas in statuses.values() for replica in replicas}
         for replica in self._ways.keys() - there:
             await self._leave(self._ways.pop(replica))
-        self._engines = {replica: engine for replica, engine in self._engines.items() if replica in there}
 
     def acquire(
         self,
@@ -114,19 +112,17 @@ class RemoteLender:
         assert self._link is not None, "attached before anything is asked"
         return self._link
 
-    async def way(self, replica_id: str, number: int, engine: Mapping[str, Any] | None) -> _Way:
+    async def way(self, replica_id: str, number: int, lease: int) -> _Way:
         """The connection to a replica's engine; made where there is none to the one that runs now.
 
         Args:
             replica_id: of the replica.
             number: the core's, of its connection; another one after each start of the engine.
-            engine: what is needed to make one; None where this worker has had it.
+            lease: by which it is lent.
 
         Raises:
             EngineUnavailable, EngineFailed: the engine does not answer.
         """
-        if engine is not None:
-            self._engines[replica_id] = engine
         known = self._ways.get(replica_id)
         if known is not None and known.number == number:
             return known
@@ -134,7 +130,7 @@ class RemoteLender:
             known = self._ways.get(replica_id)
             if known is not None and known.number == number:
                 return known
-            made = self._ways[replica_id] = await _opened(number, self._engines[replica_id])
+            made = self._ways[replica_id] = await _opened(number, await self.link.ask("engine", lease))
         if known is not None:
             await self._leave(known)
         return made
@@ -175,8 +171,8 @@ class _Acquisition(AbstractAsyncContextManager[Lease]):
     async def __aenter__(self) -> Lease:
         link = self._lender.link
         try:
-            replica_id, choice, watched, number, engine = await link.ask("acquire", self._number, *self._wish)
-            way = await self._lender.way(replica_id, number, engine)
+            replica_id, number, choice, watched = await link.ask("acquire", self._number, *self._wish)
+            way = await self._lender.way(replica_id, number, self._number)
         except BaseException:
             link.post("release", self._number)
             raise

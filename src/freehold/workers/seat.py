@@ -8,14 +8,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 
 from freehold.config import SupervisorSettings
-from freehold.errors import FreeholdError
+from freehold.errors import FreeholdError, HomeError
 from freehold.serving.backoff import Backoff
 from freehold.workers.clerk import Clerk, Core
 from freehold.workers.link import Link
@@ -28,6 +29,10 @@ _ASK_S: Final = 2.0
 """How long a worker may take to tell what it has counted."""
 _END_S: Final = 5.0
 """How long a worker may take to end once nothing is asked of it any more."""
+
+
+StandIn: TypeAlias = Callable[[socket.socket], AbstractAsyncContextManager[object]]
+"""Takes requests on a socket for callers while the block runs."""
 
 
 class SeatState(StrEnum):
@@ -49,6 +54,7 @@ class Seat:
         limits: how long to wait before another start.
         greeting: gives what a worker that begins must know.
         changed: called when the state has changed.
+        stand_in: takes requests in the core while there is no worker.
     """
 
     def __init__(
@@ -59,17 +65,26 @@ class Seat:
         limits: SupervisorSettings,
         greeting: Callable[[], Mapping[str, Any]],
         changed: Callable[[], None],
+        stand_in: StandIn,
     ) -> None:
         self._core = core
         self._order = order
         self._listener = listener
+        self._limits = limits
         self._backoff = Backoff(limits)
         self._greeting = greeting
         self._changed = changed
+        self._stand_in = stand_in
+        self._standing: set[asyncio.Task[None]] = set()
+        self._missed = False
+        self._asked: asyncio.Future[Any] | None = None
+        self._asked_at = 0.0
         self._link: Link | None = None
         self._clerk: Clerk | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when a worker has ended that was not to end."""
         self._stopping = False
         self._starts = 0
         self._counted = b""
@@ -84,9 +99,18 @@ class Seat:
         """Whether there is a worker that hears of changes."""
         return self._link is not None and not self._link.closed
 
-    async def ready(self) -> None:
-        """Wait until a worker takes requests."""
-        await self._ready.wait()
+    async def begun(self) -> None:
+        """Wait until the first worker takes requests.
+
+        Raises:
+            HomeError: it has ended before.
+        """
+        ready = asyncio.create_task(self._ready.wait())
+        either: set[asyncio.Future[Any]] = {ready, self._failed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            raise HomeError(f"the worker {self.name} cannot be started; the log above says why")
 
     def report(self) -> dict[str, Any]:
         """How it is, for people."""
@@ -115,6 +139,16 @@ class Seat:
         self._counted = told.encode()
         return self._counted
 
+    def look(self) -> None:
+        """See whether the worker still answers; one that has not for long is killed."""
+        if self._link is None or self.state is not SeatState.READY:
+            self._asked = None
+        elif self._asked is None or self._asked.done():
+            self._asked, self._asked_at = self._link.ask("look"), time.monotonic()
+        elif time.monotonic() - self._asked_at > self._limits.probe_timeout_s:
+            log.error("worker_silent", worker=self.name, seconds=self._limits.probe_timeout_s)
+            self.kill()
+
     async def drain(self, deadline_s: float) -> int:
         """Have the worker let its requests finish; how many it had to cut off."""
         self._stopping = True
@@ -139,6 +173,10 @@ class Seat:
         self._stopping = True
         if self._link is not None:
             self._link.close()
+        for standing in self._standing:
+            standing.cancel()
+        if self._standing:
+            await asyncio.wait(set(self._standing))
         if self._process is None:
             self._life.cancel()
         done, _ = await asyncio.wait({self._life}, timeout=_END_S)
@@ -153,10 +191,28 @@ class Seat:
             ready_s = await self._serve()
             if self._stopping:
                 return
+            if not self._failed.done():
+                self._failed.set_result(None)
+            self._miss()
             delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=False)
             self._enter(SeatState.BACKING_OFF)
             log.warning("worker_restarting", worker=self.name, delay_s=round(delay_s, 3), starts=self._starts)
             await asyncio.sleep(delay_s)
+
+    def _miss(self) -> None:
+        """Have the core take the requests until a worker does."""
+        self._ready.clear()
+        if not self._missed:
+            self._missed = True
+            log.warning("worker_missed", worker=self.name)
+            standing = asyncio.create_task(self._stand(), name=f"stand in for {self.name}")
+            self._standing.add(standing)
+            standing.add_done_callback(self._standing.discard)
+
+    async def _stand(self) -> None:
+        async with self._stand_in(self._listener.dup()):
+            await self._ready.wait()
+            self._missed = False
 
     async def _serve(self) -> float | None:
         """One process, from its start to its end; how many seconds it was ready."""
@@ -177,6 +233,8 @@ class Seat:
                 self._enter(SeatState.READY)
                 link.answer(number)
                 log.info("worker_ready", worker=self.name, starts=self._starts)
+            elif kind == "leaving":
+                self._miss()
             else:
                 clerk.heard(number, kind, values)
 

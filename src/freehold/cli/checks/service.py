@@ -1,6 +1,7 @@
 """Checks of the running server, or of the room for one: address, health, deployments."""
 
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ async def check_address(root: Path, host: str, port: int) -> Finding:
 
 
 async def check_books(control: Control) -> list[Finding]:
-    """Whether the journal can be written, and whether the usage database keeps up with it."""
+    """Whether the journal can be written, whether the usage database keeps up with it, and how the workers are."""
     answer = await control.request("GET", "/admin/status")
     journal, usage = answer["journal"], answer["usage"]
     if journal["state"] == "ok":
@@ -42,7 +43,21 @@ async def check_books(control: Control) -> list[Finding]:
         findings.append(warn("usage database", usage["reason"], mend))
     else:
         findings.append(ok("usage database", f"{usage['lag_records']} records behind the journal"))
-    return findings
+    return [*findings, *_workers(answer.get("workers", ()))]
+
+
+def _workers(found: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """How the processes are that take requests, where there are several."""
+    if not found:
+        return []
+    missing = [f"{worker['name']} is {worker['state']}" for worker in found if worker["state"] != "ready"]
+    restarts = sum(worker["restarts"] for worker in found)
+    state = f"{len(found) - len(missing)} of {len(found)} ready, {restarts} restarts"
+    if missing:
+        return [
+            warn("workers", f"{state}: {', '.join(missing)}", "read the server's log; requests are served meanwhile")
+        ]
+    return [ok("workers", state)]
 
 
 async def check_deployments(control: Control) -> list[Finding]:
