@@ -62,6 +62,7 @@ HEAVY = (
 """Packages that cost memory and start-up time; each stands only in the files that bear its name, or in HEAVY_HOMES."""
 
 HEAVY_HOMES = {
+    "openvino": ("freehold.cli.size_machine",),
     "torch": (
         "freehold.engines.diffusers_model",
         "freehold.engines.diffusers_painting",
@@ -90,12 +91,15 @@ HEAVY_HOMES = {
     "mcp": ("freehold.gateway.mcp_wire",),
     "mcp_types": ("freehold.gateway.mcp_wire",),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
-    "gguf": ("freehold.catalog.convert", "freehold.training.finetune"),
+    "gguf": ("freehold.catalog.convert", "freehold.engines.openvino_requantized", "freehold.training.finetune"),
+    "openvino": ("freehold.engines.openvino_runtime",),
     "numpy": (
         "freehold.cli.size_machine",
         "freehold.catalog.convert",
         "freehold.engines.openvino_images_lora",
         "freehold.engines.openvino_images_painting",
+        "freehold.engines.openvino_requantized",
+        "freehold.engines.openvino_text_model",
         "freehold.engines.painter_model",
         "freehold.engines.painter_pictures",
         "freehold.training.content_filter",
