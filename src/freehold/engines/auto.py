@@ -103,8 +103,9 @@ def check(
 
 
 def _lane(settings: DeploymentSettings, engine: str, engines: tuple[str, ...]) -> DeploymentSettings:
-    """The settings for one of the engines: without what is for another."""
-    tables = {name: table for name, table in settings.options.items() if name in engines and isinstance(table, dict)}
+    """The settings for one of the engines: without what is for another, be it in use here or not."""
+    known = {*engines, *FASTEST_FIRST[settings.task]}
+    tables = {name: table for name, table in settings.options.items() if name in known and isinstance(table, dict)}
     general = {name: value for name, value in settings.options.items() if name not in tables}
     return settings.model_copy(update={"engine": engine, "options": {**general, **tables.get(engine, {})}})
 

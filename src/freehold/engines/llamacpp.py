@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
+from freehold.engines.cores import logical_cores, physical_cores
 from freehold.engines.llamacpp_connection import EMBEDDING, WRITING, LlamaCppConnection
-from freehold.engines.llamacpp_cores import logical_cores, physical_cores
 from freehold.engines.measure import AT_ONCE, Order, measurement
 from freehold.errors import (
     ConfigError,

@@ -16,8 +16,8 @@ from typing import Any
 
 import xllamacpp
 
+from freehold.engines.cores import physical_cores
 from freehold.engines.gguf_header import read_metadata
-from freehold.engines.llamacpp_cores import physical_cores
 from freehold.engines.model_defaults import chat_template, default_context
 from freehold.engines.parent import follow_parent
 

@@ -67,6 +67,11 @@ class Lanes:
         """How many requests got a replica."""
         return sum(replicas.lent for replicas in self._sets)
 
+    @property
+    def engines(self) -> list[DeploymentSettings]:
+        """The deployment's settings for each engine that serves it, or would."""
+        return [replicas.settings for replicas in self._sets]
+
     def renew(self, engine: str) -> None:
         """Exchange the replicas of an engine for new ones of the same settings."""
         for replicas in self._sets:

@@ -68,7 +68,7 @@ class Measuring:
             CatalogError, ConfigError: its model or a secret is not there.
         """
         found = []
-        for settings in self._shared.plan(lanes.settings).lanes:
+        for settings in lanes.engines:
             engine, spec, launch = await self._prepared(settings)
             if launch is not None:
                 async with self._one:
@@ -97,7 +97,7 @@ class Measuring:
         lanes = self._deployments().get(name)
         if lanes is None:
             return True
-        for settings in self._shared.plan(lanes.settings).lanes:
+        for settings in lanes.engines:
             engine, spec, launch = await self._prepared(settings)
             place = self._measurements.place_of(engine, spec)
             if launch is None or self._measurements.find(place) is not None or not _has_room(spec):
