@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,8 @@ def test_an_engine_that_crashes_again_and_again_is_given_up(tmp_path: Path) -> N
             def crash() -> bool:
                 for replica in supervisor.status("chat").replicas:
                     if replica.engine == "quick" and replica.pid is not None:
-                        os.kill(replica.pid, signal.SIGKILL)
+                        with suppress(ProcessLookupError):  # the one before has just ended
+                            os.kill(replica.pid, signal.SIGKILL)
                 return states(supervisor)["quick"] == "left_out"
 
             await eventually(crash, "the end of the quick engine")

@@ -102,7 +102,7 @@ SHARES: Final[Mapping[str, EngineShare]] = {
         stream_s=200e-6, prompt_cache_bytes=1024 * MIB,
     ),
     "openvino": EngineShare(
-        copies=2, kv_bytes=1.125, base_bytes=360 * MIB, bandwidth=0.53, decode=1.5, prefill=1.5, layer_s=100e-6,
+        copies=2, kv_bytes=1.17, base_bytes=360 * MIB, bandwidth=0.53, decode=1.5, prefill=1.5, layer_s=100e-6,
         stream_s=400e-6, kv_room_bytes=1024 * MIB,
     ),
 }  # fmt: skip

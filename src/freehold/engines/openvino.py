@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
 from freehold.engines.cores import physical_cores, short_precisions
 from freehold.engines.measure import AT_ONCE, Order, measurement
-from freehold.engines.openvino_connection import CHATTING, WRITING, OpenVinoConnection
+from freehold.engines.openvino_connection import OpenVinoConnection, declared
 from freehold.engines.openvino_formats import CACHE_PRECISIONS, refused_architecture
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
@@ -73,8 +73,7 @@ class OpenVinoEngine(Engine):
 
     def potential(self, settings: DeploymentSettings) -> frozenset[Feature]:
         """See `Engine.potential`. Whether a model converses, and takes tools, only its template tells."""
-        seed = {Feature.SEED} if settings.options.get("activations") == "exact" else frozenset()
-        return WRITING | CHATTING | {Feature.TOOLS} | seed
+        return declared(chat=True, tools=True, exact=settings.options.get("activations") == "exact")
 
     def missing(self) -> str | None:
         """See `Engine.missing`."""

@@ -26,6 +26,24 @@ CHATTING: Final = frozenset({Feature.CHAT, Feature.JSON_OBJECT, Feature.JSON_SCH
 """What a model with a chat template does besides."""
 
 
+def declared(*, chat: bool, tools: bool, exact: bool) -> frozenset[Feature]:
+    """What the engine does.
+
+    Args:
+        chat: the model has a chat template.
+        tools: which knows how calls are written.
+        exact: answers do not depend on who else is asking.
+    """
+    features = set(WRITING)
+    if chat:
+        features |= CHATTING
+    if chat and tools:
+        features.add(Feature.TOOLS)
+    if exact:
+        features.add(Feature.SEED)
+    return frozenset(features)
+
+
 class OpenVinoConnection(OpenAIConnection):
     """A way to one server.
 
@@ -44,10 +62,8 @@ class OpenVinoConnection(OpenAIConnection):
         except EngineTimeout as exc:
             raise EngineUnavailable("the engine did not answer in time") from exc
         try:
-            extra = {Feature.TOOLS: told["chat"] and told["tools"], Feature.SEED: told["exact"]}
-            more = {feature for feature, there in extra.items() if there}
             return Traits(
-                features=WRITING | (CHATTING if told["chat"] else frozenset()) | more,
+                features=declared(chat=told["chat"], tools=told["tools"], exact=told["exact"]),
                 context_length=int(told["context_length"]),
                 fingerprint=str(told["fingerprint"]),
                 parallel=int(told["parallel"]),

@@ -180,29 +180,38 @@ class Thoughts:
     def __init__(self, *, thinking: bool) -> None:
         self._within = thinking
         self._done = False
+        self._at_start = True
         self._held = ""
 
     def feed(self, text: str, *, last: bool) -> tuple[str, str]:
         """What the next piece adds to the reasoning and to the answer."""
         if self._done:
-            return "", text
+            return "", self._trimmed(text)
         self._held += text
         if not self._within:
             begun = self._held.lstrip()
             if begun.startswith(THINK):
-                self._within, self._held = True, begun.removeprefix(THINK).lstrip("\n")
+                self._within, self._held = True, begun.removeprefix(THINK)
             elif last or not THINK.startswith(begun):
-                self._done, said = True, self._held
-                return "", said
+                self._done, self._at_start = True, False
+                return "", self._held
             else:
                 return "", ""
         thought, tag, after = self._held.partition(THOUGHT)
         if tag:
-            self._done = True
-            return thought.rstrip("\n"), after.lstrip("\n")
+            said = self._trimmed(thought.rstrip("\n"))
+            self._done = self._at_start = True
+            return said, self._trimmed(after)
         keep = 0 if last else _overlap(self._held)
         self._held = thought[len(thought) - keep :]
-        return thought[: len(thought) - keep], ""
+        return self._trimmed(thought[: len(thought) - keep]), ""
+
+    def _trimmed(self, text: str) -> str:
+        """The text without line ends at the beginning of the reasoning, or of the answer behind it."""
+        if self._at_start:
+            text = text.lstrip("\n")
+            self._at_start = not text
+        return text
 
 
 def _overlap(text: str) -> int:

@@ -11,7 +11,8 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,14 +23,13 @@ from freehold.engines.chat_template import ChatTemplate
 from freehold.engines.gguf_header import read_metadata
 from freehold.engines.model_defaults import chat_template
 from freehold.engines.openvino_answer import THINK, THOUGHT, Sampling
-from freehold.engines.openvino_formats import BLOCK_TOKENS, CACHE_PRECISIONS, refusal, shape_of
+from freehold.engines.openvino_formats import BLOCK_TOKENS, refusal, shape_of
 from freehold.engines.openvino_genai import openvino_genai
 from freehold.engines.openvino_requantized import needs_rewriting, rewrite, room_for
 from freehold.engines.openvino_runtime import openvino
 from freehold.engines.token_text import Vocabulary, read_vocabulary
 from freehold.engines.tool_calls import CLOSER, OPENER
 
-PRECISIONS: Final = ("f32", "bf16", "f16", "auto")
 DEFAULT_PRECISION: Final = "f32"
 DEFAULT_CACHE_PRECISION: Final = "u8"
 EXACT: Final = "exact"
@@ -138,17 +138,11 @@ def load(path: Path, options: Mapping[str, Any], *, context_length: int | None, 
         UnusableModel: it cannot be read, or does not fit the options.
     """
     try:
-        reason = refusal(path)
-        if reason is not None:
-            raise UnusableModel(reason)
-        precision = options.get("kv_cache_precision", DEFAULT_CACHE_PRECISION)
-        context, blocks = _room(path, options, context_length, precision)
-        scheduler = _scheduler(blocks, parallel, options)
-        properties = _properties(options, precision)
-        with tempfile.TemporaryDirectory(prefix="freehold-") as folder:
-            named = path if path.is_dir() else _named(path, Path(folder))
+        with readable(path) as named:
+            precision = options.get("kv_cache_precision", DEFAULT_CACHE_PRECISION)
+            context, blocks = _room(path, options, context_length, precision)
             tokenizer = openvino_genai.Tokenizer(str(named))
-            pipeline = openvino_genai.ContinuousBatchingPipeline(str(named), tokenizer, scheduler, "CPU", **properties)
+            pipeline = compiled(named, tokenizer, options, blocks=blocks, parallel=parallel)
         source, tokens, bos = _words(path, tokenizer)
         source = chat_template(source, options.get("chat_template")) or source
         template = ChatTemplate(source, tokens) if source else None
@@ -160,8 +154,40 @@ def load(path: Path, options: Mapping[str, Any], *, context_length: int | None, 
     return TextModel(pipeline, tokenizer, vocabulary, template, source, bos, context, blocks * BLOCK_TOKENS)
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[Path]:
+    """The model under a name by which the library knows it, in a form that it reads rightly.
+
+    Raises:
+        UnusableModel: the library cannot read it.
+        ValueError, OSError: it cannot be read at all.
+    """
+    reason = refusal(path)
+    if reason is not None:
+        raise UnusableModel(reason)
+    with tempfile.TemporaryDirectory(prefix="freehold-") as folder:
+        yield path if path.is_dir() else _named(path, Path(folder))
+
+
+def compiled(named: Path, tokenizer: Any, options: Mapping[str, Any], *, blocks: int, parallel: int) -> Any:
+    """The library's pipeline.
+
+    Args:
+        named: as `readable` gives it.
+        tokenizer: the library's.
+        options: the deployment's.
+        blocks: of keys and values.
+        parallel: requests at once.
+    """
+    config = openvino_genai.SchedulerConfig()
+    config.num_kv_blocks = blocks
+    config.max_num_seqs = parallel
+    config.max_num_batched_tokens = options.get("batch_tokens", DEFAULT_BATCH_TOKENS)
+    config.enable_prefix_caching = options.get("prefix_cache", True)
+    return openvino_genai.ContinuousBatchingPipeline(str(named), tokenizer, config, "CPU", **_properties(options))
+
+
 def _named(path: Path, folder: Path) -> Path:
-    """The file under a name by which the library knows it, in a form that it reads rightly."""
     named = folder / "model.gguf"
     if not needs_rewriting(path):
         named.symlink_to(path.resolve())
@@ -194,18 +220,8 @@ def _room(path: Path, options: Mapping[str, Any], wanted: int | None, precision:
     return context, blocks
 
 
-def _scheduler(blocks: int, parallel: int, options: Mapping[str, Any]) -> Any:
-    config = openvino_genai.SchedulerConfig()
-    config.num_kv_blocks = blocks
-    config.max_num_seqs = parallel
-    config.max_num_batched_tokens = options.get("batch_tokens", DEFAULT_BATCH_TOKENS)
-    config.enable_prefix_caching = options.get("prefix_cache", True)
-    return config
-
-
-def _properties(options: Mapping[str, Any], cache_precision: str) -> dict[str, Any]:
-    assert cache_precision in CACHE_PRECISIONS, "the engine has checked it"
-    found: dict[str, Any] = {"KV_CACHE_PRECISION": cache_precision}
+def _properties(options: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"KV_CACHE_PRECISION": options.get("kv_cache_precision", DEFAULT_CACHE_PRECISION)}
     precision = options.get("precision", DEFAULT_PRECISION)
     if precision != "auto":
         found["INFERENCE_PRECISION_HINT"] = precision
