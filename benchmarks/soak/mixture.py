@@ -230,8 +230,8 @@ def _leave_in_answer(model: str) -> Draw:
     """Leaves in the middle of a stream."""
 
     def draw(mix: Mixture) -> Ask:
-        data = mix.chat(model, mix.words(60, 120), key="leavers", stream=True)
-        manner = Manner(fresh=True, leave_after_bytes=mix.random.randint(1, 6000), reset=mix.random.random() < 0.3)
+        data = mix.chat(model, mix.words(250, 400), key="leavers", stream=True)
+        manner = Manner(fresh=True, leave_after_bytes=mix.random.randint(1, 3000), reset=mix.random.random() < 0.3)
         return Ask(f"leaves in the answer, {model}", "leavers", data, SERVED_OR_NOT, manner=manner)
 
     return draw

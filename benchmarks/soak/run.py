@@ -1,6 +1,7 @@
 """A soak from its beginning to its report."""
 
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ CALLERS: Final = 16
 """Of the closed loops."""
 SLOW_READERS: Final = 8
 """At any time; two more than their key's limit lets in."""
+KEPT_S: Final = 17.0
+"""For longer than this no connection is kept that nobody uses."""
 REST_S: Final = 120.0
 """So long it may take until everything is back where it was."""
 
@@ -168,16 +171,21 @@ async def _load(plan: Plan, report: Report, server: Subject, watch: Watch, crowd
 
 
 async def _rest(server: Subject, watch: Watch, crowd: Crowd, before: Sample | None) -> Sample:
-    """Wait until the server is at rest, as it was before; the last sample says what remained where it is not."""
+    """Wait until the server is at rest, and as it was before if that is given; if it never is, the last sample tells.
+
+    Connections to engines and to other services are kept for a while, so the first rest is long.
+    """
     await crowd.close()
     deadline = time.monotonic() + REST_S
-    settled = 0
+    least, since = math.inf, 0.0
     while True:
         sample = await watch.look(crowd.tally.asks)
-        calm = sample.at_rest and await server.ready()
-        calm = calm and (before is None or all(check.holds for check in checking.of_rest(before, sample)))
-        settled = settled + 1 if calm else 0
-        if (before is None and settled > 10) or (before is not None and settled > 1) or time.monotonic() > deadline:
+        if sample.open < least:
+            least, since = sample.open, sample.at_s
+        over = sample.at_s - since > KEPT_S and sample.at_rest and await server.ready()
+        if before is not None:
+            over = sample.at_rest and all(check.holds for check in checking.of_rest(before, sample))
+        if over or time.monotonic() > deadline:
             return sample
         await asyncio.sleep(1.0)
 

@@ -34,7 +34,6 @@ drain_s = 10
 workers = {workers}
 
 [supervisor]
-probe_interval_s = 0.5
 probe_timeout_s = 10.0
 backoff_initial_s = 0.1
 backoff_max_s = 1.0

@@ -60,6 +60,11 @@ class Sample:
         return sum(self.descriptors.values())
 
     @property
+    def files(self) -> int:
+        """Those of files."""
+        return self.descriptors.get("files", 0)
+
+    @property
     def at_rest(self) -> bool:
         """Whether nothing runs, nothing is reserved, and the usage database has everything."""
         return not (self.in_flight or self.lent or self.grants or self.lag or self.close_wait)

@@ -22,6 +22,7 @@ from freehold.engines.remote import RemoteEngine
 from freehold.types.deployment import DeploymentSettings
 from tests.conftest import StarterModels
 from tests.engines.llamacpp_models import llamacpp
+from tests.engines.openvino_text import openvino
 from tests.engines.painter_subject import starter_painter
 from tests.engines.subject import Subject, running, socket_path, wait_open
 
@@ -95,16 +96,17 @@ FACTORIES: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
     "echo": echo,
     "remote": remote,
     "llamacpp": llamacpp,
+    "openvino": openvino,
     "painter": starter_painter,
 }
-SLOW: frozenset[str] = frozenset({"llamacpp", "painter"})
+SLOW: frozenset[str] = frozenset({"llamacpp", "openvino", "painter"})
 
 _PARAMETERS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in FACTORIES]
 
 
 def _start(request: pytest.FixtureRequest) -> AbstractContextManager[Subject]:
     """The engine that the parameter names, with the starter model where it needs one."""
-    if request.param == "llamacpp":
+    if request.param in {"llamacpp", "openvino"}:
         models: StarterModels = request.getfixturevalue("starter_models")
         return FACTORIES[request.param](models.chat)
     return FACTORIES[request.param]()

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from freehold.engines.openvino import openvino
+from freehold.engines.openvino_runtime import openvino
 
 LENGTH = 77
 """Tokens that the text encoder reads."""

@@ -14,15 +14,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from freehold.engines.base import Connection, EngineSpec
+from freehold.engines.gguf_header import read_metadata
 from freehold.engines.llamacpp import LlamaCppEngine
-from freehold.engines.llamacpp_gguf import read_metadata
-from freehold.engines.llamacpp_model import chat_template, default_context
+from freehold.engines.model_defaults import chat_template, default_context
 from freehold.errors import ConfigError, ContextLengthExceeded, InvalidRequest
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
 from tests.conftest import StarterModels
+from tests.engines.grammar_schemas import SCHEMAS
 from tests.engines.llamacpp_models import llamacpp
-from tests.engines.llamacpp_schemas import SCHEMAS
 from tests.engines.subject import Subject, chat_request, completion_request, hear
 
 HELD = ("person", "nested", "list", "enum", "nullable", "anyof", "defs", "optional", "tuple", "pattern")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from freehold.engines.base import Connection, EngineSpec
+from freehold.engines.gguf_header import read_metadata
 from freehold.engines.llamacpp import LlamaCppEngine
-from freehold.engines.llamacpp_gguf import read_metadata
 from freehold.errors import ContextLengthExceeded
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits

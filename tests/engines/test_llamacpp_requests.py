@@ -1,6 +1,5 @@
 """OpenAI's requests become bodies of llama.cpp's server that say everything outright and lose nothing."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,11 @@ from freehold.engines import llamacpp_requests as requests
 from freehold.engines.base import EngineSpec
 from freehold.engines.llamacpp_connection import LlamaCppConnection
 from freehold.errors import InvalidRequest
-from freehold.types.chat import ChatRequest
 from freehold.types.deployment import DeploymentSettings
 from tests.engines.subject import chat_request, completion_request
 
 VOCABULARY = 1000
 NO_SEED = 2**32 - 1
-
-
-def _talk(*messages: dict[str, Any]) -> list[dict[str, Any]]:
-    return requests.messages(ChatRequest.model_validate({"model": "m", "messages": list(messages)}))
 
 
 def _connection() -> LlamaCppConnection:
@@ -82,65 +76,6 @@ def test_a_bias_of_an_unknown_token_is_refused() -> None:
     assert refusal.value.param == "logit_bias"
 
 
-def test_parts_of_a_message_become_one_text() -> None:
-    """Templates know text only as one string, whoever wrote the message."""
-    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    converted = _talk(
-        {"role": "system", "content": parts},
-        {"role": "user", "content": parts},
-        {"role": "assistant", "content": [{"type": "text", "text": "c"}, {"type": "refusal", "refusal": "d"}]},
-        {"role": "tool", "content": parts, "tool_call_id": "t"},
-    )
-    assert [message["content"] for message in converted] == ["ab", "ab", "cd", "ab"]
-
-
-def test_a_developer_is_a_system() -> None:
-    """The newer name of the role is the older one to templates, and leading messages of both become one."""
-    assert _talk(
-        {"role": "developer", "content": "Be brief."},
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": "Hi"},
-        {"role": "developer", "content": "Be loud."},
-    ) == [
-        {"role": "system", "content": "Be brief.\n\nBe kind."},
-        {"role": "user", "content": "Hi"},
-        {"role": "system", "content": "Be loud."},
-    ]
-
-
-def test_pictures_stay_parts() -> None:
-    """A message with a picture keeps its parts, and is known as one with a picture."""
-    parts = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
-    request = ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": parts}]})
-    (message,) = requests.messages(request)
-    assert [part["type"] for part in message["content"]] == ["text", "image_url"]
-    assert requests.has_pictures(request)
-    assert not requests.has_pictures(chat_request())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"), [('{"a": 1}', {"a": 1}), ("", {}), ("[1]", {"value": [1]}), ("no {", {"value": "no {"})]
-)
-def test_arguments_of_earlier_calls_are_an_object(arguments: str, expected: dict[str, Any]) -> None:
-    """Whatever text an earlier call had as arguments, templates can read it as an object."""
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
-    (message,) = _talk({"role": "assistant", "content": None, "tool_calls": [call]})
-    assert message["content"] == ""
-    (converted,) = message["tool_calls"]
-    assert (converted["id"], converted["function"]["name"]) == ("c", "f")
-    assert json.loads(converted["function"]["arguments"]) == expected
-
-
-def test_older_calls_are_tool_calls() -> None:
-    """A `function_call` and the `function` message that answers it carry the same id."""
-    asked, answered = _talk(
-        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
-        {"role": "function", "name": "f", "content": None},
-    )
-    assert asked["tool_calls"][0]["id"] == answered["tool_call_id"] == "f"
-    assert answered == {"role": "tool", "content": "", "tool_call_id": "f"}
-
-
 def test_bodies_of_a_chat() -> None:
     """A chat's body has its messages, its limit under either name, and at least one alternative with logprobs."""
     connection = _connection()
@@ -159,16 +94,3 @@ def test_bodies_of_a_completion() -> None:
     assert connection.completion_body(completion_request(), [1, 2])["prompt"] == [1, 2]
     body = connection.completion_body(completion_request(max_tokens=5, logprobs=0), "Once")
     assert (body["prompt"], body["max_tokens"], body["logprobs"]) == ("Once", 5, 1)
-
-
-def test_wanted_json_brings_a_grammar() -> None:
-    """A `response_format` other than text is held by a grammar; text has none."""
-    assert "root ::=" in str(requests.response_grammar(chat_request(response_format={"type": "json_object"}), 100))
-    assert requests.response_grammar(chat_request(response_format={"type": "text"}), 100) is None
-
-
-def test_tokens_for_the_answer_are_what_the_prompt_leaves() -> None:
-    """A longer prompt leaves fewer tokens, the caller's limit is kept, and a little is always left."""
-    assert requests.answer_tokens(chat_request("a" * 3000), 4096) < requests.answer_tokens(chat_request(), 4096)
-    assert requests.answer_tokens(chat_request(max_tokens=9), 4096) == 9
-    assert requests.answer_tokens(chat_request("a" * 30000), 512) > 0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from freehold.engines.base import Connection, EngineSpec
+from freehold.engines.gguf_header import read_metadata
 from freehold.engines.llamacpp import LlamaCppEngine
-from freehold.engines.llamacpp_gguf import read_metadata
-from freehold.engines.llamacpp_model import chat_template
+from freehold.engines.model_defaults import chat_template
 from freehold.engines.remote import RemoteEngine
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Traits

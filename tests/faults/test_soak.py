@@ -17,7 +17,7 @@ def check(plan: Plan, folder: Path) -> None:
     assert report.harm.killed
     assert report.tally.left
     assert report.outcomes["cancelled"]
-    assert report.outcomes["finished"] > 10 * plan.minutes * 60
+    assert report.outcomes["finished"] > 100
 
 
 def test_nothing_leaks_in_a_short_soak(tmp_path: Path) -> None:

@@ -11,9 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from freehold.engines import conversation
 from freehold.engines import llamacpp_requests as requests
 from freehold.engines.base import EngineSpec
-from freehold.engines.llamacpp_tools import (
+from freehold.engines.openai_errors import error_object
+from freehold.engines.openai_http import Deltas, OpenAIConnection
+from freehold.engines.openai_stream import StreamGrammar, completion_deltas
+from freehold.engines.tool_calls import (
     CLOSER,
     OPENER,
     CallParser,
@@ -22,9 +26,6 @@ from freehold.engines.llamacpp_tools import (
     call_trigger,
     tagged_grammar,
 )
-from freehold.engines.openai_errors import error_object
-from freehold.engines.openai_http import Deltas, OpenAIConnection
-from freehold.engines.openai_stream import StreamGrammar, completion_deltas
 from freehold.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -145,7 +146,7 @@ class LlamaCppConnection(OpenAIConnection):
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """See `Connection.count_tokens`. What a picture comes to only the model itself can say."""
-        if requests.has_pictures(request):
+        if conversation.has_pictures(request):
             return None
         body = {"content": await self._prompt(request), "add_special": True, "parse_special": True}
         answer = await self.fetch("POST", self.url("tokenize"), body, param="messages")
@@ -170,10 +171,10 @@ class LlamaCppConnection(OpenAIConnection):
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         """See `Connection.chat`."""
-        functions, demanded = allowed_tools(request), _demands_call(request)
+        functions, demanded = allowed_tools(request), conversation.demands_call(request)
         if request.tools and not functions and request.tool_choice != "none":
             raise InvalidRequest("Invalid value for 'tool_choice': no tool has that name.", param="tool_choice")
-        if functions and (demanded or (self._tagged and not self._thinks)) and not requests.has_pictures(request):
+        if functions and (demanded or (self._tagged and not self._thinks)) and not conversation.has_pictures(request):
             stream = self._chat_with_calls(request, functions, demanded=demanded)
         elif functions:
             stream = self._chat_natively(request, demanded=demanded)
@@ -186,10 +187,10 @@ class LlamaCppConnection(OpenAIConnection):
     def chat_body(self, request: ChatRequest) -> dict[str, Any]:
         """See `OpenAIConnection.chat_body`."""
         body = requests.sampling(request, self._vocabulary)
-        body["messages"] = requests.messages(request)
+        body["messages"] = conversation.messages(request)
         if request.logprobs:
             body |= {"logprobs": True, "top_logprobs": max(request.top_logprobs or 0, 1)}
-        grammar = requests.response_grammar(request, self._answer_tokens(request))
+        grammar = conversation.response_grammar(request, self._answer_tokens(request))
         if grammar is not None:
             body["grammar"] = grammar
         return _limited(body, request.completion_limit)
@@ -270,7 +271,7 @@ class LlamaCppConnection(OpenAIConnection):
             body.pop("stop", None)  # it would break the call
         else:
             body["grammar"] = tagged_grammar(functions, request, tokens)
-            if requests.response_grammar(request, tokens) is None:
+            if conversation.response_grammar(request, tokens) is None:
                 body |= {"grammar_lazy": True, "grammar_triggers": [{"type": PATTERN_TRIGGER, "value": call_trigger()}]}
         body["preserved_tokens"] = [OPENER, CLOSER]
         if request.logprobs:
@@ -290,7 +291,7 @@ class LlamaCppConnection(OpenAIConnection):
                 "This deployment's model cannot combine 'tools' with JSON in 'response_format'.",
                 param="response_format",
             )
-        body["tools"] = _tools(request)
+        body["tools"] = conversation.tools(request)
         body["parallel_tool_calls"] = request.parallel_tool_calls is not False
         grammar = StreamGrammar(1, self._answer_tokens(request))
         begun = False
@@ -320,15 +321,18 @@ class LlamaCppConnection(OpenAIConnection):
 
     async def _prompt(self, request: ChatRequest) -> str:
         """The conversation and its tools in the model's template, and the beginning of a call that is demanded."""
-        body = {"messages": requests.messages(request), "tools": _tools(request) if allowed_tools(request) else []}
+        body = {
+            "messages": conversation.messages(request),
+            "tools": conversation.tools(request) if allowed_tools(request) else [],
+        }
         answer = await self.fetch("POST", self.url("apply-template"), body, param="messages")
         prompt = answer.get("prompt") if isinstance(answer, dict) else None
         if not isinstance(prompt, str):
             raise EngineFailed("the engine's prompt cannot be read")
-        return f"{prompt}{OPENER}\n" if self._tagged and _demands_call(request) else prompt
+        return f"{prompt}{OPENER}\n" if self._tagged and conversation.demands_call(request) else prompt
 
     def _answer_tokens(self, request: ChatRequest) -> int:
-        return requests.answer_tokens(request, self._traits.context_length or DEFAULT_CONTEXT)
+        return conversation.answer_tokens(request, self._traits.context_length or DEFAULT_CONTEXT)
 
 
 class _CallReader:
@@ -355,20 +359,6 @@ class _CallReader:
             if text or calls or finish:
                 found.append(replace(delta, text=text, tool_calls=calls, logprobs=logprobs, finish_reason=finish))
         return found
-
-
-def _demands_call(request: ChatRequest) -> bool:
-    """Whether there must be a tool call, and nothing else."""
-    return bool(allowed_tools(request)) and request.tool_choice not in {None, "auto"}
-
-
-def _tools(request: ChatRequest) -> list[dict[str, Any]]:
-    """The tools as templates show them to the model."""
-    functions = [tool.function for tool in request.tools or ()]
-    return [
-        {"type": "function", "function": function.model_dump(exclude_none=True, exclude={"strict"})}
-        for function in functions
-    ]
 
 
 def _limited(body: dict[str, Any], limit: int | None) -> dict[str, Any]:

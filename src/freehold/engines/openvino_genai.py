@@ -1,6 +1,6 @@
 """OpenVINO GenAI without telemetry; every use of it imports it from here. It comes with the extra `[openvino]`."""
 
-from freehold.engines.openvino import openvino  # first: it takes telemetry out of the way
+from freehold.engines.openvino_runtime import openvino  # first: it takes telemetry out of the way
 
 try:
     import openvino_genai

@@ -14,8 +14,8 @@ import numpy as np
 
 from freehold.catalog.formats import identify
 from freehold.catalog.pipelines import NETWORK
-from freehold.engines.openvino import openvino
 from freehold.engines.openvino_genai import openvino_genai
+from freehold.engines.openvino_runtime import openvino
 from freehold.engines.picture_orders import UnusableModel
 from freehold.errors import UnsupportedModelFormat
 

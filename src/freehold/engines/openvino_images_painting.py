@@ -11,9 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from freehold.catalog.pipelines import NETWORK
-from freehold.engines.openvino import openvino
 from freehold.engines.openvino_genai import openvino_genai
 from freehold.engines.openvino_images_model import DEVICE, LoadedModel, config_of, vae_factor
+from freehold.engines.openvino_runtime import openvino
 from freehold.engines.picture_orders import (
     EDIT_STRENGTH,
     EDITS,

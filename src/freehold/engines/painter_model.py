@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freehold.engines.openvino import openvino
+from freehold.engines.openvino_runtime import openvino
 from freehold.engines.painter_words import Words
 
 Array = npt.NDArray[np.float32]

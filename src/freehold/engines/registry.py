@@ -9,6 +9,7 @@ ENGINES: dict[str, str] = {
     "diffusers": "freehold.engines.diffusers:DiffusersEngine",
     "echo": "freehold.engines.echo:EchoEngine",
     "llamacpp": "freehold.engines.llamacpp:LlamaCppEngine",
+    "openvino": "freehold.engines.openvino:OpenVinoEngine",
     "openvino_images": "freehold.engines.openvino_images:OpenVinoImagesEngine",
     "painter": "freehold.engines.painter:PainterEngine",
     "remote": "freehold.engines.remote:RemoteEngine",

@@ -18,7 +18,7 @@ from freehold.gateway.flights import ClientGone
 from freehold.governance.authorization import Decision, assure
 from freehold.governance.digests import Digests
 from freehold.journal.records import utc
-from freehold.serving.supervisor import Lease
+from freehold.serving.status import ENGINE_CHOICE, Lease
 from freehold.types.engine import Tier
 from freehold.types.generation import Delta, Event, Usage
 from freehold.types.identity import Principal
@@ -35,8 +35,6 @@ ProducedT = TypeVar("ProducedT", bound=Produced)
 
 EVALUATED: Final = "eval_run"
 """The note of requests that a run of an evaluation makes: they are served by the deployment's own model, or by none."""
-ENGINE_CHOICE: Final = "engine_choice"
-"""The note that says why `engine = "auto"` served by this engine."""
 FILTERED_CODES = frozenset({ContentFiltered.default_code, "content_policy_violation"})
 """Codes of errors that say what must not pass: the filter's, and that of models which look at their own pictures."""
 

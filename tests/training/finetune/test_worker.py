@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from freehold.engines.llamacpp_gguf import read_metadata
+from freehold.engines.gguf_header import read_metadata
 from freehold.training.finetune.protocol import FAILED, FINISHED, STOPPED
 from tests.training.finetune.data_sets import plainness, questions, spellings, split, tickets
 from tests.training.finetune.driving import Run, Trainer, lay_job, run

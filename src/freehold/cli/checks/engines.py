@@ -23,6 +23,7 @@ _NATIVE = {"llamacpp": "xllamacpp"}
 """Engine → the native library that its process loads; a CPU that lacks what it was built for kills that process."""
 _OPTIONAL = {
     "diffusers": ("gpu", ("torch", "diffusers", "transformers")),
+    "openvino": ("openvino", ("openvino_genai",)),
     "openvino_images": ("openvino", ("openvino_genai",)),
 }
 """Engines that an extra of the package brings: the extra, and what is in it."""

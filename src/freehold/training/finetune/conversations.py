@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from jinja2 import TemplateError
 
-from freehold.engines.llamacpp_model import chat_template
+from freehold.engines.model_defaults import chat_template
 from freehold.training.finetune.base_model import BaseModel
 from freehold.training.finetune.protocol import TaskInvalid
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from freehold.engines.openvino import openvino
+from freehold.engines.openvino_runtime import openvino
 from freehold.engines.painter_model import MANIFEST, NETWORKS
 from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.image.decoder import SIDE, Decoder

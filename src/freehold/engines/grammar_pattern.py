@@ -8,7 +8,7 @@ counted repetition. Describes whole strings even where the expression is not anc
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from freehold.engines.llamacpp_grammar import alternatives, literal
+from freehold.engines.grammar_pieces import alternatives, literal
 
 Ranges = list[tuple[int, int]]
 

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 
-from freehold.engines.llamacpp_grammar import CHAR, FORMATS, NUMBER_LENGTH, integer, json_text, literal
-from freehold.engines.llamacpp_grammar import number as number_between
-from freehold.engines.llamacpp_pattern import UnsupportedPattern, pattern_grammar
-from freehold.engines.llamacpp_refs import References, disjoint
-from freehold.engines.llamacpp_rules import Bounds, FreeJson, Piece, Rules, fit
+from freehold.engines.grammar_pattern import UnsupportedPattern, pattern_grammar
+from freehold.engines.grammar_pieces import CHAR, FORMATS, NUMBER_LENGTH, integer, json_text, literal
+from freehold.engines.grammar_pieces import number as number_between
+from freehold.engines.grammar_refs import References, disjoint
+from freehold.engines.grammar_rules import Bounds, FreeJson, Piece, Rules, fit
 from freehold.errors import InvalidRequest, UnsupportedParameter
 
 ANNOTATIONS: Final = {

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from freehold.engines.llamacpp_grammar import integer, number
-from freehold.engines.llamacpp_schema import schema_grammar
+from freehold.engines.grammar_pieces import integer, number
+from freehold.engines.grammar_schema import schema_grammar
 from freehold.errors import InvalidRequest, UnsupportedParameter
-from tests.engines.llamacpp_gbnf import Sampler, seeded
-from tests.engines.llamacpp_schemas import SCHEMAS
+from tests.engines.grammar_sampler import Sampler, seeded
+from tests.engines.grammar_schemas import SCHEMAS
 
 UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("uniqueItems", {"type": "array", "items": {"type": "string"}, "uniqueItems": True}),

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from freehold.engines.llamacpp_grammar import CHAR, integer
-from freehold.engines.llamacpp_grammar import number as number_between
+from freehold.engines.grammar_pieces import CHAR, integer
+from freehold.engines.grammar_pieces import number as number_between
 
 MAX_RULES = 3000
 CHARS_PER_TOKEN = 2

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any, Final
 
-from freehold.engines.llamacpp_grammar import literal
-from freehold.engines.llamacpp_rules import Bounds, Piece, Rules, any_object, fit
-from freehold.engines.llamacpp_schema import SchemaReader
+from freehold.engines.grammar_pieces import literal
+from freehold.engines.grammar_rules import Bounds, Piece, Rules, any_object, fit
+from freehold.engines.grammar_schema import SchemaReader
 from freehold.errors import InvalidRequest
 from freehold.types.chat import ChatRequest, FunctionDefinition, JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
 from freehold.types.generation import ToolCallDelta
@@ -87,7 +87,7 @@ def tagged_grammar(functions: Sequence[FunctionDefinition], request: ChatRequest
 def answer_rule(request: ChatRequest, rules: Rules, bounds: Bounds) -> Piece | None:
     """The rule for what `response_format` demands; None where it demands nothing.
 
-    Raises: as `freehold.engines.llamacpp_schema.schema_grammar`.
+    Raises: as `freehold.engines.grammar_schema.schema_grammar`.
     """
     wanted = request.response_format
     if isinstance(wanted, JsonSchemaFormat) and wanted.json_schema.schema_ is not None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.engines.llamacpp_tools import CallParser, allowed_tools, call_grammar, call_trigger, tagged_grammar
+from freehold.engines.tool_calls import CallParser, allowed_tools, call_grammar, call_trigger, tagged_grammar
 from freehold.errors import InvalidRequest, UnsupportedParameter
 from freehold.types.chat import ChatRequest
-from tests.engines.llamacpp_gbnf import Sampler, seeded
+from tests.engines.grammar_sampler import Sampler, seeded
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ARGUMENTS = st.dictionaries(

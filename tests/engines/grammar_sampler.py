@@ -108,6 +108,9 @@ class Sampler:
         if char == "?":
             self._at += 1
             return lambda rng: node(rng) if rng.random() < 0.5 else ""
+        if char == "*":
+            self._at += 1
+            return lambda rng: "".join(node(rng) for _ in range(_count(rng, 0, 40)))
         if char != "{":
             return node
         end = self._text.index("}", self._at)

@@ -1,0 +1,133 @@
+"""The metadata at the head of a GGUF file, read without loading the model.
+
+Source: the GGUF specification (ggml, `docs/gguf.md`), version 3, little-endian. Standard library only: the
+engine's process imports this before it does anything else.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MAX_STRING = 16 * 1024 * 1024
+MAX_SIDES = 8
+ALIGNMENT = 32
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata by key; arrays are left out.
+
+    Raises:
+        ValueError: the file is not a GGUF file, or is broken off.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return dict(_entries(file, _begin(file)[1]))
+
+
+def read_value(path: Path, key: str) -> Any:
+    """One value of the metadata, without reading what comes behind it; None where it is missing.
+
+    Raises: as `read_metadata`.
+    """
+    with path.open("rb") as file:
+        return next((value for name, value in _entries(file, _begin(file)[1]) if name == key), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor: its sides, the one that varies fastest first, ggml's number of its kind, and where its data is."""
+
+    name: str
+    sides: tuple[int, ...]
+    kind: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """The tensors of a file.
+
+    Args:
+        tensors: in their order.
+        tensors_begin: where their list is in the file.
+        data_begin: where their data is; offsets count from there.
+        alignment: of each one's data.
+    """
+
+    tensors: tuple[Tensor, ...]
+    tensors_begin: int
+    data_begin: int
+    alignment: int
+
+
+def read_tensors(path: Path) -> Tensors:
+    """What tensors a file has.
+
+    Raises: as `read_metadata`.
+    """
+    with path.open("rb") as file:
+        count, entries = _begin(file)
+        alignment = dict(_entries(file, entries)).get("general.alignment", ALIGNMENT)
+        begin = file.tell()
+        tensors = []
+        for _ in range(count):
+            name = _text(file)
+            sides = tuple(_scalar(file, "<Q") for _ in range(min(_scalar(file, "<I"), MAX_SIDES)))
+            tensors.append(Tensor(name, sides, _scalar(file, "<I"), _scalar(file, "<Q")))
+        return Tensors(tuple(tensors), begin, -(-file.tell() // alignment) * alignment, alignment)
+
+
+def _begin(file: BinaryIO) -> tuple[int, int]:
+    """How many tensors and how many entries of metadata there are."""
+    magic, version = file.read(4), _scalar(file, "<I")
+    if magic != b"GGUF" or not 2 <= version <= 3:
+        raise ValueError("it is not a GGUF file of a version that is known")
+    return _scalar(file, "<Q"), _scalar(file, "<Q")
+
+
+def _entries(file: BinaryIO, count: int) -> Iterator[tuple[str, Any]]:
+    for _ in range(count):
+        key = _text(file)
+        kind = _scalar(file, "<I")
+        if kind == _ARRAY:
+            _skip_array(file)
+        else:
+            yield key, _text(file) if kind == _STRING else _scalar(file, _format(kind))
+
+
+def _format(kind: int) -> str:
+    if kind not in _SCALARS:
+        raise ValueError("it has metadata of an unknown type")
+    return _SCALARS[kind]
+
+
+def _scalar(file: BinaryIO, form: str) -> Any:
+    size = struct.calcsize(form)
+    raw = file.read(size)
+    if len(raw) != size:
+        raise ValueError("it is broken off")
+    return struct.unpack(form, raw)[0]
+
+
+def _text(file: BinaryIO) -> str:
+    length = _scalar(file, "<Q")
+    raw = file.read(length) if length <= MAX_STRING else b""
+    if len(raw) != length:
+        raise ValueError("it is broken off")
+    return raw.decode(errors="replace")
+
+
+def _skip_array(file: BinaryIO) -> None:
+    kind, count = _scalar(file, "<I"), _scalar(file, "<Q")
+    if kind == _STRING:
+        for _ in range(count):
+            file.seek(_scalar(file, "<Q"), 1)
+    elif kind == _ARRAY:
+        for _ in range(count):
+            _skip_array(file)
+    else:
+        file.seek(struct.calcsize(_format(kind)) * count, 1)

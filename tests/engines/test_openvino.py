@@ -1,0 +1,288 @@
+"""The `openvino` engine with the starter model: as llama.cpp writes, in the forms that are demanded, within bounds."""
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from freehold.engines.base import Connection, EngineSpec
+from freehold.engines.openvino import OpenVinoEngine
+from freehold.engines.openvino_formats import shape_of
+from freehold.errors import ConfigError, EngineUnavailable, InvalidRequest
+from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Feature, Traits
+from freehold.types.generation import Delta
+from tests.conftest import StarterModels
+from tests.engines.grammar_schemas import SCHEMAS
+from tests.engines.llamacpp_models import llamacpp
+from tests.engines.openvino_text import active, loaded, openvino
+from tests.engines.subject import PATIENCE_S, Heard, Subject, chat_request, completion_request, hear, socket_path
+
+TOPICS = (
+    *("the moon", "a cat", "Rome", "bread", "the number seven", "rain", "a river", "the colour blue", "a violin"),
+    *("winter", "coffee", "a bridge", "the sea", "a mouse", "gold", "a letter", "the sun", "an apple", "a train"),
+    *("sleep", "music", "a tree", "fire", "the wind", "a clock"),
+)
+PROMPTS = [f"Tell me about {topic}." for topic in TOPICS] + [f"Write one sentence on {topic}." for topic in TOPICS]
+TOKENS = 16
+AT_ONCE = 16
+
+pytestmark = [pytest.mark.slow, pytest.mark.llamacpp]
+
+
+@pytest.fixture(scope="module")
+def fast(starter_models: StarterModels) -> Iterator[Subject]:
+    """The engine as it is by default."""
+    with openvino(starter_models.chat, options={}) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def exact(starter_models: StarterModels) -> Iterator[Subject]:
+    """The engine with exact activations."""
+    with openvino(starter_models.chat) as started:
+        yield started
+
+
+async def _gather(calls: list[Any]) -> list[Any]:
+    """The results of calls, so many at a time."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(call: Any) -> Any:
+        async with gate:
+            return await call
+
+    return await asyncio.gather(*(one(call) for call in calls))
+
+
+def _wait_active(socket: Path, requests: int) -> None:
+    """Wait until the engine has so many requests."""
+    deadline = time.monotonic() + PATIENCE_S
+    while active(socket) != requests:
+        assert time.monotonic() < deadline, f"the engine has {active(socket)} requests instead of {requests}"
+        time.sleep(0.02)
+
+
+def test_it_writes_what_llamacpp_writes(starter_models: StarterModels, fast: Subject) -> None:
+    """At nine of ten places of 50 answers' first 16 tokens the likeliest token is the one that llama.cpp takes."""
+    model = loaded(starter_models.chat)
+    assert model.template is not None
+    theirs: list[str] = []
+
+    async def ask(connection: Connection, _: Traits) -> None:
+        requests = [chat_request(text, max_tokens=TOKENS, temperature=0) for text in PROMPTS]
+        theirs.extend(heard.text for heard in await _gather([hear(connection.chat(each)) for each in requests]))
+
+    with llamacpp(starter_models.chat, parallel=8) as other:
+        other.try_out(ask)
+    prompts = [model.encode(model.template.render([{"role": "user", "content": text}], [])) for text in PROMPTS]
+    answers = [model.encode(text)[:TOKENS] for text in theirs]
+    places = [(number, at) for number, answer in enumerate(answers) for at in range(len(answer))]
+    misses: list[str] = []
+
+    async def compare(connection: Connection, _: Traits) -> None:
+        request = completion_request(max_tokens=1, temperature=0)
+        calls = [hear(connection.complete(request, prompts[number] + answers[number][:at])) for number, at in places]
+        for (number, at), heard in zip(places, await _gather(calls), strict=True):
+            wanted = model.vocabulary.text(answers[number][at : at + 1])
+            if heard.text != wanted and not (heard.text == "" and "�" in wanted):
+                before = model.vocabulary.text(answers[number][:at])
+                misses.append(f"{PROMPTS[number]!r} {before!r}: {heard.text!r} instead of {wanted!r}")
+
+    fast.try_out(compare)
+    assert len(places) > 40 * TOKENS
+    assert len(misses) <= len(places) / 10, f"{len(misses)} of {len(places)} differ:\n" + "\n".join(misses)
+
+
+def test_a_hundred_answers_meet_their_schemas(fast: Subject) -> None:
+    """Of 100 answers under schemas, at any temperature and many at a time, each is valid."""
+    names = sorted(name for name, schema in SCHEMAS.items() if schema.get("type", "object") == "object")
+    jobs = [(names[number % len(names)], TOPICS[number % len(TOPICS)], number) for number in range(100)]
+    invalid: list[str] = []
+
+    async def one(connection: Connection, name: str, topic: str, number: int) -> None:
+        response_format = {"type": "json_schema", "json_schema": {"name": "it", "schema": SCHEMAS[name]}}
+        request = chat_request(
+            f"Tell me about {topic}, as JSON.",
+            response_format=response_format,
+            max_tokens=400,
+            temperature=(0, 0.7, 1.3)[number % 3],
+        )
+        heard: Heard = await hear(connection.chat(request))
+        try:
+            jsonschema.validate(json.loads(heard.text), SCHEMAS[name])
+        except (ValueError, jsonschema.ValidationError) as exc:
+            invalid.append(f"{name} ({heard.finish}, {heard.usage.completion_tokens} tokens): {heard.text!r}: {exc}")
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        await _gather([one(connection, *job) for job in jobs])
+
+    fast.try_out(trial, Feature.JSON_SCHEMA)
+    assert invalid == [], f"{len(invalid)} of 100 are invalid:\n" + "\n".join(invalid)
+
+
+def test_a_seed_holds_among_others(exact: Subject) -> None:
+    """With exact activations a seed gives the same answer alone and while others ask."""
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        def request(number: int) -> Any:
+            return chat_request(PROMPTS[number], max_tokens=TOKENS, temperature=1, seed=number)
+
+        alone = [(await hear(connection.chat(request(number)))).text for number in range(8)]
+        together = await asyncio.gather(*(hear(connection.chat(request(number))) for number in range(8)))
+        assert [heard.text for heard in together] == alone
+        assert len(set(alone)) > 1
+
+    exact.try_out(trial, Feature.SEED)
+
+
+def test_seeds_are_not_promised_with_rounding(fast: Subject) -> None:
+    """By default a batch may change an answer, so `seed` is not declared; nor is what the library cannot do."""
+
+    async def trial(_: Connection, traits: Traits) -> None:
+        absent = {Feature.SEED, Feature.LOGPROBS, Feature.LOGIT_BIAS, Feature.N, Feature.VISION, Feature.EMBEDDINGS}
+        assert not traits.features & absent
+        assert {Feature.TOOLS, Feature.JSON_SCHEMA, Feature.STOP, Feature.PENALTIES} <= traits.features
+        assert OpenVinoEngine().potential(fast.spec.settings) == traits.features
+
+    fast.try_out(trial)
+
+
+def test_a_token_has_its_likelihood(exact: Subject) -> None:
+    """Asked for, each token of an answer comes with the logarithm of its probability, whatever its temperature."""
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        for request in (
+            connection.chat(chat_request(max_tokens=8, temperature=0, logprobs=True)),
+            connection.complete(completion_request(max_tokens=8, logprobs=0), "Once upon a time"),
+        ):
+            heard = await hear(request)
+            entries = [entry for delta in heard.deltas for entry in delta.logprobs]
+            assert "".join(entry.token for entry in entries) == heard.text
+            assert all(entry.logprob <= 0 for entry in entries)
+            assert len(entries) == heard.usage.completion_tokens
+
+    exact.try_out(trial)
+
+
+def test_penalties_make_other_words(exact: Subject) -> None:
+    """A penalty on what was said already leads to more different words."""
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        async def different(**penalty: float) -> int:
+            request = completion_request(max_tokens=60, temperature=0, **penalty)
+            return len(set((await hear(connection.complete(request, "la la la la la la"))).text.split()))
+
+        assert await different(frequency_penalty=1.5) > await different()
+        assert await different(presence_penalty=1.5) > await different()
+
+    exact.try_out(trial)
+
+
+def test_a_full_engine_takes_no_more(starter_models: StarterModels) -> None:
+    """As many requests are served as may be, as many wait as may, and the next is told to come again."""
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        streams = [connection.chat(chat_request(full.long_prompt, max_tokens=300)) for _ in range(2)]
+        assert isinstance(await anext(streams[0]), Delta)
+        waiting = asyncio.create_task(anext(streams[1]))
+        await asyncio.to_thread(_wait_active, full.socket, 2)
+        with pytest.raises(EngineUnavailable) as caught:
+            await hear(connection.chat(chat_request()))
+        assert caught.value.retry_after_s
+        await streams[0].aclose()
+        assert isinstance(await waiting, Delta)
+        await streams[1].aclose()
+        assert (await hear(connection.chat(chat_request(max_tokens=4)))).text
+
+    with openvino(starter_models.chat, parallel=1, options={"max_waiting": 1}) as full:
+        full.try_out(trial)
+
+
+def test_a_full_cache_loses_nothing(starter_models: StarterModels) -> None:
+    """Where the cache has room for two requests of eight, each is answered all the same, as alone."""
+    room = 2.2 * 1024 * shape_of(starter_models.chat).block_bytes("f32") / 32 / 1024**3
+    options = {"cache_gib": room, "kv_cache_precision": "f32", "activations": "exact"}
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        requests = [completion_request(max_tokens=200, temperature=0, stop=["\x00"]) for _ in range(8)]
+        prompts = [f"{number}. " + "The story of the fox and the hen goes on. " * 40 for number in range(8)]
+        pairs = list(zip(requests, prompts, strict=True))
+        alone = [(await hear(connection.complete(*pair))).text for pair in pairs[:2]]
+        together = await asyncio.gather(*(hear(connection.complete(*pair)) for pair in pairs))
+        assert [heard.text for heard in together][:2] == alone
+        assert all(heard.finish in {"stop", "length"} for heard in together)
+
+    with openvino(starter_models.chat, options=options) as small:
+        small.try_out(trial)
+
+
+def test_an_idle_engine_rests(exact: Subject) -> None:
+    """Without a request the process uses next to no processor time."""
+
+    def used() -> int:
+        fields = Path(f"/proc/{exact.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    _wait_active(exact.socket, 0)
+    time.sleep(0.5)
+    before = used()
+    time.sleep(1)
+    assert used() - before <= 5
+
+
+def test_foreign_architectures_are_refused(tmp_path: Path) -> None:
+    """A file of an architecture that the library does not read is refused before anything is started, by its name."""
+    file = tmp_path / "model"
+    key, value = b"general.architecture", b"gemma3"
+    entry = len(key).to_bytes(8, "little") + key + (8).to_bytes(4, "little") + len(value).to_bytes(8, "little") + value
+    file.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + (1).to_bytes(8, "little") + entry)
+    spec = EngineSpec(DeploymentSettings(name="a", model="m", engine="openvino"), file)
+    with pytest.raises(ConfigError, match=r"'gemma3'.*llamacpp"):
+        OpenVinoEngine().launch(spec, tmp_path / "s")
+
+
+def test_too_small_a_cache_is_told(starter_models: StarterModels) -> None:
+    """A cache without room for one request ends the process with the option's name and what it would need."""
+    settings = DeploymentSettings(name="a", model="m", engine="openvino", options={"cache_gib": 0.001})
+    with socket_path() as socket:
+        launch = OpenVinoEngine().launch(EngineSpec(settings, starter_models.chat), socket)
+        run = subprocess.run(launch.argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert run.returncode == 1
+    assert "options.cache_gib" in run.stderr
+    assert "GiB" in run.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"options": {"precision": "u8"}}, "options.precision"),
+        ({"options": {"cache_gib": 0}}, "options.cache_gib"),
+        ({"options": {"threads": 0}}, "options.threads"),
+        ({"options": {"lora": []}}, "options.lora"),
+        ({"task": "embeddings"}, "task"),
+        ({"base_url": "http://a/v1"}, "base_url"),
+    ],
+)
+def test_unusable_settings_are_refused(settings: dict[str, Any], named: str) -> None:
+    """A setting that the engine cannot use is refused by its name."""
+    with pytest.raises(ConfigError) as caught:
+        OpenVinoEngine().validate(DeploymentSettings(name="a", model="m", engine="openvino", **settings))
+    assert caught.value.param == named
+
+
+def test_unknown_tokens_are_refused(exact: Subject) -> None:
+    """A prompt of token ids that the model does not know is refused, and the engine goes on."""
+
+    async def trial(connection: Connection, _: Traits) -> None:
+        with pytest.raises(InvalidRequest, match="token id"):
+            await hear(connection.complete(completion_request(max_tokens=2), [1, 2_000_000]))
+        assert (await hear(connection.complete(completion_request(max_tokens=2), [1, 2]))).usage.prompt_tokens == 2
+
+    exact.try_out(trial)
