@@ -85,7 +85,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def processor_s(pid: int) -> float:
     """The processor time that a process and its living descendants have taken, user and system, in seconds."""
-    return sum(_ticks(each) for each in _family(pid)) / _TICKS_PER_S
+    return sum(_ticks(each) for each in family(pid)) / _TICKS_PER_S
 
 
 def resident_mb(pid: int) -> float:
@@ -95,15 +95,15 @@ def resident_mb(pid: int) -> float:
 
 def family_mb(pid: int) -> float:
     """Resident memory of a process and its living descendants in MB; what they share counts in each."""
-    return sum(resident_mb(each) for each in _family(pid))
+    return sum(resident_mb(each) for each in family(pid))
 
 
 def engine_mb(pid: int) -> float:
     """Resident memory of the largest of a process's descendants in MB: a server's engine, where there is one."""
-    return max((resident_mb(each) for each in _family(pid) if each != pid), default=0.0)
+    return max((resident_mb(each) for each in family(pid) if each != pid), default=0.0)
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and its descendants."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():

@@ -45,5 +45,10 @@ def machine() -> str:
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    try:
+        system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        system = platform.platform(terse=True)
     parts = [f"freehold {version('freehold')}", f"xllamacpp {version('xllamacpp')}"]
-    return f"{model}, {cores} cores, Python {platform.python_version()}, {', '.join(parts)}"
+    return f"{model}, {cores} cores, {memory:.0f} GiB, {system}, Python {platform.python_version()}, {', '.join(parts)}"

@@ -30,7 +30,7 @@ from freehold.engines.registry import ENGINES
 
 SLOTS: Final = 8
 CONTEXT: Final = 1024
-TOKENS: Final = 32
+TOKENS: Final = (8, 40)
 PROMPT: Final = 512
 LAYERS, WIDTH, INNER, HEADS, KV_HEADS = 24, 1536, 4096, 24, 8
 """Of the random model: 680 million parameters."""
@@ -115,15 +115,19 @@ async def measured(weights: Path, engine: str, tries: int) -> Found:
 
 
 async def _rate(endpoint: Endpoint, nonce: str, streams: int) -> float:
-    """Tokens a second of so many streams together, once all have begun."""
-    bodies = [
-        {"model": "m", "max_tokens": TOKENS, "messages": [{"role": "user", "content": prompt}], **GREEDY}
-        for prompt in story_prompts(nonce, streams)
-    ]
-    found = await wave(endpoint, bodies)
-    if found.errors or not found.streams:
-        raise SystemExit(f"not every answer was good: {found.errors[:1]}")
-    return sum(stream.tokens_per_s for stream in found.streams)
+    """Tokens a second of so many streams together once all have begun: what longer ones take more than shorter ones."""
+    tokens, seconds = [], []
+    for length in TOKENS:
+        bodies = [
+            {"model": "m", "max_tokens": length, "messages": [{"role": "user", "content": prompt}], **GREEDY}
+            for prompt in story_prompts(f"{nonce} {length}", streams)
+        ]
+        found = await wave(endpoint, bodies)
+        if found.errors or not found.streams:
+            raise SystemExit(f"not every answer was good: {found.errors[:1]}")
+        tokens.append(sum(stream.completion_tokens for stream in found.streams))
+        seconds.append(found.seconds)
+    return (tokens[1] - tokens[0]) / max(1e-9, seconds[1] - seconds[0])
 
 
 def predicted(shape: ModelShape, engine: str, here: MachineSpeed) -> Found:

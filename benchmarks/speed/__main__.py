@@ -3,7 +3,7 @@
 Installs the peers into environments of their own under a cache folder, starts them, the mock upstream and Freehold with
 everything on, measures them in turn, and writes docs/benchmarks/results.json, the plots beside it and the tables.
 
-    python -m benchmarks.speed                        everything: about 25 minutes; let the machine do nothing else
+    python -m benchmarks.speed                        everything: about half an hour; let the machine do nothing else
     python -m benchmarks.speed --quick --out /tmp/x   a short form, to see that it works
     python -m benchmarks.speed --only gateways --gateways bare,freehold
     python -m benchmarks.speed --page                 only write tables and plots anew from results.json

@@ -26,6 +26,9 @@ _FREEHOLD: Final = """
 starter = false
 log_level = "warning"
 
+[supervisor]
+measure = "on_demand"
+
 [[deployment]]
 name = "{model}"
 engine = "remote"

@@ -7,6 +7,7 @@ nobody has seen before is read. Everything that Freehold has is on; llama.cpp's 
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +32,12 @@ CONFIG: Final = """
 [server]
 starter = false
 log_level = "warning"
+
+[supervisor]
+fast_engines = ["openvino"]
+measure = "on_demand"
 """
+"""Nothing is measured by a server that waits for its turn: that would disturb the others."""
 DEPLOYMENT: Final = """
 [[deployment]]
 name = "{name}"
@@ -54,6 +60,7 @@ class Runner:
         pid: its process, with those that it started.
         does: how it runs, for the page.
         version: of what generates.
+        home: of a Freehold server; its receipts tell which engine served.
     """
 
     name: str
@@ -62,6 +69,15 @@ class Runner:
     pid: int
     does: str
     version: str
+    home: Path | None = None
+
+    def served_by(self) -> dict[str, int]:
+        """How many requests which engine served, as the receipts say; nothing without a home."""
+        if self.home is None:
+            return {}
+        lines = [line for file in (self.home / "journal").rglob("*.jsonl") for line in file.read_bytes().splitlines()]
+        records = [json.loads(line) for line in lines]
+        return dict(Counter(str(each["body"]["engine"]) for each in records if each["kind"] == "receipt"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +144,11 @@ def deployment(engine: str) -> Starting:
             return
         model, parallel = f"file://{weights}", max(plan.streams)
         part = DEPLOYMENT.format(name=engine, model=model, engine=engine, context=CONTEXT, parallel=parallel)
-        async with server(folder / engine, CONFIG + part + LIMITS) as (url, key, pid):
-            does = "everything on; through the gateway"
-            endpoint = Endpoint.of_url(url, key)
-            yield [
-                Runner(f"Freehold, {engine}", endpoint, {"model": engine, **GREEDY}, pid, does, _library(engine))
-            ]  # fmt: skip
+        home = folder / engine
+        async with server(home, CONFIG + part + LIMITS) as (url, key, pid):
+            does, endpoint, body = "everything on; through the gateway", Endpoint.of_url(url, key), {"model": engine}
+            name, library = f"Freehold, {engine}", _library(engine)
+            yield [Runner(name, endpoint, {**body, **GREEDY}, pid, does, library, home)]
 
     return start
 
@@ -159,6 +174,7 @@ class Outcome:
 
     runners: tuple[Runner, ...]
     samples: Samples
+    served_by: Mapping[str, Mapping[str, int]]
     plan: Plan
 
     def as_json(self) -> dict[str, Any]:
@@ -169,6 +185,7 @@ class Outcome:
             "streams": list(self.plan.streams),
             "tokens": self.plan.tokens,
             "contenders": [{"name": r.name, "version": r.version, "does": r.does} for r in self.runners],
+            "served_by": self.served_by,
             "samples": self.samples.values,
         }
 
@@ -187,7 +204,8 @@ async def measure(plan: Plan, weights: Path) -> Outcome:
         for number, name in in_turn(list(named), plan.rounds):
             sys.stderr.write(f"round {number + 1} of {plan.rounds}: {name}\n")
             samples.add(name, await _turn(named[name], plan, f"{number}"))
-    return Outcome(tuple(runners), samples, plan)
+        served_by = {runner.name: runner.served_by() for runner in runners if runner.home is not None}
+    return Outcome(tuple(runners), samples, served_by, plan)
 
 
 def _bodies(runner: Runner, nonce: str, streams: int, tokens: int) -> list[dict[str, Any]]:

@@ -60,7 +60,8 @@ def _gateways(part: Results) -> list[str]:
         "",
         "Each is one process before the same upstream, which answers at once. Closed loops are driven by",
         f"{part['generator']}, {part['seconds']:g} s a figure, {part['rounds']} rounds. Streams have 32 pieces",
-        f"of text, {part['streams_at_once']} run at a time, and each is checked for its whole text.",
+        f"of text, {part['streams_at_once']} run at a time, and each is checked for its whole text. Memory is that of",
+        "a gateway and the processes that it starts: of Freehold also its echo engine.",
         "",
         "![Requests and streams a second](benchmarks/gateways.svg)",
         "",
@@ -142,7 +143,8 @@ def _engines(part: Results) -> list[str]:
         "### Engines",
         "",
         f"{part['model']}, Q4_1, greedy, {part['tokens']} tokens a stream, every stream of the same length with a",
-        f"prompt of its own; {part['rounds']} rounds. A prompt of 1,500 tokens that nobody has seen is read alone.",
+        f"prompt of its own; {part['rounds']} rounds. Times run from the request to the last byte. A prompt of 1,500",
+        "tokens that nobody has seen is read alone. Memory is that of the server and its engine processes.",
         "",
         "![Tokens a second](benchmarks/engines.svg)",
         "",
@@ -167,6 +169,9 @@ def _engines(part: Results) -> list[str]:
     lines += [f"First token with {n} at once, ms: " + "; ".join(
         f"{name} {_cell(samples.summary(name, f'first token ms at {n}'), _whole)}" for name in names) + "."
         for n in part["streams"]]  # fmt: skip
+    for name, served in part["served_by"].items():
+        told = ", ".join(f"{engine} {count}" for engine, count in served.items())
+        lines.append(f"By the receipts, requests to {name} were served by: {told}.")
     lines += ["", "What runs:", "", *(_does(each) for each in part["contenders"])]
     return lines
 

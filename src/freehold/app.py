@@ -128,7 +128,7 @@ async def open_app(
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
-        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog))
+        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from freehold.api.door import Door, People
 from freehold.catalog.catalog import Catalog
@@ -11,6 +12,7 @@ from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
 from freehold.content_filter.registry import FilterRegistry
 from freehold.encryption.content_keys import ContentKeys
+from freehold.engines.auto import among
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
@@ -45,8 +47,9 @@ from freehold.journal.signer import Signer
 from freehold.journal.verification import Verifier
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
-from freehold.serving.supervisor import Prepare, Supervisor
+from freehold.serving.supervisor import Measurements, Prepare, Supervisor
 from freehold.store.database import Database
+from freehold.store.deployments import get_fact, put_fact
 from freehold.store.home import Home, write_private
 from freehold.store.signin import forget_strangers
 from freehold.store.usage_database import UsageDatabase
@@ -76,6 +79,9 @@ STARTER_DEPLOYMENTS = (
 limit are there because a model of this size otherwise repeats itself now and then without an end. The painter starts
 with the first picture: beside the server's start it would take the processor from the chat model, and memory from
 whoever never paints."""
+
+_MEASURED: Final = "measurements"
+"""The fact that holds which options of engines were measured to be best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +173,23 @@ def open_erasure(
 
 
 @asynccontextmanager
-async def open_supervisor(home: Home, settings: Settings, catalog: Catalog) -> AsyncIterator[Supervisor]:
+async def open_supervisor(
+    home: Home, settings: Settings, catalog: Catalog, database: Database
+) -> AsyncIterator[Supervisor]:
     """What runs engines; they start when a deployment is set."""
     drain_s = settings.server.request_timeout_s
-    supervisor = Supervisor(settings.supervisor, home.run, preparer(catalog), drain_s=drain_s)
+    known = await get_fact(database, _MEASURED) or []
+    measurements = Measurements(known, partial(put_fact, database, _MEASURED))
+    supervisor = Supervisor(
+        settings.supervisor,
+        home.run,
+        preparer(catalog),
+        drain_s=drain_s,
+        fastest_first=among(settings.supervisor.fast_engines),
+        measurements=measurements,
+    )
+    if settings.supervisor.measure == "when_idle":
+        supervisor.measure_when_idle()
     try:
         yield supervisor
     finally:

@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -74,9 +74,20 @@ class SupervisorSettings(SettingsModel):
     backoff_initial_s: Annotated[float, Field(gt=0)] = 0.5
     backoff_max_s: Annotated[float, Field(gt=0)] = 30.0
     stop_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    fast_engines: tuple[Literal["openvino"], ...] = ()
+    """Engines that `engine = "auto"` takes before the one with every feature."""
+    full_engine_after_s: Annotated[float, Field(gt=0)] = 3.0
+    """With `engine = "auto"`, a request that has waited so long for a faster engine which was never ready yet starts
+    the one that has every feature, to be served by that meanwhile."""
     full_engine_unload_s: Annotated[float, Field(gt=0)] = 600.0
     """With `engine = "auto"`, the engine that has every feature beside a faster one is stopped after so long without a
     request, unless the deployment's `idle_unload_s` says otherwise."""
+    measure: Literal["when_idle", "on_demand"] = "when_idle"
+    """Whether it is measured by itself which options of an engine are best on this machine."""
+    measure_after_idle_s: Annotated[float, Field(gt=0)] = 60.0
+    """How long the service must have had nothing to do before something is measured by itself."""
+    measure_below_load: Annotated[float, Field(gt=0)] = 0.7
+    """And how many processes may want to run on each core of the machine at most, on average over a minute."""
 
 
 class JournalSettings(SettingsModel):

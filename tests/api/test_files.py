@@ -160,7 +160,7 @@ def test_a_body_of_a_gigabyte_is_not_taken(service: Service) -> None:
 
 def ended(service: Service) -> int:
     """How many requests for files have ended, by the server's log."""
-    return service.log().count('"route": "/v1/files"')
+    return service.log().count('"route":"/v1/files"')
 
 
 @pytest.mark.parametrize("sent", [0.5, 1.0])

@@ -38,6 +38,7 @@ def _results() -> dict[str, Any]:
         },
         "engines": {
             "model": "small", "rounds": 1, "streams": [1, 16, 32], "tokens": 64,
+            "served_by": {"Freehold, auto": {"openvino": 9, "llamacpp": 1}},
             "contenders": [told(name) for name in ("llama.cpp server (wheel)", "Freehold, auto")],
             "samples": {"llama.cpp server (wheel)": _engine(100), "Freehold, auto": _engine(290)},
         },
@@ -61,6 +62,11 @@ def test_a_request_that_failed_is_told() -> None:
     assert "No request failed" in render(results)
     results["gateways"]["samples"]["LiteLLM"]["failed at 16"] = [0.0, 3.0, 1.0]
     assert "- LiteLLM: failed at 16: 4" in render(results)
+
+
+def test_who_served_is_told() -> None:
+    """Which engine served a deployment's requests stands in the page, as the receipts say."""
+    assert "requests to Freehold, auto were served by: openvino 9, llamacpp 1." in render(_results())
 
 
 def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ MODEL = ModelShape(
     context_length=4096,
 )  # fmt: skip
 ENGINE = EngineShare(
-    kv_bytes=2.0, base_bytes=100 * MIB, bandwidth=0.5, decode=0.25, prefill=0.5, layer_s=0.001, parallel=4
+    copies=2, kv_bytes=2.0, base_bytes=100 * MIB, bandwidth=0.5, decode=0.25, prefill=0.5, layer_s=0.001, stream_s=0.002
 )
 MACHINE = MachineSpeed(cores=2, memory_bytes=8 << 30, bandwidth_bytes_s=10e9, flops=100e9)
 
@@ -38,10 +39,10 @@ MACHINE = MachineSpeed(cores=2, memory_bytes=8 << 30, bandwidth_bytes_s=10e9, fl
 def test_memory_is_the_sum_of_its_parts() -> None:
     """Keys and values are context x slots x layers x heads x (key + value) x bytes of each."""
     memory = memory_of(MODEL, ENGINE, context=1000, slots=2)
-    assert memory.weights == 500_000_000
+    assert memory.weights == 2 * 500_000_000
     assert memory.keys_and_values == 1000 * 2 * 10 * 4 * (64 + 64) * 2 == 20_480_000
     assert memory.working == 4 * 512 * (3 * 1000 + 2 * 4000) + 4 * 2 * 32_000 == 22_784_000
-    assert memory.total == 500_000_000 + 20_480_000 + 22_784_000 + 100 * MIB
+    assert memory.total == 1_000_000_000 + 20_480_000 + 22_784_000 + 100 * MIB
 
 
 def test_slots_fit_as_far_as_memory_goes() -> None:
@@ -55,24 +56,24 @@ def test_slots_fit_as_far_as_memory_goes() -> None:
 
 
 def test_a_step_is_bounded_by_memory_or_by_arithmetic() -> None:
-    """One stream takes the longer of reading the weights and computing, each further one its computing."""
+    """A step takes the longer of reading weights and computing for all streams, and its layers' and streams' times."""
     reading, computing = 500e6 / (0.5 * 10e9), 2e9 / (0.25 * 100e9)
     assert (reading, computing) == (0.1, 0.08)
-    assert step_s(MODEL, ENGINE, MACHINE, 1) == pytest.approx(0.1 + 10 * 0.001)
-    assert step_s(MODEL, ENGINE, MACHINE, 3) == pytest.approx(0.1 + 2 * 0.08 + 10 * 0.001)
+    assert step_s(MODEL, ENGINE, MACHINE, 1) == pytest.approx(0.1 + 10 * 0.001 + 0.002)
+    assert step_s(MODEL, ENGINE, MACHINE, 3) == pytest.approx(3 * 0.08 + 10 * 0.001 + 3 * 0.002)
     slow = MachineSpeed(2, None, 10e9, 10e9)
-    assert step_s(MODEL, ENGINE, slow, 1) == pytest.approx(0.8 + 10 * 0.001)
+    assert step_s(MODEL, ENGINE, slow, 1) == pytest.approx(0.8 + 10 * 0.001 + 0.002)
 
 
 def test_speeds_follow_from_the_step() -> None:
     """Tokens a second are streams by the time of a step, and prompts are read at the engine's share of arithmetic."""
     speed = speed_of(MODEL, ENGINE, MACHINE, 3)
-    assert speed.alone == pytest.approx(1 / 0.11)
-    assert speed.together == pytest.approx(3 / 0.27)
+    assert speed.alone == pytest.approx(1 / 0.112)
+    assert speed.together == pytest.approx(3 / 0.256)
     assert speed.prefill == pytest.approx(0.5 * 100e9 / 2e9)
 
 
-@pytest.mark.parametrize(("reading_speed", "most"), [(10.0, 0), (9.0, 1), (5.0, 2), (2.0, 5)])
+@pytest.mark.parametrize(("reading_speed", "most"), [(10.0, 0), (8.9, 1), (5.0, 2), (2.0, 5), (8.0, 1)])
 def test_readers_are_the_most_streams_that_are_fast_enough(reading_speed: float, most: int) -> None:
     """With that many streams each is as fast as people read, and with one more it is not."""
     assert readers(MODEL, ENGINE, MACHINE, reading_speed) == most
@@ -131,11 +132,20 @@ def test_a_number_of_parameters_takes_the_nearest_shape() -> None:
     assert not shape.exact
 
 
+def test_many_readers_may_be_bounded_by_what_a_stream_costs() -> None:
+    """Where computing is fast, what each stream costs besides bounds them, and without it only computing does."""
+    fast = MachineSpeed(2, None, 10e9, 1e18)
+    assert readers(MODEL, ENGINE, fast, 5.0) == 45
+    free = replace(ENGINE, stream_s=0.0)
+    assert readers(MODEL, free, MACHINE, 5.0) == 2
+    assert readers(MODEL, free, MACHINE, 9.5) == 0
+
+
 def test_every_engine_of_the_table_has_sensible_shares() -> None:
-    """Shares are positive, no engine reads memory faster than the machine, and prompts are read fastest."""
+    """Shares and times are positive, and no engine reads memory faster than the machine."""
     for share in SHARES.values():
         assert 0 < share.bandwidth <= 1
-        assert 0 < share.decode <= share.prefill
+        assert min(share.decode, share.prefill) > 0
         assert math.isfinite(share.layer_s)
 
 

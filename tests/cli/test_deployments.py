@@ -78,3 +78,10 @@ def test_looking_at_a_new_home_does_not_furnish_it(program: Program) -> None:
     """Before a home is first served it has no deployments, and the list says so."""
     assert _names(program) == set()
     assert "no deployments yet" in program.run("deployments").stderr
+
+
+def test_measuring_wants_a_running_server(program: Program) -> None:
+    """Engines are measured where they run; without a server the command says how to start one."""
+    program.fine("deployments", "create", "echo", "--engine", "echo", "--model", "echo")
+    assert "freehold serve" in program.refused(2, "deployments", "measure", "echo")
+    assert "not running" in program.fine("deployments", "show", "echo")

@@ -1,6 +1,7 @@
 """`freehold size`."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,31 @@ def test_a_model_of_the_catalog_is_read(measured: Program, tmp_path: Path) -> No
     measured.fine("pull", f"file://{file}", "--name", "small")
     assert "llama.block_count" in measured.refused(2, "size", "small")
     assert "no model 'absent'" in measured.refused(2, "size", "absent")
+
+
+def test_an_engine_that_does_not_read_the_file_is_named(measured: Program, tmp_path: Path) -> None:
+    """Of a model that openvino does not read only llamacpp is told, with the reason; asked for alone it is an error."""
+    file = tmp_path / "model.gguf"
+    file.write_bytes(_gemma())
+    found = measured.json("size", f"file://{file}")
+    assert [engine["engine"] for engine in found["engines"]] == ["llamacpp"]
+    assert "gemma" in found["not_served"]["openvino"]
+    assert "gemma" in measured.fine("size", f"file://{file}")
+    assert "gemma" in measured.refused(2, "size", f"file://{file}", "--engine", "openvino")
+
+
+def _gemma() -> bytes:
+    """A GGUF file of an architecture that openvino does not read, with what its size is computed from."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    numbers = {"block_count": 2, "embedding_length": 64, "attention.head_count": 2, "feed_forward_length": 128}
+    entries = [text("general.architecture") + struct.pack("<I", 8) + text("gemma")]
+    entries += [text(f"gemma.{name}") + struct.pack("<II", 4, value) for name, value in numbers.items()]
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(entries)) + b"".join(entries)
+    head += text("token_embd.weight") + struct.pack("<IQQIQ", 2, 4, 4, 0, 0)
+    return head + bytes(-len(head) % 32) + bytes(64)
 
 
 @pytest.mark.parametrize(

@@ -188,3 +188,19 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match="is damaged"):
         read_weights(file, "ngrams")
+
+
+@given(
+    st.lists(
+        st.sampled_from(["hello", "kill", "stupid", "you", "I", "will", "child", "sex", "cake"]),
+        min_size=1,
+        max_size=300,
+    )
+)
+def test_what_is_not_looked_at_would_have_been_found_the_same(words: list[str]) -> None:
+    """A text that is told to be clean without its probabilities is clean by them too, and they are all there."""
+    classifier = load_classifier()
+    found = classifier(passage(" ".join(words)))
+    expected = classifier.findings(found.scores)
+    assert (found.severities, found.unsure) == (expected.severities, expected.unsure)
+    assert found.scores.keys() == classifier.scores(["word"]).keys()

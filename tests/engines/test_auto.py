@@ -2,7 +2,7 @@
 
 import pytest
 
-from freehold.engines.auto import FASTEST_FIRST, LeftOut, check, plan
+from freehold.engines.auto import FASTEST_FIRST, LeftOut, among, check, plan
 from freehold.engines.registry import ENGINES
 from freehold.errors import ConfigError
 from freehold.types.deployment import DeploymentSettings
@@ -65,3 +65,12 @@ def test_what_no_engine_takes_is_refused(options: dict[str, object], param: str)
     with pytest.raises(ConfigError) as caught:
         check(settings, fastest_first={"chat": ("echo", "llamacpp")})
     assert caught.value.param == param
+
+
+def test_options_for_an_engine_that_is_not_used_harm_nobody() -> None:
+    """A table for a faster engine that the configuration does not name is kept from the others."""
+    settings = DeploymentSettings(name="chat", model="m", options={"openvino": {"precision": "f32"}, "threads": 1})
+    check(settings)
+    (lane,) = plan(settings, fastest_first=among(())).lanes
+    assert (lane.engine, lane.options) == ("llamacpp", {"threads": 1})
+    assert [lane.engine for lane in plan(settings, fastest_first=among(("openvino",))).lanes][-1] == "llamacpp"

@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from freehold.engines.http_stream import HIGH_WATER, MAX_HEAD_BYTES, Place, Wires, request_head
+from freehold.engines.http_stream import HIGH_WATER, MAX_HEAD_BYTES, Place, Wire, Wires, request_head
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -290,3 +290,15 @@ def test_a_header_cannot_break_out() -> None:
     head = request_head("https://example.org:8443/v1/chat?api-version=1", {"api-key": "k"})
     assert head.startswith(b"POST /v1/chat?api-version=1 HTTP/1.1\r\nhost: example.org:8443\r\napi-key: k\r\n")
     assert Place.of("https://example.org:8443/v1", None) == Place("example.org", 8443, tls=True)
+
+
+def test_a_connection_that_ends_before_it_is_asked_is_no_defect() -> None:
+    """A server that goes away between taking a connection and the request is one that could not be reached."""
+
+    async def scenario() -> None:
+        wire = Wire(5.0)
+        wire.connection_lost(ConnectionResetError())
+        with pytest.raises(EngineUnavailable):
+            wire.ask(HEAD, b"{}")
+
+    asyncio.run(scenario())

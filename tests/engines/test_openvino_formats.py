@@ -1,8 +1,6 @@
 """Which models are read is told from their headers, and weights that would be misread are written anew."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +118,3 @@ def test_misread_weights_are_written_anew(tmp_path: Path) -> None:
 def test_files_that_are_read_rightly_stay(tmp_path: Path) -> None:
     """A file without such weights is not written anew."""
     assert not needs_rewriting(_file(tmp_path / "m", kinds=(GGMLQuantizationType.Q8_0,)))
-
-
-@pytest.mark.parametrize("candidates", ["f32", "f32:0", "f64:1", ""])
-def test_unknown_candidates_are_refused(tmp_path: Path, candidates: str) -> None:
-    """What is no precision and number of threads is refused by the measuring program, with what it takes."""
-    argv = [sys.executable, "-m", "freehold.engines.openvino_measure", "--weights", str(tmp_path), "--candidates"]
-    run = subprocess.run([*argv, candidates], capture_output=True, text=True, check=False, timeout=60)
-    assert run.returncode == 2
-    assert "f32, bf16, f16" in run.stderr

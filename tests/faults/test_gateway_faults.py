@@ -155,7 +155,7 @@ def test_generation_stops_when_the_caller_leaves(start: Callable[..., Service]) 
     assert replicas(service, "slow")[0]["in_flight"] == 1
     answer.close()
     eventually(lambda: replicas(service, "slow")[0]["in_flight"] == 0, "the replica is free", patience_s=5)
-    eventually(lambda: '"code": "client_closed_request"' in service.log(), "the log tells it")
+    eventually(lambda: '"code":"client_closed_request"' in service.log(), "the log tells it")
 
 
 def test_a_whole_answer_stops_too_when_the_caller_leaves(start: Callable[..., Service]) -> None:

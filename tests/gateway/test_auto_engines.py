@@ -116,3 +116,11 @@ def test_an_option_of_one_engine_is_checked_by_it(service: Service) -> None:
     answer = service.post("/admin/deployments", {"name": "w", "model": "echo", "options": {"warp": 9}})
     assert answer.status == 400
     assert "options.quick" in answer.json()["error"]["message"]
+
+
+def test_engines_with_nothing_to_find_are_not_measured(service: Service) -> None:
+    """Measuring is recorded, and tells nothing where no engine has options that could be found."""
+    answer = service.post("/admin/deployments/chat/measurements", {})
+    assert (answer.status, answer.json()["data"]) == (200, [])
+    assert service.get("/admin/deployments/chat/measurements", key=service.key).json()["data"] == []
+    assert service.post("/admin/deployments/nobody/measurements", {}).status == 404

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from freehold.errors import EngineFailed
-from freehold.gateway.fanout import best, merge
-from freehold.types.generation import Delta, Event
+from freehold.gateway.fanout import AHEAD, best, merge
+from freehold.types.generation import Delta, Event, Usage
 from tests.gateway.streams import saying, text_of
 
 
@@ -89,3 +89,26 @@ def test_the_likeliest_sequences_are_kept() -> None:
     assert texts == {0: "b", 1: "c", 2: "d", 3: "f"}
     assert usage is not None
     assert usage.completion_tokens == 6, "all that was generated is counted"
+
+
+def test_no_stream_runs_far_ahead_of_a_slow_reader() -> None:
+    """What nobody takes is not fetched from the engines: of each stream a few events wait, and all come in the end."""
+    made = [0, 0]
+
+    async def long(number: int) -> AsyncGenerator[Event]:
+        for _ in range(10 * AHEAD):
+            made[number] += 1
+            yield Delta(text="x")
+        yield Delta(finish_reason="stop")
+        yield Usage(1, 10 * AHEAD)
+
+    async def scenario() -> None:
+        merged = merge([long(0), long(1)], per_prompt=2)
+        await anext(merged)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert max(made) <= AHEAD + 2
+        texts, _ = await text_of(merged)
+        assert sum(map(len, texts.values())) == 2 * 10 * AHEAD - 1
+
+    asyncio.run(scenario())

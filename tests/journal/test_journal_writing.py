@@ -1,6 +1,7 @@
 """The journal in order: what is written, when it is acknowledged, and what is proved of it."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,58 @@ def test_a_thousand_records_share_a_commit(tmp_path: Path) -> None:
     asyncio.run(scenario())
     assert sum(operation == "sync_data" for operation, _ in disk.done) < 100
     records_of(tmp_path)
+
+
+def test_what_comes_in_one_turn_is_one_write(tmp_path: Path) -> None:
+    """Admissions that come at once share a write; of one alone, nobody waits for another."""
+    disk = RecordingDisk()
+
+    async def scenario() -> None:
+        async with opened(tmp_path, disk=disk) as journal:
+            disk.done.clear()
+            waiters = [journal.submit(Kind.ADMITTED, admitted(number), durable=False) for number in range(20)]
+            assert waiters[0].done()
+            await asyncio.gather(*waiters)
+            assert [operation for operation, _ in disk.done] == ["write", "write"]
+            await asyncio.gather(*(journal.submit(Kind.RECEIPT, receipt(n), durable=True) for n in range(20)))
+
+    asyncio.run(scenario())
+    assert kinds_of(records_of(tmp_path)).count("receipt") == 20
+
+
+class WaitingDisk(RecordingDisk):
+    """A disk whose next sync waits until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def sync_data(self, file: int) -> None:
+        self.begun.set()
+        assert self.may_end.wait(10)
+        super().sync_data(file)
+
+
+def test_what_comes_during_a_sync_is_written_after_it(tmp_path: Path) -> None:
+    """The loop does not wait while the disk is waited for; what has come meanwhile is written at its end, at once."""
+    disk = WaitingDisk()
+
+    async def scenario() -> None:
+        async with opened(tmp_path, disk=disk) as journal:
+            first = journal.submit(Kind.RECEIPT, receipt(0), durable=True)
+            await asyncio.to_thread(disk.begun.wait, 10)
+            disk.done.clear()
+            others = [journal.submit(Kind.ADMITTED, admitted(number), durable=False) for number in range(1, 6)]
+            others += [journal.submit(Kind.RECEIPT, receipt(number), durable=True) for number in range(1, 6)]
+            await asyncio.sleep(0.05)
+            assert not any(waiter.done() for waiter in (first, *others))
+            disk.may_end.set()
+            await asyncio.gather(first, *others)
+            operations = [operation for operation, _ in disk.done]
+            assert operations == ["sync_data", "write", "sync_data"]
+
+    asyncio.run(scenario())
+    assert kinds_of(records_of(tmp_path)).count("receipt") == 6
 
 
 def test_cancelling_takes_nothing_back(tmp_path: Path) -> None:

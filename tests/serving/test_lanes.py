@@ -3,12 +3,15 @@
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from freehold.errors import EngineUnavailable, UnsupportedParameter
-from freehold.serving.supervisor import Lease, Supervisor
+from freehold.engines.base import EngineSpec
+from freehold.errors import ConfigError, EngineUnavailable, SourceUnavailable, UnsupportedParameter
+from freehold.serving.supervisor import Lease, Progress, Supervisor
+from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Tier
 from tests.serving.trial import PATIENCE_S, QUICK, answer, auto, eventually, supervised, trial
 
@@ -98,7 +101,8 @@ def test_an_engine_that_crashes_again_and_again_is_given_up(tmp_path: Path) -> N
             def crash() -> bool:
                 for replica in supervisor.status("chat").replicas:
                     if replica.engine == "quick" and replica.pid is not None:
-                        os.kill(replica.pid, signal.SIGKILL)
+                        with suppress(ProcessLookupError):  # the one before has just ended
+                            os.kill(replica.pid, signal.SIGKILL)
                 return states(supervisor)["quick"] == "left_out"
 
             await eventually(crash, "the end of the quick engine")
@@ -259,5 +263,89 @@ def test_a_scaled_down_deployment_runs_no_engine(tmp_path: Path) -> None:
                     await served(supervisor, needs)
             assert supervisor.status("chat").replicas == ()
             assert supervisor.status("chat").state == "stopped"
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_cannot_do_the_defaults_is_passed_over(tmp_path: Path) -> None:
+    """What the deployment adds to a request needs the same features as what the caller says."""
+
+    async def main() -> None:
+        full = {"features": ["chat", "seed", "logit_bias", "penalties"]}
+        async with supervised(tmp_path, auto(full=full, defaults={"frequency_penalty": 0.2})) as supervisor:
+            lease = await served(supervisor)
+            assert (lease.engine, lease.choice) == ("trial", "needs penalties")
+        async with supervised(tmp_path, auto(defaults={"frequency_penalty": 0.2})) as supervisor:
+            await served(supervisor, MORE)
+            assert (await served(supervisor)).engine == "quick"
+
+    asyncio.run(main())
+
+
+def test_an_adapter_that_the_quick_engine_does_not_load_is_served_by_the_full_one(tmp_path: Path) -> None:
+    """What the preparation refuses for one engine alone is no fault of the other's."""
+
+    async def prepare(settings: DeploymentSettings, progress: Progress) -> EngineSpec:
+        del progress
+        if settings.engine == "quick":
+            raise ConfigError("model: 'm' is an adapter, which the engine 'quick' does not load", param="model")
+        return EngineSpec(settings)
+
+    async def main() -> None:
+        async with supervised(tmp_path, auto(), prepare=prepare) as supervisor:
+            assert (await served(supervisor)).engine == "trial"
+            assert "adapter" in (supervisor.status("chat").lanes[0].why or "")
+
+    asyncio.run(main())
+
+
+def test_a_model_that_cannot_be_fetched_gives_up_no_engine(tmp_path: Path) -> None:
+    """The next engine would want the same model; the quick one serves as soon as it is there."""
+    there = False
+
+    async def prepare(settings: DeploymentSettings, progress: Progress) -> EngineSpec:
+        del progress
+        if not there:
+            raise SourceUnavailable("the index does not answer")
+        return EngineSpec(settings)
+
+    async def main() -> None:
+        nonlocal there
+        async with supervised(tmp_path, auto(), prepare=prepare) as supervisor:
+            await eventually(lambda: supervisor.status("chat").replicas[0].error is not None, "a failure")
+            await asyncio.sleep(0.5)
+            assert states(supervisor) == {"quick": "backing_off", "trial": "unloaded"}
+            there = True
+            await eventually(lambda: states(supervisor)["quick"] == "ready", "the quick engine")
+
+    asyncio.run(main())
+
+
+def test_a_slow_start_of_the_quick_engine_holds_nobody_up(tmp_path: Path) -> None:
+    """Who has waited for it for a while is served by the full one, and it takes over when it is ready."""
+
+    async def main() -> None:
+        settings = QUICK.model_copy(update={"full_engine_after_s": 0.2})
+        async with supervised(tmp_path, auto(quick={"load_s": 6.0}), settings=settings) as supervisor:
+            assert (await supervisor.traits("chat")).features >= MORE
+            lease = await served(supervisor)
+            assert (lease.engine, lease.choice) == ("trial", "quick is not ready")
+            assert states(supervisor)["quick"] == "starting"
+            await eventually(lambda: states(supervisor)["quick"] == "ready", "the quick engine")
+            assert (await served(supervisor)).engine == "quick"
+
+    asyncio.run(main())
+
+
+def test_who_has_a_fallback_starts_no_second_engine(tmp_path: Path) -> None:
+    """Without patience a request goes elsewhere instead."""
+
+    async def main() -> None:
+        settings = QUICK.model_copy(update={"full_engine_after_s": 0.1})
+        async with supervised(tmp_path, auto(quick={"load_s": 1.0}), settings=settings) as supervisor:
+            with pytest.raises(EngineUnavailable):
+                async with supervisor.acquire("chat", PLAIN, patience_s=0):
+                    pass
+            assert states(supervisor) == {"quick": "starting", "trial": "unloaded"}
 
     asyncio.run(main())

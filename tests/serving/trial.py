@@ -13,7 +13,7 @@ import uvloop
 from freehold.config import SupervisorSettings
 from freehold.engines.auto import FastestFirst
 from freehold.engines.base import EngineSpec
-from freehold.serving.supervisor import Lease, Prepare, Progress, Supervisor
+from freehold.serving.supervisor import Lease, Measurements, Prepare, Progress, Supervisor
 from freehold.types.completions import CompletionRequest
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Tier
@@ -95,11 +95,18 @@ async def supervised(
     prepare: Prepare = ready_at_once,
     drain_s: float = 10.0,
     fastest_first: FastestFirst = QUICK_FIRST,
+    measurements: Measurements | None = None,
 ) -> AsyncIterator[Supervisor]:
     """A supervisor for the length of a block; none of the engines that it showed survives it."""
     seen: set[int] = set()
     supervisor = Supervisor(
-        settings, folder / "run", prepare, drain_s=drain_s, find_engine=find_engine, fastest_first=fastest_first
+        settings,
+        folder / "run",
+        prepare,
+        drain_s=drain_s,
+        find_engine=find_engine,
+        fastest_first=fastest_first,
+        measurements=measurements,
     )
     supervisor.on_state(lambda _, status: seen.add(status.pid or 0))
     try:

@@ -89,6 +89,10 @@ class TrialEngine(Engine):
         options = settings.options
         return frozenset(Feature(name) for name in (*options.get("features", ["chat"]), *options.get("hoped", [])))
 
+    def measurement(self, spec: EngineSpec) -> Launch | None:
+        script = spec.settings.options.get("measurement")
+        return None if script is None else Launch((sys.executable, "-I", "-S", "-c", script))
+
     def launch(self, spec: EngineSpec, socket: Path) -> Launch | None:
         options = spec.settings.options
         if "unreadable" in options:

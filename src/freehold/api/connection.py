@@ -21,6 +21,8 @@ HEAD_S = 60.0
 """How long a caller may take to send a head, in seconds."""
 GATHERED_BYTES: Final = 64 * 1024
 """More than this is sent at once."""
+LINGER_S: Final = 30.0
+"""A connection that is to be closed and takes nothing of what is left to send for this long is cut off, in seconds."""
 
 
 class Gathering:
@@ -53,9 +55,18 @@ class Gathering:
             self._flush()
 
     def close(self) -> None:
-        """Close the connection after what was written."""
+        """Close the connection after what was written, or once its caller reads no more of that."""
         self._flush()
         self._transport.close()
+        self._linger(None)
+
+    def _linger(self, before: int | None) -> None:
+        """Look from time to time whether the caller still reads what is left."""
+        left = self._transport.get_write_buffer_size()
+        if left and left == before:
+            self._transport.abort()
+        elif left:
+            self._loop.call_later(LINGER_S, self._linger, left)
 
     def _flush(self) -> None:
         held, self._held, self._held_bytes = self._held, [], 0

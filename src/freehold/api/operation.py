@@ -7,10 +7,10 @@ account is closed once, and the caller's last byte waits until the receipt is on
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import orjson
@@ -53,6 +53,9 @@ from freehold.types.content import tenant_of
 from freehold.types.identity import Principal
 
 log = structlog.get_logger("freehold.request")
+
+TOLD_S: Final = 5.0
+"""How long it may take to tell a caller of an error, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,17 +291,21 @@ class Operation:
                     await done
             except AuditUnavailable as exc:
                 error = exc
-        if isinstance(error, ClientGone) or wire.ended:
-            return error
+        if not isinstance(error, ClientGone) and not wire.ended:
+            with suppress(TimeoutError):  # who reads nothing is not told; the server closes the connection then
+                async with asyncio.timeout(TOLD_S):
+                    await self._tell(wire, account, error)
+        return error
+
+    async def _tell(self, wire: "_Wire", account: Account, error: FreeholdError) -> None:
+        """Send an error to the caller."""
         if wire.status is None:
-            await send_error(
-                wire.send, error, self.dialect, answer_headers(account, self.dialect, books.headers(account), error)
-            )
+            headers = answer_headers(account, self.dialect, self.plane.gateway.books.headers(account), error)
+            await send_error(wire.send, error, self.dialect, headers)
         elif wire.failure is not None:
             await wire.send({"type": "http.response.body", "body": named_event_bytes(wire.failure(error))})
         elif not wire.is_file:  # a file that breaks off ends before its length, which is all that can be told
             await send_error_event(wire.send, error, self.dialect)
-        return error
 
     def _note(self, account: Account, wire: "_Wire", error: FreeholdError | None) -> None:
         """One log line and the counters."""

@@ -20,10 +20,11 @@ _LENGTHS: Final = (4 << 20, 16 << 20, 64 << 20, 128 << 20)
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """A header, and how long the whole file is, in bytes."""
+    """A header, how long the whole file is, in bytes, and where it is, if that is on this machine."""
 
     header: GgufHeader
     file_bytes: int
+    file: Path | None = None
 
 
 def peek_file(path: Path) -> Peek:
@@ -33,7 +34,7 @@ def peek_file(path: Path) -> Peek:
         UnsupportedModelFormat: it is not GGUF, or damaged.
         OSError: it cannot be read.
     """
-    return Peek(read_gguf_header(path), path.stat().st_size)
+    return Peek(read_gguf_header(path), path.stat().st_size, path)
 
 
 async def peek(uri: str, settings: CatalogSettings) -> Peek:

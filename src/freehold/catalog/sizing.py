@@ -1,14 +1,15 @@
 """What a language model will need and how fast it will be, computed before it is deployed.
 
-Memory is arithmetic. Speed is a roofline: reading weights is bounded by the bandwidth of the memory, each stream and
-each prompt token by the arithmetic of the processor. Both are measured on the machine, and an engine reaches a share of
-them that was found by measuring it. With P parameters that take part in a token, W bytes of them, L layers, H heads of
-keys and values with K and V numbers each, B bandwidth, F arithmetic, the shares b, d, p and a time l for each layer:
+Memory is arithmetic. Speed is a roofline: a step takes as long as reading the weights or as computing for each stream,
+whichever is longer, and what its layers and streams cost besides. Bandwidth and arithmetic are measured on the machine,
+and an engine reaches a share of them that was found by measuring it. With P parameters that take part in a token, W
+bytes of them, L layers, H heads of keys and values with K and V numbers each, B bandwidth, F arithmetic, the engine's
+shares b, d, p, and its times l for a layer and o for a stream:
 
-    keys and values   context x slots x L x H x (K + V) x bytes of a number
-    a step of n streams   max(W / (b B), 2 P / (d F)) + (n - 1) 2 P / (d F) + L l
-    tokens/s of n streams   n / step
-    prompt tokens/s   p F / (2 P)
+    keys and values      context x slots x L x H x (K + V) x bytes of a number
+    step of n streams    max(W / (b B), n 2 P / (d F)) + L l + n o
+    tokens/s, n streams  n / step
+    prompt tokens/s      p F / (2 P)
 
 The page docs/reference/sizing.md says the same and compares it with what was measured.
 """
@@ -71,36 +72,38 @@ class EngineShare:
     """What an engine makes of a machine; see the module's docstring for the letters.
 
     Args:
+        copies: of the weights, in memory that cannot be given back.
         kv_bytes: of one number of keys and values, with what belongs to it.
         base_bytes: of the process without a model.
         bandwidth: share b of the memory's bandwidth.
         decode: share d of the processor's arithmetic when each stream has one token.
         prefill: share p of it when a prompt is read.
-        layer_s: time l for each layer of a step, which neither bounds: threads wait for each other.
-        parallel: slots where a deployment does not say.
+        layer_s: time l for each layer of a step, in which threads wait for each other.
+        stream_s: time o for each stream of a step, in which its token is chosen and told.
         kv_room_bytes: the most that keys and values may take where a deployment does not say; None: as many as needed.
         prompt_cache_bytes: what prompts that were read may take beside them, at most.
     """
 
+    copies: float
     kv_bytes: float
     base_bytes: int
     bandwidth: float
     decode: float
     prefill: float
     layer_s: float
-    parallel: int
+    stream_s: float
     kv_room_bytes: int | None = None
     prompt_cache_bytes: int = 0
 
 
 SHARES: Final[Mapping[str, EngineShare]] = {
     "llamacpp": EngineShare(
-        kv_bytes=2.0, base_bytes=70 * MIB, bandwidth=0.8, decode=0.45, prefill=0.6, layer_s=90e-6, parallel=8,
-        prompt_cache_bytes=1024 * MIB,
+        copies=1, kv_bytes=2.0, base_bytes=100 * MIB, bandwidth=0.85, decode=0.33, prefill=0.32, layer_s=90e-6,
+        stream_s=200e-6, prompt_cache_bytes=1024 * MIB,
     ),
     "openvino": EngineShare(
-        kv_bytes=1.125, base_bytes=250 * MIB, bandwidth=0.8, decode=0.6, prefill=1.5, layer_s=120e-6, parallel=16,
-        kv_room_bytes=1024 * MIB,
+        copies=2, kv_bytes=1.17, base_bytes=360 * MIB, bandwidth=0.53, decode=1.5, prefill=1.5, layer_s=100e-6,
+        stream_s=400e-6, kv_room_bytes=1024 * MIB,
     ),
 }  # fmt: skip
 """By engine. Measured on few machines: see docs/reference/sizing.md."""
@@ -255,7 +258,7 @@ def memory_of(model: ModelShape, engine: EngineShare, context: int, slots: int) 
     """
     working = 4 * PREFILL_BATCH * (3 * model.embedding + 2 * model.feed_forward) + 4 * slots * model.vocabulary
     return Memory(
-        weights=model.weight_bytes,
+        weights=round(engine.copies * model.weight_bytes),
         keys_and_values=round(context * slots * model.kv_values * engine.kv_bytes),
         working=working,
         base=engine.base_bytes,
@@ -275,8 +278,8 @@ def slots_that_fit(model: ModelShape, engine: EngineShare, context: int, memory_
 def step_s(model: ModelShape, engine: EngineShare, machine: MachineSpeed, streams: int) -> float:
     """How long one step takes in which each of so many streams gets a token, in seconds."""
     reading = model.read_bytes / (engine.bandwidth * machine.bandwidth_bytes_s)
-    computing = 2 * model.active_parameters / (engine.decode * machine.flops)
-    return max(reading, computing) + (streams - 1) * computing + model.layers * engine.layer_s
+    computing = streams * 2 * model.active_parameters / (engine.decode * machine.flops)
+    return max(reading, computing) + model.layers * engine.layer_s + streams * engine.stream_s
 
 
 def speed_of(model: ModelShape, engine: EngineShare, machine: MachineSpeed, streams: int) -> Speed:
@@ -298,7 +301,9 @@ def speed_of(model: ModelShape, engine: EngineShare, machine: MachineSpeed, stre
 
 def readers(model: ModelShape, engine: EngineShare, machine: MachineSpeed, reading_speed: float) -> int:
     """The most streams at once each of which still gets so many tokens a second; 0 if not even one does."""
-    one, two = step_s(model, engine, machine, 1), step_s(model, engine, machine, 2)
-    if one > 1 / reading_speed:
-        return 0
-    return 1 + int((1 / reading_speed - one) / (two - one))
+    spare = 1 / reading_speed - model.layers * engine.layer_s
+    reading = model.read_bytes / (engine.bandwidth * machine.bandwidth_bytes_s)
+    computing = 2 * model.active_parameters / (engine.decode * machine.flops)
+    by_computing = spare / (computing + engine.stream_s)
+    by_reading = (spare - reading) / engine.stream_s if engine.stream_s else math.inf if spare >= reading else 0
+    return max(0, math.floor(min(by_computing, by_reading)))

@@ -119,12 +119,24 @@ def list_deployments(home: HomeOption = None, as_json: JsonOption = False) -> No
 
 @app.command("show", epilog="Example: freehold deployments show chat")
 def show_deployment(name: NameArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show one deployment: its settings and its replicas."""
-    found = asyncio.run(_call(home_of(home), "GET", _path(name)))
+    """Show one deployment: its settings, its engines and replicas, and what was measured of them."""
+    asyncio.run(_show(home_of(home), name, as_json=as_json))
+
+
+@app.command("measure", epilog="Example: freehold deployments measure chat")
+def measure_deployment(name: NameArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Measure with which options the engines of a deployment are fastest on this machine, and serve with those.
+
+    Takes some 20 seconds for a small model and slows down what is served meanwhile. The server does it by itself when
+    it has nothing to do; options that the deployment names are never changed.
+    """
+    found = asyncio.run(_measure(home_of(home), name))
     if as_json:
         print_json(found)
+    elif not found["data"]:
+        print_note("There is nothing to measure: its engines have no such options, or the deployment names them all.")
     else:
-        _print_one(found)
+        _print_measurements(found["data"])
 
 
 @app.command("create", epilog=_CREATE_EPILOG)
@@ -285,6 +297,42 @@ def _row(found: dict[str, Any]) -> tuple[object, ...]:
         f"{price['input']}/{price['output']}" if settings.price else "",
         found["origin"],
     )
+
+
+async def _measure(home: Path, name: str) -> dict[str, Any]:
+    async with open_control(home) as control:
+        return await control.request("POST", f"{_path(name)}/measurements", unhurried=True)
+
+
+async def _show(home: Path, name: str, *, as_json: bool) -> None:
+    async with open_control(home) as control:
+        found = await control.request("GET", _path(name))
+        measured = (await control.request("GET", f"{_path(name)}/measurements"))["data"]
+    if as_json:
+        print_json(found | {"measurements": measured})
+        return
+    _print_one(found)
+    _print_measurements(measured)
+
+
+def _print_measurements(measured: list[dict[str, Any]]) -> None:
+    """Show what was tried of each engine, what it came to, and what is taken."""
+    for each in measured:
+        taken = _options_text(each["options"]) if each["options"] else "the engine's defaults"
+        print(f"\nmeasured of {each['engine']} {each['version']}".rstrip() + f" on {each['machine']}; taken: {taken}")
+        if each["failure"]:
+            print(f"  {each['failure']}")
+        names = list(dict.fromkeys(name for candidate in each["candidates"] for name in candidate["figures"]))
+        rows = [
+            [_options_text(candidate["options"]), *(candidate["figures"].get(name) for name in names)]
+            for candidate in each["candidates"]
+        ]
+        if rows:
+            print_table(("options", *names), rows)
+
+
+def _options_text(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in options.items()) or "none"
 
 
 def _print_one(found: dict[str, Any]) -> None:

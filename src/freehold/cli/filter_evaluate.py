@@ -120,7 +120,7 @@ def predict(classifier: NgramClassifier, examples: Sequence[Example]) -> Predict
     return Predictions(
         labels=tuple(example.labels for example in examples),
         harmless=tuple(example.harmless for example in examples),
-        scores=tuple(findings.scores for findings in found),
+        scores=tuple(dict(findings.scores) for findings in found),
         severities=tuple(
             {name: int(findings.severities.get(Category(name), 0)) for name in CATEGORIES} for findings in found
         ),

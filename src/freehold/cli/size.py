@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from freehold.catalog.gguf_header import FILE_TYPES
-from freehold.catalog.peeking import peek, peek_file
+from freehold.catalog.peeking import Peek, peek, peek_file
 from freehold.catalog.sizing import (
     SHARES,
     MachineSpeed,
@@ -30,6 +30,7 @@ from freehold.cli.output import print_json, print_note
 from freehold.cli.size_probe import machine_speed, memory_available
 from freehold.cli.tables import in_bytes, print_table
 from freehold.config import Settings, load_settings, url_from_environment
+from freehold.engines.openvino_formats import ARCHITECTURES, refusal
 from freehold.errors import InvalidRequest, NotFound
 from freehold.store.home import Home
 
@@ -99,7 +100,10 @@ def size(
     """
     chosen = _engines(engines)
     place = home_of(home)
-    shape, named = asyncio.run(_shape(model, bits, place, load_settings(config)))
+    shape, named, peeked = asyncio.run(_shape(model, bits, place, load_settings(config)))
+    refused = {} if peeked is None else {name: why for name in chosen if (why := _refused(name, peeked)) is not None}
+    if len(refused) == len(chosen):
+        raise InvalidRequest(next(iter(refused.values())))
     length = context or min(shape.context_length, _USUAL_CONTEXT)
     machine = machine_speed(place, again=measure_again)
     free = memory_available()
@@ -112,11 +116,14 @@ def size(
             readers(shape, SHARES[name], machine, reading_speed),
         )
         for name in chosen
+        if name not in refused
     ]
     if as_json:
-        print_json(_as_json(model, shape, length, slots, machine, free, found))
+        print_json({**_as_json(model, shape, length, slots, machine, free, found), "not_served": refused})
     else:
         _print(f"{model}: {named}", shape, length, machine, free, found, reading_speed)
+        for why in refused.values():
+            print(f"Not told here: {why}.")
 
 
 def _engines(names: list[str] | None) -> list[str]:
@@ -131,8 +138,20 @@ def _engines(names: list[str] | None) -> list[str]:
     return names or list(SHARES)
 
 
-async def _shape(model: str, bits: float | None, home: Path, settings: Settings) -> tuple[ModelShape, str]:
-    """What is known of the model, and how to tell it.
+def _refused(engine: str, peeked: Peek) -> str | None:
+    """Why an engine does not serve the model, as far as its file is here, or its header tells; None where it may."""
+    if engine != "openvino":
+        return None
+    if peeked.file is not None:
+        return refusal(peeked.file)
+    architecture = peeked.header.metadata.get("general.architecture")
+    if architecture in ARCHITECTURES:
+        return None
+    return f"the engine 'openvino' does not read the architecture '{architecture}'"
+
+
+async def _shape(model: str, bits: float | None, home: Path, settings: Settings) -> tuple[ModelShape, str, Peek | None]:
+    """What is known of the model, how to tell it, and its header, unless it is a mere size.
 
     Raises:
         typer.BadParameter: the options do not go together.
@@ -144,14 +163,15 @@ async def _shape(model: str, bits: float | None, home: Path, settings: Settings)
         if parameters < _LEAST_PARAMETERS:
             raise typer.BadParameter(f"'{model}': a model has at least a million parameters", param_hint="MODEL")
         width = 4.5 if bits is None else bits
-        return shape_by_size(parameters, width), f"{width:g} bits a parameter, shaped like the usual dense model"
+        told = f"{width:g} bits a parameter, shaped like the usual dense model"
+        return shape_by_size(parameters, width), told, None
     if bits is not None:
         raise typer.BadParameter("a file has its own bits; give them with a size such as 7B", param_hint="--bits")
     file = None if "://" in model else await _catalog_file(model, home, settings)
     found = await peek(model, settings.catalog) if file is None else await asyncio.to_thread(peek_file, file)
     kind = found.header.metadata.get("general.file_type")
     quantization = FILE_TYPES.get(kind, "GGUF") if isinstance(kind, int) else "GGUF"
-    return shape_of(found.header, found.file_bytes), quantization
+    return shape_of(found.header, found.file_bytes), quantization, found
 
 
 async def _catalog_file(model: str, home: Path, settings: Settings) -> Path:

@@ -185,7 +185,7 @@ class HoldBack:
         if self._note(verdict := self._examiner.verdict(judgement)):
             return
         hidden = judgement.masked if decoded is None else decoded.raw(judgement.masked)
-        spans = _shifted(hidden, len(channel.context))
+        spans = _shifted(hidden, len(channel.context)) if hidden else []
         limit = len(channel.held)
         if not ended:
             pending = max(min(self._examiner.pending(text), MOST_HELD), len(text) - cut)
@@ -232,6 +232,8 @@ class HoldBack:
         Where there are log probabilities, whole pieces leave only, because a token's log probability tells its text;
         for one of which something is hidden there are none. A token without text belongs to the text after it.
         """
+        if not channel.tokens and not spans:
+            return ([(channel.held[:limit], ())] if limit else []), limit
         if not channel.tokens:
             spans = [span for span in spans if span.end <= limit]
             self.masked += len(spans)

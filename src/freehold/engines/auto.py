@@ -5,7 +5,7 @@ the last that does not know an option which is for all is left out: it would not
 every feature; what it refuses is refused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -16,14 +16,22 @@ from freehold.types.deployment import DeploymentSettings
 
 AUTO: Final = "auto"
 FASTEST_FIRST: Final[dict[str, tuple[str, ...]]] = {
-    "chat": ("llamacpp",),
+    "chat": ("openvino", "llamacpp"),
     "embeddings": ("llamacpp",),
     "images": ("llamacpp",),
 }
-"""Task → the engines that `auto` stands for. The last is the one with every feature and for every model."""
+"""Task → the engines that `auto` can stand for. The last is the one with every feature and for every model."""
 
 FindEngine: TypeAlias = Callable[[str], Engine]
 FastestFirst: TypeAlias = Mapping[str, tuple[str, ...]]
+
+
+def among(fast_engines: Collection[str]) -> FastestFirst:
+    """What `auto` stands for where of the faster engines only these are to be used."""
+    return {
+        task: (*(name for name in engines[:-1] if name in fast_engines), engines[-1])
+        for task, engines in FASTEST_FIRST.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +103,9 @@ def check(
 
 
 def _lane(settings: DeploymentSettings, engine: str, engines: tuple[str, ...]) -> DeploymentSettings:
-    """The settings for one of the engines: without what is for another."""
-    tables = {name: table for name, table in settings.options.items() if name in engines and isinstance(table, dict)}
+    """The settings for one of the engines: without what is for another, be it in use here or not."""
+    known = {*engines, *FASTEST_FIRST[settings.task]}
+    tables = {name: table for name, table in settings.options.items() if name in known and isinstance(table, dict)}
     general = {name: value for name, value in settings.options.items() if name not in tables}
     return settings.model_copy(update={"engine": engine, "options": {**general, **tables.get(engine, {})}})
 

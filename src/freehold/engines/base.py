@@ -145,6 +145,8 @@ class Engine(ABC):
     """Whether the model must be in the catalog as a file."""
     takes_adapter: ClassVar[bool] = False
     """Whether it loads a LoRA adapter beside the weights."""
+    package: ClassVar[str | None] = None
+    """The distribution that does its work, whose version decides with others what is fast."""
 
     @abstractmethod
     def validate(self, settings: DeploymentSettings) -> None:
@@ -165,6 +167,14 @@ class Engine(ABC):
 
     def missing(self) -> str | None:
         """What is not installed here that it cannot do without, in words; None where it has all."""
+        return None
+
+    def measurement(self, spec: EngineSpec) -> Launch | None:  # noqa: ARG002  # for those that can
+        """A process that finds the best of what the deployment's options leave open; None where nothing is.
+
+        It writes a line `measured {"options": …, "figures": …}` for each candidate and ends with a line `best {…}` that
+        has the options to take, none where the defaults are as good.
+        """
         return None
 
     @abstractmethod

@@ -95,8 +95,13 @@ class Wire(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing() and self._failure is None
 
     def ask(self, head: bytes, body: bytes) -> None:
-        """Send a request."""
-        assert self._transport is not None, "only an open connection is asked"
+        """Send a request.
+
+        Raises:
+            EngineUnavailable: the connection has ended, be it just after it was made.
+        """
+        if self._transport is None:
+            raise EngineUnavailable("the engine could not be reached")
         self.status, self.headers, self.complete, self._asked = 0, {}, False, True
         self._head_bytes = 0
         self._parser = httptools.HttpResponseParser(self)

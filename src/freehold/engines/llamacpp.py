@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
+from freehold.engines.cores import logical_cores, physical_cores
 from freehold.engines.llamacpp_connection import EMBEDDING, WRITING, LlamaCppConnection
+from freehold.engines.measure import AT_ONCE, Order, measurement
 from freehold.errors import (
     ConfigError,
 )
@@ -37,6 +39,7 @@ DEFAULT_PARALLEL: Final = 8
 """Sequences at once, where the deployment does not say."""
 CACHE_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 POOLINGS: Final = ("mean", "cls", "last")
+MEASURED_CONTEXT: Final = 1024
 LEAST: Final = {"threads": 1, "batch_size": 32, "gpu_layers": -1, "cache_ram_mib": 0}
 
 
@@ -45,6 +48,7 @@ class LlamaCppEngine(Engine):
 
     name: ClassVar[str] = "llamacpp"
     takes_adapter: ClassVar[bool] = True
+    package: ClassVar[str | None] = "xllamacpp"
 
     def validate(self, settings: DeploymentSettings) -> None:
         """See `Engine.validate`."""
@@ -73,21 +77,45 @@ class LlamaCppEngine(Engine):
         """See `Engine.launch`."""
         if spec.weights is None or spec.weights.is_dir():
             raise ConfigError("model: the engine 'llamacpp' needs a GGUF file", param="model")
-        settings = spec.settings
-        body = {
-            "socket": str(socket),
-            "model": str(spec.weights),
-            "adapter": str(spec.adapter) if spec.adapter is not None else None,
-            "task": settings.task,
-            "parallel": settings.parallel or DEFAULT_PARALLEL,
-            "context_length": settings.context_length,
-            "options": settings.options,
-        }
+        body = _body(spec) | {"socket": str(socket)}
         return Launch((sys.executable, "-m", "freehold.engines.llamacpp_server", "--spec", json.dumps(body)))
+
+    def measurement(self, spec: EngineSpec) -> Launch | None:
+        """See `Engine.measurement`: the number of threads, of a model that writes and computes here.
+
+        More threads than cores slow each other down, and threads that wait for each other spin, so the best number is
+        not always that of the cores.
+        """
+        options = spec.settings.options
+        if spec.weights is None or spec.settings.task != "chat" or "threads" in options or options.get("gpu_layers"):
+            return None
+        numbers = [physical := physical_cores(), logical_cores(), max(1, physical - 1), max(1, physical // 2)]
+        return measurement(
+            Order(
+                server="freehold.engines.llamacpp_server",
+                spec=_body(spec) | {"parallel": AT_ONCE, "context_length": MEASURED_CONTEXT},
+                candidates=[{"threads": number} for number in dict.fromkeys(numbers)],
+                health="/health",
+                more={"cache_prompt": False, "ignore_eos": True},
+            )
+        )
 
     def connect(self, spec: EngineSpec, socket: Path) -> Connection:
         """See `Engine.connect`."""
         return LlamaCppConnection(spec, socket)
+
+
+def _body(spec: EngineSpec) -> dict[str, object]:
+    """What the process is told, but for the socket."""
+    settings = spec.settings
+    return {
+        "model": str(spec.weights),
+        "adapter": str(spec.adapter) if spec.adapter is not None else None,
+        "task": settings.task,
+        "parallel": settings.parallel or DEFAULT_PARALLEL,
+        "context_length": settings.context_length,
+        "options": settings.options,
+    }
 
 
 def _option_error(name: str, problem: str) -> ConfigError:

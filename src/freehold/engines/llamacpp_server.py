@@ -16,6 +16,7 @@ from typing import Any
 
 import xllamacpp
 
+from freehold.engines.cores import physical_cores
 from freehold.engines.gguf_header import read_metadata
 from freehold.engines.model_defaults import chat_template, default_context
 from freehold.engines.parent import follow_parent
@@ -116,19 +117,6 @@ def _adapt(params: xllamacpp.CommonParams, own: str | None, more: Sequence[Mappi
         adapters.append(adapter)
     if adapters:
         params.lora_adapters = adapters
-
-
-def physical_cores() -> int:
-    """The physical cores that this process may use: two threads of one core are slower than one."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = set()
-    for cpu in allowed:
-        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-        try:
-            cores.add((topology / "physical_package_id").read_text() + (topology / "core_id").read_text())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))
 
 
 if __name__ == "__main__":

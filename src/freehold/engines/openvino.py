@@ -7,12 +7,14 @@ declared; `llamacpp` does that. The process is `openvino_server`.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_options
+from freehold.engines.cores import physical_cores, short_precisions
+from freehold.engines.measure import AT_ONCE, Order, measurement
 from freehold.engines.openvino_connection import OpenVinoConnection, declared
 from freehold.engines.openvino_formats import CACHE_PRECISIONS, refused_architecture
 from freehold.errors import ConfigError
@@ -30,12 +32,15 @@ OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "prefix_cache": bool,
     "chat_template": str,
 }
-EXACT: Final = "exact"
-ACTIVATIONS: Final = ("u8", EXACT)
+ACTIVATIONS: Final = ("u8", "exact")
 PRECISIONS: Final = ("f32", "bf16", "f16", "auto")
 DEFAULT_PARALLEL: Final = 32
 """Answers at once, where the deployment does not say."""
 DEFAULT_WAITING: Final = 64
+DEFAULT_PRECISION: Final = "f32"
+MANY_CORES: Final = 4
+"""So many, and half of them may be enough threads."""
+MEASURED_CONTEXT: Final = 1024
 LEAST: Final = {"threads": 1, "batch_tokens": 32, "max_waiting": 0}
 
 
@@ -43,6 +48,7 @@ class OpenVinoEngine(Engine):
     """Writes with a model on this machine's CPU."""
 
     name: ClassVar[str] = "openvino"
+    package: ClassVar[str | None] = "openvino-genai"
 
     def validate(self, settings: DeploymentSettings) -> None:
         """See `Engine.validate`."""
@@ -66,14 +72,27 @@ class OpenVinoEngine(Engine):
                 raise _option_error(name, f"must be one of: {', '.join(choices)}")
 
     def potential(self, settings: DeploymentSettings) -> frozenset[Feature]:
-        """See `Engine.potential`."""
-        return declared(chat=True, tools=True, exact=settings.options.get("activations") == EXACT)
+        """See `Engine.potential`. Whether a model converses, and takes tools, only its template tells."""
+        return declared(chat=True, tools=True, exact=settings.options.get("activations") == "exact")
 
     def missing(self) -> str | None:
         """See `Engine.missing`."""
         if find_spec("openvino_genai") is None:
-            return "openvino-genai is not installed: pip install 'freehold[openvino]'"
+            return "the package openvino-genai is not installed: pip install 'freehold[openvino]'"
         return None
+
+    def measurement(self, spec: EngineSpec) -> Launch | None:
+        """See `Engine.measurement`: the precision and the number of threads."""
+        options = spec.settings.options
+        candidates: list[dict[str, object]] = [{}]
+        if "precision" not in options:
+            candidates = [{"precision": name} for name in (DEFAULT_PRECISION, *short_precisions())]
+        if "threads" not in options and physical_cores() >= MANY_CORES:
+            candidates.append({"threads": physical_cores() // 2})
+        if spec.weights is None or len(candidates) == 1:
+            return None
+        body = _body(spec) | {"parallel": AT_ONCE, "context_length": MEASURED_CONTEXT}
+        return measurement(Order("freehold.engines.openvino_server", body, candidates, health="/v1/health", more={}))
 
     def launch(self, spec: EngineSpec, socket: Path) -> Launch:
         """See `Engine.launch`.
@@ -89,16 +108,7 @@ class OpenVinoEngine(Engine):
             raise ConfigError(f"model: {exc}", param="model") from exc
         if reason is not None:
             raise ConfigError(f"model: {reason}", param="model")
-        settings = spec.settings
-        body = {
-            "socket": str(socket),
-            "model": str(spec.weights),
-            "weights_sha256": spec.weights_sha256,
-            "parallel": settings.parallel or DEFAULT_PARALLEL,
-            "max_waiting": settings.options.get("max_waiting", DEFAULT_WAITING),
-            "context_length": settings.context_length,
-            "options": settings.options,
-        }
+        body = _body(spec) | {"socket": str(socket)}
         return Launch((sys.executable, "-m", "freehold.engines.openvino_server", "--spec", json.dumps(body)))
 
     def connect(self, spec: EngineSpec, socket: Path) -> Connection:
@@ -106,19 +116,17 @@ class OpenVinoEngine(Engine):
         return OpenVinoConnection(spec, socket)
 
 
-def measuring(weights: Path, candidates: Sequence[str] = ()) -> Launch:
-    """A program that measures which precision and how many threads are the fastest for a model on this machine.
-
-    It ends by itself, after some ten seconds for a small model, with one line of JSON on standard output: see
-    `openvino_measure`.
-
-    Args:
-        weights: the model.
-        candidates: such as `f32:2`; without any, those that make sense here.
-    """
-    chosen = ("--candidates", ",".join(candidates)) if candidates else ()
-    module = "freehold.engines.openvino_measure"
-    return Launch((sys.executable, "-m", module, "--weights", str(weights), *chosen))
+def _body(spec: EngineSpec) -> dict[str, object]:
+    """What the process is told, but for the socket."""
+    settings = spec.settings
+    return {
+        "model": str(spec.weights),
+        "weights_sha256": spec.weights_sha256,
+        "parallel": settings.parallel or DEFAULT_PARALLEL,
+        "max_waiting": settings.options.get("max_waiting", DEFAULT_WAITING),
+        "context_length": settings.context_length,
+        "options": settings.options,
+    }
 
 
 def _option_error(name: str, problem: str) -> ConfigError:

@@ -18,7 +18,7 @@ from freehold.gateway.flights import ClientGone
 from freehold.governance.authorization import Decision, assure
 from freehold.governance.digests import Digests
 from freehold.journal.records import utc
-from freehold.serving.supervisor import Lease
+from freehold.serving.status import ENGINE_CHOICE, Lease
 from freehold.types.engine import Tier
 from freehold.types.generation import Delta, Event, Usage
 from freehold.types.identity import Principal
@@ -35,8 +35,6 @@ ProducedT = TypeVar("ProducedT", bound=Produced)
 
 EVALUATED: Final = "eval_run"
 """The note of requests that a run of an evaluation makes: they are served by the deployment's own model, or by none."""
-ENGINE_CHOICE: Final = "engine_choice"
-"""The note that says why `engine = "auto"` served by this engine."""
 FILTERED_CODES = frozenset({ContentFiltered.default_code, "content_policy_violation"})
 """Codes of errors that say what must not pass: the filter's, and that of models which look at their own pictures."""
 
@@ -244,8 +242,7 @@ class Account:
 
     def estimated_usage(self) -> Usage:
         """What can be told of the usage without the engine."""
-        prompt_tokens = self.admission.prompt_tokens if self.admission else 0
-        return Usage(prompt_tokens, self._pieces, estimated=True)
+        return Usage(self.admission.prompt_tokens if self.admission else 0, self._pieces, estimated=True)
 
     def rest(self) -> None:
         """Give back what was reserved beyond what was used: the answer is whole, but this goes on without an engine."""

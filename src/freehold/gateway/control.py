@@ -10,7 +10,7 @@ from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
 from freehold.serving.deployment_log import LogEntry
-from freehold.serving.supervisor import DeploymentStatus, Supervisor
+from freehold.serving.supervisor import DeploymentStatus, Measurement, Supervisor
 from freehold.types.deployment import DeploymentSettings
 
 REMOVAL_S = 2.0
@@ -122,6 +122,27 @@ class DeploymentControl:
         """
         self._registry.get(name)
         return self._supervisor.log(name, count) if self._running and name in self._supervisor.names() else []
+
+    async def measure(self, name: str) -> list[Measurement]:
+        """Measure which options of a deployment's engines are best on this machine, and have them served by those.
+
+        Raises:
+            DeploymentNotFound: there is none.
+            Conflict: its engines do not run here.
+            EngineFailed, CatalogError: it could not be measured.
+        """
+        self._registry.get(name)
+        if not self._running or name not in self._supervisor.names():
+            raise Conflict(f"The deployment '{name}' does not run; start the server with 'freehold serve' first.")
+        return await self._supervisor.measure(name)
+
+    def measured(self, name: str) -> list[Measurement]:
+        """What is known of the engines of a deployment on this machine.
+
+        Raises:
+            DeploymentNotFound: there is none.
+        """
+        return self._supervisor.measured(self._registry.get(name).settings.model)
 
     def settings_of(self, name: str) -> DeploymentSettings:
         """The settings of the deployment of that name or alias.

@@ -5,8 +5,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from freehold.types.generation import Delta, Event, Usage
+
+AHEAD: Final = 16
+"""So many events of a stream may wait to be taken; whoever reads slowly does not fill the memory."""
 
 
 def merge(
@@ -17,7 +21,7 @@ def merge(
     The usage counts a prompt once, however many sequences were made from it: of every `per_prompt` streams in
     a row, which share a prompt, the first one's prompt tokens count.
 
-    Closing the merged stream, or an error in one, closes all.
+    Closing the merged stream, or an error in one, closes all. None runs far ahead of whoever takes the events.
     """
     return streams[0] if len(streams) == 1 else _merged(streams, per_prompt, choices_per_stream)
 
@@ -26,10 +30,12 @@ async def _merged(
     streams: Sequence[AsyncGenerator[Event]], per_prompt: int, choices_per_stream: int
 ) -> AsyncGenerator[Event]:
     queue: asyncio.Queue[tuple[int, Event | None]] = asyncio.Queue()
+    room = [asyncio.Semaphore(AHEAD) for _ in streams]
 
     async def pump(position: int, stream: AsyncGenerator[Event]) -> None:
         async with aclosing(stream):
             async for event in stream:
+                await room[position].acquire()
                 queue.put_nowait((position, event))
 
     tasks = [asyncio.create_task(pump(i, stream)) for i, stream in enumerate(streams)]
@@ -47,7 +53,9 @@ async def _merged(
             if item is None:
                 running -= 1
                 await tasks[position]
-            elif isinstance(item, Usage):
+                continue
+            room[position].release()
+            if isinstance(item, Usage):
                 usages[position] = item
             else:
                 yield replace(item, choice=position * choices_per_stream + item.choice)

@@ -112,9 +112,11 @@ class Metrics:
             self.cached_prompt_tokens.labels(deployment).inc(receipt.cached_tokens)
         if receipt.images:
             self.images.labels(deployment).inc(receipt.images)
-        own.cost.inc(receipt.cost_micro)
-        if account.first_piece_s is not None:
-            own.first_token.observe(account.first_piece_s)
+        if receipt.cost_micro:
+            own.cost.inc(receipt.cost_micro)
+        first_piece_s = account.first_piece_s
+        if first_piece_s is not None:
+            own.first_token.observe(first_piece_s)
         if account.filter is not None and account.filter.held_s is not None:
             self.held_back.labels(deployment).observe(account.filter.held_s)
 

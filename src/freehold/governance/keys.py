@@ -40,7 +40,7 @@ class KeyRing:
         self, database: Database, pepper: bytes, directory: Directory, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._database = database
-        self._pepper = pepper
+        self._keyed = hmac.new(pepper, digestmod="sha256")
         self._directory = directory
         self._clock = clock
         self._by_digest: dict[bytes, KeyRow] = {}
@@ -278,7 +278,9 @@ class KeyRing:
             listener()
 
     def _digest(self, key: str) -> bytes:
-        return hmac.digest(self._pepper, key.encode("utf-8", "surrogatepass"), "sha256")
+        digest = self._keyed.copy()
+        digest.update(key.encode("utf-8", "surrogatepass"))
+        return digest.digest()
 
 
 def redact(credential: str) -> str:

@@ -79,12 +79,13 @@ def plain(body: Mapping[str, Any]) -> Plain:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or type(value) in _SIMPLE:
+    kind = type(value)
+    if value is None or kind in _SIMPLE:
         return value
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):  # the usual one first: to ask for a mapping is slow
         return plain(value)
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [item if type(item) in _SIMPLE else _plain(item) for item in value]
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):

@@ -1,13 +1,14 @@
 """The engines of one deployment, the fastest first, and which of them a request gets.
 
 A deployment that names its engine has one lane, its replicas. `engine = "auto"` may stand for several: the first serves
-whatever it has the features for; each of the others starts with the first request that needs it, and is stopped when it
-is not used. An engine that fails for good is given up, and the next one serves in its place, until the deployment's
-settings change or the server starts again. Within a lane nobody is overtaken; see `freehold.serving.lending`.
+whatever it has the features for; each of the others starts with the first request that needs it, or that has waited too
+long for the first start of a faster one, and is stopped when it is not used. An engine that fails for good is given up,
+and the next one serves in its place, until the deployment's settings change or the server starts again. Within a lane
+nobody is overtaken; see `freehold.serving.lending`.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import replace
 from typing import Final
 
@@ -22,10 +23,11 @@ from freehold.serving.replica import Replica
 from freehold.serving.replica_set import ReplicaSet, of_engine
 from freehold.serving.status import DeploymentStatus, LaneStatus, ReplicaStatus
 from freehold.serving.surroundings import Surroundings
-from freehold.types.deployment import DeploymentSettings
+from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
 LEFT_OUT: Final = "left_out"
+_WRITING: Final = frozenset({Feature.CHAT, Feature.COMPLETION})
 _OF_ALL: Final = frozenset({Feature.N})
 """Features that say how a thing is done, not whether: a deployment has them only where every engine of it has."""
 
@@ -49,6 +51,7 @@ class Lanes:
         self._given_up: dict[str, LeftOut] = {}
         self._plan = Plan((settings,))
         self._traits: Traits | None = None
+        self._able: dict[frozenset[Feature], list[tuple[ReplicaSet, str]]] = {}
         self._closed = False
         self._arrange()
 
@@ -58,6 +61,22 @@ class Lanes:
         if of_engine(before) != of_engine(settings):
             self._given_up = {}
         self._arrange()
+
+    @property
+    def lent(self) -> int:
+        """How many requests got a replica."""
+        return sum(replicas.lent for replicas in self._sets)
+
+    @property
+    def engines(self) -> list[DeploymentSettings]:
+        """The deployment's settings for each engine that serves it, or would."""
+        return [replicas.settings for replicas in self._sets]
+
+    def renew(self, engine: str) -> None:
+        """Exchange the replicas of an engine for new ones of the same settings."""
+        for replicas in self._sets:
+            if replicas.settings.engine == engine:
+                replicas.renew()
 
     def status(self) -> DeploymentStatus:
         """What there is to see now."""
@@ -112,7 +131,10 @@ class Lanes:
         while (traits := self._known()) is None:
             first, engine = self._sets[0], self._sets[0].settings.engine
             try:
-                await first.known_traits(patience_s)
+                async with asyncio.timeout(self._head_start_s(first, patience_s, len(self._sets) > 1)):
+                    await first.known_traits(patience_s)
+            except TimeoutError:
+                await self._sets[-1].known_traits(patience_s)
             except EngineUnavailable:
                 if self._stands(first, engine):
                     raise
@@ -156,7 +178,7 @@ class Lanes:
         while len(self._sets) > len(wanted):
             self._dismiss(self._sets.pop())
         self._sets += [ReplicaSet(lane, self._shared, self.log) for lane in wanted[len(self._sets) :]]
-        self._traits = None
+        self._forget()
 
     def _on_demand(self, lane: DeploymentSettings) -> DeploymentSettings:
         """The settings of an engine beside a faster one: one replica, when it is needed."""
@@ -172,9 +194,14 @@ class Lanes:
 
     def _heard(self, name: str, status: ReplicaStatus) -> None:
         """Hear of a replica's new state."""
-        self._traits = None
+        self._forget()
         self._supervisor.on_change(name, status)
         self._loop.call_soon(self._review)
+
+    def _forget(self) -> None:
+        """What was concluded from the engines' features may hold no more."""
+        self._traits = None
+        self._able.clear()
 
     def _review(self) -> None:
         """Give up an engine that fails for good, if there is another."""
@@ -204,49 +231,85 @@ class Lanes:
 
     async def _choose_and_lease(self, wish: Wish, patience_s: float, tier: Tier) -> Grant:
         """Lend of the engine that can, and of another if it turns out that it cannot."""
+        late: set[ReplicaSet] = set()
         while True:
-            replicas, possible, why = self._pick(wish)
-            engine = replicas.settings.engine
+            replicas, possible, why = self._pick(wish, late)
+            engine, others = replicas.settings.engine, len(self._able[wish.needs]) > len(late) + 1
             try:
-                replica, lease = await replicas.lease(possible, patience_s, tier)
+                async with asyncio.timeout(self._head_start_s(replicas, patience_s, others)):
+                    replica, lease = await replicas.lease(possible, patience_s, tier)
+            except TimeoutError:
+                late.add(replicas)
+                continue
             except EngineUnavailable:
                 if self._stands(replicas, engine):
                     raise
                 continue
             if wish.needs <= replica.traits.features:
                 if replicas.settings.engine != engine and replicas in self._sets:
-                    why = self._reason(replicas, wish)  # its engine was given up while the request waited
+                    why = self._reason(replicas, wish.needs)  # its engine was given up while the request waited
                 return replica, replace(lease, choice=why)
             replicas.give_back(replica)
             if replicas.traits is not None and wish.needs <= replicas.traits.features:
                 raise EngineUnavailable(f"The deployment `{self.settings.name}` is changing.", retry_after_s=1.0)
 
-    def _pick(self, wish: Wish) -> tuple[ReplicaSet, Wish, str]:
-        """The replicas for a request, what it can wish of them, and why those.
+    def _head_start_s(self, replicas: ReplicaSet, patience_s: float, others: bool) -> float | None:
+        """How long a request waits for replicas until it goes to `others`, if there are; None without end.
+
+        Only a start that computes is not waited for: whoever fetches a model fetches it for all.
+        """
+        starting = replicas.traits is None and replicas.state == ReplicaState.STARTING
+        return self._shared.limits.full_engine_after_s if others and starting and patience_s > 0 else None
+
+    def _pick(self, wish: Wish, late: Collection[ReplicaSet] = ()) -> tuple[ReplicaSet, Wish, str]:
+        """The replicas for a request, what it can wish of them, and why those; for `late` ones it has waited already.
 
         Raises:
             UnsupportedParameter: no engine has what it needs.
         """
-        able = [replicas for replicas in self._sets if wish.needs <= self._features(replicas)]
+        able = self._able.get(wish.needs)
+        if able is None:
+            able = self._able[wish.needs] = self._those_with(wish.needs)
+        for replicas, why in able:
+            if replicas.serves(wish):
+                return replicas, wish, why
+        for replicas, why in able:
+            if replicas not in late and replicas.could_serve(wish):
+                return replicas, wish, why
+        # there is no other: better the same again than nothing
+        return able[0][0], replace(wish, avoid=frozenset()), able[0][1]
+
+    def _those_with(self, needs: frozenset[Feature]) -> list[tuple[ReplicaSet, str]]:
+        """The engines that have these features, the fastest first, and why each may be chosen.
+
+        Raises:
+            UnsupportedParameter: there is none.
+        """
+        wanted = needs | self._of_defaults() if needs & _WRITING else needs
+        able = [replicas for replicas in self._sets if wanted <= self._features(replicas)]
+        if not able:
+            wanted = needs
+            able = [replicas for replicas in self._sets if needs <= self._features(replicas)]
         if not able:
             raise UnsupportedParameter(
                 f"The model '{self.settings.name}' does not do what the request asks for: "
-                f"{', '.join(sorted(wish.needs - self._union()))}."
+                f"{', '.join(sorted(needs - self._union()))}."
             )
-        if not any(replicas.could_serve(wish) for replicas in able):
-            wish = replace(wish, avoid=frozenset())  # there is no other: better the same again than nothing
-        ready = (replicas for replicas in able if replicas.serves(wish))
-        hoped = (replicas for replicas in able if replicas.could_serve(wish))
-        chosen = next(ready, None) or next(hoped, able[0])
-        return chosen, wish, self._reason(chosen, wish)
+        return [(replicas, self._reason(replicas, wanted)) for replicas in able]
 
-    def _reason(self, chosen: ReplicaSet, wish: Wish) -> str:
+    def _of_defaults(self) -> frozenset[Feature]:
+        """What an engine must have to do what the deployment's defaults add to a request that leaves it out."""
+        defaults = self.settings.defaults
+        penalties = defaults.frequency_penalty or defaults.presence_penalty
+        return frozenset({Feature.PENALTIES}) if penalties else frozenset()
+
+    def _reason(self, chosen: ReplicaSet, needs: frozenset[Feature]) -> str:
         """Why an engine was chosen, in a few words."""
         faster = self._sets[: self._sets.index(chosen)]
         if not faster:
             passed = next((lane for lane in (*self._plan.left_out, *self._given_up.values())), None)
             return "fastest" if passed is None else f"{passed.engine} is left out"
-        lacking = wish.needs - self._features(faster[0])
+        lacking = needs - self._features(faster[0])
         if lacking:
             return f"needs {', '.join(sorted(lacking))}"
         return f"{faster[0].settings.engine} is not ready"

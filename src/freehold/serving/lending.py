@@ -64,6 +64,11 @@ class Lending:
         return len(self._queue)
 
     @property
+    def lent(self) -> int:
+        """How many requests got a replica."""
+        return self._turn
+
+    @property
     def awaited(self) -> bool:
         """Whether anybody waits for anything."""
         return bool(self._watchers) or len(self._queue) > 0

@@ -211,6 +211,8 @@ class PromptCache:
 
         Returns: who is to be told how it goes; None where nobody wants to know.
         """
+        if self.mode == "off":
+            return None
         had, most = self._known(chosen, key)[0], max((self._known(other, key)[0] for other in others), default=0)
         outcome = Outcome.NEW if not had and not most else Outcome.KNOWN if had >= most else Outcome.ELSEWHERE
         self._outcomes[outcome] += 1

@@ -80,17 +80,28 @@ class ReplicaSet:
             return
         self.prompts.mode = settings.prompt_cache_routing
         if of_engine(settings) != of_engine(before):
-            self._preparation = Preparation(self._shared.prepare, settings)
-            self._outdated += self._current
-            self._current = []
-            if not any(replica.usable for replica in self._outdated):
-                self.traits = None
+            self._outdate()
         if settings.start == "eager" and before.start != "eager":
             self._loaded = True
         self._touch()
         self._step()
         self._changed.set()
         self._lending.announce()
+
+    def renew(self) -> None:
+        """Exchange the replicas for new ones of the same settings, if they run."""
+        self._outdate()
+        self._step()
+        self._changed.set()
+        self._lending.announce()
+
+    def _outdate(self) -> None:
+        """Have new replicas take the place of those that there are."""
+        self._preparation = Preparation(self._shared.prepare, self.settings)
+        self._outdated += self._current
+        self._current = []
+        if not any(replica.usable for replica in self._outdated):
+            self.traits = None
 
     def status(self) -> DeploymentStatus:
         """What there is to see now."""
@@ -103,6 +114,11 @@ class ReplicaSet:
             waiting=self._lending.waiting,
             prompt_cache=self.prompts.status() if len(replicas) > 1 else None,
         )
+
+    @property
+    def lent(self) -> int:
+        """How many requests got a replica."""
+        return self._lending.lent
 
     @property
     def loaded(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from freehold.engines.base import Connection, EngineSpec
 from freehold.serving.own_use import OwnUse
@@ -75,6 +75,9 @@ class DeploymentStatus:
     lanes: tuple[LaneStatus, ...] = ()
     prompt_cache: PromptCacheStatus | None = None
 
+
+ENGINE_CHOICE: Final = "engine_choice"
+"""The name under which a receipt tells `Lease.choice`."""
 
 StateListener: TypeAlias = Callable[[str, ReplicaStatus], None]
 """Is told the deployment's name and the replica's new status."""

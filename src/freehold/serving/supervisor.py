@@ -14,20 +14,23 @@ from types import TracebackType
 
 from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
-from freehold.engines.base import Engine
+from freehold.engines.base import Engine, EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import DeploymentNotFound, Draining
 from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.lanes import Lanes
 from freehold.serving.lender import PATIENCE_S
+from freehold.serving.measurements import Measurement, Measurements
+from freehold.serving.measuring import Measuring
 from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.prompt_key import PromptKey
 from freehold.serving.replica import Replica
 from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
 from freehold.serving.surroundings import Surroundings
-from freehold.types.deployment import DeploymentSettings
+from freehold.serving.tasks import cancel
+from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
 __all__ = [
@@ -35,6 +38,8 @@ __all__ = [
     "DeploymentStatus",
     "LaneStatus",
     "Lease",
+    "Measurement",
+    "Measurements",
     "Prepare",
     "Progress",
     "PromptKey",
@@ -57,6 +62,7 @@ class Supervisor:
         drain_s: how long running requests may go on when their replica is removed or replaced.
         find_engine: gives an engine by its name; raises ConfigError where there is none.
         fastest_first: the engines that `engine = "auto"` stands for, by the deployment's task.
+        measurements: which options were found to be best on this machine.
     """
 
     def __init__(
@@ -68,12 +74,15 @@ class Supervisor:
         drain_s: float = DRAIN_S,
         find_engine: Callable[[str], Engine] = get_engine,
         fastest_first: FastestFirst = FASTEST_FIRST,
+        measurements: Measurements | None = None,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
+        self._measurements = measurements or Measurements()
         self._shared = Surroundings(
             limits=settings,
             sockets=self._sockets,
-            prepare=prepare,
+            prepare=partial(_prepare_measured, prepare, find_engine, self._measurements),
+            prepare_bare=prepare,
             find_engine=find_engine,
             drain_s=drain_s,
             new_replica_id=self._new_replica_id,
@@ -86,6 +95,29 @@ class Supervisor:
         self._numbers: dict[str, itertools.count[int]] = {}
         self._listeners: list[StateListener] = []
         self._stopped = False
+        self._measuring = Measuring(self._shared, self._measurements, lambda: self._sets)
+        self._measurer: asyncio.Task[None] | None = None
+
+    def measure_when_idle(self) -> None:
+        """Measure from now on, whenever there is nothing to do, which options are best; see `serving.measuring`."""
+        if self._measurer is None:
+            self._measurer = asyncio.create_task(self._measuring.when_idle(), name="measure engines")
+            for name in self._sets:
+                self._measuring.ready(name)
+
+    async def measure(self, name: str) -> list[Measurement]:
+        """Measure a deployment's engines now; their replicas are exchanged where other options are best.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+            EngineFailed: it could not be measured.
+            CatalogError, ConfigError: its model or a secret is not there.
+        """
+        return await self._measuring.measure(self._get(name))
+
+    def measured(self, model: str) -> list[Measurement]:
+        """What is known of the engines of a model on this machine."""
+        return self._measurements.of_model(model)
 
     async def set(self, deployment: DeploymentSettings) -> None:
         """Create a deployment or change it. Returns at once; the work goes on by itself.
@@ -207,6 +239,8 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop every engine at once, all in parallel, within `stop_timeout_s`. Afterwards none of them is alive."""
         self._stopped = True
+        if self._measurer is not None:
+            await cancel(self._measurer)
         closing = [asyncio.create_task(replicas.close(0)) for replicas in (*self._sets.values(), *self._removed)]
         self._closing.update(closing)
         for task in closing:
@@ -226,9 +260,22 @@ class Supervisor:
 
     def _tell(self, deployment: str, status: ReplicaStatus) -> None:
         """Pass a change on, each listener for itself: one that raises harms nothing but its own log line."""
+        if status.state is ReplicaState.READY and self._measurer is not None:
+            self._measuring.ready(deployment)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.call_soon(listener, deployment, status)
+
+
+async def _prepare_measured(
+    prepare: Prepare,
+    find_engine: Callable[[str], Engine],
+    measurements: Measurements,
+    settings: DeploymentSettings,
+    progress: Progress,
+) -> EngineSpec:
+    """A specification with the options that were measured to be best."""
+    return measurements.applied(find_engine(settings.engine), await prepare(settings, progress))
 
 
 class Acquisition(AbstractAsyncContextManager[Lease]):

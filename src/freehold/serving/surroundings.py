@@ -19,7 +19,8 @@ class Surroundings:
     Args:
         limits: times and intervals.
         sockets: where the engines listen.
-        prepare: makes the specification of an engine.
+        prepare: makes the specification of an engine, with the options that were measured to be best.
+        prepare_bare: the same without those.
         find_engine: gives an engine by its name.
         drain_s: how long running requests may go on when their replica is taken away.
         new_replica_id: the next replica's id, from the deployment's name.
@@ -30,6 +31,7 @@ class Surroundings:
     limits: SupervisorSettings
     sockets: SocketFolder
     prepare: Prepare
+    prepare_bare: Prepare
     find_engine: Callable[[str], Engine]
     drain_s: float
     new_replica_id: Callable[[str], str]

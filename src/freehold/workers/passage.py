@@ -156,7 +156,8 @@ class _Body:
             self._watching.cancel()
 
     async def pieces(self) -> AsyncGenerator[bytes]:
-        """The body, piece by piece."""
+        """The body, piece by piece; at first an empty one, with which the client sends the head at once."""
+        yield b""
         more = True
         while more:
             message = await self._receive()

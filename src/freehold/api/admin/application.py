@@ -34,6 +34,7 @@ from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.journal import journal_routes
 from freehold.api.admin.keys import key_routes
 from freehold.api.admin.limits import limit_routes
+from freehold.api.admin.measurements import measurement_routes
 from freehold.api.admin.model_versions import model_version_routes
 from freehold.api.admin.models import model_routes
 from freehold.api.admin.organizations import organization_admin_routes
@@ -156,6 +157,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
     routers = [
         deployment_routes(services.control),
         deployment_log_routes(services.control),
+        measurement_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
