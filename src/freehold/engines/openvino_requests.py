@@ -76,13 +76,14 @@ class Requests:
         ids = self._model.encode(prompt)
         left = self._room(len(ids), "messages")
         limit = left if request.completion_limit is None else min(left, request.completion_limit)
-        grammar = conversation.response_grammar(request, limit)
+        room = limit // 2  # grammars count two characters a token, and digits are tokens of one
+        grammar = conversation.response_grammar(request, room)
         opener = None
         if demanded:
-            grammar = call_grammar(functions, limit)
+            grammar = call_grammar(functions, room)
         elif functions:
             opener = OPENER if grammar is None else None
-            grammar = tagged_grammar(functions, request, limit)
+            grammar = tagged_grammar(functions, request, room)
         stops = () if demanded else _stops(request)  # one would break the call
         sampling = _sampling(request, logprobs=bool(request.logprobs))
         order = Order(ids, limit, sampling, stops, grammar, opener, thinking=thinking)
