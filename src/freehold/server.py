@@ -23,6 +23,7 @@ from freehold.content_filter.registry import Parts
 from freehold.gateway.tuning_python import Trainer
 from freehold.journal.recorder import Recorder
 from freehold.listening import (
+    Serving,
     first,
     listen,
     listen_for_workers,
@@ -131,7 +132,7 @@ async def _taking_requests(app: App, listeners: Sequence[socket.socket]) -> Asyn
         Order(f"w{number}", app.home.root, app.settings, path, secret, 0, 0) for number in range(1, len(listeners) + 1)
     ]
 
-    def stand_in(listener: socket.socket) -> AbstractAsyncContextManager[object]:
+    def stand_in(listener: socket.socket) -> AbstractAsyncContextManager[Serving]:
         return serving(door, listener, patience_s=None)
 
     pool = Pool(app.core, orders, listeners, app.settings.supervisor, stand_in)

@@ -27,6 +27,7 @@ from freehold.workers.order import Order, given
 from freehold.workers.passage import Passage
 from freehold.workers.remote_desk import RemoteDesk
 from freehold.workers.remote_lender import RemoteLender
+from freehold.workers.seat import LINGER_S
 from freehold.workers.wire import error_of
 
 log = structlog.get_logger(__name__)
@@ -202,6 +203,7 @@ async def _served(
             here.accept_no_more()
             worker.link.post("leaving")
             front.leaving = True
+            await asyncio.sleep(LINGER_S)
             await worker.drain(worker.order.settings.server.drain_s)
         else:
             app.flights.abort_all()

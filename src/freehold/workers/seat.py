@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
@@ -25,13 +25,23 @@ from freehold.workers.summed import counted
 
 log = structlog.get_logger(__name__)
 
+LINGER_S: Final = 2.0
+"""How long who takes no more connections waits before it closes idle ones: of one that has just been taken the
+request is on its way."""
 _ASK_S: Final = 2.0
 """How long a worker may take to tell what it has counted."""
 _END_S: Final = 5.0
 """How long a worker may take to end once nothing is asked of it any more."""
 
 
-StandIn: TypeAlias = Callable[[socket.socket], AbstractAsyncContextManager[object]]
+class Standing(Protocol):
+    """What takes requests in place of a worker."""
+
+    def accept_no_more(self) -> None:
+        """Leave new connections to others that listen there; those that there are go on."""
+
+
+StandIn: TypeAlias = Callable[[socket.socket], AbstractAsyncContextManager[Standing]]
 """Takes requests on a socket for callers while the block runs."""
 
 
@@ -92,6 +102,7 @@ class Seat:
         """What the workers that are gone had counted when they were asked last."""
         self.state = SeatState.STARTING
         self.name = order.name
+        self._miss()
         self._life = asyncio.create_task(self._live(), name=f"worker {order.name}")
 
     @property
@@ -193,6 +204,7 @@ class Seat:
                 return
             if not self._failed.done():
                 self._failed.set_result(None)
+            log.warning("worker_missed", worker=self.name)
             self._miss()
             delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=False)
             self._enter(SeatState.BACKING_OFF)
@@ -204,15 +216,16 @@ class Seat:
         self._ready.clear()
         if not self._missed:
             self._missed = True
-            log.warning("worker_missed", worker=self.name)
             standing = asyncio.create_task(self._stand(), name=f"stand in for {self.name}")
             self._standing.add(standing)
             standing.add_done_callback(self._standing.discard)
 
     async def _stand(self) -> None:
-        async with self._stand_in(self._listener.dup()):
+        async with self._stand_in(self._listener.dup()) as here:
             await self._ready.wait()
             self._missed = False
+            here.accept_no_more()
+            await asyncio.sleep(LINGER_S)
 
     async def _serve(self) -> float | None:
         """One process, from its start to its end; how many seconds it was ready."""
