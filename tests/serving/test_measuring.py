@@ -164,3 +164,17 @@ def test_a_measurement_holds_for_its_place_alone() -> None:
         assert here.applied(engine, other) is other
     assert Measurements(machine="one, 4 cores").find(place) is None
     assert here.find(place) is not None
+
+
+def test_an_engine_that_cannot_be_measured_does_not_hide_the_other(tmp_path: Path) -> None:
+    """What was found of one is told, and why nothing was found of the other."""
+    settings = auto(quick={"measurement": script({}, status=3)}, full={"measurement": script({})})
+
+    async def main() -> None:
+        async with supervised(tmp_path, settings) as supervisor:
+            await supervisor.wait_ready("chat", PATIENCE_S)
+            quick, full = await supervisor.measure("chat")
+            assert "status 3" in (quick.failure or "")
+            assert (full.failure, len(full.candidates)) == (None, 2)
+
+    asyncio.run(main())

@@ -17,7 +17,10 @@ from freehold.cli.options import HomeOption, JsonOption, home_of
 from freehold.cli.output import print_json, print_note, visible
 from freehold.cli.tables import print_table
 
-app = command_group("Measure what this machine does: how many streams a deployment holds, what the gateway costs.")
+app = command_group(
+    "Measure what this machine does: how many streams a deployment holds, what the gateway costs.",
+    "Example: freehold bench engine --deployment chat --streams 1,8,32",
+)
 
 _ENGINE_EPILOG = """\b
 Examples:

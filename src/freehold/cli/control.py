@@ -54,14 +54,15 @@ class Control:
         """Where the service is, for a client of one's own."""
         return self._target
 
-    async def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Make one call and return the JSON object of the answer.
+    async def request(self, method: str, path: str, body: Any = None, *, unhurried: bool = False) -> dict[str, Any]:
+        """Make one call and return the JSON object of the answer; `unhurried` waits for it as long as it takes.
 
         Raises:
             ErrorAnswer: the service refused or failed.
             ServiceUnreachable: it does not answer.
         """
-        async with self._call(method, path, body, aiohttp.ClientTimeout(total=_ANSWER_TIMEOUT_S)) as response:
+        patience = _UNHURRIED if unhurried else aiohttp.ClientTimeout(total=_ANSWER_TIMEOUT_S)
+        async with self._call(method, path, body, patience) as response:
             return _object(await response.text(), response.status)
 
     async def paint(self, path: str, fields: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def measure_deployment(name: NameArgument, home: HomeOption = None, as_json: Jso
     Takes some 20 seconds for a small model and slows down what is served meanwhile. The server does it by itself when
     it has nothing to do; options that the deployment names are never changed.
     """
-    found = asyncio.run(_call(home_of(home), "POST", f"{_path(name)}/measurements"))
+    found = asyncio.run(_measure(home_of(home), name))
     if as_json:
         print_json(found)
     elif not found["data"]:
@@ -297,6 +297,11 @@ def _row(found: dict[str, Any]) -> tuple[object, ...]:
         f"{price['input']}/{price['output']}" if settings.price else "",
         found["origin"],
     )
+
+
+async def _measure(home: Path, name: str) -> dict[str, Any]:
+    async with open_control(home) as control:
+        return await control.request("POST", f"{_path(name)}/measurements", unhurried=True)
 
 
 async def _show(home: Path, name: str, *, as_json: bool) -> None:

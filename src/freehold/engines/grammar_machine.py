@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from freehold.engines.grammar_pieces import literal
-
 EXACT: Final = 16
 """Repetitions up to so many stay as they are in `GrammarMachine.remainder`; a bound above is left out."""
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
@@ -30,7 +28,6 @@ class _Literal:
 class _Class:
     ranges: tuple[tuple[str, str], ...]
     negated: bool
-    source: str
 
     def has(self, char: str) -> bool:
         return any(low <= char <= high for low, high in self.ranges) is not self.negated
@@ -197,9 +194,9 @@ class GrammarMachine:
     def _text(self, node: _Node, *, top: bool) -> str:
         match node:
             case _Literal():
-                return literal(node.text)
+                return _literal_text(node.text)
             case _Class():
-                return node.source
+                return _class_text(node)
             case _Reference():
                 return node.name
             case _Sequence():
@@ -223,6 +220,25 @@ class GrammarMachine:
         """The rules that a rule's text names."""
         bare = re.sub(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]', " ", text)
         return [name for name in re.findall(r"[a-z][a-z0-9-]*", bare) if name in self._rules]
+
+
+def _class_text(node: _Class) -> str:
+    """A class with every character that may mean something written by its number; readers differ in what does."""
+    ranges = [_char(low) if low == high else f"{_char(low)}-{_char(high)}" for low, high in node.ranges]
+    return f"[{'^' if node.negated else ''}{''.join(ranges)}]"
+
+
+def _literal_text(text: str) -> str:
+    shown = ("\\" + char if char in '"\\' else char if char.isprintable() else _char(char) for char in text)
+    return f'"{"".join(shown)}"'
+
+
+def _char(char: str) -> str:
+    """A character in a class, or one that is not printable, with four digits or eight; of two xgrammar takes more."""
+    point = ord(char)
+    if char.isascii() and char.isalnum():
+        return char
+    return f"\\u{point:04X}" if point < 0x10000 else f"\\U{point:08X}"
 
 
 def _key(stack: _Stack) -> int | tuple[int, int]:
@@ -299,7 +315,7 @@ class _Reader:
             else:
                 ranges.append((_unescaped(chars[at]), _unescaped(chars[at])))
                 at += 1
-        return _Class(tuple(ranges), negated, source)
+        return _Class(tuple(ranges), negated)
 
     def _made_name(self, source: str) -> _Node:
         return _Reference(source)

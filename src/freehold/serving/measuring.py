@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,18 +62,25 @@ class Measuring:
         self._wake.set()
 
     async def measure(self, lanes: Lanes) -> list[Measurement]:
-        """Measure every engine of a deployment now, whatever is known.
+        """Measure every engine of a deployment now, whatever is known; of one that fails the reason is told.
 
         Raises:
-            EngineFailed: it could not be measured.
+            EngineFailed: none could be measured.
             CatalogError, ConfigError: its model or a secret is not there.
         """
-        found = []
+        found: list[Measurement] = []
+        failure: EngineFailed | None = None
         for settings in lanes.engines:
             engine, spec, launch = await self._prepared(settings)
             if launch is not None:
                 async with self._one:
-                    found.append(await self._measured(lanes, engine, spec, launch))
+                    try:
+                        found.append(await self._measured(lanes, engine, spec, launch))
+                    except EngineFailed as exc:
+                        failure = failure or exc
+                        found.append(await self._failed(lanes, engine, spec, exc))
+        if failure is not None and all(each.failure is not None for each in found):
+            raise failure
         return found
 
     async def when_idle(self) -> None:
@@ -124,9 +132,16 @@ class Measuring:
         try:
             working.result()
         except EngineFailed as exc:
-            place = self._measurements.place_of(engine, spec)
-            await self._measurements.keep(place, lanes.settings.model, {}, (), exc.message)
+            await self._failed(lanes, engine, spec, exc)
             raise
+
+    async def _failed(self, lanes: Lanes, engine: Engine, spec: EngineSpec, failure: EngineFailed) -> Measurement:
+        """Remember that it failed, unless more is known from before."""
+        place = self._measurements.place_of(engine, spec)
+        known = self._measurements.find(place)
+        if known is not None and known.failure is None:
+            return replace(known, failure=failure.message)
+        return await self._measurements.keep(place, lanes.settings.model, {}, (), failure.message)
 
     async def _prepared(self, settings: DeploymentSettings) -> tuple[Engine, EngineSpec, Launch | None]:
         """What is to be measured; no process where there is nothing to find."""
