@@ -89,19 +89,7 @@ def _gateways(part: Results) -> list[str]:
             },
         ),
         "",
-        "Open loop: requests are sent at a fixed rate whatever the gateway does, and their time runs from when they",
-        "were due. A rate above 90 % of what the closed loop reached is not tried.",
-        "",
-        *_table(
-            samples,
-            names,
-            {
-                f"{rate}/s, {share}, ms": (f"open {rate}/s {share} ms", _small)
-                for rate in rates
-                for share in ("p50", "p99")
-            },
-        ),
-        "",
+        *(_open_loops(samples, names, rates) if rates else ()),
         *_ratios(samples, names),
         "",
         *_failures(samples, names),
@@ -109,6 +97,20 @@ def _gateways(part: Results) -> list[str]:
         "What is on in each:",
         "",
         *(_does(each) for each in part["contenders"]),
+    ]
+
+
+def _open_loops(samples: Samples, names: Sequence[str], rates: Sequence[int]) -> list[str]:
+    """What fixed rates came to, with a blank line at the end."""
+    columns = {
+        f"{rate}/s, {share}, ms": (f"open {rate}/s {share} ms", _small) for rate in rates for share in ("p50", "p99")
+    }
+    return [
+        "Open loop: requests are sent at a fixed rate whatever the gateway does, and their time runs from when they",
+        "were due. A rate above 90 % of what the closed loop reached is not tried.",
+        "",
+        *_table(samples, names, columns),
+        "",
     ]
 
 

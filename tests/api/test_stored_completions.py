@@ -34,6 +34,7 @@ name = "filtered"
 engine = "echo"
 model = "echo"
 content_filter = "masks"
+options = { delay_s = 0.02 }
 """
 
 

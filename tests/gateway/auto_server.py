@@ -24,5 +24,9 @@ if __name__ == "__main__":
     ENGINES["quick"] = "tests.gateway.auto_server:QuickEngine"
     FASTEST_FIRST["chat"] = ("quick", "echo")
     settings = load_settings(Path(sys.argv[2]))
-    settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": 0})})
+    changed = {
+        "server": settings.server.model_copy(update={"port": 0}),
+        "supervisor": settings.supervisor.model_copy(update={"fast_engines": ("quick",)}),
+    }
+    settings = settings.model_copy(update=changed)
     sys.exit(run(Path(sys.argv[1]), settings, announce=lambda _: None))

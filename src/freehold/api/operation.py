@@ -141,7 +141,8 @@ class Operation:
                 reason = flight.landed()
                 if reason is None:
                     raise
-                raise reason from None
+                if not wire.ended:  # who goes once the answer is whole has it
+                    raise reason from None
             finally:
                 if forget is not None:
                     forget()
