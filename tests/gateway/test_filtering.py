@@ -9,7 +9,7 @@ import pytest
 from freehold.content_filter.normalise import squeezed
 from tests.content_filter.filters import PHRASE
 from tests.gateway.filtered import body_saying, ends, path, receipt, receipt_of, said, streamed
-from tests.service import Service, events_of
+from tests.service import Service, events_of, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -304,6 +304,7 @@ def test_the_wait_of_the_first_piece_is_reported(service: Service) -> None:
         request_id = response.headers["x-request-id"]
         events_of(response)
     assert receipt_of(service, request_id)["filter"]["held_us"] > 0
+    eventually(lambda: f'{request_id}","route"' in service.log(), "the line of the request is written")
     (line,) = [json.loads(line) for line in service.log().splitlines() if request_id in line and '"request"' in line]
     assert line["held_ms"] > 0
     assert 'freehold_content_filter_held_seconds_count{deployment="by-1"}' in service.get("/metrics").body.decode()
