@@ -21,7 +21,7 @@ PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test: setup-dev setup-train check ## everything: lint, types and every test
 	$(PYTEST) -m "slow and not llamacpp and not finetune and not long"
-	$(BIN)/python -m pytest -m "slow and llamacpp and not finetune"
+	$(BIN)/python -m pytest -m "slow and llamacpp and not finetune and not long"
 	$(PYTEST) -m "finetune and not long"
 
 test-long: setup-dev setup-train  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data

@@ -55,6 +55,7 @@ def test_an_engine_that_does_not_start_is_told(starter_models: StarterModels) ->
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_precisions_of_openvino_are_measured_with_the_real_engine(starter_models: StarterModels) -> None:
     """Its default is tried first; a deployment that names its precision keeps it."""
     settings = DeploymentSettings(name="chat", model="m", engine="openvino", context_length=512)

@@ -50,9 +50,9 @@ def exact(starter_models: StarterModels) -> Iterator[Subject]:
         yield started
 
 
-async def _gather(calls: list[Any]) -> list[Any]:
+async def _gather(calls: list[Any], at_once: int = AT_ONCE) -> list[Any]:
     """The results of calls, so many at a time."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(at_once)
 
     async def one(call: Any) -> Any:
         async with gate:
@@ -77,9 +77,9 @@ def test_it_writes_what_llamacpp_writes(starter_models: StarterModels, fast: Sub
 
     async def ask(connection: Connection, _: Traits) -> None:
         requests = [chat_request(text, max_tokens=TOKENS, temperature=0) for text in PROMPTS]
-        theirs.extend(heard.text for heard in await _gather([hear(connection.chat(each)) for each in requests]))
+        theirs.extend(heard.text for heard in await _gather([hear(connection.chat(each)) for each in requests], 1))
 
-    with llamacpp(starter_models.chat, parallel=8) as other:
+    with llamacpp(starter_models.chat, parallel=1) as other:
         other.try_out(ask)
     prompts = [model.encode(model.template.render([{"role": "user", "content": text}], [])) for text in PROMPTS]
     answers = [model.encode(text)[:TOKENS] for text in theirs]
@@ -89,7 +89,7 @@ def test_it_writes_what_llamacpp_writes(starter_models: StarterModels, fast: Sub
     async def compare(connection: Connection, _: Traits) -> None:
         request = completion_request(max_tokens=1, temperature=0)
         calls = [hear(connection.complete(request, prompts[number] + answers[number][:at])) for number, at in places]
-        for (number, at), heard in zip(places, await _gather(calls), strict=True):
+        for (number, at), heard in zip(places, await _gather(calls, 1), strict=True):
             wanted = model.vocabulary.text(answers[number][at : at + 1])
             if heard.text != wanted and not (heard.text == "" and "�" in wanted):
                 before = model.vocabulary.text(answers[number][:at])
@@ -249,7 +249,8 @@ def test_foreign_architectures_are_refused(tmp_path: Path) -> None:
 
 def test_too_small_a_cache_is_told(starter_models: StarterModels) -> None:
     """A cache without room for one request ends the process with the option's name and what it would need."""
-    settings = DeploymentSettings(name="a", model="m", engine="openvino", options={"cache_gib": 0.001})
+    options = {"cache_gib": 0.001}
+    settings = DeploymentSettings(name="a", model="m", engine="openvino", context_length=2048, options=options)
     with socket_path() as socket:
         launch = OpenVinoEngine().launch(EngineSpec(settings, starter_models.chat), socket)
         run = subprocess.run(launch.argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.service import ECHO_CONFIG, Service, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 LONG = {"model": "echo", "messages": [{"role": "user", "content": "word " * 20_000}], "n": 128}
 """Its answer is longer than what the system keeps of it for a caller who does not read."""

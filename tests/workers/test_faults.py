@@ -121,6 +121,7 @@ async def statuses_or_nothing(service: Service, count: int) -> list[int | None]:
     return list(await asyncio.gather(*(one() for _ in range(count))))
 
 
+@pytest.mark.long
 def test_workers_end_with_their_core(tmp_path: Path) -> None:
     """When the core is killed its workers are gone within seconds, and the next start settles what they had."""
 
@@ -153,6 +154,7 @@ def _lives(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.long
 def test_the_number_of_workers_may_change_between_starts(tmp_path: Path) -> None:
     """After three workers one process goes on, and then two: the journal is one, and budgets stay as they were."""
     spent = []
@@ -206,6 +208,7 @@ def test_the_core_stands_in_for_a_missing_worker(tmp_path: Path) -> None:
     check_receipts(tmp_path / "home", [])
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_holds_up_no_change_for_long(tmp_path: Path) -> None:
     """A change waits for a worker that does not answer only for seconds; then that is killed and started again."""
     with Service(tmp_path / "home", CONFIG, workers=2) as service:

@@ -47,7 +47,7 @@ def _admitted(home: Path, limit: str, delay_s: float, rounds: int = 1) -> int:
     return found.count(200)
 
 
-@pytest.mark.parametrize("k", [1, 7, 40])
+@pytest.mark.parametrize("k", [pytest.param(1, marks=pytest.mark.long), 7, pytest.param(40, marks=pytest.mark.long)])
 def test_a_budget_admits_as_many_calls_as_it_covers(tmp_path: Path, k: int) -> None:
     """Of 100 callers at once, twice, exactly k are served by a budget of k calls, and that much is spent."""
     home = tmp_path / "home"
@@ -59,13 +59,13 @@ def test_a_budget_admits_as_many_calls_as_it_covers(tmp_path: Path, k: int) -> N
         check_reconciled(home)
 
 
-@pytest.mark.parametrize("k", [1, 13])
+@pytest.mark.parametrize("k", [pytest.param(1, marks=pytest.mark.long), 13])
 def test_as_many_requests_run_at_once_as_may(tmp_path: Path, k: int) -> None:
     """While the first ones run, exactly k of 100 callers are served; afterwards as many again."""
     assert _admitted(tmp_path / "home", f"concurrent_requests = {k}", 5.0) == k
 
 
-@pytest.mark.parametrize("k", [3, 20])
+@pytest.mark.parametrize("k", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_requests_per_minute_are_counted_together(tmp_path: Path, k: int) -> None:
     """Of 100 callers at once exactly k are served within the first seconds of a minute's k requests."""
     # A k-th of a minute after the first request there is room for another one.
