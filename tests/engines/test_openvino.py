@@ -89,7 +89,7 @@ def test_it_writes_what_llamacpp_writes(starter_models: StarterModels, fast: Sub
     async def compare(connection: Connection, _: Traits) -> None:
         request = completion_request(max_tokens=1, temperature=0)
         calls = [hear(connection.complete(request, prompts[number] + answers[number][:at])) for number, at in places]
-        for (number, at), heard in zip(places, await _gather(calls, 1), strict=True):
+        for (number, at), heard in zip(places, await _gather(calls), strict=True):
             wanted = model.vocabulary.text(answers[number][at : at + 1])
             if heard.text != wanted and not (heard.text == "" and "�" in wanted):
                 before = model.vocabulary.text(answers[number][:at])

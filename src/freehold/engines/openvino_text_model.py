@@ -183,7 +183,7 @@ def compiled(named: Path, tokenizer: Any, options: Mapping[str, Any], *, blocks:
     config.num_kv_blocks = blocks
     config.max_num_seqs = parallel
     config.max_num_batched_tokens = options.get("batch_tokens", DEFAULT_BATCH_TOKENS)
-    config.enable_prefix_caching = options.get("prefix_cache", True)
+    config.enable_prefix_caching = options.get("prefix_cache", False)
     return openvino_genai.ContinuousBatchingPipeline(str(named), tokenizer, config, "CPU", **_properties(options))
 
 
