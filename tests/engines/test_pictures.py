@@ -128,14 +128,20 @@ def test_a_picture_tells_its_seed_and_the_usage_its_prompt(painter: Subject) -> 
 
 
 def test_unfinished_states_come_before_their_picture(painter: Subject) -> None:
-    """As many states as were asked for come before each picture, in order, and they differ from it."""
+    """As many states as were asked for come before each picture, in order, and they differ from it.
+
+    OpenVINO leaves out states that are still due when the picture is finished, as OpenAI's service may.
+    """
 
     async def trial(connection: Connection, _: Traits) -> None:
         events = await painted(connection.paint(asked(n=2, partial_images=2)), 2)
         for index in range(2):
-            mine = [e for e in events if not isinstance(e, Usage) and e.index == index]
-            assert [e.partial_index if isinstance(e, PartialPicture) else None for e in mine] == [0, 1, None]
-            assert mine[0].data != mine[-1].data
+            *states, picture = [e for e in events if not isinstance(e, Usage) and e.index == index]
+            assert isinstance(picture, Picture)
+            numbers = [state.partial_index for state in states if isinstance(state, PartialPicture)]
+            assert numbers == list(range(len(states)))
+            assert len(states) == 2 or (painter.engine.name == "openvino_images" and len(states) < 2)
+            assert all(state.data != picture.data for state in states)
 
     painter.try_out(trial, Feature.IMAGES)
 

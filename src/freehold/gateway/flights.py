@@ -93,10 +93,10 @@ class Flights:
         flight = Flight(principal, task, end_user, self._land)
         self._flying.add(flight)
         self._empty.clear()
-        patience_s = self._timeout_s
-        if principal.expires_at is not None:
-            patience_s = min(patience_s, max(0.0, principal.expires_at - time.time()))
-        flight.timer = task.get_loop().call_later(patience_s, self._late, flight)
+        patience_s, late = self._timeout_s, self._late
+        if principal.expires_at is not None and (left_s := principal.expires_at - time.time()) <= patience_s:
+            patience_s, late = max(0.0, left_s), self._expired
+        flight.timer = task.get_loop().call_later(patience_s, late, flight)
         return flight
 
     def _land(self, flight: Flight) -> None:
@@ -108,14 +108,14 @@ class Flights:
             self._empty.set()
 
     def _late(self, flight: Flight) -> None:
-        """Stop a request whose time is up: that of any request, or that of its caller's credential."""
-        expires_at = flight.principal.expires_at
-        if expires_at is not None and expires_at <= time.time():
-            flight.abort(Unauthenticated("The credential expired while the request was running."))
-            return
+        """Stop a request whose time is up."""
         flight.abort(
             EngineTimeout(f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout")
         )
+
+    def _expired(self, flight: Flight) -> None:
+        """Stop a request whose caller's credential has come to its end."""
+        flight.abort(Unauthenticated("The credential expired while the request was running."))
 
     def review(self, objection: Callable[[Principal], FreeholdError | None]) -> None:
         """Stop every request whose caller may go on no more.
