@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs web lint-web pictures lock clean setup-dev setup-train setup-eval postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs web lint-web pictures lock clean setup-dev setup-train setup-train-test setup-eval postgresql chromium
 
 PYTHON ?= python3
 VENV   := .venv
@@ -19,16 +19,18 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test: setup-dev setup-train check ## everything: lint, types and every test
+test: setup-dev setup-train-test check ## everything: lint, types and every test
 	$(PYTEST) -m "slow and not llamacpp and not finetune and not long"
 	$(BIN)/python -m pytest -m "slow and llamacpp and not finetune and not long"
 	$(PYTEST) -m "finetune and not long"
+	$(TRAIN)/bin/python -m pytest tests/training -m "torch and not long"
 
-test-long: setup-dev setup-train  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data
+test-long: setup-dev setup-train-test  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
 	$(BIN)/python -m pytest -m "long and not finetune"
 	$(BIN)/python -m pytest tests/faults/test_database_down.py tests/journal/test_journal_killed.py tests/web/*_pages.py --full-size
 	$(BIN)/python -m pytest -m finetune --full-size
+	$(TRAIN)/bin/python -m pytest tests/training -m "torch and long"
 
 check: lint types lint-web unit            ## the quick part, for every commit
 
@@ -88,6 +90,12 @@ setup-eval: $(EVAL)/.installed    ## make .venv-eval, in which lm-eval runs for 
 $(EVAL)/.installed: requirements/eval.txt
 	$(PYTHON) -m venv $(EVAL)
 	$(EVAL)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/eval.txt
+	@touch $@
+
+setup-train-test: $(TRAIN)/.installed-test
+
+$(TRAIN)/.installed-test: $(TRAIN)/.installed requirements/train-test.txt
+	$(TRAIN)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/train-test.txt
 	@touch $@
 
 lint: setup-dev

@@ -3,7 +3,8 @@
 Run by `make lock`, or with the names of locks for only those. `default.txt` is what users install, `build.txt` what
 builds the package, `dev.txt` the default set and what the tests need, with the same versions. `train.txt` is the
 default set and what `freehold train` needs, for an environment of its own: with the same versions where those allow it.
-`eval.txt` is lm-eval and what it needs, also for an environment of its own; Freehold itself is not in it.
+`train-test.txt` is what the tests of training need there besides. `eval.txt` is lm-eval and what it needs, also for an
+environment of its own; Freehold itself is not in it.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "requirements"
-LOCKS = ("default", "build", "dev", "train", "eval")
+LOCKS = ("default", "build", "dev", "train", "train-test", "eval")
+TESTING = ("hypothesis", "pytest")
+"""How the names of what runs tests begin."""
 
 OF_TORCH = re.compile(r"(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==")
 """Torch, and what it alone needs of CUDA."""
@@ -73,6 +76,8 @@ def main() -> None:
         compile_lock("dev", [*default, *dev], ["default", "build"], "--upgrade")
     if "train" in names:
         compile_training_lock(default, project["project"]["optional-dependencies"]["train"])
+    if "train-test" in names:
+        compile_lock("train-test", [r for r in dev if r.startswith(TESTING)], ["train"], "--upgrade")
     if "eval" in names:
         compile_lock("eval", project["project"]["optional-dependencies"]["eval"], [], "--upgrade")
 
