@@ -128,10 +128,7 @@ def test_a_picture_tells_its_seed_and_the_usage_its_prompt(painter: Subject) -> 
 
 
 def test_unfinished_states_come_before_their_picture(painter: Subject) -> None:
-    """As many states as were asked for come before each picture, in order, and they differ from it.
-
-    OpenVINO leaves out states that are still due when the picture is finished, as OpenAI's service may.
-    """
+    """As many states as were asked for come before each picture, in order, and they differ from it."""
 
     async def trial(connection: Connection, _: Traits) -> None:
         events = await painted(connection.paint(asked(n=2, partial_images=2)), 2)
@@ -140,6 +137,7 @@ def test_unfinished_states_come_before_their_picture(painter: Subject) -> None:
             assert isinstance(picture, Picture)
             numbers = [state.partial_index for state in states if isinstance(state, PartialPicture)]
             assert numbers == list(range(len(states)))
+            # OpenVINO leaves out states that are still due when the picture is finished, as OpenAI's service may.
             assert len(states) == 2 or (painter.engine.name == "openvino_images" and len(states) < 2)
             assert all(state.data != picture.data for state in states)
 

@@ -1,7 +1,4 @@
-"""Which of these tests this interpreter can run: those marked `torch` run in .venv-train, as `make test` does.
-
-    .venv-train/bin/python -m pytest tests/training -m torch
-"""
+"""Which of these tests this interpreter can run: those marked `torch` run in .venv-train, as `make test` does."""
 
 from importlib.util import find_spec
 from pathlib import Path
