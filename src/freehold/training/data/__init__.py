@@ -1,0 +1,1 @@
+"""From raw text to tokens that a training reads: tokenizers, duplicates, shards, and the data card."""

@@ -1,0 +1,1 @@
+"""Language models from nothing: the architecture, its recipes, its objective, and its export."""
