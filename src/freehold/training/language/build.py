@@ -30,7 +30,7 @@ RUN: Final = "run.json"
 TOKENIZER: Final = "tokenizer"
 """The tokenizer's folder, within the training's and within that of its data."""
 _LOCK: Final = "run.lock"
-_QUICK_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+QUICK_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 """Has the C library keep the memory of one step for the next."""
 
 
@@ -163,7 +163,7 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    environment = {**_QUICK_MEMORY, "OMP_NUM_THREADS": str(max(1, _processors() // machines.devices))}
+    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(max(1, _processors() // machines.devices))}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
 
