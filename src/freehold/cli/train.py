@@ -9,6 +9,9 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
+from freehold.cli.output import say
+from freehold.cli.train_data import DATA_EXAMPLE, train_data
+from freehold.cli.train_tokenizer import TOKENIZER_EXAMPLE, train_tokenizer
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
 from freehold.training.content_filter.data import training_examples
@@ -83,6 +86,5 @@ def train_content_filter(
     say(f'use them with: [filter] weights = "{weights}"')
 
 
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
-    print(line, flush=True)
+app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
+app.command("data", epilog=DATA_EXAMPLE)(train_data)
