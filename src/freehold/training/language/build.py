@@ -1,7 +1,7 @@
-"""Pre-trains a language model in processes of its own, one a device: what `freehold train pretrain` runs. No torch here.
+"""Pre-trains a language model, in one process a device: what `freehold train pretrain` runs. No torch here.
 
-The folder has everything: `run.json` says what is trained on what, the tokenizer lies beside it, and the processes write
-checkpoints and the log.
+The folder has everything: `run.json` says what is trained on what, the tokenizer lies beside it, and the processes
+write checkpoints and the log.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +101,7 @@ def recipe_of(name: str, vocabulary: int, settings: Mapping[str, str]) -> Langua
     return changed(read(LanguageRecipe, tree), settings)
 
 
-def opened(
-    out: Path, data: Path | None, recipe: str | None, settings: Mapping[str, str], *, resume: bool
-) -> Run:
+def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[str, str], *, resume: bool) -> Run:
     """The training in a folder: a new one, or with `resume` the one that it holds.
 
     Args:
@@ -148,7 +146,8 @@ async def pretrain(run: Run, machines: Machines, say: Say) -> None:
     layout = run.recipe.training.parallel.layout(machines.devices * machines.nodes)
     if run.recipe.training.batch % layout.data:
         raise ConfigError(
-            f"training.batch: {run.recipe.training.batch} samples cannot be divided among {layout.data} groups of devices"
+            f"training.batch: {run.recipe.training.batch} samples cannot be divided among {layout.data} groups of "
+            f"devices; say a multiple of {layout.data}"
         )
     if machines.nodes > 1 and machines.master is None:
         raise ConfigError("--master: say HOST:PORT of the first machine, which the others can reach")
