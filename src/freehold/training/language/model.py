@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import functional
 
+from freehold.training.language import processor
 from freehold.training.language.recipes import ModelRecipe
 
 DEVIATION: Final = 0.02
@@ -197,6 +198,8 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Of length 1 a number, then scaled [batch, length, width]."""
+        if processor.wanted(hidden):
+            return processor.Normalised.apply(hidden, self.weight, self.eps)
         return functional.rms_norm(hidden, self.normalized_shape, self.weight.to(hidden.dtype), self.eps)
 
 
@@ -210,6 +213,8 @@ def rotation(length: int, head: int, theta: float, device: torch.device, dtype: 
 
 def rotated(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Vectors [batch, heads, length, head], each pair (i, i + head / 2) turned by its position's angle."""
+    if processor.wanted(vectors):
+        return processor.Rotated.apply(vectors, cosine, sine)
     first, second = vectors.chunk(2, dim=-1)
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
 
