@@ -83,7 +83,9 @@ def test_a_training_that_goes_on_has_each_step_once(tmp_path: Path) -> None:
     run.close()
     assert list(points(tmp_path)) == [10, 20, 25]
     assert points(tmp_path)[25]["seconds"] > seconds, "time that was lost was paid for"
-    assert [line["text"] for line in read_lines(tmp_path / NAME) if line["kind"] == "event"] == ["goes on after step 15"]
+    assert [line["text"] for line in read_lines(tmp_path / NAME) if line["kind"] == "event"] == [
+        "goes on after step 15"
+    ]
     assert list(curve(tmp_path, "loss")) == [10, 20, 25]
     assert sum(line["kind"] == "run" for line in read_lines(tmp_path / NAME)) == 1
 
