@@ -9,5 +9,92 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
+from freehold.cli.train_data import DATA_EXAMPLE, train_data
+from freehold.cli.train_pretrain import train_pretrain
+from freehold.cli.train_tokenizer import TOKENIZER_EXAMPLE, train_tokenizer
+from freehold.cli.train_watch import train_watch
+from freehold.cli.vectors import embedded
+from freehold.training.content_filter import build as content_filter
+from freehold.training.content_filter.data import training_examples
+from freehold.training.content_filter.recipe import Recipe as ContentFilterRecipe
+from freehold.training.image.build import build
+from freehold.training.image.recipe import Recipe
+
+app = command_group("Train a model of Freehold's own.", "Example: freehold train image --out painter --minutes 240")
+
+
+@app.callback()
+def train() -> None:
+    """Train a model of Freehold's own."""
+
+
+@app.command("image", epilog="Example: freehold train image --out painter --minutes 240")
+def train_image(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where checkpoints, curves and weights go.")],
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="How long the decoder trains.")] = 60.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of scenes, weights and noise.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="That each of two processes computes on.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
+) -> None:
+    """Train the starter painter. Needs the extra 'train', the font Noto Color Emoji and Unicode's CLDR.
+
+    requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
+    """
+    recipe = Recipe(minutes=minutes, seed=seed, threads=threads)
+    out.mkdir(parents=True, exist_ok=True)
+    weights = asyncio.run(build(recipe, out.resolve(), say, resume=resume))
+    say(f"the weights are in {weights}")
+    say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
+
+
+@app.command(
+    "content-filter",
+    epilog="Example: freehold train content-filter --data moderation.jsonl --own ours.jsonl --out weights",
+)
+def train_content_filter(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the weights and their card go.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="FILE", help="Labelled texts in a public form, JSONL or CSV; repeatable."),
+    ] = None,
+    own: Annotated[
+        list[Path] | None,
+        typer.Option("--own", metavar="FILE", help="JSONL of your own: text, and labels by name; repeatable."),
+    ] = None,
+    embed: Annotated[
+        str | None,
+        typer.Option("--embed", metavar="NAME", help="Train the head over this deployment's vectors too."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds and of what is drawn.")] = 1,
+    home: HomeOption = None,
+) -> None:
+    """Train the classifier of the content filter. Needs the extra 'train'.
+
+    The forms of the files are in docs/reference/content-filter-classifier.md. The same files and seed give the
+    same weights.
+    """
+    if not data and not own:
+        raise typer.BadParameter("give labelled texts with --data or --own")
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = ContentFilterRecipe(seed=seed)
+    vectors = None
+    if embed is not None:
+        texts = [each.text for each in training_examples(data or [], own or [], recipe) if each.primary]
+        vectors = out / "vectors.json"
+        vectors.write_bytes(orjson.dumps(asyncio.run(embedded(home_of(home), embed, texts, say))))
+    weights = asyncio.run(content_filter.train(recipe, data or [], own or [], out.resolve(), say, vectors))
+    say(f"the weights are in {weights}, their card in {weights.with_name('card.md')}")
+    say(f'use them with: [filter] weights = "{weights}"')
+
+
 app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
 app.command("data", epilog=DATA_EXAMPLE)(train_data)
+app.command(
+    "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
+)(train_pretrain)
+app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
+    print(line, flush=True)

@@ -85,7 +85,7 @@ class Muon(Optimizer):
         gradients = [_local(weight.grad) for weight in weights]
         means = [_local(self._mean(weight)) for weight in weights]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
-        ahead = torch._foreach_lerp(gradients, means, momentum)
+        ahead = [gradient.lerp(mean, momentum) for gradient, mean in zip(gradients, means, strict=True)]
         steps = _steps(ahead, weights[0])
         length = LIKE_ADAMW * math.sqrt(max(weights[0].shape))
         own = [_local(weight) for weight in weights]
