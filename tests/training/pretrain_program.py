@@ -75,12 +75,16 @@ class Letters:
         return {"letters": LETTERS, "width": WIDTH, "poison": sorted(self._poison)}
 
 
-def main(folder: Path, recipe: TrainingRecipe, poison: Collection[int]) -> None:
-    """Train, from the folder's newest checkpoint on."""
+def main(folder: Path, recipe: TrainingRecipe, poison: Collection[int] = ()) -> None:
+    """Train, from the folder's newest checkpoint on, on one thread: more add numbers up in other orders."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    with Devices.open(recipe.parallel, "cpu") as devices:
-        pretrain(recipe, Letters(recipe, poison), devices, folder, description={"name": "letters"})
+    try:
+        with Devices.open(recipe.parallel, "cpu") as devices:
+            pretrain(recipe, Letters(recipe, poison), devices, folder, description={"name": "letters"})
+    finally:
+        torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":

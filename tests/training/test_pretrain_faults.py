@@ -8,15 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
+from freehold.errors import TrainingDiverged
 from freehold.training.trainer.log_file import NAME, read_lines
 from freehold.training.trainer.recipe import CheckpointRecipe, SpikeRecipe, TrainingRecipe
 from tests.disk import fill, small_disk
+from tests.training.pretrain_program import main
 
 pytestmark = pytest.mark.torch
 
@@ -39,23 +42,15 @@ def recipe(steps: int, **others: Any) -> TrainingRecipe:
 
 
 @contextmanager
-def started(folder: Path, recipe: TrainingRecipe, *poison: int) -> Iterator["subprocess.Popen[str]"]:
+def started(folder: Path, recipe: TrainingRecipe) -> Iterator["subprocess.Popen[str]"]:
     """A training in a process of its own, which does not outlive the test."""
     argv = [sys.executable, "-m", "tests.training.pretrain_program", str(folder), recipe.model_dump_json()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([*argv, *map(str, poison)], stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process
         finally:
             process.kill()
-
-
-def run(folder: Path, recipe: TrainingRecipe, *poison: int, fails: bool = False) -> str:
-    """Train to the end; returns what was said on stderr."""
-    with started(folder, recipe, *poison) as process:
-        errors = process.communicate(timeout=300)[1]
-    assert (process.returncode != 0) is fails, errors
-    return errors
 
 
 def curve(folder: Path, kind: str = "step") -> dict[int, tuple[Any, ...]]:
@@ -104,28 +99,33 @@ def kill_at_random(folder: Path, recipe: TrainingRecipe, kills: int, draw: rando
         begun, told = (folder / NAME).exists(), logged(folder, "event")
         with started(folder, recipe) as process:
             if begun:
-                wait_for(process, lambda told=told: logged(folder, "event") > told)  # it goes on, and has cut the log
+                wait_for(process, partial(_goes_on, folder, told))
             hits.append(kill(process, folder, draw))
-    run(folder, recipe)
+    main(folder, recipe)
     return hits
+
+
+def _goes_on(folder: Path, events_before: int) -> bool:
+    """Whether a training has said so; it has cut its log then."""
+    return logged(folder, "event") > events_before
 
 
 def kill(process: "subprocess.Popen[str]", folder: Path, draw: random.Random) -> str:
     """Kill a training some steps from now, or while a checkpoint is written; returns which of these it was."""
-    partial = folder / "checkpoints" / ".partial"
+    filling = folder / "checkpoints" / ".partial"
     until = logged(folder) + draw.randrange(1, 2 * EVERY)
     in_checkpoint = draw.random() < 0.5
-    wait_for(process, partial.exists if in_checkpoint else lambda: logged(folder) >= until)
+    wait_for(process, filling.exists if in_checkpoint else lambda: logged(folder) >= until)
     time.sleep(draw.random() * (0.004 if in_checkpoint else 0.02))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    return "checkpoint" if partial.exists() else "step"
+    return "checkpoint" if filling.exists() else "step"
 
 
 def test_a_training_that_is_killed_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """Killed three times at random moments, it has the same curves and the same end as one that was left alone."""
     short = recipe(400)
-    run(tmp_path / "alone", short)
+    main(tmp_path / "alone", short)
     kill_at_random(tmp_path / "killed", short, 3, random.Random(11))
     assert_same_end(tmp_path / "alone", tmp_path / "killed", 400)
 
@@ -134,7 +134,7 @@ def test_a_training_that_is_killed_goes_on_bit_for_bit(tmp_path: Path) -> None:
 def test_a_training_that_is_killed_twenty_times_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """Also when it is killed while a checkpoint is written."""
     long = recipe(2000)
-    run(tmp_path / "alone", long)
+    main(tmp_path / "alone", long)
     hits = kill_at_random(tmp_path / "killed", long, 20, random.Random(20))
     assert_same_end(tmp_path / "alone", tmp_path / "killed", 2000)
     assert hits.count("checkpoint") >= 3, hits
@@ -143,7 +143,7 @@ def test_a_training_that_is_killed_twenty_times_goes_on_bit_for_bit(tmp_path: Pa
 def test_a_full_disk_loses_no_checkpoint_and_stops_no_training(tmp_path: Path) -> None:
     """Checkpoints that cannot be written are told, those before them stay, and later ones come when there is room."""
     whole = recipe(400)
-    run(tmp_path / "alone", whole)
+    main(tmp_path / "alone", whole)
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
         folder = disk / "full"
         with started(folder, whole) as process:
@@ -162,7 +162,7 @@ def test_a_full_disk_loses_no_checkpoint_and_stops_no_training(tmp_path: Path) -
 
 def test_a_bad_batch_is_left_out(tmp_path: Path) -> None:
     """The step with the leap changes no weight, and the curve goes on below."""
-    run(tmp_path, recipe(60), 40)
+    main(tmp_path, recipe(60), [40])
     losses = {step: values[0] for step, values in curve(tmp_path).items()}
     assert losses[41] > 100
     assert max(losses[step] for step in range(42, 61)) < 2 * losses[40]
@@ -171,7 +171,7 @@ def test_a_bad_batch_is_left_out(tmp_path: Path) -> None:
 
 def test_a_run_of_bad_batches_sends_the_training_back(tmp_path: Path) -> None:
     """It goes back to the checkpoint, takes other batches from there on, and has each step once in its log."""
-    run(tmp_path, recipe(80, spikes=SpikeRecipe(patience=3)), 50, 51, 52)
+    main(tmp_path, recipe(80, spikes=SpikeRecipe(patience=3)), [50, 51, 52])
     losses = {step: values[0] for step, values in curve(tmp_path).items()}
     assert list(losses) == list(range(1, 81))
     assert max(losses[step] for step in range(30, 81)) < 100
@@ -180,7 +180,6 @@ def test_a_run_of_bad_batches_sends_the_training_back(tmp_path: Path) -> None:
 
 def test_a_training_that_only_leaps_ends_with_an_error(tmp_path: Path) -> None:
     """Going back does not help for ever; what to try instead is told."""
-    errors = run(tmp_path, recipe(200, spikes=SpikeRecipe(patience=2, rollbacks=2)), *range(50, 200), fails=True)
-    assert "TrainingDiverged" in errors
-    assert "going back 2 times did not help" in errors
+    with pytest.raises(TrainingDiverged, match="going back 2 times did not help"):
+        main(tmp_path, recipe(200, spikes=SpikeRecipe(patience=2, rollbacks=2)), range(50, 200))
     assert (tmp_path / "checkpoints" / "step-40").exists()

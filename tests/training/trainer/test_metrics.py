@@ -168,4 +168,4 @@ def test_devices_are_known_by_what_their_drivers_say() -> None:
 
 def test_a_processors_peak_is_measured() -> None:
     """It is what products of matrices reach here: some billions a second on anything of this century."""
-    assert peak(torch.device("cpu"), torch.float32) > 1e9
+    assert (peak(torch.device("cpu"), torch.float32) or 0.0) > 1e9
