@@ -44,6 +44,7 @@ class Machines:
         node_rank: which of them this is.
         master: HOST:PORT of the first, where all find each other; one machine needs none.
         device: of which kind.
+        threads: of the processor, for each process; by default its share of those that there are.
         price_per_hour: of one device, for the log.
     """
 
@@ -52,6 +53,7 @@ class Machines:
     node_rank: int = 0
     master: str | None = None
     device: DeviceKind = "auto"
+    threads: int | None = None
     price_per_hour: float | None = None
 
 
@@ -162,7 +164,8 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    environment = {**_QUICK_MEMORY, "OMP_NUM_THREADS": str(max(1, _processors() // machines.devices))}
+    threads = machines.threads or max(1, len(os.sched_getaffinity(0)) // machines.devices)
+    environment = {**_QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
 
@@ -238,7 +241,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0))
