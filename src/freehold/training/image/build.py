@@ -6,6 +6,8 @@ and logs, and, in `weights`, what the engine loads. Training runs in processes o
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,7 @@ from freehold.catalog.references import WheelReference, parse_reference
 from freehold.catalog.starter import STARTER
 from freehold.catalog.wheels import WheelSource
 from freehold.errors import ConfigError, DigestMismatch
+from freehold.training.image.narration import Narration
 from freehold.training.image.recipes import FILE, PainterTraining, recorded
 from freehold.training.process import Say, run_module, training_python
 
@@ -23,6 +26,8 @@ QUICK_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRE
 """Has the C library keep the memory of one step for the next: three times as many steps a second were measured."""
 PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Has threads that wait for one another sleep: beside other work they would burn half of their time."""
+
+_LOOK_S: Final = 1.0
 
 
 async def build(training: PainterTraining | None, folder: Path, say: Say, *, threads: int = 1, resume: bool) -> Path:
@@ -50,13 +55,14 @@ async def build(training: PainterTraining | None, folder: Path, say: Say, *, thr
         arguments = (str(folder), *parts, "--threads", str(threads))
         await run_module("freehold.training.image.worker", arguments, say, environment=environment, python=python)
 
-    await work("scenes", "encoder", threads=2 * threads)
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(work("prior", "upsampler"))
-            group.create_task(work("decoder"))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
+    async with _narrated(folder, say):
+        await work("scenes", "encoder", threads=2 * threads)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(work("prior", "upsampler"))
+                group.create_task(work("decoder"))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
     weights = folder / "weights"
     export = partial(run_module, "freehold.training.image.export", (str(folder), str(weights)), say)
     await export(environment=QUICK_MEMORY, python=python)
@@ -80,6 +86,24 @@ def settle(training: PainterTraining | None, folder: Path, *, resume: bool) -> P
     if training is not None and training != before:
         raise ConfigError(f"{folder} holds another training than was asked for; go on with it by --resume alone")
     return before
+
+
+@asynccontextmanager
+async def _narrated(folder: Path, say: Say) -> AsyncIterator[None]:
+    """Meanwhile what the stages' logs say is told."""
+    narration = Narration(folder, say)
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            narration.go_on()
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        narration.go_on()
 
 
 async def _fetch_text_encoder(folder: Path) -> None:

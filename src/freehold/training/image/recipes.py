@@ -107,6 +107,7 @@ def quick(seed: int = 1) -> PainterRecipe:
                 "checkpoints": CheckpointRecipe(every_steps=10),
                 "evaluate_samples": recipe.batch,
                 "log_every": 5,
+                "schedule": recipe.schedule.model_copy(update={"warmup_steps": 5}),
             }
         )
 

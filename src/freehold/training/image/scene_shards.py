@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from freehold.errors import ConfigError
 from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.data.records import MANIFEST, TRAINING, VALIDATION, Field, RecordShards
-from freehold.training.data.writing import RecordWriter
+from freehold.training.data.writing import RecordWriter, writable
 from freehold.training.image import decoder, upsampler
+from freehold.training.image.card import write_card
 from freehold.training.image.draws import EVALUATION, draws
 from freehold.training.image.objective import PICTURE
 from freehold.training.image.objects import Thing
@@ -39,8 +40,8 @@ Encode = Callable[[Sequence[str]], Mapping[str, Tensor]]
 
 CAPTION_BYTES: Final = 128
 """A caption is kept in UTF-8, with zeros behind it."""
-_TOGETHER: Final = 256
-"""Scenes that are written down at once."""
+TOGETHER: Final = 256
+"""Scenes that are written down at once, where nothing else is said."""
 _TOLD_EVERY: Final = 10
 _TRIED: Final = 20
 """Scenes that are drawn for each that is held out."""
@@ -88,7 +89,9 @@ def split_scenes(things: Sequence[Thing], recipe: ScenesRecipe) -> dict[str, lis
     return {TRAINING: training, VALIDATION: held_out}
 
 
-def prepare_scenes(folder: Path, recipe: ScenesRecipe, source: Callable[[], Source], say: Say) -> RecordShards:
+def prepare_scenes(
+    folder: Path, recipe: ScenesRecipe, source: Callable[[], Source], say: Say, *, together: int = TOGETHER
+) -> RecordShards:
     """The shards `scenes`; those that are complete are taken as they are, and those that are not are gone on with.
 
     Args:
@@ -96,6 +99,7 @@ def prepare_scenes(folder: Path, recipe: ScenesRecipe, source: Callable[[], Sour
         recipe: which scenes.
         source: is called where something is to be made.
         say: is told how far it is.
+        together: scenes that are written down at once; what is interrupted is gone on with by as many.
 
     Raises:
         ConfigError: they are of other scenes, or cannot be written.
@@ -119,7 +123,7 @@ def prepare_scenes(folder: Path, recipe: ScenesRecipe, source: Callable[[], Sour
         return {PICTURE: painted, **_captions(made_of.encode, scenes)}
 
     whole = split_scenes(made_of.things, recipe)
-    return _written(folder, fields, _purpose(recipe), made_of.facts(), whole, make, say)
+    return _described(_written(folder, fields, _purpose(recipe), made_of.facts(), whole, make, say, together))
 
 
 def prepare_large(folder: Path, recipe: ScenesRecipe, source: Callable[[], Source], say: Say) -> RecordShards:
@@ -134,7 +138,7 @@ def prepare_large(folder: Path, recipe: ScenesRecipe, source: Callable[[], Sourc
 
     first = {split: scenes[: recipe.large] for split, scenes in split_scenes(made_of.things, recipe).items()}
     field = Field(PICTURE, "uint8", (1, upsampler.SIDE, upsampler.SIDE, 3))
-    return _written(folder, (field,), _purpose(recipe), made_of.facts(), first, make, say)
+    return _described(_written(folder, (field,), _purpose(recipe), made_of.facts(), first, make, say))
 
 
 def prepare_vectors(
@@ -170,15 +174,16 @@ def _written(
     splits: Mapping[str, Sequence[ItemT]],
     make: Callable[[Sequence[ItemT], str, int], Arrays],
     say: Say,
+    together: int = TOGETHER,
 ) -> RecordShards:
     """Shards of what `make` makes of so many items of a split from a place on; goes on where it was interrupted."""
     pieces = [
-        (split, first) for split, items in splits.items() for first in range(0, len(items), _TOGETHER)
+        (split, first) for split, items in splits.items() for first in range(0, len(items), together)
     ]  # fmt: skip
     with RecordWriter(folder, fields, purpose={**purpose, **facts}) as writer:
         done: int = writer.state or 0
         for number, (split, first) in enumerate(pieces[done:], start=done + 1):
-            writer.append(split, make(splits[split][first : first + _TOGETHER], split, first))
+            writer.append(split, make(splits[split][first : first + together], split, first))
             writer.commit(number)
             if number % _TOLD_EVERY == 0 or number == len(pieces):
                 say(f"{folder.name}: {number / len(pieces):.0%} of {sum(map(len, splits.values()))} scenes")
@@ -194,7 +199,14 @@ def _opened(folder: Path, purpose: Mapping[str, Any]) -> RecordShards:
     found = RecordShards.open(folder)
     if found.facts.get("purpose") != purpose:
         raise ConfigError(f"{folder} has other scenes than the recipe says; choose another folder, or delete it")
-    return found
+    return _described(found)
+
+
+def _described(shards: RecordShards) -> RecordShards:
+    """The shards, with a card beside them."""
+    with writable(shards.folder):
+        write_card(shards)
+    return shards
 
 
 def _purpose(recipe: ScenesRecipe) -> dict[str, Any]:

@@ -106,8 +106,10 @@ def _within(folder: Path, recipe: TrainingRecipe, minutes: float | None, make: A
     file = folder / FILE
     if not file.is_file():
         steps = steps_within(minutes, make(recipe), recipe)
+        schedule = recipe.schedule.model_copy(update={"warmup_steps": min(recipe.schedule.warmup_steps, steps // 10)})
+        fitting = recipe.model_copy(update={"steps": steps, "schedule": schedule})
         folder.mkdir(exist_ok=True)
-        replace_file(file, recipe.model_copy(update={"steps": steps}).model_dump_json(indent=1).encode())
+        replace_file(file, fitting.model_dump_json(indent=1).encode())
     return read(TrainingRecipe, json.loads(file.read_bytes()))
 
 
