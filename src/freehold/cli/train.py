@@ -10,6 +10,7 @@ import typer
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
 from freehold.cli.train_image import train_image
+from freehold.cli.train_pretrain import train_pretrain
 from freehold.cli.train_watch import train_watch
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
@@ -65,6 +66,9 @@ def train_content_filter(
 
 
 app.command("image", epilog="Example: freehold train image --out painter --minutes 240")(train_image)
+app.command(
+    "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
+)(train_pretrain)
 app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
 
 
