@@ -14,7 +14,9 @@ _NAMES = ", ".join(RECIPES)
 
 
 def train_image(
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where shards, checkpoints, logs and weights go.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Where shards, checkpoints, logs and weights go.")
+    ],
     recipe: Annotated[
         str | None, typer.Option("--recipe", metavar="NAME", help=f"One of {_NAMES}; starter if nothing is said.")
     ] = None,
@@ -34,8 +36,8 @@ def train_image(
 ) -> None:
     """Train the starter painter. Needs the extra 'train', the font Noto Color Emoji and Unicode's CLDR.
 
-    Minutes are of one thread's work, and are turned into steps by measuring the first ones; the steps are written down, and
-    are what --resume goes on with. `freehold train watch FOLDER/decoder` shows a stage while it trains.
+    Minutes are of the threads' work, and are turned into steps by measuring the first ones. The steps are written down,
+    and are what --resume goes on with. `freehold train watch FOLDER/decoder` shows a stage while it trains.
 
     requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
     """

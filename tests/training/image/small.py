@@ -1,7 +1,7 @@
 """A painter that is small enough for tests: three squares instead of emoji, and words that are vectors by chance."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ THINGS = (Thing("a", "cat", ("kitten",)), Thing("b", "fox", ("vixen",)), Thing("
 SCENES = ScenesRecipe(captions=40, held_out=12, views=2, large=6, seed=3)
 
 
-def small_recipe(**stages: dict[str, object]) -> PainterRecipe:
+def small_recipe(**stages: Mapping[str, object]) -> PainterRecipe:
     """The quick recipe over few scenes, with other numbers in some stages."""
     recipe = quick(3).model_copy(update={"scenes": SCENES})
     return recipe.model_copy(

@@ -27,7 +27,8 @@ def test_a_training_is_not_begun_over_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [PainterTraining(recipe=starter(2)), PainterTraining(recipe=quick(3)), PainterTraining(recipe=quick(2), minutes=5)]
+    "other",
+    [PainterTraining(recipe=starter(2)), PainterTraining(recipe=quick(3)), PainterTraining(recipe=quick(2), minutes=5)],
 )
 def test_another_training_is_not_gone_on_with(other: PainterTraining, tmp_path: Path) -> None:
     """A recipe, seed or time that is not the folder's is refused."""

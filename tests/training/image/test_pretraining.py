@@ -1,6 +1,8 @@
 """The painter on the common rails: stages go on where they were stopped, and the whole way ends in a painter."""
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from freehold.training.image.text_encoder import LAYERS, WIDTH
 from freehold.training.image.trained import load_averaged
 from freehold.training.image.upsampler import Upsampler
 from freehold.training.image.worker import train
+from freehold.training.process import run_module
 from freehold.training.trainer.log_file import NAME, read_lines
 from freehold.training.trainer.recipe import CheckpointRecipe
 from tests.training.image.small import large, scenes, small_recipe
@@ -52,7 +55,7 @@ def learnt(folder: Path) -> dict[str, object]:
 
 
 def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
-    """Stopped after three steps and gone on with, a stage has the losses and averaged weights of one go, bit for bit."""
+    """Stopped after three steps and gone on with, a stage has the losses and weights of one go, bit for bit."""
     for name in ("once", "twice"):
         large(tmp_path / name)
     assert train(tmp_path / "once", "upsampler", TRAINING, lambda: False)
@@ -95,7 +98,8 @@ def test_from_scenes_to_a_painter(tmp_path: Path) -> None:
     for stage in STAGES:
         assert train(tmp_path, stage, TRAINING, lambda: False)
         assert len(learnt(tmp_path / stage)) == STEPS + 2
-    export(tmp_path, tmp_path / "minilm", tmp_path / "weights")
+    arguments = [str(tmp_path), str(tmp_path / "weights")]
+    asyncio.run(run_module("freehold.training.image.export", arguments, print, python=sys.executable))
     painter = PainterModel(tmp_path / "weights", 1)
     *_, picture = painter.paint(painter.caption("a cat", 1), 1, Sampling(steps=2))
     assert picture.shape == (3, 64, 64)

@@ -52,11 +52,14 @@ def _tree(shards: RecordShards) -> dict[str, Any]:
 def _page(tree: Mapping[str, Any]) -> str:
     """The card for people."""
     scenes = tree["scenes"]
-    fields = [f"| `{each['name']}` | {each['dtype']} | {' x '.join(map(str, each['shape'])) or '1'} |" for each in tree["fields"]]
+    fields = [
+        f"| `{each['name']}` | {each['dtype']} | {' x '.join(map(str, each['shape'])) or '1'} |"
+        for each in tree["fields"]
+    ]
     return "\n".join([
         "# Scenes with captions",
         "",
-        "Pictures that Freehold paints itself, of emoji on plain colours and outdoor backgrounds, each with a sentence about it. "
+        "Pictures that Freehold paints itself, of emoji on colours and outdoor backgrounds, each with a sentence.",
         "There is no other picture among them, and nothing about a person.",
         "",
         f"- identity: SHA-256 `{tree['sha256']}` of the manifest",

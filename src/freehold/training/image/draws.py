@@ -3,7 +3,7 @@
 So a step has the same noise whichever process computes it, and whether or not the training was interrupted before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,10 +17,10 @@ Draws = Sequence[np.random.Generator]
 """One generator for each sample of a batch."""
 
 
-def draws(seed: int, step: int, places: Sequence[int]) -> Draws:
-    """Generators for samples of a step: Philox (Salmon et al., SC 2011), keyed by seed and step, counting from there."""
+def draws(seed: int, step: int, places: Iterable[int]) -> Draws:
+    """Generators for samples of a step: Philox (Salmon et al., 2011), keyed by seed and step, counted by the place."""
     return [
-        np.random.Generator(np.random.Philox(key=np.array([seed, step], np.uint64), counter=[0, 0, 0, place]))
+        np.random.Generator(np.random.Philox(key=np.array([seed, step], np.uint64), counter=[0, 0, 0, int(place)]))
         for place in places
     ]
 

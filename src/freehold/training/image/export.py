@@ -38,7 +38,12 @@ def export(folder: Path, minilm: Path, out: Path) -> None:
     text, _ = load_text_encoder(minilm)
     examples = _examples()
     looking = Looking()
-    stages: dict[str, nn.Module] = {"encoder": looking, "prior": Prior(), "decoder": Decoder(), "upsampler": Upsampler()}
+    stages: dict[str, nn.Module] = {
+        "encoder": looking,
+        "prior": Prior(),
+        "decoder": Decoder(),
+        "upsampler": Upsampler(),
+    }
     for name, model in stages.items():
         load_averaged(folder / name, model)
     models = {**stages, "text": text, "picture": looking.encoder, "draft": looking.draft}

@@ -1,4 +1,4 @@
-"""What the painter's stages have in common as objectives: which samples make a step, and how held-out ones are judged."""
+"""What the painter's stages have in common as objectives: which samples make a step, how held-out ones are judged."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from freehold.training.image.draws import EVALUATION, Draws, draws
 from freehold.training.data.batches import Order
 from freehold.training.data.records import TRAINING, VALIDATION, RecordShards
+from freehold.training.image.draws import EVALUATION, Draws, draws
 from freehold.training.trainer.parallel import Devices
 from freehold.training.trainer.recipe import TrainingRecipe
 from freehold.training.trainer.share import StepShare
@@ -56,7 +56,7 @@ class StageObjective(ABC, Generic[BatchT]):
     def loss(self, batch: BatchT) -> Tensor:
         """The mean loss of samples: a scalar."""
 
-    def measures(self, batch: BatchT) -> Mapping[str, float]:
+    def measures(self, batch: BatchT) -> Mapping[str, float]:  # noqa: ARG002  # some stages measure something
         """What held-out samples say besides the loss."""
         return {}
 

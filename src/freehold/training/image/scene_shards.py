@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from freehold.errors import ConfigError
 from freehold.engines.painter_words import MAX_TOKENS
+from freehold.errors import ConfigError
 from freehold.training.data.records import MANIFEST, TRAINING, VALIDATION, Field, RecordShards
 from freehold.training.data.writing import RecordWriter, writable
 from freehold.training.image import decoder, upsampler
@@ -224,7 +224,10 @@ def _painted(
     """The views of scenes, count x views x side x side x 3."""
     each = draws(*stream, range(first, first + len(scenes)))
     return np.stack(
-        [np.stack([renderer.render(scene, draw) for _ in range(views)]) for scene, draw in zip(scenes, each, strict=True)]
+        [
+            np.stack([renderer.render(scene, draw) for _ in range(views)])
+            for scene, draw in zip(scenes, each, strict=True)
+        ]
     )
 
 

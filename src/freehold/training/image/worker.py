@@ -1,7 +1,7 @@
 """One process of a painter's training: the scenes, or stages one after another.
 
-Run as `python -m freehold.training.image.worker FOLDER PART… --threads N`. FOLDER has `recipe.json` and the text encoder
-in `minilm`; the shards, and a folder for each stage, go there. Asked to stop, it writes a checkpoint first.
+Run as `python -m freehold.training.image.worker FOLDER PART… --threads N`. FOLDER has `recipe.json` and the text
+encoder in `minilm`; the shards, and a folder for each stage, go there. Asked to stop, it writes a checkpoint first.
 """
 
 import argparse
@@ -94,7 +94,12 @@ def train(folder: Path, stage: str, training: PainterTraining, stopping: Any) ->
         objective = make(recipe)
         objective.count_flops()
         ended = pretrain(
-            recipe, objective, devices, folder / stage, description={"name": f"{training.recipe.name}-{stage}"}, stop=stopping
+            recipe,
+            objective,
+            devices,
+            folder / stage,
+            description={"name": f"{training.recipe.name}-{stage}"},
+            stop=stopping,
         )
     return ended.finished
 
@@ -145,11 +150,15 @@ def _source(minilm: Path) -> Source:
     try:
         things = load_things()
     except FileNotFoundError as exc:
-        raise ConfigError(f"Unicode's CLDR is missing ({exc.filename}); on Debian: apt install unicode-cldr-core") from exc
+        raise ConfigError(
+            f"Unicode's CLDR is missing ({exc.filename}); on Debian: apt install unicode-cldr-core"
+        ) from exc
     try:
         glyphs = load_glyphs([thing.emoji for thing in things])
     except OSError as exc:
-        raise ConfigError("the font Noto Color Emoji is missing; on Debian: apt install fonts-noto-color-emoji") from exc
+        raise ConfigError(
+            "the font Noto Color Emoji is missing; on Debian: apt install fonts-noto-color-emoji"
+        ) from exc
     encoder, words = load_text_encoder(minilm)
     return Source(things, glyphs, partial(encode_captions, encoder, words), file_sha256(minilm / "model.safetensors"))
 
