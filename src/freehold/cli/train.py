@@ -9,6 +9,7 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
+from freehold.cli.train_watch import train_watch
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
 from freehold.training.content_filter.data import training_examples
@@ -81,6 +82,9 @@ def train_content_filter(
     weights = asyncio.run(content_filter.train(recipe, data or [], own or [], out.resolve(), say, vectors))
     say(f"the weights are in {weights}, their card in {weights.with_name('card.md')}")
     say(f'use them with: [filter] weights = "{weights}"')
+
+
+app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
 
 
 def say(line: str) -> None:
