@@ -9,6 +9,8 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
+from freehold.cli.train_plan import EPILOG as PLAN_EPILOG
+from freehold.cli.train_plan import train_plan
 from freehold.cli.train_watch import train_watch
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
@@ -23,6 +25,9 @@ app = command_group("Train a model of Freehold's own.", "Example: freehold train
 @app.callback()
 def train() -> None:
     """Train a model of Freehold's own."""
+
+
+app.command("plan", epilog=PLAN_EPILOG)(train_plan)
 
 
 @app.command("image", epilog="Example: freehold train image --out painter --minutes 240")

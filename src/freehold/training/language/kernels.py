@@ -50,7 +50,7 @@ def measure(rank: int, wanted: Mapping[str, Any], rendezvous: str, report: Path)
     if world > 1:
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
     with numbers.autocast():
-        base = _process_bytes()
+        base = process_bytes()
         tasks: dict[str, Timed] = {key: _operation(kind, shape, recipe) for key, (kind, shape) in wanted["operations"].items()}
         tasks |= {f"gather {size}": _gather(number, world) for size, number in wanted["gathers"].items()}
         tasks |= {f"scatter {size}": _scatter(number, world) for size, number in wanted["scatters"].items()}
@@ -279,7 +279,7 @@ def _leaf(*shape: int) -> Tensor:
     return torch.empty(shape).uniform_(-0.5, 0.5).requires_grad_()
 
 
-def _process_bytes() -> int:
+def process_bytes() -> int:
     """What this process takes after a step of a tiny model."""
     tiny = ModelRecipe(vocabulary=32, layers=1, width=16, heads=1, kv_heads=1, feed_forward=16, context=16)
     network = built(tiny).to_empty(device="cpu")

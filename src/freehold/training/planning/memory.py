@@ -5,6 +5,7 @@ With P the parameters of a device's share of the matrices (all, by tensor parall
     weights        4 P / s
     gradients      4 P / s; whole (4 P) where several micro-batches are added up before they are exchanged, as FSDP2 does
     optimizer      8 P / s for AdamW; 4 for each number of a matrix that Muon changes
+    average        4 P / s, where averaged weights are kept
     gathered       of FSDP2, the weights in computing precision of two blocks and of the ends, and a block's gradients
     activations    layers x kept x tokens of a micro-batch; with recomputation layers x W x b / t, and one block's
     logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients of them; on GPUs in pieces
@@ -59,6 +60,7 @@ class Memory:
         weights: in float32.
         gradients: in float32.
         optimizer: its state.
+        average: of the weights.
         activations: kept for the way back.
         logits: and what the loss makes of them.
         gathered: buffers of sharded weights and gradients.
@@ -66,11 +68,14 @@ class Memory:
         snapshot: the copy of the state from which a checkpoint is written.
         allowance: for pieces between.
         process: interpreter, libraries and runtime.
+        accumulates: whether there are gradients already when the last way back begins.
+        snapshot_stays: whether the copy is there while the training goes on.
     """
 
     weights: int
     gradients: int
     optimizer: int
+    average: int
     activations: int
     logits: int
     gathered: int
@@ -79,16 +84,18 @@ class Memory:
     allowance: int
     process: int
     accumulates: bool
+    snapshot_stays: bool
 
     @property
     def moments(self) -> dict[str, int]:
         """What there is at each of the moments that may be the peak."""
-        always = self.weights + self.optimizer + self.process + self.allowance
+        always = self.weights + self.average + self.optimizer + self.process + self.allowance
+        always += self.snapshot if self.snapshot_stays else 0
         passing = self.activations + self.logits + self.gathered + (self.gradients if self.accumulates else 0)
         return {
             "way back": always + passing,
             "optimizer's step": always + self.gradients + self.step,
-            "checkpoint": always + self.snapshot,
+            "checkpoint": always + (0 if self.snapshot_stays else self.snapshot),
         }
 
     @property
@@ -118,18 +125,21 @@ def memory_of(recipe: LanguageRecipe, layout: Layout, room: Room) -> Memory:
     logits = _logits(recipe, samples, layout.tensor, room)
     gathered = _gathered(model, layout, room) if sharded else _cast(parameters, layout, room)
     moving = activations + logits + gathered
+    average = 4 * parameters // share if training.average is not None else 0
     return Memory(
         weights=4 * parameters // share,
         gradients=4 * parameters // (layout.tensor if whole else share),
         optimizer=optimizer,
+        average=average,
         activations=activations,
         logits=logits,
         gathered=gathered,
         step=_step(model, by_muon, share),
-        snapshot=(4 * parameters // share + optimizer) if room.on_host and training.checkpoints.asynchronous else 0,
+        snapshot=(4 * parameters // share + optimizer + average) if room.on_host else 0,
         allowance=int(room.allowance * moving),
         process=room.process,
         accumulates=accumulates,
+        snapshot_stays=training.checkpoints.every_steps < training.steps,
     )
 
 
