@@ -1,8 +1,8 @@
 """What `freehold train plan` predicts on this machine beside what the training loop takes: memory, and a step's time.
 
-Each shape is planned (which measures its operations, one by one) and then trained for some steps in processes of its own, in
-turns, as often as asked for; the medians count. Memory is above what a process has after a step of a tiny model. The
-issue's bounds are 15 % of memory and 25 % of time. On a busy machine the times say little.
+Each shape is planned (which measures its operations, one by one) and then trained for some steps in processes of its
+own, in turns, as often as asked for; the medians count. Memory is above what a process has after a step of a tiny
+model. The bounds are 15 % of memory and 25 % of time. On a busy machine the times say little.
 
     python -m benchmarks.training_plan --rounds 3 --out plan.json
 """
@@ -152,15 +152,17 @@ def compared(case: Case, rounds: int) -> dict[str, Any]:
 
 def _median(found: Sequence[Found]) -> Found:
     return Found(
-        median(each.base for each in found), median(each.memory for each in found), median(each.step_s for each in found)
+        median(each.base for each in found),
+        median(each.memory for each in found),
+        median(each.step_s for each in found),
     )
 
 
 def _told(row: dict[str, Any]) -> str:
     before, after = row["predicted"], row["measured"]
     return (
-        f"{row['case']:<68} {before['memory_bytes'] / 1e6:7.0f} {after['memory_bytes'] / 1e6:7.0f} {row['memory_ratio']:6.2f}"
-        f"   {before['step_s'] * 1e3:8.1f} {after['step_s'] * 1e3:8.1f} {row['time_ratio']:6.2f}"
+        f"{row['case']:<68} {before['memory_bytes'] / 1e6:7.0f} {after['memory_bytes'] / 1e6:7.0f} "
+        f"{row['memory_ratio']:6.2f}   {before['step_s'] * 1e3:8.1f} {after['step_s'] * 1e3:8.1f} {row['time_ratio']:6.2f}"
     )
 
 
@@ -178,7 +180,9 @@ def main() -> None:
         print(_told(rows[-1]), flush=True)
     worst_memory = max((row["memory_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
     worst_time = max((row["time_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
-    print(f"worst of memory {worst_memory:.2f} (bound ±{MEMORY_BOUND:.0%}), of time {worst_time:.2f} (±{TIME_BOUND:.0%})")
+    print(
+        f"worst of memory {worst_memory:.2f} (bound ±{MEMORY_BOUND:.0%}), of time {worst_time:.2f} (±{TIME_BOUND:.0%})"
+    )
     if given.out is not None:
         result = {"cores": cores(), "rounds": given.rounds, "cases": rows}
         given.out.write_text(json.dumps({**result, "worst": {"memory": worst_memory, "time": worst_time}}, indent=1))

@@ -1,8 +1,8 @@
 """Trains one recipe for a few steps, and tells what memory and time they took: a process of `benchmarks.training_plan`.
 
-The loop is the real one (`freehold.training.pretrain`), with tokens that are drawn instead of read, so that no file's pages
-count. Memory is the most that a process held, above what it had after a step of a tiny model; of several processes that of
-the largest.
+The loop is the real one (`freehold.training.pretrain`), with tokens that are drawn instead of read, so that no file's
+pages count. Memory is the most that a process held, above what it had after a step of a tiny model; of several
+processes that of the largest.
 
     python -m benchmarks.training_plan_run '{"recipe": …, "processes": 1, "threads": 2}'
 """

@@ -61,9 +61,7 @@ def train_plan(
     budget: Annotated[
         float | None, typer.Option("--budget", help="Plan the best model for so much money; needs --price-hour.")
     ] = None,
-    law: Annotated[
-        str, typer.Option("--law", help=f"By which a budget is divided: {', '.join(SOURCES)}.")
-    ] = RATIO,
+    law: Annotated[str, typer.Option("--law", help=f"By which a budget is divided: {', '.join(SOURCES)}.")] = RATIO,
     gpus: Annotated[int, typer.Option("--gpus", min=1, max=1 << 20, help="Devices, or processes with 'cpu'.")] = 1,
     gpu: Annotated[
         str | None,
@@ -92,7 +90,7 @@ def train_plan(
 ) -> None:
     """Tell what a training needs: memory, layout, time and cost, and the best size for a budget.
 
-    Say what to train in one of three ways: a --recipe; --params and --tokens; or a budget, of --budget-flops or of money.
+    Say what to train in one of three ways: a --recipe; --params and --tokens; or a budget of operations or of money.
     With 'cpu' this machine is measured, which takes some seconds. docs/how-to/plan-a-training.md has the formulas.
     """
     numbers = Numbers(params, tokens, vocabulary, sequence, batch_tokens, "muon" if muon else "adamw")
@@ -181,14 +179,18 @@ def _one_way(
     given = [name for name, value in ways.items() if value is not None]
     if len(given) != 1:
         told = f"{' and '.join(given)} exclude each other" if given else "there is nothing to plan"
-        raise typer.BadParameter(f"{told}; give one of {', '.join(ways)}", param_hint=given[-1] if given else "--recipe")
+        raise typer.BadParameter(
+            f"{told}; give one of {', '.join(ways)}", param_hint=given[-1] if given else "--recipe"
+        )
     for name, value in {**ways, "--tokens": numbers.tokens, "--batch-tokens": numbers.batch}.items():
         if isinstance(value, float) and not 0 < value < float("inf"):
             raise typer.BadParameter(f"{value:g} is not above 0", param_hint=name)
     if numbers.tokens is not None and numbers.params is None:
         raise typer.BadParameter(f"goes with --params; {given[0]} says it by itself", param_hint="--tokens")
     if budget is not None and not price_hour:
-        raise typer.BadParameter("what an hour of one device costs must be known; give --price-hour", param_hint="--budget")
+        raise typer.BadParameter(
+            "what an hour of one device costs must be known; give --price-hour", param_hint="--budget"
+        )
     if law not in SOURCES:
         raise typer.BadParameter(f"'{law}' is none of {', '.join(SOURCES)}", param_hint="--law")
 

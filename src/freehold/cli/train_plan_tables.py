@@ -53,8 +53,8 @@ def _print_model(plan: Plan) -> None:
         f"feed-forward {model.feed_forward:,}, vocabulary {model.vocabulary:,}{', tied' if model.tied else ''}"
     )
     print(
-        f"{_amount(recipe.tokens)} tokens, {recipe.tokens / model.parameters:.1f} a parameter: {training.steps:,} steps of "
-        f"{training.batch:,} sequences of {recipe.sequence:,} ({_amount(training.batch * recipe.sequence)} tokens)"
+        f"{_amount(recipe.tokens)} tokens, {recipe.tokens / model.parameters:.1f} a parameter: {training.steps:,} steps "
+        f"of {training.batch:,} sequences of {recipe.sequence:,} ({_amount(training.batch * recipe.sequence)} tokens)"
     )
     flops = plan.flops
     print(
@@ -105,8 +105,8 @@ def _print_outcome(plan: Plan, price_hour: float | None) -> None:
     peak = f"{plan.peak / 1e12:,.0f} TFLOP/s" if plan.peak >= 1e12 else f"{plan.peak / 1e9:,.0f} GFLOP/s"
     what = "products of matrices reach" if plan.site.name == CPU else "the peak"
     print(
-        f"{_amount(plan.tokens_s)} tokens/s; {100 * plan.utilization:.0f} % of {what} ({peak} a device), counted without "
-        "what is computed again"
+        f"{_amount(plan.tokens_s)} tokens/s; {100 * plan.utilization:.0f} % of {what} ({peak} a device), counted "
+        "without what is computed again"
     )
     cost = "" if price_hour is None else f", {plan.cost(price_hour):,.0f} at {price_hour:g} an hour"
     print(f"{_duration(plan.seconds)}, evaluations included; {plan.device_hours:,.1f} device-hours{cost}")
@@ -120,7 +120,8 @@ def _print_advice(plan: Plan, quickest: Plan | None, fewest: int | None) -> None
             f"In powers of two, {need}; or choose a device with more memory, a smaller model, or a shorter sequence."
         )
     if quickest is not None and (not plan.fits or quickest.tokens_s > WORTH_A_WORD * plan.tokens_s):
-        told = "fits, and is the quickest that does" if not plan.fits else f"is {quickest.tokens_s / plan.tokens_s:.2f} times as fast"
+        faster = f"is {quickest.tokens_s / plan.tokens_s:.2f} times as fast"
+        told = faster if plan.fits else "fits, and is the quickest that does"
         print_note(f"Another layout {told}: {' '.join(f'--set {each}' for each in _settings(quickest))}")
 
 

@@ -3,8 +3,8 @@
     python -m freehold.training.language.kernels '{"processes": 1, "threads": 2, "recipe": …, "operations": …, …}'
 
 prints one JSON object. Each operation is timed at its own shape, with outputs that are kept until the way back, as a
-training keeps them: it writes into memory that is not in the caches, and in turns with the others, so that what else the
-machine does meets all alike. Several processes measure at the same time, as they would train.
+training keeps them, so that it writes into memory that is not in the caches; and in turns with the others, so that
+what else the machine does meets all alike. Several processes measure at the same time, as they would train.
 """
 
 import json
@@ -51,7 +51,9 @@ def measure(rank: int, wanted: Mapping[str, Any], rendezvous: str, report: Path)
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
     with numbers.autocast():
         base = process_bytes()
-        tasks: dict[str, Timed] = {key: _operation(kind, shape, recipe) for key, (kind, shape) in wanted["operations"].items()}
+        tasks: dict[str, Timed] = {
+            key: _operation(kind, shape, recipe) for key, (kind, shape) in wanted["operations"].items()
+        }
         tasks |= {f"gather {size}": _gather(number, world) for size, number in wanted["gathers"].items()}
         tasks |= {f"scatter {size}": _scatter(number, world) for size, number in wanted["scatters"].items()}
     tasks["optimizer"], share = _optimizer(recipe, world)
@@ -104,10 +106,7 @@ def _operation(kind: str, shape: Sequence[int], recipe: LanguageRecipe) -> Timed
         kept = [forward() for _ in range(copies)]
         between = time.perf_counter()
         there = (between - began) / copies
-        if kind == "loss":
-            gradients = [torch.ones(()) for _ in kept]
-        else:
-            gradients = [torch.ones_like(kept[0])] * copies
+        gradients = [torch.ones_like(kept[0])] * copies
         seconds = 0.0
         while kept:
             output, gradient = kept.pop(), gradients.pop()
@@ -237,7 +236,7 @@ def _optimizer(recipe: LanguageRecipe, world: int) -> tuple[Timed, float]:
         length = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         if clip is not None:
             share = torch.clamp(clip / (length + 1e-6), max=1.0)
-            torch._foreach_mul_([weight.grad for weight in weights if weight.grad is not None], share)  # noqa: SLF001  # as the loop's
+            torch._foreach_mul_([weight.grad for weight in weights if weight.grad is not None], share)  # as the loop's
         between = time.perf_counter()
         for optimizer in optimizers:
             optimizer.step()

@@ -14,8 +14,8 @@ NEAR = 1.25
 def layouts(recipe: LanguageRecipe, devices: int, node: int, *, batch_is_free: bool) -> Iterator[LanguageRecipe]:
     """The recipe with every layout that is worth a look on so many devices.
 
-    Matrices are split over at most a node. Weights are split over all devices, over a node's, over any power of two times
-    that, or not at all; what is left are replicas.
+    Matrices are split over at most a node. Weights are split over all devices, over a node's, over any power of two
+    times that, or not at all; what is left are replicas.
 
     Args:
         recipe: whose batch stays as it is, unless
@@ -30,9 +30,7 @@ def layouts(recipe: LanguageRecipe, devices: int, node: int, *, batch_is_free: b
             continue
         shards = [each for each in _shards(data, max(1, node // tensor)) if data % each == 0]
         for each, micro, again in product(shards, _powers(batch // data), (False, True)):
-            parallel = ParallelRecipe(
-                replicas=data // each, shards=each, tensor=tensor, activation_checkpointing=again
-            )
+            parallel = ParallelRecipe(replicas=data // each, shards=each, tensor=tensor, activation_checkpointing=again)
             change = {"batch": batch, "micro_batch": micro, "parallel": parallel}
             yield recipe.model_copy(update={"training": recipe.training.model_copy(update=change)})
 

@@ -1,7 +1,7 @@
 """This machine's processor, measured: the operations that a recipe makes of it, each timed by itself at its own shape.
 
-A process of the Python that trains (`freehold.training.language.kernels`) does the measuring, with as many processes and
-threads as the training would have; a plan then adds up what it found, as it does with a roofline.
+A process of the Python that trains (`freehold.training.language.kernels`) does the measuring, with as many processes
+and threads as the training would have; a plan then adds up what it found, as it does with a roofline.
 """
 
 import os

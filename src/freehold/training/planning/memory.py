@@ -3,20 +3,20 @@
 With P the parameters of a device's share of the matrices (all, by tensor parallel degree t) and s shards, in bytes:
 
     weights        4 P / s
-    gradients      4 P / s; whole (4 P) where several micro-batches are added up before they are exchanged, as FSDP2 does
+    gradients      4 P / s; whole (4 P) where several micro-batches are added up before FSDP2 exchanges them
     optimizer      8 P / s for AdamW; 4 for each number of a matrix that Muon changes
     average        4 P / s, where averaged weights are kept
     gathered       of FSDP2, the weights in computing precision of two blocks and of the ends, and a block's gradients
     activations    layers x kept x tokens of a micro-batch; with recomputation layers x W x b / t, and one block's
-    logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients of them; on GPUs in pieces
+    logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients; on GPUs in pieces
 
 What a block keeps for the way back follows Korthikanti et al. (arXiv 2205.05198, section 4), counted again for this
-model: no dropout, attention that keeps no scores (Dao et al., arXiv 2205.14135), SwiGLU and grouped queries. With b bytes a
-number, W the width, F the inner width, Q and K the widths of all queries and keys:
+model: no dropout, attention that keeps no scores (Dao et al., arXiv 2205.14135), SwiGLU and grouped queries. With b
+bytes a number, W the width, F the inner width, Q and K the widths of all queries and keys:
 
-    b (5 W + 2 Q + 2 K + 4 F)         norms' inputs and outputs; queries, keys, values, attention's output; SwiGLU's four
+    b (4 W + 2 Q + 2 K + 3 F)    norms' inputs and outputs; queries, keys, values, attention's output; SwiGLU's three
 
-where the norms' second copy (W each) is there only where nothing fuses them. The peak is the largest of three moments:
+Where nothing is fused, a norm keeps another W and SwiGLU another F; a processor's attention another Q. The peak is the largest of three moments:
 the beginning of the way back (activations and logits), the optimizer's step (gradients), and a checkpoint (on a
 processor, where the copy to be written lies in the same memory).
 """

@@ -8,8 +8,9 @@ N parameters and D tokens, and the loss in nats a token
 the least loss has N = G (C / 6)^(b / (a + b)) and D = C / (6 N), where G = (a A / (b B))^(1 / (a + b)) (equation 4).
 
 Their three ways of fitting do not agree: the first two come near to 20 tokens a parameter at every size, the third
-asks for fewer parameters and more tokens. Besiroglu et al. (arXiv 2404.10102) fitted the third again to the same points,
-and came back to about 20. So `ratio` (D = 20 N) is what a plan follows unless told otherwise; the others stand beside it.
+asks for fewer parameters and more tokens. Besiroglu et al. (arXiv 2404.10102) fitted the third again to the same
+points, and came back to about 20. So `ratio` (D = 20 N) is what a plan follows unless told otherwise; the others stand
+beside it.
 """
 
 from collections.abc import Mapping
@@ -72,9 +73,6 @@ class Optimum:
 
 def optimum(flops: float, law: str) -> Optimum:
     """The best size and number of tokens for so many operations."""
-    if law == RATIO:
-        parameters = sqrt(flops / (6 * TOKENS_A_PARAMETER))
-    else:
-        parameters = LAWS[law].parameters(flops)
+    parameters = sqrt(flops / (6 * TOKENS_A_PARAMETER)) if law == RATIO else LAWS[law].parameters(flops)
     tokens = flops / (6 * parameters)
     return Optimum(law, parameters, tokens, LAWS["refit"].loss(parameters, tokens))

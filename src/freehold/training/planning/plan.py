@@ -78,9 +78,7 @@ class Accelerators:
 
     def room(self, recipe: LanguageRecipe) -> Room:
         """In the device's own memory; copies for checkpoints lie in the host's."""
-        return Room(
-            _number(recipe), recipe.training.precision.compile, False, self.device.process_bytes, GPU_ALLOWANCE
-        )
+        return Room(_number(recipe), recipe.training.precision.compile, False, self.device.process_bytes, GPU_ALLOWANCE)
 
     def speeds(self, recipe: LanguageRecipe) -> Speeds:
         """By the roofline.

@@ -4,7 +4,8 @@ Table 2.1 of Brown et al. (arXiv 2005.14165) gives eight sizes. In Llama's archi
 attention, as there, and 3 W F for the feed-forward layer: with F = 8/3 W as many as there, so the sizes come out alike.
 """
 
-from math import log
+from itertools import pairwise
+from math import exp, log
 from typing import Final
 
 from freehold.errors import ConfigError
@@ -26,11 +27,11 @@ GPT3: Final = (
     (13e9, 40, 5120, 128, 2e6),
     (175e9, 96, 12288, 128, 3.2e6),
 )
-"""Parameters, layers, width, width of a head, and tokens of a batch; the 13 B model's printed width, 5140, is 40 x 128.5
-and is taken as 5120."""
+"""Parameters, layers, width, width of a head, and tokens of a batch; the 13 B model's printed width, 5140, is not 40
+heads of 128, and is taken as 5120."""
 
 _ASPECT_WEIGHT: Final = 0.1
-"""What a departure from the paper's width by layers counts against one from the number of parameters, both as logarithms."""
+"""What a departure from the paper's width by layers counts against one from the parameters, both as logarithms."""
 
 
 def model_of(parameters: float, vocabulary: int = VOCABULARY, context: int = CONTEXT) -> ModelRecipe:
@@ -48,12 +49,14 @@ def model_of(parameters: float, vocabulary: int = VOCABULARY, context: int = CON
         raise ConfigError(f"{parameters:g} parameters are too few for a plan; give at least {LEAST:,}")
     if vocabulary * 64 >= parameters:
         raise ConfigError(
-            f"a vocabulary of {vocabulary:,} leaves no parameters for blocks: its embedding alone has {vocabulary * 64:,} of "
-            f"{parameters:,.0f} at the least width; give a smaller --vocabulary, or more --params"
+            f"a vocabulary of {vocabulary:,} leaves no parameters for blocks: its embedding alone has "
+            f"{vocabulary * 64:,} of {parameters:,.0f} at a width of 64; give a smaller --vocabulary, or more --params"
         )
     aspect = _between(parameters, 2) / _between(parameters, 1)
     candidates = [
-        _model(layers, width, vocabulary, context) for width in _widths() for layers in _layers(parameters, width, vocabulary)
+        _model(layers, width, vocabulary, context)
+        for width in _widths()
+        for layers in _layers(parameters, width, vocabulary)
     ]
     return min(candidates, key=lambda model: _distance(model, parameters, aspect))
 
@@ -97,13 +100,13 @@ def _layers(parameters: float, width: int, vocabulary: int) -> list[int]:
 
 
 def _between(parameters: float, column: int) -> float:
-    """A column of the paper's table for a size between its rows, along straight lines of logarithms; beyond, the ends'."""
+    """A column of the paper's table, between its rows along straight lines of logarithms; beyond them the ends'."""
     rows = [(log(row[0]), log(row[column])) for row in GPT3]
     at = log(parameters)
     if at <= rows[0][0]:
         return GPT3[0][column]
-    for (low, before), (high, after) in zip(rows, rows[1:], strict=False):
+    for (low, before), (high, after) in pairwise(rows):
         if at <= high:
             share = (at - low) / (high - low)
-            return float(2.718281828459045 ** (before + share * (after - before)))
+            return exp(before + share * (after - before))
     return GPT3[-1][column]

@@ -125,7 +125,9 @@ class Roofline:
             return self.passes((clip + ADAMW_BYTES * model.parameters) / split)
         inside = model.layers * sum(rows * columns for rows, columns in matrices(model))
         moved = clip + ADAMW_BYTES * (model.parameters - inside) + MUON_BYTES * inside
-        products = sum(ITERATIONS * self._iteration(-(-count // layout.shards), *sides) for count, sides in alike(model))
+        products = sum(
+            ITERATIONS * self._iteration(-(-count // layout.shards), *sides) for count, sides in alike(model)
+        )
         return self.passes(moved / split) + products
 
     def _iteration(self, batch: int, rows: int, columns: int) -> float:
@@ -206,7 +208,7 @@ def model_flops(recipe: LanguageRecipe) -> float:
 
 
 def _between_matrices(recipe: LanguageRecipe, samples: int, layout: Layout, speeds: Speeds) -> float:
-    """Of tensor parallel in one block, one way: tokens are gathered before each pair of matrices, and scattered after."""
+    """Of tensor parallel in one block, one way: tokens are gathered before matrices, and scattered after."""
     size = samples * recipe.sequence * recipe.model.width * speeds.number
     return 4 * speeds.gathered(size, layout.tensor, 1)
 

@@ -18,6 +18,8 @@ ENOUGH: Final = 0.01
 """The change of the operations with which that ends."""
 FIRST_SHARE: Final = 0.4
 """Of the peak, before anything is known."""
+_ANY: Final = 1e20
+"""Operations, for a recipe whose precision tells which peak."""
 
 
 def recipe_of(
@@ -85,15 +87,13 @@ def plan_for_money(
         ConfigError: the budget is too small for any model.
     """
     seconds = money / price_hour * HOUR_S
-    flops = 0.0
-    for number in range(ROUNDS):
-        rate = _flops_s(plan) if number else FIRST_SHARE * site.peak(recipe_for(optimum(1e20, law)))
-        changed = abs(rate * seconds - flops) > ENOUGH * flops
-        flops = rate * seconds
-        if not changed:
-            break
+    flops = seconds * FIRST_SHARE * site.peak(recipe_for(optimum(_ANY, law)))
+    for _ in range(ROUNDS):
         best = optimum(flops, law)
         plan = best_plan(recipe_for(best), site, batch_is_free=True)
+        before, flops = flops, seconds * _flops_s(plan)
+        if abs(flops - before) < ENOUGH * flops:
+            break
     paid = plan.cost(price_hour)
     recipe = with_tokens(plan.recipe, plan.recipe.tokens * money / paid)
     return best, best_plan(recipe, site, batch_is_free=True)

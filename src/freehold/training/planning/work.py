@@ -17,6 +17,7 @@ Kind = Literal["product", "attention", "norm", "rotation", "swiglu", "sum", "gra
 
 ATTENTION_BACK = 2.5
 
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One kind of work on one device, of which there are `count` in a row.
