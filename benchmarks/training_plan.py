@@ -10,6 +10,7 @@ model. The bounds are 15 % of memory and 25 % of time. On a busy machine the tim
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any, Final
 from freehold.training.language.recipes import LanguageRecipe, ModelRecipe
 from freehold.training.planning.measured import cores, measured
 from freehold.training.planning.plan import plan_of
-from freehold.training.process import training_python
+from freehold.training.process import QUICK_MEMORY, training_python
 from freehold.training.trainer.recipe import OptimizerRecipe, ParallelRecipe, PrecisionRecipe, TrainingRecipe
 
 ROOT: Final = Path(__file__).parent.parent
@@ -125,7 +126,8 @@ def trained(case: Case, steps: int) -> Found:
         "threads": max(1, cores() // case.processes),
     }
     argv = [training_python(), "-m", "benchmarks.training_plan_run", json.dumps(wanted)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT)
+    environment = {**os.environ, **QUICK_MEMORY}
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=environment)
     found = json.loads(done.stdout.splitlines()[-1])
     return Found(found["base"], found["peak"], found["step_s"])
 
@@ -162,7 +164,8 @@ def _told(row: dict[str, Any]) -> str:
     before, after = row["predicted"], row["measured"]
     return (
         f"{row['case']:<68} {before['memory_bytes'] / 1e6:7.0f} {after['memory_bytes'] / 1e6:7.0f} "
-        f"{row['memory_ratio']:6.2f}   {before['step_s'] * 1e3:8.1f} {after['step_s'] * 1e3:8.1f} {row['time_ratio']:6.2f}"
+        f"{row['memory_ratio']:6.2f}   {before['step_s'] * 1e3:8.1f} {after['step_s'] * 1e3:8.1f} "
+        f"{row['time_ratio']:6.2f}"
     )
 
 
@@ -180,9 +183,8 @@ def main() -> None:
         print(_told(rows[-1]), flush=True)
     worst_memory = max((row["memory_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
     worst_time = max((row["time_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
-    print(
-        f"worst of memory {worst_memory:.2f} (bound ±{MEMORY_BOUND:.0%}), of time {worst_time:.2f} (±{TIME_BOUND:.0%})"
-    )
+    bounds = f"bounds ±{MEMORY_BOUND:.0%} and ±{TIME_BOUND:.0%}"
+    print(f"worst predicted by measured: memory {worst_memory:.2f}, time {worst_time:.2f} ({bounds})")
     if given.out is not None:
         result = {"cores": cores(), "rounds": given.rounds, "cases": rows}
         given.out.write_text(json.dumps({**result, "worst": {"memory": worst_memory, "time": worst_time}}, indent=1))

@@ -101,7 +101,7 @@ def test_depth_20_on_eight_h100_takes_a_few_hours() -> None:
 
 
 def test_gpt2_is_trained_in_an_hour_or_two_on_eight_h100() -> None:
-    """GPT-2's smallest size on 10 B tokens, which llm.c trains in 1.5 hours on eight A100, is planned within a third."""
+    """GPT-2's smallest size on 10 B tokens, 1.5 hours on eight A100 with llm.c, is planned within a third."""
     plan = best_plan(gpt2(VOCABULARY), _sites(8, "a100"))
     assert isclose(plan.seconds, 1.5 * HOUR_S, rel_tol=0.33)
 

@@ -11,6 +11,7 @@ from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
 from freehold.cli.train_plan import EPILOG as PLAN_EPILOG
 from freehold.cli.train_plan import train_plan
+from freehold.cli.train_pretrain import train_pretrain
 from freehold.cli.train_watch import train_watch
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
@@ -89,6 +90,9 @@ def train_content_filter(
     say(f'use them with: [filter] weights = "{weights}"')
 
 
+app.command(
+    "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
+)(train_pretrain)
 app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
 
 

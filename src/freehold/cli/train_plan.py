@@ -3,24 +3,24 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from freehold.cli.options import JsonOption
 from freehold.cli.output import print_json, print_note
 from freehold.cli.train_plan_tables import print_optima, print_plan
+from freehold.cli.train_pretrain import pairs
 from freehold.errors import ConfigError
-from freehold.training.language.recipes import LanguageRecipe, named
+from freehold.training.language.build import recipe_of as recipe_named
+from freehold.training.language.recipes import LanguageRecipe
 from freehold.training.planning.devices import CPU, DEVICES, device_named
 from freehold.training.planning.measured import measured
 from freehold.training.planning.optimum import RATIO, SOURCES, Optimum, optimum
 from freehold.training.planning.plan import Accelerators, Plan, Site, best_plan, fewest_devices, plan_of
 from freehold.training.planning.shapes import CONTEXT, VOCABULARY
 from freehold.training.planning.wanted import plan_for_money, recipe_of
-from freehold.training.trainer.recipe import OptimizerRecipe, changed, read
+from freehold.training.trainer.recipe import OptimizerRecipe
 
 EPILOG = "Example: freehold train plan --params 175e9 --tokens 300e9 --gpus 1024 --gpu h100 --price-hour 2.5"
 GIGABIT_BYTES = 1e9 / 8
@@ -97,7 +97,7 @@ def train_plan(
     _one_way(recipe, numbers, budget_flops, budget, price_hour, law)
     place = Place((gpu or (CPU if recipe is not None else "h100")).lower(), gpus, network_gbit, python)
     if recipe is not None:
-        made = _for_recipe(_recipe(recipe, settings or [], vocabulary), place)
+        made = _for_recipe(recipe_named(recipe, vocabulary, pairs(settings or [])), place)
     elif settings:
         raise typer.BadParameter("there is no recipe to change; give --recipe", param_hint="--set")
     elif params is not None:
@@ -193,28 +193,6 @@ def _one_way(
         )
     if law not in SOURCES:
         raise typer.BadParameter(f"'{law}' is none of {', '.join(SOURCES)}", param_hint="--law")
-
-
-def _recipe(name: str, settings: Sequence[str], vocabulary: int) -> LanguageRecipe:
-    """A recipe by its name or from a file, changed as wanted.
-
-    Raises:
-        ConfigError: there is none, or it is not one.
-    """
-    file = Path(name)
-    if file.suffix == ".json" or file.is_file():
-        try:
-            recipe = read(LanguageRecipe, orjson.loads(file.read_bytes()))
-        except OSError as exc:
-            raise ConfigError(f"{file}: {exc.strerror}") from exc
-        except ValueError as exc:
-            raise ConfigError(f"{file} is not JSON: {exc}") from exc
-    else:
-        recipe = named(name, vocabulary)
-    pairs = [setting.partition("=") for setting in settings]
-    if wrong := next((path for path, equals, _ in pairs if not equals), None):
-        raise typer.BadParameter(f"'{wrong}' has no '='; write PATH=VALUE", param_hint="--set")
-    return changed(recipe, {path: value for path, _, value in pairs})
 
 
 def _for_recipe(recipe: LanguageRecipe, place: Place) -> Made:

@@ -52,9 +52,10 @@ def _print_model(plan: Plan) -> None:
         f"{recipe.name}: {model.parameters:,} parameters: {model.layers} layers, width {model.width:,}, {heads}{kept}, "
         f"feed-forward {model.feed_forward:,}, vocabulary {model.vocabulary:,}{', tied' if model.tied else ''}"
     )
+    step_tokens = training.batch * recipe.sequence
     print(
         f"{_amount(recipe.tokens)} tokens, {recipe.tokens / model.parameters:.1f} a parameter: {training.steps:,} steps "
-        f"of {training.batch:,} sequences of {recipe.sequence:,} ({_amount(training.batch * recipe.sequence)} tokens)"
+        f"of {training.batch:,} sequences of {recipe.sequence:,} ({_amount(step_tokens)} tokens)"
     )
     flops = plan.flops
     print(

@@ -23,6 +23,7 @@ from freehold.errors import ConfigError, TrainingDiverged
 from freehold.training.trainer import precision, schedules
 from freehold.training.trainer.average import Average
 from freehold.training.trainer.checkpoints import Checkpoints
+from freehold.training.trainer.identity import decisive
 from freehold.training.trainer.metrics import Rates, RunLog
 from freehold.training.trainer.objective import Objective
 from freehold.training.trainer.optimizers import optimizers_of, set_rates
@@ -34,16 +35,6 @@ from freehold.training.trainer.spikes import Spikes
 
 CHECKPOINTS: Final = "checkpoints"
 """The folder of checkpoints within that of a training."""
-_MAY_DIFFER: Final = {
-    "micro_batch": True,
-    "parallel": True,
-    "checkpoints": True,
-    "evaluate_every": True,
-    "evaluate_samples": True,
-    "log_every": True,
-    "precision": {"compile"},
-}
-"""What changes rounding at most: with another value of these, a checkpoint is gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +119,8 @@ class Training:
         self._optimizers = optimizers_of(self._model, recipe.optimizer)
         self._average = Average(self._model, recipe.average) if recipe.average is not None else None
         self._spikes = Spikes(recipe.spikes)
-        self._checkpoints = Checkpoints(folder / CHECKPOINTS, identity(recipe, objective), recipe.checkpoints, devices)
+        identity = {"training": decisive(recipe), **objective.identity()}
+        self._checkpoints = Checkpoints(folder / CHECKPOINTS, identity, recipe.checkpoints, devices)
 
     def begin(self, description: Mapping[str, Any], price_per_hour: float | None) -> RunLog:
         """Load the newest checkpoint, if there is one, and open the log."""
@@ -145,9 +137,7 @@ class Training:
             price_per_hour,
         )
         whole = {"steps": self._recipe.steps, **description}
-        self._log = RunLog(
-            self._folder, whole, rates, self._recipe.log_every, self.step, writes=self._devices.is_first
-        )
+        self._log = RunLog(self._folder, whole, rates, self._recipe.log_every, self.step, writes=self._devices.is_first)
         self._model.train()
         return self._log
 
@@ -248,11 +238,6 @@ class Training:
     def _tell_failure(self) -> None:
         if (failure := self._checkpoints.failure()) is not None:
             self._log.event(failure)
-
-
-def identity(recipe: TrainingRecipe, objective: Objective) -> dict[str, Any]:
-    """What makes a training this one: a checkpoint of another is not gone on with."""
-    return {"recipe": recipe.model_dump(mode="json", exclude=_MAY_DIFFER), "objective": dict(objective.identity())}
 
 
 def _seed(seed: int, taken: int, rank: int) -> int:

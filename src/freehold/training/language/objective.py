@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -69,18 +70,15 @@ class NextToken:
         The text is cut into sequences, and every token but the first is said once. Of a part of them the loss of a byte
         is an estimate: it takes the tokens to be as long as they are in the whole.
         """
-        sequence = self._recipe.sequence
         tokens = self._shards.tokens(VALIDATION)
         starts = self._held_out.spread(samples or tokens)
+        if samples is None:
+            starts = np.append(starts, starts[-1] + self._recipe.sequence)  # what is left at the end, if anything
         rows = self._share.size * self._devices.data_world
         total = torch.zeros((), dtype=torch.float64, device=self._devices.device)
         for first in range(0, len(starts), rows):  # each process computes equally often, since all compute together
-            mine = starts[first + self._devices.data_rank * self._share.size :][: self._share.size]
-            total += self._loss_of(mine)
-        said = len(starts) * sequence
-        if samples is None and (rest := (tokens - 1) % sequence) and tokens > sequence:
-            total += self._loss_of(starts[:0] if self._devices.data_rank else starts[-1:] + sequence, rest)
-            said += rest
+            total += self._loss_of(starts[first + self._devices.data_rank * self._share.size :][: self._share.size])
+        said = int(np.minimum(tokens - 1 - starts, self._recipe.sequence).sum())
         loss = float(self._devices.mean(total)) * self._devices.data_world / said
         tokens_per_byte = tokens / max(1, self._shards.bytes(VALIDATION))
         return {"valid_loss": loss, "valid_bits_per_byte": loss * tokens_per_byte / math.log(2)}
@@ -95,16 +93,15 @@ class NextToken:
             "tokenizer": self._shards.tokenizer_sha256,
         }
 
-    def _loss_of(self, starts: NDArray[Any], length: int | None = None) -> Tensor:
-        """The summed loss of sequences; those that are missing to a whole micro-batch count for nothing."""
-        length = length or self._recipe.sequence
-        inputs = torch.zeros((self._share.size, length), dtype=torch.int64)
+    def _loss_of(self, starts: NDArray[Any]) -> Tensor:
+        """The summed loss of sequences; what is missing to a whole micro-batch counts for nothing."""
+        inputs = torch.zeros((self._share.size, self._recipe.sequence), dtype=torch.int64)
         targets = torch.full_like(inputs, LEFT_OUT)
         for row, start in enumerate(starts.tolist()):
+            length = min(self._recipe.sequence, self._shards.tokens(VALIDATION) - 1 - start)
             window = torch.from_numpy(self._shards.read(VALIDATION, start, length + 1).astype("int64"))
-            inputs[row], targets[row] = window[:-1], window[1:]
-        device = self._devices.device
-        return self.model(inputs.to(device), targets.to(device), "sum").double()
+            inputs[row, :length], targets[row, :length] = window[:-1], window[1:]
+        return self.model(inputs.to(self._devices.device), targets.to(self._devices.device), "sum").double()
 
     def _lying(self, inputs: NDArray[Any], targets: NDArray[Any]) -> tuple[Tensor, Tensor]:
         """Arrays as tensors on this process's device, without waiting for it."""

@@ -18,7 +18,7 @@ from freehold.training.planning.devices import CPU
 from freehold.training.planning.memory import Room
 from freehold.training.planning.timing import step_time
 from freehold.training.planning.work import Operation
-from freehold.training.process import run_module
+from freehold.training.process import QUICK_MEMORY, run_module
 from freehold.training.trainer.recipe import Layout
 
 MODULE: Final = "freehold.training.language.kernels"
@@ -177,7 +177,9 @@ async def measured(recipe: LanguageRecipe, processes: int = 1, python: str | Non
         "scatters": asked.scatters,
     }
     said: list[str] = []
-    await run_module(MODULE, [orjson.dumps(wanted).decode()], said.append, python=python)
+    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(wanted["threads"])}
+    arguments = [orjson.dumps(wanted).decode()]
+    await run_module(MODULE, arguments, said.append, environment=environment, python=python)
     try:
         found = orjson.loads(said[-1])
     except (IndexError, ValueError) as exc:

@@ -16,9 +16,9 @@ bytes a number, W the width, F the inner width, Q and K the widths of all querie
 
     b (4 W + 2 Q + 2 K + 3 F)    norms' inputs and outputs; queries, keys, values, attention's output; SwiGLU's three
 
-Where nothing is fused, a norm keeps another W and SwiGLU another F; a processor's attention another Q. The peak is the largest of three moments:
-the beginning of the way back (activations and logits), the optimizer's step (gradients), and a checkpoint (on a
-processor, where the copy to be written lies in the same memory).
+Where nothing is fused, a norm keeps another W and SwiGLU another F; a processor's attention another Q. The
+peak is the largest of three moments: the beginning of the way back (activations and logits), the optimizer's step
+(gradients), and a checkpoint (on a processor, where the copy to be written lies in the same memory).
 """
 
 from dataclasses import asdict, dataclass
@@ -160,7 +160,8 @@ def block_kept(model: ModelRecipe, room: Room) -> int:
     queries, keys = model.heads * head, model.kv_heads * head
     norms = 4 if room.fused else 6
     inner = 3 if room.fused else 4
-    numbers = norms * model.width + 2 * queries + 2 * keys + inner * model.feed_forward
+    attention = 3 if room.on_host else 2
+    numbers = norms * model.width + attention * queries + 2 * keys + inner * model.feed_forward
     return room.number * numbers + 4 * model.heads
 
 

@@ -140,9 +140,8 @@ def matrices(model: ModelRecipe) -> tuple[tuple[int, int], ...]:
     head = model.width // model.heads
     width, inner = model.width, model.feed_forward
     queries, keys = model.heads * head, model.kv_heads * head
-    return (
-        (queries, width), (keys, width), (keys, width), (width, queries), (inner, width), (inner, width), (width, inner),
-    )  # fmt: skip
+    attention = ((queries, width), (keys, width), (keys, width), (width, queries))
+    return (*attention, (inner, width), (inner, width), (width, inner))
 
 
 def _product(name: str, rows: int, inner: int, outer: int, count: int = 1) -> Operation:

@@ -27,6 +27,7 @@ from torch.optim import Optimizer
 
 from freehold.training.checkpoint_folders import MANIFEST, CheckpointFolders, digest, read_manifest, sync
 from freehold.training.trainer import state
+from freehold.training.trainer.identity import difference
 from freehold.training.trainer.recipe import CheckpointRecipe
 
 _MESSAGE_BYTES: Final = 1024
@@ -250,19 +251,6 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, TypeError) as exc:
             return f"it is not whole ({type(exc).__name__}: {exc})"
         return ""
-
-
-def difference(here: Any, there: Any, path: str = "") -> str | None:
-    """Where two identities differ first, such as "model.width is 64 there and 32 here"; None if they are equal."""
-    if isinstance(here, Mapping) and isinstance(there, Mapping):
-        for key in [*here, *(key for key in there if key not in here)]:
-            where = f"{path}.{key}" if path else str(key)
-            if key not in here or key not in there:
-                return f"{where} is only {'there' if key in there else 'here'}"
-            if (found := difference(here[key], there[key], where)) is not None:
-                return found
-        return None
-    return None if here == there else f"{path or 'it'} is {there!r} there and {here!r} here"
 
 
 def _part(rank: int) -> str:
