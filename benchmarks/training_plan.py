@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any, Final
 
 from freehold.training.language.recipes import LanguageRecipe, ModelRecipe
-from freehold.training.planning.measured import cores, measured
+from freehold.training.planning.measured import Clock, cores, measured
 from freehold.training.planning.plan import plan_of
 from freehold.training.process import QUICK_MEMORY, training_python
 from freehold.training.trainer.recipe import OptimizerRecipe, ParallelRecipe, PrecisionRecipe, TrainingRecipe
@@ -110,20 +110,29 @@ class Found:
     step_s: float
 
 
-def predicted(case: Case) -> tuple[Found, dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How it is measured: with all processors by the wall's clock, or with one thread by the processor's."""
+
+    threads: int | None = None
+    clock: Clock = "wall"
+
+
+def predicted(case: Case, way: Way) -> tuple[Found, dict[str, Any]]:
     """What the plan says."""
     recipe = case.recipe(LEAST_STEPS)
-    plan = plan_of(recipe, asyncio.run(measured(recipe, case.processes)))
+    plan = plan_of(recipe, asyncio.run(measured(recipe, case.processes, threads=way.threads, clock=way.clock)))
     memory = plan.memory
     return Found(memory.process, memory.peak - memory.process, plan.step.total), plan.as_json()
 
 
-def trained(case: Case, steps: int) -> Found:
+def trained(case: Case, steps: int, way: Way) -> Found:
     """What the training took."""
     wanted = {
         "recipe": case.recipe(steps).model_dump(mode="json"),
         "processes": case.processes,
-        "threads": max(1, cores() // case.processes),
+        "threads": way.threads or max(1, cores() // case.processes),
+        "clock": way.clock,
     }
     argv = [training_python(), "-m", "benchmarks.training_plan_run", json.dumps(wanted)]
     environment = {**os.environ, **QUICK_MEMORY}
@@ -132,14 +141,14 @@ def trained(case: Case, steps: int) -> Found:
     return Found(found["base"], found["peak"], found["step_s"])
 
 
-def compared(case: Case, rounds: int) -> dict[str, Any]:
+def compared(case: Case, rounds: int, way: Way) -> dict[str, Any]:
     """Predictions and trainings of a case in turns, and the ratios of their medians."""
     plans, runs, told = [], [], {}
     for _ in range(rounds):
-        plan, told = predicted(case)
+        plan, told = predicted(case, way)
         plans.append(plan)
         steps = max(LEAST_STEPS, min(MOST_STEPS, round(TRAINED_S / plan.step_s)))
-        runs.append(trained(case, steps))
+        runs.append(trained(case, steps, way))
     before, after = _median(plans), _median(runs)
     return {
         "case": case.name,
@@ -175,18 +184,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", type=int, action="append", help="its number, from 0; repeatable; all without it")
     parser.add_argument("--out", type=Path, help="where the result goes as JSON")
+    parser.add_argument(
+        "--one-thread",
+        action="store_true",
+        help="one thread, by the processor's clock: for a busy machine, one process",
+    )
     given = parser.parse_args()
+    way = Way(1, "processor") if given.one_thread else Way()
     print(f"{'':<68} {'MB pred':>7} {'meas':>7} {'ratio':>6}   {'ms pred':>8} {'meas':>8} {'ratio':>6}", flush=True)
     rows = []
     for case in [CASES[number] for number in given.case or range(len(CASES))]:
-        rows.append(compared(case, given.rounds))
+        rows.append(compared(case, given.rounds, way))
         print(_told(rows[-1]), flush=True)
     worst_memory = max((row["memory_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
     worst_time = max((row["time_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
     bounds = f"bounds ±{MEMORY_BOUND:.0%} and ±{TIME_BOUND:.0%}"
     print(f"worst predicted by measured: memory {worst_memory:.2f}, time {worst_time:.2f} ({bounds})")
     if given.out is not None:
-        result = {"cores": cores(), "rounds": given.rounds, "cases": rows}
+        result = {"cores": cores(), "clock": way.clock, "rounds": given.rounds, "cases": rows}
         given.out.write_text(json.dumps({**result, "worst": {"memory": worst_memory, "time": worst_time}}, indent=1))
 
 

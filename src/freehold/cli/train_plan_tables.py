@@ -53,9 +53,10 @@ def _print_model(plan: Plan) -> None:
         f"feed-forward {model.feed_forward:,}, vocabulary {model.vocabulary:,}{', tied' if model.tied else ''}"
     )
     step_tokens = training.batch * recipe.sequence
+    each = recipe.tokens / model.parameters
     print(
-        f"{_amount(recipe.tokens)} tokens, {recipe.tokens / model.parameters:.1f} a parameter: {training.steps:,} steps "
-        f"of {training.batch:,} sequences of {recipe.sequence:,} ({_amount(step_tokens)} tokens)"
+        f"{_amount(recipe.tokens)} tokens, {each:.1f} a parameter: {training.steps:,} steps of "
+        f"{training.batch:,} sequences of {recipe.sequence:,} ({_amount(step_tokens)} tokens)"
     )
     flops = plan.flops
     print(

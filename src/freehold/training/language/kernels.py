@@ -13,9 +13,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 import torch.distributed as dist
@@ -39,11 +40,16 @@ OPTIMIZED: Final = 20_000_000
 """Numbers with which the optimizer is timed at most; for more its time is scaled."""
 
 Timed = Callable[[], tuple[float, float]]
+Clock = Literal["wall", "processor"]
+"""What seconds are: those of the wall, or those that one thread has computed, which other work disturbs less."""
+
+_clock: ContextVar[Clock] = ContextVar("clock", default="wall")
 
 
 def measure(rank: int, wanted: Mapping[str, Any], rendezvous: str, report: Path) -> None:
     """What one of the processes does; the first writes what it found."""
     torch.set_num_threads(wanted["threads"])
+    _clock.set(wanted["clock"])
     world = wanted["processes"]
     recipe = LanguageRecipe.model_validate(wanted["recipe"])
     numbers = precision.of(recipe.training.precision, "cpu")
@@ -102,20 +108,20 @@ def _operation(kind: str, shape: Sequence[int], recipe: LanguageRecipe) -> Timed
     copies = max(2, min(COPIES, recipe.model.layers, KEPT_BYTES // max(size, 1)))
 
     def timed() -> tuple[float, float]:
-        began = time.perf_counter()
+        began = _now()
         kept = [forward() for _ in range(copies)]
-        between = time.perf_counter()
+        between = _now()
         there = (between - began) / copies
         gradients = [torch.ones_like(kept[0])] * copies
         seconds = 0.0
         while kept:
             output, gradient = kept.pop(), gradients.pop()
-            began = time.perf_counter()
+            began = _now()
             output.backward(gradient)
             del output
             for leaf in leaves:
                 leaf.grad = None
-            seconds += time.perf_counter() - began
+            seconds += _now() - began
         return there, seconds / copies
 
     return timed
@@ -197,9 +203,9 @@ def _gradient_sum(shape: Sequence[int]) -> Timed:
     one, other = torch.ones(*shape), torch.ones(*shape)
 
     def timed() -> tuple[float, float]:
-        began = time.perf_counter()
+        began = _now()
         one.add_(other)
-        return 0.0, time.perf_counter() - began
+        return 0.0, _now() - began
 
     return timed
 
@@ -209,9 +215,9 @@ def _passes(numbers: int) -> Timed:
     one, other = torch.zeros(numbers), torch.zeros(numbers)
 
     def timed() -> tuple[float, float]:
-        began = time.perf_counter()
+        began = _now()
         one.add_(other)
-        return 12.0 * numbers, time.perf_counter() - began
+        return 12.0 * numbers, _now() - began
 
     return timed
 
@@ -232,15 +238,15 @@ def _optimizer(recipe: LanguageRecipe, world: int) -> tuple[Timed, float]:
     clip = recipe.training.optimizer.clip_norm
 
     def timed() -> tuple[float, float]:
-        began = time.perf_counter()
+        began = _now()
         length = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         if clip is not None:
             share = torch.clamp(clip / (length + 1e-6), max=1.0)
             torch._foreach_mul_([weight.grad for weight in weights if weight.grad is not None], share)  # as the loop's
-        between = time.perf_counter()
+        between = _now()
         for optimizer in optimizers:
             optimizer.step()
-        return between - began, time.perf_counter() - between
+        return between - began, _now() - between
 
     return timed, model.parameters / smaller.parameters / world
 
@@ -251,10 +257,10 @@ def _gather(size_bytes: float, world: int) -> Timed:
     own, whole, placed = torch.zeros(each), torch.zeros(each * world), torch.zeros(each * world)
 
     def timed() -> tuple[float, float]:
-        began = time.perf_counter()
+        began = _now()
         dist.all_gather_into_tensor(whole, own)
         placed.copy_(whole)
-        return time.perf_counter() - began, 0.0
+        return _now() - began, 0.0
 
     return timed
 
@@ -265,12 +271,16 @@ def _scatter(size_bytes: float, world: int) -> Timed:
     own, whole, sent = torch.zeros(each), torch.zeros(each * world), torch.zeros(each * world)
 
     def timed() -> tuple[float, float]:
-        began = time.perf_counter()
+        began = _now()
         sent.copy_(whole)
         dist.reduce_scatter_tensor(own, sent)
-        return time.perf_counter() - began, 0.0
+        return _now() - began, 0.0
 
     return timed
+
+
+def _now() -> float:
+    return time.perf_counter() if _clock.get() == "wall" else time.process_time()
 
 
 def _leaf(*shape: int) -> Tensor:

@@ -10,6 +10,9 @@ from freehold.training.trainer.recipe import ParallelRecipe
 NEAR = 1.25
 """By what factor a batch that a plan chooses may differ from the one that is wanted."""
 
+MOST_SAMPLES = 512
+"""Of a micro-batch that are looked at."""
+
 
 def layouts(recipe: LanguageRecipe, devices: int, node: int, *, batch_is_free: bool) -> Iterator[LanguageRecipe]:
     """The recipe with every layout that is worth a look on so many devices.
@@ -21,7 +24,8 @@ def layouts(recipe: LanguageRecipe, devices: int, node: int, *, batch_is_free: b
         recipe: whose batch stays as it is, unless
         devices: in all.
         node: of these, so many have fast links to each other.
-        batch_is_free: then it becomes the nearest multiple of the groups of devices that take samples.
+        batch_is_free: then it becomes the nearest multiple of the groups of devices that take samples, and the steps as
+            many as see the same tokens.
     """
     for tensor in (each for each in _powers(min(node, devices)) if devices % each == 0 and _splits(recipe, each)):
         data = devices // tensor
@@ -29,9 +33,10 @@ def layouts(recipe: LanguageRecipe, devices: int, node: int, *, batch_is_free: b
         if batch % data:
             continue
         shards = [each for each in _shards(data, max(1, node // tensor)) if data % each == 0]
-        for each, micro, again in product(shards, _powers(batch // data), (False, True)):
+        for each, micro, again in product(shards, _divisors(batch // data), (False, True)):
             parallel = ParallelRecipe(replicas=data // each, shards=each, tensor=tensor, activation_checkpointing=again)
-            change = {"batch": batch, "micro_batch": micro, "parallel": parallel}
+            steps = max(1, round(recipe.training.steps * recipe.training.batch / batch))
+            change = {"steps": steps, "batch": batch, "micro_batch": micro, "parallel": parallel}
             yield recipe.model_copy(update={"training": recipe.training.model_copy(update=change)})
 
 
@@ -58,6 +63,10 @@ def _splits(recipe: LanguageRecipe, tensor: int) -> bool:
     model = recipe.model
     sides = (model.heads, model.kv_heads, model.feed_forward, model.vocabulary, recipe.sequence)
     return all(side % tensor == 0 for side in sides)
+
+
+def _divisors(number: int) -> list[int]:
+    return [each for each in range(1, min(number, MOST_SAMPLES) + 1) if number % each == 0]
 
 
 def _powers(most: int) -> list[int]:

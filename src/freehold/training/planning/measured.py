@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -21,6 +21,7 @@ from freehold.training.planning.work import Operation
 from freehold.training.process import QUICK_MEMORY, run_module
 from freehold.training.trainer.recipe import Layout
 
+Clock = Literal["wall", "processor"]
 MODULE: Final = "freehold.training.language.kernels"
 ALLOWANCE: Final = 0.05
 """Of what comes and goes, what the C library's allocator loses between its pieces."""
@@ -152,13 +153,22 @@ class Processor:
         return self.found
 
 
-async def measured(recipe: LanguageRecipe, processes: int = 1, python: str | None = None) -> Processor:
+async def measured(
+    recipe: LanguageRecipe,
+    processes: int = 1,
+    python: str | None = None,
+    *,
+    threads: int | None = None,
+    clock: Clock = "wall",
+) -> Processor:
     """Measure what a recipe needs of this machine; takes some seconds, and more for a larger micro-batch.
 
     Args:
         recipe: with its layout.
         processes: that the training would have on this machine.
         python: that trains; None: the one that is found.
+        threads: of each process; None: the processors divided among them.
+        clock: "processor" counts what is computed instead of what time it takes, for one thread.
 
     Raises:
         ConfigError: no Python here can train, or the recipe cannot be laid out on so many processes.
@@ -169,7 +179,8 @@ async def measured(recipe: LanguageRecipe, processes: int = 1, python: str | Non
     step_time(recipe, layout, asked)
     wanted = {
         "processes": processes,
-        "threads": max(1, cores() // processes),
+        "threads": threads or max(1, cores() // processes),
+        "clock": clock,
         "recipe": recipe.model_dump(mode="json"),
         "layers": recipe.model.layers,
         "operations": asked.operations,
