@@ -27,7 +27,7 @@ from freehold.training.trainer.recipe import OptimizerRecipe, ParallelRecipe, Pr
 ROOT: Final = Path(__file__).parent.parent
 MEMORY_BOUND: Final = 0.15
 TIME_BOUND: Final = 0.25
-TRAINED_S: Final = 12.0
+TRAINED_S: Final = 6.0
 """About how long a shape is trained."""
 LEAST_STEPS: Final = 8
 MOST_STEPS: Final = 60
