@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.training.shapes import Shape
 from benchmarks.training.stopwatch import Elapsed, between
 from freehold.training.data.shards import TokenShards
-from freehold.training.language.build import QUICK_MEMORY
+from freehold.training.process import QUICK_MEMORY
 from freehold.training.language.recipes import LanguageRecipe, named
 from freehold.training.language.task import Task
 from freehold.training.trainer.recipe import changed

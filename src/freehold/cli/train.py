@@ -11,6 +11,8 @@ from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
 from freehold.cli.train_data import DATA_EXAMPLE, train_data
 from freehold.cli.train_image import train_image
+from freehold.cli.train_plan import EPILOG as PLAN_EPILOG
+from freehold.cli.train_plan import train_plan
 from freehold.cli.train_pretrain import train_pretrain
 from freehold.cli.train_tokenizer import TOKENIZER_EXAMPLE, train_tokenizer
 from freehold.cli.train_watch import train_watch
@@ -25,6 +27,9 @@ app = command_group("Train a model of Freehold's own.", "Example: freehold train
 @app.callback()
 def train() -> None:
     """Train a model of Freehold's own."""
+
+
+app.command("plan", epilog=PLAN_EPILOG)(train_plan)
 
 
 @app.command(

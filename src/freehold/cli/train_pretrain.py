@@ -50,7 +50,7 @@ def train_pretrain(
 
     requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
     """
-    run = opened(out.absolute(), data, recipe, _pairs(settings or []), resume=resume)
+    run = opened(out.absolute(), data, recipe, pairs(settings or []), resume=resume)
     if run.finished:
         print(f"{out} holds the finished training '{run.recipe.name}', at step {run.step}")
         return
@@ -75,11 +75,16 @@ async def _trained(run: Run, machines: Machines) -> None:
         await shown
 
 
-def _pairs(settings: Sequence[str]) -> dict[str, str]:
-    pairs = {}
+def pairs(settings: Sequence[str]) -> dict[str, str]:
+    """What `--set` gives, by path.
+
+    Raises:
+        ConfigError: one has no value.
+    """
+    found = {}
     for setting in settings:
         path, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set: '{setting}' is not PATH=VALUE, such as training.steps=500")
-        pairs[path.strip()] = value
-    return pairs
+        found[path.strip()] = value
+    return found

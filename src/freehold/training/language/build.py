@@ -22,7 +22,7 @@ from freehold.training.data.shards import TokenShards
 from freehold.training.data.writing import replace_file
 from freehold.training.language.recipes import LanguageRecipe, named
 from freehold.training.language.task import DeviceKind, Task
-from freehold.training.process import Say, run_module
+from freehold.training.process import QUICK_MEMORY, Say, run_module
 from freehold.training.trainer.identity import decisive, difference
 from freehold.training.trainer.recipe import changed, read
 
@@ -30,8 +30,6 @@ RUN: Final = "run.json"
 TOKENIZER: Final = "tokenizer"
 """The tokenizer's folder, within the training's and within that of its data."""
 _LOCK: Final = "run.lock"
-QUICK_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-"""Has the C library keep the memory of one step for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    threads = machines.threads or max(1, len(os.sched_getaffinity(0)) // machines.devices)
+    threads = machines.threads or max(1, _processors() // machines.devices)
     environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
@@ -241,3 +239,7 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
