@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from freehold.gateway.tuning_python import found_python, trainer_of
+from freehold.gateway.tuning_python import trainer_of
+from freehold.training.process import found_python
 from freehold.types.fine_tuning import FineTuningSettings
 
 

@@ -43,19 +43,22 @@ class ChatTemplate:
             raise ValueError(f"its chat template cannot be read: {exc}") from exc
         self._tokens = tokens
 
-    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *, answer: bool = True
+    ) -> str:
         """The prompt of a conversation, up to where the assistant begins to write.
 
         Args:
             messages: as `freehold.engines.conversation.messages` makes them.
             tools: the tools as templates show them.
+            answer: whether the assistant is to begin; without, the text ends with the last message.
 
         Raises:
             InvalidRequest: the template refuses the conversation.
         """
         values = {**self._tokens, "messages": [_readable(message) for message in messages], "tools": tools or None}
         try:
-            return str(self._template.render(values, add_generation_prompt=True))
+            return str(self._template.render(values, add_generation_prompt=answer))
         except (TemplateError, TypeError, ValueError, AttributeError, LookupError) as exc:
             raise InvalidRequest(f"The model's chat template refuses the messages: {exc}", param="messages") from exc
 

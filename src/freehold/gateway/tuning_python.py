@@ -3,14 +3,14 @@
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from freehold.errors import TrainingUnavailable
 from freehold.training.finetune.protocol import ENVIRONMENT
+from freehold.training.process import found_python
 from freehold.types.fine_tuning import FineTuningSettings
 
 NEEDS: Final = ("torch", "transformers", "trl", "peft")
@@ -56,16 +56,4 @@ class Trainer:
 
 def trainer_of(settings: FineTuningSettings) -> Trainer:
     """The program that the configuration names or, where it names none, that is found."""
-    return Trainer(settings.python or found_python(Path(sys.prefix)), environment=ENVIRONMENT)
-
-
-def found_python(environment: Path, needs: Sequence[str] = NEEDS) -> str:
-    """This interpreter if it can train; else the one that `make setup-train` makes, if it is there.
-
-    Args:
-        environment: the folder of this interpreter's environment, beside which that one would lie.
-        needs: what must be importable.
-    """
-    beside = environment.parent / ".venv-train" / "bin" / "python"
-    here = all(find_spec(name) is not None for name in needs)
-    return sys.executable if here or not beside.exists() else str(beside)
+    return Trainer(settings.python or found_python(Path(sys.prefix), NEEDS), environment=ENVIRONMENT)

@@ -5,45 +5,17 @@ takes every byte-level vocabulary for GPT-2's, which joins a space with the digi
 this one follows `tokenizer.ggml.pre`, the inverse of `freehold.catalog.convert.tokenizer`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from gguf import TokenType
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from freehold.catalog.convert.tokenizer import LLAMA3, QWEN2
+from freehold.training.data.cutting import CUTS
 from freehold.training.finetune.protocol import TaskInvalid
 
 _SPACE: Final = "\u2581"
-
-
-def _split(pattern: str) -> Callable[[], Any]:
-    return lambda: pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-
-
-def _byte_level() -> Any:
-    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-
-
-def _digits() -> Any:
-    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _byte_level()])
-
-
-_CUTS: Final[Mapping[str, Callable[[], Any]]] = {
-    "gpt-2": _byte_level,
-    "smollm": _digits,
-    "llama-bpe": _split(LLAMA3),
-    "llama3": _split(LLAMA3),
-    "llama-v3": _split(LLAMA3),
-    "smaug-bpe": _split(LLAMA3),
-    "qwen2": _split(QWEN2),
-}
 _IGNORE_MERGES: Final = frozenset({"llama-bpe", "llama3", "llama-v3"})
 """Where a word that is a token as a whole is not merged from its parts."""
 
@@ -108,12 +80,12 @@ class BaseTokenizer:
 
 def _byte_level_bpe(metadata: Mapping[str, Any], tokens: Sequence[str]) -> Tokenizer:
     pre = metadata.get("tokenizer.ggml.pre", "gpt-2")
-    if pre not in _CUTS:
+    if pre not in CUTS:
         raise TaskInvalid(f"Models whose tokenizer cuts texts as '{pre}' does are not fine-tuned.", param="model")
     merges = [tuple(pair.split(" ", 1)) for pair in metadata["tokenizer.ggml.merges"]]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=pre in _IGNORE_MERGES))
-    tokenizer.pre_tokenizer = _CUTS[pre]()
+    tokenizer.pre_tokenizer = CUTS[pre]()
     tokenizer.decoder = decoders.ByteLevel()
     _add_special(tokenizer, metadata, tokens)
     return tokenizer
