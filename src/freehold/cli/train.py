@@ -9,6 +9,8 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
+from freehold.cli.train_conversations import EPILOG as CONVERSATIONS_EPILOG
+from freehold.cli.train_conversations import train_conversations
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
 from freehold.training.content_filter.data import training_examples
@@ -17,6 +19,8 @@ from freehold.training.image.build import build
 from freehold.training.image.recipe import Recipe
 
 app = command_group("Train a model of Freehold's own.", "Example: freehold train image --out painter --minutes 240")
+
+app.command("conversations", epilog=CONVERSATIONS_EPILOG)(train_conversations)
 
 
 @app.callback()
