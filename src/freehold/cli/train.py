@@ -11,6 +11,8 @@ from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
 from freehold.cli.train_conversations import EPILOG as CONVERSATIONS_EPILOG
 from freehold.cli.train_conversations import train_conversations
+from freehold.cli.train_pretrain import train_pretrain
+from freehold.cli.train_watch import train_watch
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
 from freehold.training.content_filter.data import training_examples
@@ -85,6 +87,12 @@ def train_content_filter(
     weights = asyncio.run(content_filter.train(recipe, data or [], own or [], out.resolve(), say, vectors))
     say(f"the weights are in {weights}, their card in {weights.with_name('card.md')}")
     say(f'use them with: [filter] weights = "{weights}"')
+
+
+app.command(
+    "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
+)(train_pretrain)
+app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
 
 
 def say(line: str) -> None:

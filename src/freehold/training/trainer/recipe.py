@@ -6,7 +6,7 @@ checkpoint of another recipe is not gone on with.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -29,8 +29,8 @@ class OptimizerRecipe(SettingsModel):
     kind: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """The highest that AdamW uses."""
-    muon_learning_rate: Annotated[float, Field(gt=0)] = 0.02
-    """The highest that Muon uses; its steps are orthogonal, so this is not comparable with AdamW's."""
+    muon_learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    """The highest that Muon uses; its steps are as long as AdamW's at the same rate, but it bears a higher one."""
     muon_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
@@ -65,6 +65,19 @@ class PrecisionRecipe(SettingsModel):
     """Whether the blocks go through `torch.compile`."""
 
 
+class Layout(NamedTuple):
+    """How a number of devices is laid out: replicas x shards x tensor."""
+
+    replicas: int
+    shards: int
+    tensor: int
+
+    @property
+    def data(self) -> int:
+        """Groups of devices that each take samples of their own."""
+        return self.replicas * self.shards
+
+
 class ParallelRecipe(SettingsModel):
     """How a training lies on its devices: their number is replicas x shards x tensor."""
 
@@ -76,6 +89,27 @@ class ParallelRecipe(SettingsModel):
     """Devices over which each matrix is split (tensor parallel)."""
     activation_checkpointing: bool = False
     """Whether blocks are computed again on the way back instead of being remembered."""
+
+    def layout(self, devices: int) -> Layout:
+        """How so many devices are laid out.
+
+        Raises:
+            ConfigError: the recipe wants another number of them.
+        """
+        rest, over = divmod(devices, self.replicas * self.tensor)
+        if self.shards == "auto" and (over or not rest):
+            raise ConfigError(
+                f"parallel: {self.replicas} replicas x {self.tensor} tensor need a multiple of "
+                f"{self.replicas * self.tensor} devices, one process on each; there are {devices}"
+            )
+        shards = rest if self.shards == "auto" else self.shards
+        wanted = self.replicas * shards * self.tensor
+        if wanted != devices:
+            raise ConfigError(
+                f"parallel: {self.replicas} replicas x {shards} shards x {self.tensor} tensor are {wanted} devices, one "
+                f"process on each; there are {devices}"
+            )
+        return Layout(self.replicas, shards, self.tensor)
 
 
 class CheckpointRecipe(SettingsModel):
