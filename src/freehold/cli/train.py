@@ -9,9 +9,11 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
-from freehold.cli.train_conversations import EPILOG as CONVERSATIONS_EPILOG
-from freehold.cli.train_conversations import train_conversations
+from freehold.cli.output import say
+from freehold.cli.train_conversations import CONVERSATIONS_EXAMPLE, train_conversations
+from freehold.cli.train_data import DATA_EXAMPLE, train_data
 from freehold.cli.train_pretrain import train_pretrain
+from freehold.cli.train_tokenizer import TOKENIZER_EXAMPLE, train_tokenizer
 from freehold.cli.train_watch import train_watch
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
@@ -22,7 +24,7 @@ from freehold.training.image.recipe import Recipe
 
 app = command_group("Train a model of Freehold's own.", "Example: freehold train image --out painter --minutes 240")
 
-app.command("conversations", epilog=CONVERSATIONS_EPILOG)(train_conversations)
+app.command("conversations", epilog=CONVERSATIONS_EXAMPLE)(train_conversations)
 
 
 @app.callback()
@@ -89,6 +91,7 @@ def train_content_filter(
     say(f'use them with: [filter] weights = "{weights}"')
 
 
+<<<<<<< HEAD
 app.command(
     "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
 )(train_pretrain)
@@ -98,3 +101,7 @@ app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(tr
 def say(line: str) -> None:
     """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
     print(line, flush=True)
+=======
+app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
+app.command("data", epilog=DATA_EXAMPLE)(train_data)
+>>>>>>> 916c50644adc911413c3d467c10e592929329ca6

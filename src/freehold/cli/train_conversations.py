@@ -12,7 +12,7 @@ from freehold.training.language.conversation_files import write_conversations
 from freehold.training.language.conversations import ConversationSettings, read_conversations
 from freehold.training.trainer.recipe import read
 
-EPILOG = "Example: freehold train conversations --text play.txt --out conversations"
+CONVERSATIONS_EXAMPLE = "Example: freehold train conversations --text play.txt --out conversations"
 
 
 def train_conversations(
