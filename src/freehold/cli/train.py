@@ -91,17 +91,10 @@ def train_content_filter(
     say(f'use them with: [filter] weights = "{weights}"')
 
 
-<<<<<<< HEAD
 app.command(
     "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
 )(train_pretrain)
 app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
 
-
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
-    print(line, flush=True)
-=======
 app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
 app.command("data", epilog=DATA_EXAMPLE)(train_data)
->>>>>>> 916c50644adc911413c3d467c10e592929329ca6
