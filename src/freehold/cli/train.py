@@ -12,6 +12,7 @@ from freehold.cli.options import HomeOption, home_of
 from freehold.cli.output import say
 from freehold.cli.train_conversations import CONVERSATIONS_EXAMPLE, train_conversations
 from freehold.cli.train_data import DATA_EXAMPLE, train_data
+from freehold.cli.train_export import EXPORT_EXAMPLE, train_export
 from freehold.cli.train_pretrain import train_pretrain
 from freehold.cli.train_tokenizer import TOKENIZER_EXAMPLE, train_tokenizer
 from freehold.cli.train_watch import train_watch
@@ -23,8 +24,6 @@ from freehold.training.image.build import build
 from freehold.training.image.recipe import Recipe
 
 app = command_group("Train a model of Freehold's own.", "Example: freehold train image --out painter --minutes 240")
-
-app.command("conversations", epilog=CONVERSATIONS_EXAMPLE)(train_conversations)
 
 
 @app.callback()
@@ -98,3 +97,5 @@ app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(tr
 
 app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
 app.command("data", epilog=DATA_EXAMPLE)(train_data)
+app.command("export", epilog=EXPORT_EXAMPLE)(train_export)
+app.command("conversations", epilog=CONVERSATIONS_EXAMPLE)(train_conversations)

@@ -11,9 +11,8 @@ def stated_artifacts(statement: TrainingStatement) -> list[Artifact]:
         Artifact(each.sha256, ArtifactKind.FILE, each.name, facts={"bytes": each.bytes, "licence": each.licence})
         for each in data.sources
     ]
-    facts: dict[str, str | int | float] = {
-        "tokens": data.tokens, "card_sha256": data.card_sha256, "tokenizer_sha256": data.tokenizer_sha256
-    }  # fmt: skip
+    known = {"tokens": data.tokens, "card_sha256": data.card_sha256, "tokenizer_sha256": data.tokenizer_sha256}
+    facts: dict[str, str | int | float] = {name: value for name, value in known.items() if value is not None}
     parents = tuple(dict.fromkeys(each.digest for each in files))
     dataset = Artifact(data.sha256, ArtifactKind.DATASET, data.name, parents, facts=facts)
     recipe = _artifact(ArtifactKind.RECIPE, statement.recipe)

@@ -31,13 +31,13 @@ class StatedSource(SettingsModel):
 
 
 class StatedData(SettingsModel):
-    """The training data: token shards, with the digest that names them, and of how many tokens."""
+    """The training data: token shards, with the digest that names them, and what their card says, if there is one."""
 
     name: Name
     sha256: Digest
-    card_sha256: Digest
+    card_sha256: Digest | None = None
     tokenizer_sha256: Digest
-    tokens: Count
+    tokens: Count | None = None
     sources: Annotated[tuple[StatedSource, ...], Field(max_length=10_000)] = ()
 
 

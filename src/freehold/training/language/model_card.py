@@ -78,9 +78,11 @@ def _data(statement: TrainingStatement) -> str:
     rows = [(each.name, f"{each.bytes:,}", each.licence or "not given", each.sha256) for each in data.sources]
     lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
     table = "\n".join(["| source | bytes | licence | SHA-256 |", "|---|---|---|---|", *lines])
+    card = f"`data-card.md` tells how they were made; its digest is {data.card_sha256}." if data.card_sha256 else ""
+    amount = f"{data.tokens:,} tokens to learn from. " if data.tokens is not None else ""
     return (
-        f"## Data\n\n{data.tokens:,} tokens of {data.name}: shards {data.sha256}, data card {data.card_sha256}, tokenizer "
-        f"{data.tokenizer_sha256}.\n\n{table}\n\nLicence of the model: {statement.licence or _NO_LICENCE}."
+        f"## Data\n\n{amount}Shards {data.sha256}, tokenizer {data.tokenizer_sha256}. {card}\n\n"
+        f"{table if rows else 'No sources are stated.'}\n\nLicence of the model: {statement.licence or _NO_LICENCE}."
     )
 
 
