@@ -10,7 +10,9 @@ from freehold.errors import DigestMismatch, UnsupportedModelFormat
 from freehold.types.training_statement import MAX_STATEMENT_BYTES, STATEMENT, TrainingStatement
 
 
-async def fetch_statement(source: Source, folder: Path, weights_sha256: str, report: Report) -> TrainingStatement | None:
+async def fetch_statement(
+    source: Source, folder: Path, weights_sha256: str, report: Report
+) -> TrainingStatement | None:
     """The statement beside the weights; None where there is none.
 
     Args:

@@ -135,7 +135,7 @@ def test_no_more_are_kept_than_were_asked_for(tmp_path: Path) -> None:
     speeches = [f"A{at % 2}:\n{'long ' * (at % 40)}{at}\n" for at in range(400)] * 2
     random.Random(3).shuffle(speeches)  # noqa: S311  # the same each time
     text = lay(tmp_path, "\n".join(speeches))
-    found = read_conversations([text], ConversationSettings(most=20, longest=60))
+    found = read_conversations([text], ConversationSettings(most=20, longest=60, held_out=0.4))
     assert len(found.training) == len(set(found.training)) == 20
     assert all(len(each.asked) <= 60 and len(each.answered) <= 60 for each in found.training)
 

@@ -91,7 +91,9 @@ def special_tokens(tokenizer: Path) -> dict[str, int]:
         token = config.get(f"{role}_token")
         text = token.get("content") if isinstance(token, dict) else token
         if text is not None and text not in ids:
-            raise ConfigError(f"{tokenizer / 'tokenizer_config.json'}: {role}_token {text!r} is no token of its vocabulary")
+            raise ConfigError(
+                f"{tokenizer / 'tokenizer_config.json'}: {role}_token {text!r} is no token of its vocabulary"
+            )
         if text is not None:
             found[role] = ids[text]
     return found

@@ -53,7 +53,9 @@ class Origin:
         """
         there = CheckpointFolders(run.out / CHECKPOINTS, 1).newest_first()
         if not there:
-            raise ConfigError(f"{run.out} has no checkpoint yet; train it: freehold train pretrain --out {run.out} --resume")
+            raise ConfigError(
+                f"{run.out} has no checkpoint yet; train it: freehold train pretrain --out {run.out} --resume"
+            )
         steps = ", ".join(str(number) for number, _ in reversed(there))
         wanted = [(number, folder) for number, folder in there if step in {None, number}]
         if not wanted:
@@ -134,7 +136,9 @@ class Origin:
             raw = self.card.read_bytes()
             card = json.loads(raw)
             sources = tuple(
-                StatedSource(name=each["name"], sha256=each["sha256"], bytes=each["bytes"], licence=each["licence"][:256])
+                StatedSource(
+                    name=each["name"], sha256=each["sha256"], bytes=each["bytes"], licence=each["licence"][:256]
+                )
                 for each in card["sources"]
             )
             tokens, told = card["splits"]["training"]["tokens"], card["sha256"]
