@@ -137,9 +137,7 @@ class Training:
             price_per_hour,
         )
         whole = {"steps": self._recipe.steps, **description}
-        self._log = RunLog(
-            self._folder, whole, rates, self._recipe.log_every, self.step, writes=self._devices.is_first
-        )
+        self._log = RunLog(self._folder, whole, rates, self._recipe.log_every, self.step, writes=self._devices.is_first)
         self._model.train()
         return self._log
 

@@ -116,7 +116,9 @@ def test_two_processes(data: Path, recipe: str, tmp_path: Path) -> None:
         run = opened(out, data, recipe, {}, resume=False)
         asyncio.run(pretrain(run, Machines(devices=devices, device="cpu"), print))
         lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-        curves.append([line.get("loss", line.get("valid_loss")) for line in lines if line["kind"] in {"step", "evaluation"}])
+        curves.append(
+            [line.get("loss", line.get("valid_loss")) for line in lines if line["kind"] in {"step", "evaluation"}]
+        )
     assert len(curves[0]) == 13
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
 

@@ -101,9 +101,7 @@ def recipe_of(name: str, vocabulary: int, settings: Mapping[str, str]) -> Langua
     return changed(read(LanguageRecipe, tree), settings)
 
 
-def opened(
-    out: Path, data: Path | None, recipe: str | None, settings: Mapping[str, str], *, resume: bool
-) -> Run:
+def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[str, str], *, resume: bool) -> Run:
     """The training in a folder: a new one, or with `resume` the one that it holds.
 
     Args:

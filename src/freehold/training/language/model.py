@@ -193,9 +193,7 @@ class FeedForward(nn.Module):
 
 
 @lru_cache(maxsize=8)
-def rotation(
-    length: int, head: int, theta: float, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def rotation(length: int, head: int, theta: float, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines and sines [length, head / 2] of the angles by which positions turn pairs of numbers."""
     speeds = theta ** (-torch.arange(0, head, 2, dtype=torch.float32, device=device) / head)
     angles = torch.arange(length, dtype=torch.float32, device=device)[:, None] * speeds
