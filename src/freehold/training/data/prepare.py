@@ -93,18 +93,26 @@ class Preparation:
         folder: for the shards.
         say: is told how far it is.
         commit_s: seconds between commits.
+        batch: documents that go through each step at once, at most.
 
     Raises:
         ConfigError: a file or the tokenizer cannot be read.
     """
 
     def __init__(
-        self, settings: DataSettings, folder: Path, say: Callable[[str], None], *, commit_s: float = COMMIT_S
+        self,
+        settings: DataSettings,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        commit_s: float = COMMIT_S,
+        batch: int = BATCH_DOCUMENTS,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._say = say
         self._commit_s = commit_s
+        self._batch = batch
         self._tokenizer = TextTokenizer.open(settings.tokenizer)
         self._reader = Reader(settings.reading, self._tokenizer.rendered)
         self._described: list[Described] = []
@@ -212,7 +220,7 @@ class Preparation:
         for item in self._items():
             held.append(item)
             characters += len(item[1].text) if isinstance(item[1], Document) else 0
-            if characters >= BATCH_CHARACTERS or len(held) >= BATCH_DOCUMENTS:
+            if characters >= BATCH_CHARACTERS or len(held) >= self._batch:
                 yield held
                 held, characters = [], 0
         if held:
