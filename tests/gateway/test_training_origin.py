@@ -1,4 +1,4 @@
-"""A model that was trained from nothing has its lineage back to the text: what its folder states is recorded with it."""
+"""A model that was trained from nothing has a lineage back to the text: what its folder states is recorded."""
 
 import asyncio
 import hashlib

@@ -39,7 +39,7 @@ class Order:
 
     @property
     def is_here(self) -> bool:
-        """Whether it lies on this machine: what its folder says of it is then the operator's word, and nobody else's."""
+        """Whether it lies on this machine, so that what its folder says of it is the operator's word."""
         return self.uri.startswith("file://")
 
 

@@ -31,8 +31,8 @@ async def fetch_statement(
     statement = await asyncio.to_thread(_read, copy)
     if statement.weights_sha256 != weights_sha256:
         raise DigestMismatch(
-            f"The {STATEMENT} beside the weights speaks of weights with the SHA-256 {statement.weights_sha256}, and these "
-            f"have {weights_sha256}; export them again, or remove that file.",
+            f"The {STATEMENT} beside the weights speaks of weights with the SHA-256 {statement.weights_sha256}, and "
+            f"these have {weights_sha256}; export them again, or remove that file.",
             param="source",
         )
     return statement

@@ -29,10 +29,10 @@ def train_conversations(
     seed: Annotated[int, typer.Option("--seed", min=0, help="By which they are drawn.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Make conversations of a text: of a play, each speech with the next; else each paragraph's beginning with its rest.
+    """Make conversations of a text: of a play each speech with the next, else each paragraph's two halves.
 
     Writes training.jsonl and validation.jsonl for 'freehold tune start', preferences-training.jsonl and
-    preferences-validation.jsonl for its method 'dpo', and evaluation.toml with evaluation.jsonl for 'freehold eval run'.
+    preferences-validation.jsonl for its method 'dpo', and evaluation.toml with its items for 'freehold eval run'.
     What is held out is the end of the text, as with 'freehold train data --validation-share'.
     """
     given = {"held_out": held_out, "longest": longest, "most": most, "seed": seed}

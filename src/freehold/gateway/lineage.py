@@ -99,8 +99,7 @@ class Lineage:
                 await listener()
 
     async def record_model(self, entry: ModelEntry) -> None:
-        """Record a model of the catalog that was pulled: its weights, the file that they were converted from, and what
-        its folder states of its training.
+        """Record a model of the catalog that was pulled: its weights, and what they were converted and trained from.
 
         Raises:
             AuditUnavailable: it cannot be recorded now.

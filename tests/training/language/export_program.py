@@ -1,7 +1,7 @@
 """What the trained model itself would say: run with an interpreter that has torch, as `… FOLDER < request`.
 
-The request is JSON: `{"prompts": [texts], "tokens": how many}`. A tokenizer and a model with random weights are made, and
-written into FOLDER; the answer is the prompts and the likeliest tokens that follow them, and the token of ends.
+The request is JSON: `{"prompts": [texts], "tokens": how many}`. A tokenizer and a model with random weights are made,
+and written into FOLDER; the answer is the prompts' tokens, and the likeliest ones that follow them.
 """
 
 import json

@@ -48,7 +48,7 @@ def lines(path: Path) -> list[Any]:
 
 
 def test_in_a_play_the_next_speech_is_the_answer(tmp_path: Path) -> None:
-    """What one says is asked and what the next one says is the answer; nobody answers himself, and names are left out."""
+    """What one says is asked, what the next one says is the answer; nobody answers himself, and names are left out."""
     found = read_conversations([lay(tmp_path, play())], SMALL)
     assert found.form == "play"
     for exchange in (*found.training, *found.held_out):
@@ -133,7 +133,7 @@ def test_every_exchange_has_a_worse_answer_where_there_is_another(lengths: list[
 def test_no_more_are_kept_than_were_asked_for(tmp_path: Path) -> None:
     """Of many exchanges so many are drawn, short enough ones only, and each once though the text has it twice."""
     speeches = [f"A{at % 2}:\n{'long ' * (at % 40)}{at}\n" for at in range(400)] * 2
-    random.Random(3).shuffle(speeches)  # noqa: S311  # the same each time
+    random.Random(3).shuffle(speeches)
     text = lay(tmp_path, "\n".join(speeches))
     found = read_conversations([text], ConversationSettings(most=20, longest=60, held_out=0.4))
     assert len(found.training) == len(set(found.training)) == 20
@@ -168,5 +168,5 @@ def test_a_text_that_gives_nothing_is_refused(text: bytes, told: str, tmp_path: 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The error names the file, also where it is not the first."""
     there = lay(tmp_path, play())
-    with pytest.raises(ConfigError, match="gone.txt cannot be read"):
+    with pytest.raises(ConfigError, match=r"gone\.txt cannot be read"):
         read_conversations([there, tmp_path / "gone.txt"], SMALL)

@@ -1,8 +1,8 @@
 """Conversations out of a text, for a model that learnt to write from it and is now to answer.
 
 In a play, who is spoken to answers: a speech is what the user says, and the next one is the answer. In any other text a
-paragraph's beginning is said, and its continuation is the answer. The end of the text is held out, as pre-training holds
-it out too. The same text and settings give the same files, byte for byte; a text of any length is read in bounded memory.
+paragraph's beginning is said, and its continuation is the answer. The end of the text is held out, as pre-training
+holds it out too. The same text and settings give the same files, and a text of any length is read in bounded memory.
 """
 
 import hashlib
@@ -108,8 +108,8 @@ def read_conversations(texts: Sequence[Path], settings: ConversationSettings) ->
     for name, found in (("to learn from", learnt), ("at the end, which is held out,", asked)):
         if len(found) < MIN_EXCHANGES:
             raise ConfigError(
-                f"the text has {len(found)} exchanges {name} and {MIN_EXCHANGES} are the least; give more text, or allow "
-                f"longer ones than {settings.longest} characters (--longest)"
+                f"the text has {len(found)} exchanges {name} and {MIN_EXCHANGES} are the least; give more text, or "
+                f"allow longer ones than {settings.longest} characters (--longest)"
             )
     return Conversations(form, learnt, asked)
 

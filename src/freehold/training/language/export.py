@@ -1,7 +1,7 @@
 """Writes the model of a training as a folder of Hugging Face's: `python -m freehold.training.language.export REQUEST`.
 
-The folder has the weights, the tokenizer, a model card, the data's card, and what it states of its training. It is there
-whole or not at all, and what transformers computes with it has been compared with what was trained.
+The folder has the weights, the tokenizer, a model card, the data's card, and what it states of its training. It is
+there whole or not at all, and what transformers computes with it has been compared with what was trained.
 """
 
 import shutil
@@ -100,6 +100,7 @@ def _write(request: ExportRequest, origin: Origin, folder: Path, *, averaged: bo
 def _put(part: Path, out: Path) -> None:
     """Put the folder in its place; what was exported there before goes when the new one stands."""
     for path in part.iterdir():
+        path.chmod(0o644)  # safetensors writes for its owner alone
         sync(path)
     sync(part)
     old = out.with_name(f".{out.name}.old")

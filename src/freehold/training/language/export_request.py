@@ -22,6 +22,6 @@ class ExportRequest(SettingsModel):
     step: Annotated[int, Field(ge=1)] | None = None
     """The checkpoint; without it the newest that is whole."""
     weights: Weights = "auto"
-    """Those that were trained, or their running mean; "auto": the mean if there is one, since it was what was evaluated."""
+    """As they were trained, or their running mean; "auto": the mean if there is one, since that was evaluated."""
     dtype: Dtype = "float32"
     licence: Annotated[str, Field(max_length=256)] = ""

@@ -108,7 +108,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def _llama(config: LlamaConfig, state: Mapping[str, Tensor]) -> LlamaForCausalLM:
-    """transformers' model with these weights; a name that is missing or unknown is an error."""
+    """The model of transformers with these weights; a name that is missing or unknown is an error."""
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     whole = dict(state)

@@ -8,6 +8,10 @@ from freehold.training.language.recipes import LanguageRecipe
 from freehold.types.training_statement import TrainingStatement
 
 _NO_LICENCE: Final = "not given; whoever exported it can give one with `--licence`"
+_LIMITS: Final = (
+    "It continues texts of the kind that it was trained on. It was not taught to answer, to be right or harmless; "
+    "fine-tuning, evaluation and content filters are for that."
+)
 _METRICS: Final = {
     "valid_loss": "loss on held-out text, nats a token",
     "valid_bits_per_byte": "the same in bits a byte, which does not depend on the tokenizer",
@@ -23,23 +27,28 @@ def model_card(recipe: LanguageRecipe, statement: TrainingStatement, metrics: Ma
         metrics: of the last evaluation of its training, by name.
         name: of the model.
     """
+    measured = [(_METRICS.get(key, key), f"{value:.4f}") for key, value in sorted(metrics.items())]
     parts = [
         _front_matter(statement),
         f"# {name}",
-        f"A language model of {recipe.model.parameters:,} parameters, trained from nothing by Freehold. It continues texts "
-        "of the kind that it was trained on. It was not taught to answer, to be right, or to be harmless: that is what "
-        "fine-tuning, evaluation and content filters are for.",
+        f"A language model of {recipe.model.parameters:,} parameters, trained from nothing by Freehold. {_LIMITS}",
         _table("Model", _shape(recipe)),
         _table("Training", _training(recipe, statement)),
         _data(statement),
-        _table("Evaluation", [(_METRICS.get(key, key), f"{value:.4f}") for key, value in sorted(metrics.items())]),
-        "## Use\n\n```console\n$ freehold pull file:///PATH/OF/THIS/FOLDER "
-        f"--name {name} --sha256 {statement.weights_sha256}\n$ freehold deployments create {name} --model {name}\n"
-        f'$ freehold complete --model {name} "Once" --max-tokens 60\n```\n\n'
-        "`transformers` reads the folder too, with `AutoModelForCausalLM.from_pretrained`.",
+        _table("Evaluation", measured),
+        _use(name, statement),
         f"## Recipe\n\n```json\n{json.dumps(recipe.model_dump(mode='json'), indent=2)}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _use(name: str, statement: TrainingStatement) -> str:
+    return (
+        f"## Use\n\n```console\n$ freehold pull file:///FOLDER --name {name} --sha256 {statement.weights_sha256}\n"
+        f"$ freehold deployments create {name} --model {name}\n"
+        f'$ freehold complete --model {name} "Once" --max-tokens 60\n```\n\n'
+        "`transformers` reads the folder too, with `AutoModelForCausalLM.from_pretrained`."
+    )
 
 
 def _front_matter(statement: TrainingStatement) -> str:
