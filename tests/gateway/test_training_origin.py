@@ -57,8 +57,12 @@ def test_lineage_reaches_the_text(tmp_path: Path) -> None:
             catalog.on_entry(lineage.record_model)
             entry = await catalog.pull(uri, name="play")
             assert entry.details["licence"] == "CC0-1.0"
-            made_from = [("play", [("play.txt", [], [])], []), ("speedrun", [], []), ("freehold 0.1.0", [], [])]
-            checkpoint = ("speedrun/step-10", made_from, [])
+            made_from: list[object] = [
+                ("play", [("play.txt", [], [])], []),
+                ("speedrun", [], []),
+                ("freehold 0.1.0", [], []),
+            ]
+            checkpoint: object = ("speedrun/step-10", made_from, [])
             assert names(await lineage.tree(entry.sha256)) == ("play", [(uri, [checkpoint], [])], [])
             found = await lineage.get(SHARDS)
             assert found is not None

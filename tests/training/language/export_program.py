@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from freehold.training.data.tokenizer import TokenizerSettings, train_tokenizer
+from freehold.training.data.settings import TokenizerSettings
+from freehold.training.data.tokenizer import train_tokenizer
 from freehold.training.language.llama_folder import write_llama_folder
 from freehold.training.language.model import GPT
 from freehold.training.language.recipes import ModelRecipe

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from freehold.catalog.convert.__main__ import convert
 from freehold.errors import ConfigError
-from freehold.training.data.tokenizer import TokenizerSettings, train_tokenizer
+from freehold.training.data.settings import TokenizerSettings
+from freehold.training.data.tokenizer import train_tokenizer
 from freehold.training.language.llama_folder import special_tokens, weights_sha256, write_llama_folder
 from freehold.training.language.model import GPT
 from freehold.training.language.recipes import ModelRecipe

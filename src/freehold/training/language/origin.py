@@ -114,7 +114,7 @@ class Origin:
             "optimizer": training.optimizer.kind,
             "seed": training.seed,
         }
-        code = dict(self.code)
+        code: dict[str, str | int | float] = dict(self.code)
         return TrainingStatement(
             weights_sha256=weights_sha256,
             licence=licence,
@@ -129,9 +129,9 @@ class Origin:
     def _data(self) -> StatedData:
         """What the data's card says; where there is none, no more than their digest."""
         name = f"{self.run.recipe.name}/data"
-        known = {"name": name, "sha256": self.data_sha256, "tokenizer_sha256": self.tokenizer_sha256}
+        known = StatedData(name=name, sha256=self.data_sha256, tokenizer_sha256=self.tokenizer_sha256)
         if not self.card.is_file():
-            return StatedData(**known)
+            return known
         try:
             raw = self.card.read_bytes()
             card = json.loads(raw)
@@ -146,7 +146,8 @@ class Origin:
             raise ConfigError(f"{self.card} is not as it was written; copy it again from the data's folder") from exc
         if told != self.data_sha256:
             raise ConfigError(f"{self.card} is the card of other data ({told}) than were learnt ({self.data_sha256})")
-        return StatedData(**known, tokens=tokens, card_sha256=hashlib.sha256(raw).hexdigest(), sources=sources)
+        stated = {"tokens": tokens, "card_sha256": hashlib.sha256(raw).hexdigest(), "sources": sources}
+        return StatedData.model_validate({**known.model_dump(), **stated})
 
 
 def _examined(folder: Path) -> tuple[Mapping[str, Any], str]:
