@@ -2,8 +2,9 @@
 
     shards = Preparation(settings, Path("data"), print).run()
 
-Killed at any place, the same settings go on from the last commit and give the same bytes. A commit comes every few seconds:
-first what was seen (SQLite), then the shards with the place in the sources (`freehold.training.data.writing`).
+Killed at any place, the same settings go on from the last commit and give the same bytes. A commit comes every few
+seconds: first what was seen (SQLite), then the shards with the place in the sources
+(`freehold.training.data.writing`).
 """
 
 import hashlib
@@ -138,9 +139,10 @@ class Preparation:
                 self._progress = Progress(**writer.state)
                 self._say(f"going on behind document {self._progress.documents:,}")
             self._began_s = time.monotonic() - self._progress.seconds
-            with writable(self._folder), Seen(
-                self._folder / SEEN, self._settings.duplicates, self._progress.documents
-            ) as seen:
+            with (
+                writable(self._folder),
+                Seen(self._folder / SEEN, self._settings.duplicates, self._progress.documents) as seen,
+            ):
                 if not self._progress.documents:
                     self._see_held_out(seen)
                 self._write(writer, seen)

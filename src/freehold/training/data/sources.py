@@ -1,7 +1,7 @@
 """Documents from files of text, JSONL and Parquet, one after another, in memory that does not grow with the files.
 
-What is wrong is told with the file and the line, row or byte. Each document has a place, which only grows within its file,
-so reading can go on behind any of them.
+What is wrong is told with the file and the line, row or byte. Each document has a place, which only grows within its
+file, so reading can go on behind any of them.
 """
 
 import codecs
@@ -228,6 +228,8 @@ def readable(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path.name} is not what gzip wrote: {exc}") from exc
     except pa.ArrowException as exc:
         raise ConfigError(f"{path.name} cannot be read: {str(exc).splitlines()[0]}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path.name} has a text that is not UTF-8: {exc.reason} in {exc.object[:40]!r}") from exc
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read: {exc.strerror or exc}") from exc
 
