@@ -117,7 +117,11 @@ def test_reading_goes_on_behind_any_place(tmp_path_factory: pytest.TempPathFacto
     [
         ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', "a.jsonl, line 3: is not valid JSON"),
         ("a.jsonl", b'{"text": "a"}\n["b"]\n', "a.jsonl, line 2: must be a JSON object"),
-        ("a.jsonl", b'{"text": "a"}\n{"body": "b", "id": 1}\n', "a.jsonl, line 2: has no 'text'; it has: body, id"),
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n{"body": "b", "id": 1}\n',
+            "a.jsonl, line 2: has no 'text'; --field names one of: body, id",
+        ),
         ("a.jsonl", b'{"text": 3}\n', "a.jsonl, line 1: 'text' must be a text"),
         ("a.jsonl", b'{"text": "\xff"}\n', "a.jsonl, line 1: is not valid JSON"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', "a.jsonl, line 1: is not valid JSON"),
@@ -141,7 +145,7 @@ def test_what_is_broken_is_named(tmp_path: Path, name: str, content: bytes, said
 def test_a_broken_table_is_named(tmp_path: Path) -> None:
     """A table that lacks the column, has other values or is damaged inside is told by its name."""
     path = table(tmp_path / "a.parquet", {"body": ["a"], "n": [1]})
-    with pytest.raises(ConfigError, match=r"a\.parquet has no column 'text'; it has: body, n"):
+    with pytest.raises(ConfigError, match=r"a\.parquet has no column 'text'; --field names one of: body, n"):
         read(path, "parquet")
     with pytest.raises(ConfigError, match=r"a\.parquet, row 1: 'n' must be a text"):
         read(path, "parquet", fields=("n",))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from freehold.errors import ConfigError
 from freehold.training.data.card import Card, write_card
+from freehold.training.data.counting import counted
 from freehold.training.data.duplicates import Seen, normalised
 from freehold.training.data.records import MANIFEST, TRAINING, VALIDATION, file_sha256
 from freehold.training.data.settings import DataSettings, SourceFile
@@ -150,7 +151,7 @@ class Preparation:
 
     def _describe(self) -> None:
         """Read every file for its digest."""
-        self._say(f"reading {len(self._settings.sources)} files for their digests")
+        self._say(f"taking the digests of {counted(len(self._settings.sources), 'file')}")
         self._described = [describe(each, characters=self._settings.at_end) for each in self._settings.sources]
         self._held = [describe(each) for each in self._settings.held_out]
 

@@ -141,7 +141,7 @@ class Reader:
     def _columns(self, path: Path, names: Sequence[str]) -> list[str]:
         wanted = list(self._settings.fields) or [next((each for each in ("text", "messages") if each in names), "text")]
         if missing := [each for each in wanted if each not in names]:
-            raise ConfigError(f"{path.name} has no column '{missing[0]}'; it has: {', '.join(names)}")
+            raise ConfigError(f"{path.name} has no column '{missing[0]}'; --field names one of: {', '.join(names)}")
         return wanted
 
     def _document(self, path: Path, unit: str, place: int, row: Any) -> Document | Broken:
@@ -157,7 +157,9 @@ class Reader:
         texts = []
         for name in fields or ("text",):
             if name not in row:
-                return self._broken(path, unit, place, f"has no '{name}'; it has: {', '.join(map(str, row))}")
+                return self._broken(
+                    path, unit, place, f"has no '{name}'; --field names one of: {', '.join(map(str, row))}"
+                )
             value = "" if row[name] is None else row[name]
             if not isinstance(value, str):
                 return self._broken(path, unit, place, f"'{name}' must be a text")
