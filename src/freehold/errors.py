@@ -53,6 +53,7 @@ FreeholdError
 ├── JournalDamaged               a journal is not what was written; names the first bad record
 ├── CertificateInvalid           a certificate of erasure is not what was signed
 ├── BackupDamaged                a backup is not what was written, not whole, or no backup
+├── TrainingDiverged             a training's loss leapt more often than its recipe bears
 ├── ConfigError                  the configuration is wrong; names the offending key
 └── HomeError                    the home folder cannot be used (locked, unwritable, newer)
 
@@ -509,6 +510,12 @@ class BackupDamaged(FreeholdError):
     """A backup is not what was written, not whole, or no backup; the message says what is wrong with it."""
 
     default_code = "backup_damaged"
+
+
+class TrainingDiverged(FreeholdError):
+    """A training's loss leapt more often than its recipe bears; the message says when, and what to try."""
+
+    default_code = "training_diverged"
 
 
 class ConfigError(FreeholdError):

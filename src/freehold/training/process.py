@@ -29,6 +29,11 @@ INTERRUPTED: Final = 130
 PATIENCE_S: Final = 120.0
 """How long a process that was asked to stop may take before it is killed."""
 LONGEST_LINE_BYTES: Final = 1 << 20
+QUICK_MEMORY: Final[Mapping[str, str]] = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+}
+"""Environment of a training: has the C library keep the memory of one step for the next."""
 _REMEMBERED: Final = 100
 """Lines of standard error that are told where a process broke down."""
 

@@ -15,11 +15,10 @@ from typing import Any, Final
 
 from freehold.training.data.duplicates import Dropped
 from freehold.training.data.settings import DataSettings
+from freehold.training.data.shards import CARD, PAGE
 from freehold.training.data.sources import Described
 from freehold.training.data.writing import replace_file
 
-CARD: Final = "card.json"
-PAGE: Final = "card.md"
 DUPLICATES: Final = "duplicates.jsonl"
 VERSIONS: Final = ("freehold", "tokenizers", "pyarrow", "datasketch", "numpy")
 UNKNOWN: Final = "not stated"

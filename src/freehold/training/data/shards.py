@@ -22,6 +22,9 @@ TOKENS: Final = "tokens"
 TOKENIZER: Final = "tokenizer"
 """The folder of the tokenizer, beside the shards."""
 TOKEN_BYTES: Final = "token-bytes.bin"
+CARD: Final = "card.json"
+PAGE: Final = "card.md"
+"""The data card beside the shards, for programs and for people."""
 
 
 def token_field(vocabulary: int) -> Field:

@@ -1,0 +1,90 @@
+"""`freehold train pretrain`: a language model from nothing."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.train_watch import follow
+from freehold.errors import ConfigError
+from freehold.training.language.build import Machines, Run, opened, pretrain
+from freehold.training.language.task import DeviceKind
+
+
+def train_pretrain(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where checkpoints and logs go.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FOLDER", help="Prepared texts: see 'freehold train data'.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", metavar="NAME", help="shakespeare, speedrun, depth-12, …, or a recipe's file (FILE.json)."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Another value, such as training.steps=500; repeatable."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in the folder, if it holds one.")
+    ] = False,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="Processes on this machine, one a GPU.")] = 1,
+    device: Annotated[DeviceKind, typer.Option("--device", help="What they compute on.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Of each process. [default: its share of the processors]")
+    ] = None,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines, each with as many devices.")] = 1,
+    node_rank: Annotated[int, typer.Option("--node-rank", min=0, help="Which of the machines this is.")] = 0,
+    master: Annotated[
+        str | None, typer.Option("--master", metavar="HOST:PORT", help="Of the first machine, if there are several.")
+    ] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option("--price-per-hour", min=0, help="Of one device, for the log.")
+    ] = None,
+) -> None:
+    """Train a language model from nothing. Needs the extra 'train'. Ctrl-C stops it, with a checkpoint.
+
+    requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
+    """
+    run = opened(out.absolute(), data, recipe, pairs(settings or []), resume=resume)
+    if run.finished:
+        print(f"{out} holds the finished training '{run.recipe.name}', at step {run.step}")
+        return
+    machines = Machines(devices, nodes, node_rank, master, device, threads, price_per_hour)
+    try:
+        asyncio.run(_trained(run, machines))
+    except KeyboardInterrupt:
+        where = f"a checkpoint of step {run.step} holds where it was" if run.step else "no step was made"
+        print(f"stopped; {where}. Go on with: freehold train pretrain --out {out} --resume", flush=True)
+        raise
+    print(f"the training is in {out}, at step {run.step} of {run.recipe.training.steps}")
+
+
+async def _trained(run: Run, machines: Machines) -> None:
+    """Train, and show how far it is."""
+    ended = threading.Event()
+    shown = asyncio.create_task(asyncio.to_thread(follow, run.out, lambda _: ended.is_set()))
+    try:
+        await pretrain(run, machines, lambda line: print(line, flush=True))
+    finally:
+        ended.set()
+        await shown
+
+
+def pairs(settings: Sequence[str]) -> dict[str, str]:
+    """What `--set` gives, by path.
+
+    Raises:
+        ConfigError: one has no value.
+    """
+    found = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set: '{setting}' is not PATH=VALUE, such as training.steps=500")
+        found[path.strip()] = value
+    return found

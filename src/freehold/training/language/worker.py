@@ -1,0 +1,63 @@
+"""One process of a language model's pre-training: `python -m freehold.training.language.worker TASK`, the task as JSON.
+
+It tells nothing but errors; how far it is stands in the training's log. Asked to stop (SIGTERM, SIGINT), it does so
+after the step that it is at, with a checkpoint; asked again, at once.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from freehold.training.data.shards import TokenShards
+from freehold.training.language.code import code_facts
+from freehold.training.language.objective import NextToken
+from freehold.training.language.task import Task
+from freehold.training.pretrain import pretrain
+from freehold.training.process import worker_status
+from freehold.training.trainer.parallel import Devices, Place
+
+
+def main() -> None:
+    """Train, from the newest checkpoint on if there is one."""
+    task = Task.model_validate_json(sys.argv[1])
+    recipe, out = task.recipe, Path(task.out)
+    stop = asked_to_stop()
+    kind = task.device if task.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda":
+        torch.set_float32_matmul_precision("high")
+    shards = TokenShards.open(Path(task.data))
+    with Devices.open(
+        recipe.training.parallel, kind, Place(task.rank, task.local_rank, task.world, task.rendezvous)
+    ) as devices:
+        known = {"name": recipe.name, "parameters": recipe.model.parameters, "data": shards.sha256}
+        description = {**known, "code": code_facts()}
+        pretrain(
+            recipe.training,
+            NextToken(recipe, shards, devices),
+            devices,
+            out,
+            description=description,
+            price_per_hour=task.price_per_hour,
+            stop=stop,
+        )
+
+
+def asked_to_stop() -> Callable[[], bool]:
+    """Have signals ask for a stop instead of ending the process; the same one again ends it."""
+    asked: set[int] = set()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.add(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    return lambda: bool(asked)
+
+
+if __name__ == "__main__":
+    sys.exit(worker_status(main))

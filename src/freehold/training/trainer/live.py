@@ -1,0 +1,164 @@
+"""What a training looks like while it runs: for a terminal and, line by line, for a file. Needs no torch.
+
+It is made of the lines of the training's log (`freehold.training.trainer.log_file`), so a training that runs in another
+process, or on another machine, is watched in the same way.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_SPARKS: Final = 60
+"""Characters of the loss's curve."""
+_EVENTS: Final = 5
+"""Newest events that are shown."""
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_DAY_S: Final = 86_400
+
+
+class RunView:
+    """A training as far as its log has been read."""
+
+    def __init__(self) -> None:
+        self.run: dict[str, Any] = {}
+        """What is trained; empty as long as the log does not say."""
+        self.ended = False
+        """Whether the training has ended, or was stopped; one that is killed does not say so."""
+        self._steps: list[dict[str, Any]] = []
+        self._evaluation: dict[str, Any] = {}
+        self._events: list[dict[str, Any]] = []
+
+    def take(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Take in lines of the log, in their order."""
+        for line in lines:
+            kind = line.get("kind")
+            self.ended = kind == "end"
+            if kind == "run":
+                self.run = dict(line)
+            elif kind == "step":
+                self._steps.append(dict(line))
+            elif kind == "evaluation":
+                self._evaluation = dict(line)
+            elif kind == "event":
+                self._events = [*self._events, dict(line)][-_EVENTS:]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step was done."""
+        return bool(self._steps) and self._step() >= self._total() > 0
+
+    def render(self) -> RenderableType:
+        """For a terminal."""
+        if not self.run:
+            return Text("waiting for the training to begin", style="dim")
+        parts: list[RenderableType] = [self._progress(), self._loss()]
+        facts = [fact for fact in self._facts() if fact]
+        if facts:
+            parts.append(Text("  ·  ".join(facts), style="cyan"))
+        if self._evaluation:
+            parts.append(Text(self._evaluated(), style="green"))
+        parts += [Text(f"step {each['step']:,}: {_visible(each['text'])}", style="yellow") for each in self._events]
+        return Group(*parts)
+
+    def plain(self, line: Mapping[str, Any]) -> str | None:
+        """A line of the log, which was taken in, as a line of text; None if it is not worth one."""
+        kind = line.get("kind")
+        if kind == "run":
+            return f"{_visible(line.get('name', 'training'))}: {line.get('steps', 0):,} steps"
+        if kind == "step":
+            facts = [fact for fact in self._facts() if fact]
+            return "  ".join([f"step {line['step']:,}/{self._total():,}", f"loss {_number(line['loss'])}", *facts])
+        if kind == "evaluation":
+            return self._evaluated()
+        if kind == "event":
+            return f"step {line['step']:,}: {_visible(line['text'])}"
+        if kind == "end":
+            return f"{'finished' if self.finished else 'stopped'} after {_duration(line.get('seconds', 0.0))}"
+        return None
+
+    def _progress(self) -> RenderableType:
+        row = Table.grid(padding=(0, 2))
+        row.add_row(
+            Text(_visible(self.run.get("name", "training")), style="bold"),
+            Text(f"step {self._step():,} of {self._total():,}"),
+            ProgressBar(total=max(self._total(), 1), completed=self._step(), width=30),
+            Text("finished" if self.finished else "stopped" if self.ended else self._left()),
+        )
+        return row
+
+    def _loss(self) -> RenderableType:
+        if not self._steps:
+            return Text("the first steps are under way", style="dim")
+        losses = [line["loss"] for line in self._steps if line["loss"] is not None]
+        row = Text.assemble("loss ", (_number(self._steps[-1]["loss"]), "bold"), "  ", (sparkline(losses, _SPARKS), "blue"))
+        if losses:
+            row.append(f"  {_number(max(losses))} to {_number(min(losses))}", style="dim")
+        return row
+
+    def _facts(self) -> list[str]:
+        if not self._steps:
+            return []
+        last = self._steps[-1]
+        return [
+            f"{last['tokens_per_s']:,.0f} tokens/s",
+            f"MFU {last['mfu']:.1%}" if last.get("mfu") is not None else "",
+            f"{last['tokens']:,} tokens",
+            f"gradient {_number(last['grad_norm'])}",
+            f"rate {last['learning_rate']:.2e}",
+            f"cost {last['cost']:,.2f}" if last.get("cost") is not None else "",
+            "" if self.finished else self._left(),
+        ]
+
+    def _evaluated(self) -> str:
+        told = {name: value for name, value in self._evaluation.items() if name not in {"kind", "step", "seconds"}}
+        facts = "  ".join(f"{_visible(name)} {_number(value)}" for name, value in told.items())
+        return f"held out, step {self._evaluation['step']:,}: {facts}"
+
+    def _left(self) -> str:
+        """How long it will take, by the speed of the newest line."""
+        if not self._steps or not self._step() or not self._steps[-1]["tokens_per_s"]:
+            return ""
+        last = self._steps[-1]
+        tokens_per_step = last["tokens"] / last["step"]
+        return f"{_duration((self._total() - last['step']) * tokens_per_step / last['tokens_per_s'])} left"
+
+    def _step(self) -> int:
+        return int(self._steps[-1]["step"]) if self._steps else 0
+
+    def _total(self) -> int:
+        return int(self.run.get("steps", 0))
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """A curve of at most so many characters, from its first value to its last; each is the mean of its share."""
+    if not values:
+        return ""
+    count = min(width, len(values))
+    edges = [len(values) * place // count for place in range(count + 1)]
+    means = [sum(values[low:high]) / (high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    low, high = min(means), max(means)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((mean - low) * scale)] for mean in means)
+
+
+def _number(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.4g}" if abs(value) < 0.01 or abs(value) >= 1000 else f"{value:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 2 * _MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * _HOUR_S:
+        return f"{seconds / _MINUTE_S:.0f} min"
+    return f"{seconds / _HOUR_S:.1f} h" if seconds < 2 * _DAY_S else f"{seconds / _DAY_S:.1f} days"
+
+
+def _visible(text: Any) -> str:
+    """The text without control characters, which could steer the terminal."""
+    return "".join(char for char in str(text) if char.isprintable())
