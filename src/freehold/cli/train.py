@@ -9,9 +9,11 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
+from freehold.cli.train_data import DATA_EXAMPLE, train_data
 from freehold.cli.train_plan import EPILOG as PLAN_EPILOG
 from freehold.cli.train_plan import train_plan
 from freehold.cli.train_pretrain import train_pretrain
+from freehold.cli.train_tokenizer import TOKENIZER_EXAMPLE, train_tokenizer
 from freehold.cli.train_watch import train_watch
 from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
@@ -90,6 +92,8 @@ def train_content_filter(
     say(f'use them with: [filter] weights = "{weights}"')
 
 
+app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
+app.command("data", epilog=DATA_EXAMPLE)(train_data)
 app.command(
     "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
 )(train_pretrain)

@@ -34,6 +34,9 @@ def train_pretrain(
     ] = False,
     devices: Annotated[int, typer.Option("--devices", min=1, help="Processes on this machine, one a GPU.")] = 1,
     device: Annotated[DeviceKind, typer.Option("--device", help="What they compute on.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Of each process. [default: its share of the processors]")
+    ] = None,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines, each with as many devices.")] = 1,
     node_rank: Annotated[int, typer.Option("--node-rank", min=0, help="Which of the machines this is.")] = 0,
     master: Annotated[
@@ -51,7 +54,7 @@ def train_pretrain(
     if run.finished:
         print(f"{out} holds the finished training '{run.recipe.name}', at step {run.step}")
         return
-    machines = Machines(devices, nodes, node_rank, master, device, price_per_hour)
+    machines = Machines(devices, nodes, node_rank, master, device, threads, price_per_hour)
     try:
         asyncio.run(_trained(run, machines))
     except KeyboardInterrupt:

@@ -6,9 +6,10 @@ count, and what the caller must know to go on. Who opens a folder that has progr
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -125,8 +126,14 @@ class RecordWriter:
             replace_file(self.folder / PROGRESS, _bytes(told))
         self.state = state
 
-    def finish(self, facts: Mapping[str, Any]) -> RecordShards:
-        """Complete the shards, with facts that stand in their manifest; until then there is none.
+    def finish(
+        self, facts: Mapping[str, Any], *, before: Callable[[str], None] = lambda _: None
+    ) -> RecordShards:
+        """Complete the shards; until then there is no manifest.
+
+        Args:
+            facts: stand in it.
+            before: writes what must be there before it, given its digest.
 
         Raises:
             ConfigError: they cannot be written; then the last commit counts.
@@ -139,7 +146,9 @@ class RecordWriter:
                 name: {"records": self.records(name), "shards": each.shards}
                 for name, each in sorted(self._splits.items())
             }
-            replace_file(self.folder / MANIFEST, _bytes({**self._header(), "splits": splits, "facts": facts}))
+            manifest = _bytes({**self._header(), "splits": splits, "facts": facts})
+            before(hashlib.sha256(manifest).hexdigest())
+            replace_file(self.folder / MANIFEST, manifest)
             (self.folder / PROGRESS).unlink(missing_ok=True)
         self.close()
         return RecordShards.open(self.folder)

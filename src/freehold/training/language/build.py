@@ -1,7 +1,7 @@
-"""Pre-trains a language model in processes of its own, one a device: what `freehold train pretrain` runs. No torch here.
+"""Pre-trains a language model, in one process a device: what `freehold train pretrain` runs. No torch here.
 
-The folder has everything: `run.json` says what is trained on what, the tokenizer lies beside it, and the processes write
-checkpoints and the log.
+The folder has everything: `run.json` says what is trained on what, the tokenizer lies beside it, and the processes
+write checkpoints and the log.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ class Machines:
         node_rank: which of them this is.
         master: HOST:PORT of the first, where all find each other; one machine needs none.
         device: of which kind.
+        threads: of the processor, for each process; by default its share of those that there are.
         price_per_hour: of one device, for the log.
     """
 
@@ -50,6 +51,7 @@ class Machines:
     node_rank: int = 0
     master: str | None = None
     device: DeviceKind = "auto"
+    threads: int | None = None
     price_per_hour: float | None = None
 
 
@@ -144,7 +146,8 @@ async def pretrain(run: Run, machines: Machines, say: Say) -> None:
     layout = run.recipe.training.parallel.layout(machines.devices * machines.nodes)
     if run.recipe.training.batch % layout.data:
         raise ConfigError(
-            f"training.batch: {run.recipe.training.batch} samples cannot be divided among {layout.data} groups of devices"
+            f"training.batch: {run.recipe.training.batch} samples cannot be divided among {layout.data} groups of "
+            f"devices; say a multiple of {layout.data}"
         )
     if machines.nodes > 1 and machines.master is None:
         raise ConfigError("--master: say HOST:PORT of the first machine, which the others can reach")
@@ -159,7 +162,8 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(max(1, _processors() // machines.devices))}
+    threads = machines.threads or max(1, len(os.sched_getaffinity(0)) // machines.devices)
+    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
 
@@ -235,7 +239,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0))

@@ -23,8 +23,8 @@ from freehold.training.language.recipes import ModelRecipe
 DEVIATION: Final = 0.02
 """Of first weights, as in GPT-2."""
 MANY_LOGITS: Final = 2**28
-"""Numbers from which on a GPU never holds all of a batch's logits at once; with a compiled loss, which keeps fewer copies
-of them, eight times as many."""
+"""Numbers from which on a GPU never holds all of a batch's logits at once; with a compiled loss, which keeps fewer
+copies of them, eight times as many."""
 LEFT_OUT: Final = -100
 """A target that counts for nothing."""
 
