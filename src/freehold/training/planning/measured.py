@@ -20,6 +20,7 @@ from freehold.training.planning.timing import step_time
 from freehold.training.planning.work import Operation
 from freehold.training.process import QUICK_MEMORY, run_module
 from freehold.training.trainer.recipe import Layout
+from freehold.training.trainer.share import StepShare
 
 Clock = Literal["wall", "processor"]
 MODULE: Final = "freehold.training.language.kernels"
@@ -225,7 +226,8 @@ async def _lost(
     """The share that is lost: some steps of the recipe are made with few blocks, and compared with the formula."""
     model = recipe.model.model_copy(update={"layers": max(1, min(TRIAL_LAYERS, recipe.model.layers // 2))})
     training = recipe.training
-    batch = layout.data * training.micro_batch * min(2, training.batch // layout.data // training.micro_batch or 1)
+    share = StepShare.of(training, 0, layout.data)
+    batch = layout.data * share.size * min(2, share.pieces)
     less = training.model_copy(
         update={"steps": TRIAL_STEPS, "batch": min(batch, training.batch), "evaluate_every": None}
     )
