@@ -187,17 +187,17 @@ async def measured(
         EngineFailed: the measuring process broke down.
     """
     layout = recipe.training.parallel.layout(processes)
-    asked = Asked()
-    step_time(recipe, layout, asked)
+    needed = Asked()
+    step_time(recipe, layout, needed)
     wanted = {
         "processes": processes,
         "threads": threads or max(1, cores() // processes),
         "clock": clock,
         "recipe": recipe.model_dump(mode="json"),
         "layers": recipe.model.layers,
-        "operations": asked.operations,
-        "gathers": asked.gathers,
-        "scatters": asked.scatters,
+        "operations": needed.operations,
+        "gathers": needed.gathers,
+        "scatters": needed.scatters,
     }
     found = measured_from(await asked(MODULE, wanted, python))
     allowance = await _lost(recipe, layout, found, {**wanted, "recipe": None}, python)
@@ -228,9 +228,7 @@ async def _lost(
     training = recipe.training
     share = StepShare.of(training, 0, layout.data)
     batch = layout.data * share.size * min(2, share.pieces)
-    less = training.model_copy(
-        update={"steps": TRIAL_STEPS, "batch": min(batch, training.batch), "evaluate_every": None}
-    )
+    less = training.model_copy(update={"steps": TRIAL_STEPS, "batch": batch, "evaluate_every": None})
     small = recipe.model_copy(update={"model": model, "training": less})
     trial = await asked(TRIAL, {**wanted, "recipe": small.model_dump(mode="json")}, python)
     ideal = memory_of(small, layout, Room(found.number, False, True, 0, 0.0))
