@@ -25,10 +25,10 @@ from freehold.training.trainer.share import StepShare
 Clock = Literal["wall", "processor"]
 MODULE: Final = "freehold.training.language.kernels"
 TRIAL: Final = "freehold.training.language.trial"
-TRIAL_STEPS: Final = 6
+TRIAL_STEPS: Final = 8
 """After which the allocator takes hardly more."""
-TRIAL_LAYERS: Final = 3
-"""Blocks of the model in the trial, at most half of what there are."""
+TRIAL_LAYERS: Final = 4
+"""Blocks of the model in the trial, at most two thirds of what there are."""
 
 
 @dataclass(slots=True)
@@ -224,7 +224,7 @@ async def _lost(
     recipe: LanguageRecipe, layout: Layout, found: Measured, wanted: Mapping[str, Any], python: str | None
 ) -> float:
     """The share that is lost: some steps of the recipe are made with few blocks, and compared with the formula."""
-    model = recipe.model.model_copy(update={"layers": max(1, min(TRIAL_LAYERS, recipe.model.layers // 2))})
+    model = recipe.model.model_copy(update={"layers": max(1, min(TRIAL_LAYERS, recipe.model.layers * 2 // 3))})
     training = recipe.training
     share = StepShare.of(training, 0, layout.data)
     batch = layout.data * share.size * min(2, share.pieces)
