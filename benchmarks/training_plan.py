@@ -23,7 +23,7 @@ from freehold.training.trainer.recipe import OptimizerRecipe, ParallelRecipe, Pr
 
 MEMORY_BOUND: Final = 0.15
 TIME_BOUND: Final = 0.25
-TRAINED_S: Final = 6.0
+TRAINED_S: Final = 8.0
 """About how long a shape is trained."""
 LEAST_STEPS: Final = 8
 MOST_STEPS: Final = 60

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from freehold.errors import ConfigError
 from freehold.training.checkpoint_folders import CheckpointFolders
-from freehold.training.data.shards import TokenShards
+from freehold.training.data.shards import CARD, PAGE, TokenShards
 from freehold.training.data.writing import replace_file
 from freehold.training.language.recipes import LanguageRecipe, named
 from freehold.training.language.task import DeviceKind, Task
@@ -114,24 +114,24 @@ def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[s
     Raises:
         ConfigError: something is missing or not possible, or the folder holds another training.
     """
-    kept = _kept(out)
-    if kept is not None and not resume:
+    known = kept(out)
+    if known is not None and not resume:
         raise ConfigError(
-            f"{out} holds the training '{kept.recipe.name}' already, at step {kept.step} of "
-            f"{kept.recipe.training.steps}; go on with it by --resume, or choose another folder"
+            f"{out} holds the training '{known.recipe.name}' already, at step {known.step} of "
+            f"{known.recipe.training.steps}; go on with it by --resume, or choose another folder"
         )
-    source = data or (kept.data if kept else None)
+    source = data or (known.data if known else None)
     if source is None:
         raise ConfigError("--data: say where the prepared texts are (freehold train data prepares them)")
     shards = TokenShards.open(source)
     if recipe is not None:
         wanted = recipe_of(recipe, shards.vocabulary, settings)
-    elif kept is not None:
-        wanted = changed(kept.recipe, settings)
+    elif known is not None:
+        wanted = changed(known.recipe, settings)
     else:
         raise ConfigError("--recipe: say what is to be trained, such as shakespeare or depth-12")
     run = Run(wanted, source.absolute(), out)
-    if kept is not None and (other := difference(_identity(run), _identity(kept))) is not None:
+    if known is not None and (other := difference(_identity(run), _identity(known))) is not None:
         raise ConfigError(f"{out} holds another training: {other}; choose another folder")
     return run
 
@@ -162,7 +162,7 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    threads = machines.threads or max(1, len(os.sched_getaffinity(0)) // machines.devices)
+    threads = machines.threads or max(1, _processors() // machines.devices)
     environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
@@ -189,8 +189,12 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
         raise failures.exceptions[0] from failures
 
 
-def _kept(out: Path) -> Run | None:
-    """The training that a folder holds."""
+def kept(out: Path) -> Run | None:
+    """The training that a folder holds; None if it holds none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         tree = json.loads((out / RUN).read_bytes())
         return Run(read(LanguageRecipe, tree["recipe"]), Path(tree["data"]), out)
@@ -203,12 +207,15 @@ def _kept(out: Path) -> Run | None:
 
 
 def _keep(run: Run) -> None:
-    """Write down what is trained, and keep the tokenizer: the model is of no use without it."""
+    """Write down what is trained, and keep the tokenizer, without which the model is of no use, and the data's card."""
     if not (run.out / TOKENIZER).is_dir():
         part = run.out / f"{TOKENIZER}.part"
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(run.data / TOKENIZER, part)
         part.rename(run.out / TOKENIZER)
+    for name in (CARD, PAGE):
+        if (run.data / name).is_file():
+            replace_file(run.out / name, (run.data / name).read_bytes())
     tree = {"recipe": run.recipe.model_dump(mode="json"), "data": str(run.data)}
     replace_file(run.out / RUN, (json.dumps(tree, indent=1) + "\n").encode())
 
@@ -239,3 +246,7 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -113,8 +113,8 @@ class ParallelRecipe(SettingsModel):
         wanted = self.replicas * shards * self.tensor
         if wanted != devices:
             raise ConfigError(
-                f"parallel: {self.replicas} replicas x {shards} shards x {self.tensor} tensor are {wanted} devices, one "
-                f"process on each; there are {devices}"
+                f"parallel: {self.replicas} replicas x {shards} shards x {self.tensor} tensor are {wanted} devices, "
+                f"one process on each; there are {devices}"
             )
         return Layout(self.replicas, shards, self.tensor)
 
