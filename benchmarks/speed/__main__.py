@@ -14,7 +14,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -34,21 +34,19 @@ ROOT: Final = Path(__file__).parent.parent.parent
 PARTS: Final = ("gateways", "engines")
 
 
-async def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """The parts that were asked for, as they stand in the file of results."""
-    found: dict[str, Any] = {}
+async def measure(given: argparse.Namespace, keep: Callable[[str, dict[str, Any]], None]) -> None:
+    """Measure the parts that were asked for, and keep each as it stands in the file of results."""
     if "gateways" in given.only:
         plan = gateways.Plan(gateways=given.gateways)
         if given.quick:
             plan = gateways.Plan(rounds=2, seconds=1, rates=(50, 500), gateways=given.gateways)
-        found["gateways"] = (await gateways.measure(plan, given.cache)).as_json()
+        keep("gateways", (await gateways.measure(plan, given.cache)).as_json())
     if "engines" in given.only:
         weights = given.weights or await starter(given.cache)
         runs = engines.Plan(runners=given.engines)
         if given.quick:
             runs = engines.Plan(rounds=1, streams=(1, 4), tokens=16, runners=given.engines)
-        found["engines"] = (await engines.measure(runs, weights)).as_json()
-    return found
+        keep("engines", (await engines.measure(runs, weights)).as_json())
 
 
 async def starter(cache: Path) -> Path:
@@ -84,12 +82,16 @@ def main(argv: Sequence[str]) -> None:
     out: Path = given.out
     file = out / "results.json"
     results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+    def keep(part: str, new: dict[str, Any]) -> None:
+        nonlocal results
+        results = {**{each: results[each] for each in PARTS if each in results}, **circumstances(argv), part: new}
+        file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
     if not given.page:
         given.cache.mkdir(parents=True, exist_ok=True)
-        new = uvloop.run(measure(given))
-        results = {**{part: results[part] for part in PARTS if part in results}, **circumstances(argv), **new}
         out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        uvloop.run(measure(given, keep))
     write_plots(out, results)
     if out == ROOT / "docs" / "benchmarks":
         write_page(ROOT / "docs" / "benchmarks.md", results)

@@ -28,6 +28,7 @@ from freehold.engines.registry import ENGINES
 MODEL: Final = "smollm2-135m-instruct"
 CONTEXT: Final = 2048
 PROMPT_TOKENS: Final = 1500
+ATTEMPTS: Final = 5
 CONFIG: Final = """
 [server]
 starter = false
@@ -200,7 +201,7 @@ async def measure(plan: Plan, weights: Path) -> Outcome:
             runners += await stack.enter_async_context(RUNNERS[name](weights, plan, folder))
         named = {runner.name: runner for runner in runners}
         for runner in runners:
-            _checked(runner, await wave(runner.endpoint, _bodies(runner, "warm", 2, 8)), 8)
+            await _told(runner, "warm", 2, 8)
         for number, name in in_turn(list(named), plan.rounds):
             sys.stderr.write(f"round {number + 1} of {plan.rounds}: {name}\n")
             samples.add(name, await _turn(named[name], plan, f"{number}"))
@@ -215,17 +216,30 @@ def _bodies(runner: Runner, nonce: str, streams: int, tokens: int) -> list[dict[
     ]
 
 
-def _checked(runner: Runner, found: Wave, tokens: int) -> Wave:
-    """Hold that all streams went well and have the same length.
+async def _told(runner: Runner, nonce: str, streams: int, tokens: int) -> Wave:
+    """Streams that all have the same length: where a model ends a story before it is that long, others are asked for.
+
+    Raises:
+        SystemExit: a stream went wrong, or stories end early again and again.
+    """
+    short = 0
+    for attempt in range(ATTEMPTS):
+        name = f"{nonce}-{attempt}" if attempt else nonce
+        found = _well(runner, await wave(runner.endpoint, _bodies(runner, name, streams, tokens)))
+        short = sum(stream.completion_tokens != tokens for stream in found.streams)
+        if not short:
+            return found
+    raise SystemExit(f"{runner.name}: {short} of {streams} streams had not {tokens} tokens, {ATTEMPTS} times in a row")
+
+
+def _well(runner: Runner, found: Wave) -> Wave:
+    """Hold that all streams went well.
 
     Raises:
         SystemExit: otherwise.
     """
     if found.errors:
         raise SystemExit(f"{runner.name}: {found.errors[0].http_status} {found.errors[0].message}")
-    short = [stream for stream in found.streams if stream.completion_tokens != tokens]
-    if short:
-        raise SystemExit(f"{runner.name}: {len(short)} streams ended early, one after {short[0].completion_tokens}")
     return found
 
 
@@ -233,13 +247,12 @@ async def _turn(runner: Runner, plan: Plan, nonce: str) -> dict[str, float | Non
     """One runner's measures of one round."""
     found: dict[str, float | None] = {}
     for streams in plan.streams:
-        name = f"{nonce}-{streams}"
-        run = _checked(runner, await wave(runner.endpoint, _bodies(runner, name, streams, plan.tokens)), plan.tokens)
+        run = await _told(runner, f"{nonce}-{streams}", streams, plan.tokens)
         found[f"tokens/s at {streams}"] = run.tokens_per_s
         found[f"first token ms at {streams}"] = sorted(s.first_s for s in run.streams)[streams // 2] * 1000
     prompt = long_prompt(nonce, PROMPT_TOKENS)
     body = {**runner.body, "max_tokens": 1, "messages": [{"role": "user", "content": prompt}]}
-    (stream,) = _checked(runner, await wave(runner.endpoint, [body]), 1).streams
+    (stream,) = _well(runner, await wave(runner.endpoint, [body])).streams
     if stream.cached_tokens > PROMPT_TOKENS // 10:
         raise SystemExit(f"{runner.name}: {stream.cached_tokens} tokens of a fresh prompt came from a cache")
     found["prompt tokens"] = float(stream.prompt_tokens)

@@ -9,8 +9,6 @@ from pathlib import Path
 from benchmarks.training.shapes import Shape
 from benchmarks.training.stopwatch import Elapsed, between
 
-LOGGED_EVERY = 4
-"""Steps between lines; each waits for the loss, as nanoGPT's readme has it every step."""
 _LINE = re.compile(r"^iter (?P<step>\d+): loss")
 
 
@@ -31,7 +29,9 @@ class NanoGPT:
 
     def __init__(self, source: Path, folder: Path, text: Path, python: str) -> None:
         if not (source / "train.py").is_file() or not (source / "data" / "shakespeare_char" / "prepare.py").is_file():
-            raise SystemExit(f"{source} is no copy of nanoGPT: it has no train.py or no data/shakespeare_char/prepare.py")
+            raise SystemExit(
+                f"{source} is no copy of nanoGPT: it has no train.py or no data/shakespeare_char/prepare.py"
+            )
         self._folder, self._python = folder, python
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".git", "out*"))
         data = folder / "data" / "shakespeare_char"
@@ -60,7 +60,7 @@ def _arguments(shape: Shape) -> Sequence[str]:
         "--compile=False",
         "--eval_iters=1",
         "--eval_interval=100000",
-        f"--log_interval={LOGGED_EVERY}",
+        f"--log_interval={shape.logged_every}",
         f"--block_size={shape.block}",
         f"--batch_size={shape.batch}",
         f"--n_layer={shape.layers}",

@@ -18,6 +18,7 @@ class Shape:
         batch: samples of a step.
         from_step: what comes before is not measured: it warms up.
         to_step: the last that is measured.
+        logged_every: steps between lines of the log, which are when the loss is waited for.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Shape:
     batch: int
     from_step: int
     to_step: int
+    logged_every: int
 
     @property
     def steps(self) -> int:
@@ -55,8 +57,8 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
-        Shape("readme", layers=4, heads=4, width=128, block=64, batch=12, from_step=100, to_step=500),
-        Shape("larger", layers=6, heads=6, width=384, block=256, batch=8, from_step=4, to_step=16),
+        Shape("readme", layers=4, heads=4, width=128, block=64, batch=12, from_step=100, to_step=500, logged_every=10),
+        Shape("larger", layers=6, heads=6, width=384, block=256, batch=8, from_step=4, to_step=16, logged_every=1),
     )
 }
 """`readme`: what nanoGPT's readme trains on a processor; `larger`: its model for a GPU, with a smaller batch."""

@@ -50,6 +50,14 @@ SeparatorOption = Annotated[
 SkipOption = Annotated[
     bool, typer.Option("--skip-broken", help="Count broken lines and rows and go on, instead of ending there.")
 ]
+HeldOutOption = Annotated[
+    list[Path] | None,
+    typer.Option("--held-out", metavar="PATH", help="Files that the model is tested with; leave out what is there."),
+]
+LicenceOption = Annotated[
+    list[str] | None,
+    typer.Option("--licence", metavar="TEXT", help="For the card: of all files, or FILE=LICENCE; repeatable."),
+]
 
 
 def train_data(
@@ -72,10 +80,7 @@ def train_data(
     permutations: Annotated[
         int, typer.Option("--permutations", min=16, max=1024, help="Numbers by which similarity is estimated.")
     ] = 128,
-    held_out: Annotated[
-        list[Path] | None,
-        typer.Option("--held-out", metavar="PATH", help="Files that the model is tested with; leave out what is there."),
-    ] = None,
+    held_out: HeldOutOption = None,
     validation_share: Annotated[
         float, typer.Option("--validation-share", min=0, max=0.99, help="Of the documents, or of the text.")
     ] = 0.1,
@@ -83,10 +88,7 @@ def train_data(
         Literal["auto", "documents", "end"],
         typer.Option("--split", help="Hold back documents, or the end of each text; 'auto': the end of a single text."),
     ] = "auto",
-    licence: Annotated[
-        list[str] | None,
-        typer.Option("--licence", metavar="TEXT", help="For the card: of all files, or FILE=LICENCE; repeatable."),
-    ] = None,
+    licence: LicenceOption = None,
     shard_tokens: Annotated[
         int | None, typer.Option("--shard-tokens", min=1, help="Tokens in a file, instead of 256 MiB of them.")
     ] = None,
@@ -104,9 +106,7 @@ def train_data(
                 documents=documents, separator=separator, fields=tuple(field or ()), skip_broken=skip_broken
             ),
             tokenizer=tokenizer.resolve(),
-            duplicates=DuplicateSettings(
-                kind=deduplicate, threshold=threshold, permutations=permutations, seed=seed
-            ),
+            duplicates=DuplicateSettings(kind=deduplicate, threshold=threshold, permutations=permutations, seed=seed),
             validation_share=validation_share,
             split=split,
             shard_tokens=shard_tokens,

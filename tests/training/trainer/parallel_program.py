@@ -1,6 +1,6 @@
-"""A small training on several processes, for tests: each process runs the same cases, and the first writes what it saw.
+"""A small training on several processes, for tests: `python -m … RANK WORLD FOLDER CASE…`, each with the same cases.
 
-    python -m tests.training.trainer.parallel_program RANK WORLD FOLDER CASE…
+The first process writes what it saw into the folder.
 """
 
 import json

@@ -15,7 +15,8 @@ import torch
 from safetensors import safe_open
 
 from freehold.errors import ConfigError
-from freehold.training.trainer.checkpoints import Checkpoints, difference
+from freehold.training.trainer.checkpoints import Checkpoints
+from freehold.training.trainer.identity import difference
 from freehold.training.trainer.recipe import CheckpointRecipe
 from tests.disk import fill, small_disk
 from tests.training.trainer.checkpoint_program import IDENTITY, Small, digest, optimizers_of, small_files, train

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -29,7 +31,19 @@ def trained_together(folder: Path, world: int, names: Sequence[str]) -> dict[str
     module = "tests.training.trainer.parallel_program"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", module, str(rank), str(world), str(folder), *names],
+            [
+                sys.executable,
+                "-W",
+                "error",
+                "-W",
+                "ignore::DeprecationWarning",
+                "-m",
+                module,
+                str(rank),
+                str(world),
+                str(folder),
+                *names,
+            ],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
@@ -48,7 +62,15 @@ def trained_together(folder: Path, world: int, names: Sequence[str]) -> dict[str
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Curve]:
     """Trainings of two processes each."""
-    names = ("sharded", "sharded_muon", "sharded_untied", "sharded_recomputed", "sharded_bfloat16", "replicated", "tensor")
+    names = (
+        "sharded",
+        "sharded_muon",
+        "sharded_untied",
+        "sharded_recomputed",
+        "sharded_bfloat16",
+        "replicated",
+        "tensor",
+    )
     return trained_together(tmp_path_factory.mktemp("two"), 2, names)
 
 
@@ -63,6 +85,15 @@ def alone() -> Callable[[str], Curve]:
         return found[name]
 
     return train
+
+
+@pytest.fixture(scope="module")
+def compiler() -> str:
+    """The C++ compiler that torch.compile needs on a processor."""
+    found = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+    if found is None:
+        pytest.skip("torch.compile needs a C++ compiler on a processor, and there is none")
+    return found
 
 
 def assert_equal(curves: Curve, reference: Curve, tolerance: float = TOLERANCE) -> None:
@@ -117,6 +148,7 @@ def test_two_processes_learn_the_same_however_it_is_combined(tmp_path: Path, alo
         assert_equal(found, alone(reference))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own compiler
 def test_compiled_blocks_learn_what_eager_ones_do(alone: Callable[[str], Curve], compiler: str) -> None:
     """What torch.compile makes of the blocks has the losses of the eager model, to rounding."""
     assert compiler
@@ -175,7 +207,10 @@ def test_gradients_that_are_short_stay_as_they_are() -> None:
 )
 def test_wrong_number_of_processes(parallel: dict[str, int], processes: int, complaint: str) -> None:
     """A number of processes that the recipe does not fit is named before any of them waits for the others."""
-    with pytest.raises(ConfigError, match=complaint), Devices.open(ParallelRecipe(**parallel), "cpu", Place(0, 0, processes)):
+    with (
+        pytest.raises(ConfigError, match=complaint),
+        Devices.open(ParallelRecipe(**parallel), "cpu", Place(0, 0, processes)),
+    ):
         pass
 
 
@@ -188,7 +223,7 @@ def test_missing_gpu_is_named() -> None:
     """A process for which there is no GPU says so, and how many there are."""
     count = torch.cuda.device_count()
     with (
-        pytest.raises(ConfigError, match=rf"wants a GPU of its own; it has {count}"),
+        pytest.raises(ConfigError, match=rf"wants a GPU of its own; there are {count}"),
         Devices.open(ParallelRecipe(), "cuda", Place(local_rank=count)),
     ):
         pass
@@ -204,4 +239,6 @@ def test_network_without_blocks_cannot_recompute_them() -> None:
 
 
 def _recipe(parallel: ParallelRecipe) -> TrainingRecipe:
-    return TrainingRecipe(steps=1, batch=2, micro_batch=2, parallel=parallel, precision=PrecisionRecipe(compute="float32"))
+    return TrainingRecipe(
+        steps=1, batch=2, micro_batch=2, parallel=parallel, precision=PrecisionRecipe(compute="float32")
+    )

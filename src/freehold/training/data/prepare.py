@@ -2,8 +2,9 @@
 
     shards = Preparation(settings, Path("data"), print).run()
 
-Killed at any place, the same settings go on from the last commit and give the same bytes. A commit comes every few seconds:
-first what was seen (SQLite), then the shards with the place in the sources (`freehold.training.data.writing`).
+Killed at any place, the same settings go on from the last commit and give the same bytes. A commit comes every few
+seconds: first what was seen (SQLite), then the shards with the place in the sources
+(`freehold.training.data.writing`).
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from freehold.errors import ConfigError
 from freehold.training.data.card import Card, write_card
+from freehold.training.data.counting import counted
 from freehold.training.data.duplicates import Seen, normalised
 from freehold.training.data.records import MANIFEST, TRAINING, VALIDATION, file_sha256
 from freehold.training.data.settings import DataSettings, SourceFile
@@ -138,9 +140,10 @@ class Preparation:
                 self._progress = Progress(**writer.state)
                 self._say(f"going on behind document {self._progress.documents:,}")
             self._began_s = time.monotonic() - self._progress.seconds
-            with writable(self._folder), Seen(
-                self._folder / SEEN, self._settings.duplicates, self._progress.documents
-            ) as seen:
+            with (
+                writable(self._folder),
+                Seen(self._folder / SEEN, self._settings.duplicates, self._progress.documents) as seen,
+            ):
                 if not self._progress.documents:
                     self._see_held_out(seen)
                 self._write(writer, seen)
@@ -148,7 +151,7 @@ class Preparation:
 
     def _describe(self) -> None:
         """Read every file for its digest."""
-        self._say(f"reading {len(self._settings.sources)} files for their digests")
+        self._say(f"taking the digests of {counted(len(self._settings.sources), 'file')}")
         self._described = [describe(each, characters=self._settings.at_end) for each in self._settings.sources]
         self._held = [describe(each) for each in self._settings.held_out]
 

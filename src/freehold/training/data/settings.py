@@ -1,4 +1,4 @@
-"""What data a training gets, in settings: needs no library that reads them, so the command line can make and check it."""
+"""What data a training gets, in settings. No library that reads data is needed, so the command line checks them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +67,8 @@ class DataSettings(SettingsModel):
     duplicates: DuplicateSettings = DuplicateSettings()
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     split: Literal["auto", "documents", "end"] = "auto"
-    """ "documents": each document goes to one side, by its digest; "end": the end of each text is for validation; "auto":
-    the end where there is only one text, else documents."""
+    """ "documents": each document goes to one side, by its digest; "end": the end of each text is for validation;
+    "auto": the end where there is only one text, else documents."""
     shard_tokens: Annotated[int, Field(ge=1)] | None = None
     """Tokens in a file; without it, as many as make 256 MiB."""
     licences: tuple[str, ...] = ()
@@ -154,7 +154,8 @@ def kind_of(path: Path) -> Kind:
     name = path.name.lower()
     for ending in COMPRESSED:
         name = name.removesuffix(ending)
-    for kind in ("text", "jsonl", "parquet"):
+    kinds: tuple[Kind, ...] = ("text", "jsonl", "parquet")
+    for kind in kinds:
         if name.endswith(SUFFIXES[kind]):
-            return kind  # type: ignore[return-value]  # one of them
+            return kind
     raise ConfigError(f"{path}: whether it is text, JSONL or Parquet is told by its name; it has none of these endings")

@@ -4,9 +4,9 @@
     tokenizer = TextTokenizer.open(Path("tokenizer"))
     tokenizer.encode(["any text"])              # [array([...], dtype=uint32)]
 
-Every text has tokens, since every byte is one: with 260 tokens (256 bytes and four special ones) there is nothing else. BPE
-joins the most frequent pairs of bytes (Sennrich et al., arXiv 1508.07909; on bytes, as GPT-2), inside of the pieces that
-a pattern cuts. The same text and settings give the same file, whatever the number of threads.
+Every text has tokens, since every byte is one: with 260 tokens (256 bytes and four special ones) there is nothing
+else. BPE joins the most frequent pairs of bytes (Sennrich et al., arXiv 1508.07909; on bytes, as GPT-2), inside of
+the pieces that a pattern cuts. The same text and settings give the same file, whatever the number of threads.
 """
 
 import json
@@ -111,7 +111,8 @@ class TextTokenizer:
     def open(cls, folder: Path) -> Self:
         """Read a folder: one that `train_tokenizer` wrote, or another model's with the same files.
 
-        Documents are ended by `<|endoftext|>` if it is in the vocabulary, else by the token that the folder names as the end.
+        Documents are ended by `<|endoftext|>` if it is in the vocabulary, else by the token that the folder names as
+        the end.
 
         Raises:
             ConfigError: there is none, or it has no token that ends a text.
@@ -199,8 +200,8 @@ class TextTokenizer:
 def pieces(text: str, longest: int = PIECE) -> Iterator[str]:
     """A text in pieces of about so many characters, cut where no token goes across.
 
-    That is before a space that follows a letter or digit of ASCII: every pattern that cuts texts begins anew there, and no
-    special token has a space. A text without such a place is cut where it is full.
+    That is before a space that follows a letter or digit of ASCII: every pattern that cuts texts begins anew there,
+    and no special token has a space. A text without such a place is cut where it is full.
     """
     start = 0
     while len(text) - start > longest:

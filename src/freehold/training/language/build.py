@@ -1,7 +1,7 @@
-"""Pre-trains a language model in processes of its own, one a device: what `freehold train pretrain` runs. No torch here.
+"""Pre-trains a language model, in one process a device: what `freehold train pretrain` runs. No torch here.
 
-The folder has everything: `run.json` says what is trained on what, the tokenizer lies beside it, and the processes write
-checkpoints and the log.
+The folder has everything: `run.json` says what is trained on what, the tokenizer lies beside it, and the processes
+write checkpoints and the log.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from freehold.training.data.shards import CARD, PAGE, TokenShards
 from freehold.training.data.writing import replace_file
 from freehold.training.language.recipes import LanguageRecipe, named
 from freehold.training.language.task import DeviceKind, Task
-from freehold.training.process import Say, run_module
+from freehold.training.process import QUICK_MEMORY, Say, run_module
 from freehold.training.trainer.identity import decisive, difference
 from freehold.training.trainer.recipe import changed, read
 
@@ -30,8 +30,6 @@ RUN: Final = "run.json"
 TOKENIZER: Final = "tokenizer"
 """The tokenizer's folder, within the training's and within that of its data."""
 _LOCK: Final = "run.lock"
-_QUICK_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-"""Has the C library keep the memory of one step for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class Machines:
         node_rank: which of them this is.
         master: HOST:PORT of the first, where all find each other; one machine needs none.
         device: of which kind.
+        threads: of the processor, for each process; by default its share of those that there are.
         price_per_hour: of one device, for the log.
     """
 
@@ -52,6 +51,7 @@ class Machines:
     node_rank: int = 0
     master: str | None = None
     device: DeviceKind = "auto"
+    threads: int | None = None
     price_per_hour: float | None = None
 
 
@@ -146,7 +146,8 @@ async def pretrain(run: Run, machines: Machines, say: Say) -> None:
     layout = run.recipe.training.parallel.layout(machines.devices * machines.nodes)
     if run.recipe.training.batch % layout.data:
         raise ConfigError(
-            f"training.batch: {run.recipe.training.batch} samples cannot be divided among {layout.data} groups of devices"
+            f"training.batch: {run.recipe.training.batch} samples cannot be divided among {layout.data} groups of "
+            f"devices; say a multiple of {layout.data}"
         )
     if machines.nodes > 1 and machines.master is None:
         raise ConfigError("--master: say HOST:PORT of the first machine, which the others can reach")
@@ -161,7 +162,8 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    environment = {**_QUICK_MEMORY, "OMP_NUM_THREADS": str(max(1, _processors() // machines.devices))}
+    threads = machines.threads or max(1, _processors() // machines.devices)
+    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
 
@@ -247,4 +249,4 @@ def _free_port() -> int:
 
 
 def _processors() -> int:
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,7 @@
 """One process of a language model's pre-training: `python -m freehold.training.language.worker TASK`, the task as JSON.
 
-It tells nothing but errors; how far it is stands in the training's log. Asked to stop (SIGTERM, SIGINT), it does so after
-the step that it is at, with a checkpoint; asked again, at once.
+It tells nothing but errors; how far it is stands in the training's log. Asked to stop (SIGTERM, SIGINT), it does so
+after the step that it is at, with a checkpoint; asked again, at once.
 """
 
 import signal
