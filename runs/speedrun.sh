@@ -45,9 +45,9 @@ field() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" "$2" | head -n 1; }       
 
 # 1. From the text to a base model. What is interrupted goes on: the data and the training from where they were.
 once tokenizer freehold train tokenizer "${corpus[@]}" --vocabulary "$VOCABULARY" --out "$OUT/tokenizer"
-once data freehold train data "${corpus[@]}" --licence "$LICENCE" --tokenizer "$OUT/tokenizer" --validation-share 0.1 \
-  --out "$OUT/data"
 once conversations freehold train conversations --text "$TEXT" --name answers --out "$OUT/conversations"
+once data freehold train data "${corpus[@]}" --also "$OUT/conversations/pretraining.jsonl" --licence "$LICENCE" \
+  --tokenizer "$OUT/tokenizer" --validation-share 0.1 --out "$OUT/data"
 cd "$OUT"
 once pretrain freehold train pretrain --data data --recipe "$RECIPE" --devices "$DEVICES" --out run --resume $PRETRAIN
 once export freehold train export run --out base --name "$NAME-base" --licence "$LICENCE"

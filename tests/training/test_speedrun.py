@@ -34,7 +34,7 @@ def play(speeches: int = 400) -> str:
     draw = random.Random(1)
     things = ("crowns", "horses", "ships", "sons", "castles")
     lines = [
-        f"KING {'AB'[at % 2]}:\nI have {draw.choice(things)}, and they are {draw.choice(things)}."
+        f"KING {'AB'[at % 2]}:\nI have {at} {draw.choice(things)}, and they are {draw.choice(things)}."
         for at in range(speeches)
     ]
     return "\n\n".join(lines) + "\n"

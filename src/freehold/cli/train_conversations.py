@@ -32,8 +32,10 @@ def train_conversations(
 ) -> None:
     """Make conversations of a text: of a play each speech with the next, else each paragraph's two halves.
 
-    Writes training.jsonl and validation.jsonl for 'freehold tune start', preferences-training.jsonl and
-    preferences-validation.jsonl for its method 'dpo', and evaluation.toml with its items for 'freehold eval run'.
+    Writes pretraining.jsonl, a few for 'freehold train data --also', training.jsonl and validation.jsonl for
+    'freehold tune start', preferences-training.jsonl and preferences-validation.jsonl for its method 'dpo', and
+    evaluation.toml with its items for 'freehold eval run'.
+
     What is held out is the end of the text, as with 'freehold train data --validation-share'.
     """
     given = {"held_out": held_out, "longest": longest, "most": most, "most_pairs": most_pairs, "seed": seed}

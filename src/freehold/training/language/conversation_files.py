@@ -12,6 +12,8 @@ import orjson
 from freehold.errors import ConfigError
 from freehold.training.language.conversations import Conversations, Exchange, Form, preferences
 
+MET: Final = 256
+"""Exchanges that pre-training meets at most, so that the tokens of conversations are learnt with all others."""
 EVALUATED: Final = 100
 """Exchanges of the evaluation at most."""
 _LONGEST_ANSWER: Final = 160
@@ -85,6 +87,7 @@ def write_conversations(found: Conversations, name: str, out: Path, most_pairs: 
     criteria = _CRITERIA % {"name": orjson.dumps(name).decode(), "tokens": _LONGEST_ANSWER, "more": _MORE[found.form]}
     asked = [{"asked": each.asked, "answered": each.answered} for each in found.held_out[:EVALUATED]]
     files = {
+        "pretraining.jsonl": _lines(map(_conversation, found.training[:MET])),
         "training.jsonl": _lines(map(_conversation, found.training)),
         "validation.jsonl": _lines(map(_conversation, found.held_out)),
         "preferences-training.jsonl": _lines(_pairs(found.training[:most_pairs])),
