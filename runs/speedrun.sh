@@ -25,7 +25,7 @@ NAME=${NAME:-speedrun}                  # of the model
 PORT=${PORT:-8123}                      # where it is served
 ASK=${ASK:-What say you of the king?}   # in the end
 PRETRAIN=${PRETRAIN:-}                  # more options, such as --set training.steps=500
-TUNE=${TUNE:-}                          # more options of both fine-tunings, such as --epochs 1
+TUNE=${TUNE---epochs 1 --learning-rate-multiplier 4}   # more options of both fine-tunings
 FREEHOLD=${FREEHOLD:-$(command -v freehold || echo "$(dirname "$0")/../.venv/bin/freehold")}
 
 if [[ ! -r $TEXT ]]; then
