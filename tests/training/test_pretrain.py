@@ -126,7 +126,7 @@ def test_finished(shards: TokenShards, tmp_path: Path) -> None:
     assert (tmp_path / CHECKPOINTS / "step-12" / "manifest.json").stat() == before
 
 
-def test_batch_too_small(shards: TokenShards, tmp_path: Path) -> None:
+def test_batch_too_small(tmp_path: Path) -> None:
     """A text that is shorter than a sample is refused."""
     recipe = small_recipe()
     with pytest.raises(ConfigError, match=r"validation.*one sample needs 17"):

@@ -337,8 +337,12 @@ class Catalog:
             if fetched.format == "safetensors":
                 served = await hash_reporting(fetched.file, report)
             details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
-        if order.licence is not None:
-            details["licence"] = order.licence
+        licence = order.licence
+        if fetched.statement is not None:
+            details["training"] = fetched.statement.model_dump(mode="json")
+            licence = licence or fetched.statement.licence or None
+        if licence is not None:
+            details["licence"] = licence
         if order.sha256 is not None:
             details["pinned"] = True
         entry = ModelEntry(

@@ -77,6 +77,11 @@ def print_note(message: str) -> None:
     sys.stderr.flush()
 
 
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
+    print(line, flush=True)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -137,9 +137,7 @@ class Training:
             price_per_hour,
         )
         whole = {"steps": self._recipe.steps, **description}
-        self._log = RunLog(
-            self._folder, whole, rates, self._recipe.log_every, self.step, writes=self._devices.is_first
-        )
+        self._log = RunLog(self._folder, whole, rates, self._recipe.log_every, self.step, writes=self._devices.is_first)
         self._model.train()
         return self._log
 
@@ -211,8 +209,8 @@ class Training:
         """Be where the newest checkpoint was, but pass over the batches since then."""
         if self._spikes.exhausted:
             raise TrainingDiverged(
-                f"the loss leapt to {loss:.4g} at step {self.step}, and going back {self._recipe.spikes.rollbacks} times "
-                "did not help; try a lower rate, a longer warm-up, or clipping"
+                f"the loss leapt to {loss:.4g} at step {self.step}, and going back {self._recipe.spikes.rollbacks} "
+                "times did not help; try a lower rate, a longer warm-up, or clipping"
             )
         left, taken = self.step, self._taken
         if not self._load():

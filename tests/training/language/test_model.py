@@ -64,7 +64,9 @@ def test_transformers(recipe: ModelRecipe) -> None:
     gradients = {name: weight.grad for name, weight in theirs.named_parameters()}
     assert {name for name, _ in ours.named_parameters()} == set(gradients)
     for name, weight in ours.named_parameters():
-        torch.testing.assert_close(weight.grad, gradients[name], atol=1e-6, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            weight.grad, gradients[name], atol=1e-6, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -77,7 +79,9 @@ def test_parameters(tied: bool) -> None:
 def test_first_weights() -> None:
     """First weights depend on the seed and the weight's name alone, and have the deviations of GPT-2."""
     one, same, other = ready(small(), 1), ready(small(), 1), ready(small(), 2)
-    for (name, weight), twin, stranger in zip(one.named_parameters(), same.parameters(), other.parameters(), strict=True):
+    for (name, weight), twin, stranger in zip(
+        one.named_parameters(), same.parameters(), other.parameters(), strict=True
+    ):
         assert torch.equal(weight, twin)
         assert (weight.dim() == 1) == torch.equal(weight, stranger), name
     deeper = ready(small(layers=3), 1)

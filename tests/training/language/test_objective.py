@@ -1,7 +1,6 @@
 """The next token of prepared texts: which samples a process takes, and what held-out text says."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest

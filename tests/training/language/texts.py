@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from freehold.training.data.records import TRAINING, VALIDATION, file_sha256
+from freehold.training.data.settings import TokenizerSettings
 from freehold.training.data.shards import TOKEN_BYTES, TOKENIZER, TOKENS, TokenShards, token_field
-from freehold.training.data.tokenizer import TextTokenizer, TokenizerSettings, train_tokenizer
+from freehold.training.data.tokenizer import TextTokenizer, train_tokenizer
 from freehold.training.data.writing import RecordWriter
 from freehold.training.language.recipes import LanguageRecipe, ModelRecipe
 from freehold.training.trainer.recipe import OptimizerRecipe, ScheduleRecipe, TrainingRecipe

@@ -1,6 +1,7 @@
 """Recipes: what they hold to, and how their values are changed."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from freehold.training.trainer.identity import decisive, difference
 from freehold.training.trainer.recipe import TrainingRecipe, changed, read
 from freehold.training.trainer.share import StepShare
 
-SMALL = {"steps": 10, "batch": 12, "micro_batch": 4}
+SMALL: dict[str, Any] = {"steps": 10, "batch": 12, "micro_batch": 4}
 
 
 @pytest.mark.parametrize("name", [*RECIPES, "depth-4", "depth-20"])
@@ -36,7 +37,7 @@ def test_dial() -> None:
     """Each further layer gives a larger model, more tokens, and steps that are no longer."""
     recipes = [depth(layers, 32_768) for layers in (4, 8, 12, 20, 32)]
     assert [each.name for each in recipes] == ["depth-4", "depth-8", "depth-12", "depth-20", "depth-32"]
-    for smaller, larger in zip(recipes, recipes[1:], strict=False):
+    for smaller, larger in pairwise(recipes):
         assert larger.model.parameters > smaller.model.parameters
         assert larger.tokens > smaller.tokens
         assert larger.training.batch >= smaller.training.batch

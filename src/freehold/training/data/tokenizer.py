@@ -1,22 +1,21 @@
 """Tokenizers: byte-level BPE, trained here or brought along, in the form that transformers, llama.cpp and vLLM read.
 
-    train_tokenizer(pieces, Settings(vocabulary=1024), Path("tokenizer"))
+    train_tokenizer(pieces, TokenizerSettings(vocabulary=1024), Path("tokenizer"))
     tokenizer = TextTokenizer.open(Path("tokenizer"))
     tokenizer.encode(["any text"])              # [array([...], dtype=uint32)]
 
-Every text has tokens, since every byte is one: with 260 tokens (256 bytes and four special ones) there is nothing else. BPE
-joins the most frequent pairs of bytes (Sennrich et al., arXiv 1508.07909; on bytes, as GPT-2), inside of the pieces that
-a pattern cuts. The same text and settings give the same file, whatever the number of threads.
+Every text has tokens, since every byte is one: with 260 tokens (256 bytes and four special ones) there is nothing
+else. BPE joins the most frequent pairs of bytes (Sennrich et al., arXiv 1508.07909; on bytes, as GPT-2), inside of
+the pieces that a pattern cuts. The same text and settings give the same file, whatever the number of threads.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from freehold.engines.chat_template import ChatTemplate
@@ -24,8 +23,8 @@ from freehold.engines.model_defaults import chat_template
 from freehold.errors import ConfigError, InvalidRequest
 from freehold.training.data.cutting import CUTS
 from freehold.training.data.records import file_sha256
+from freehold.training.data.settings import TokenizerSettings
 from freehold.training.data.writing import replace_file, writable
-from freehold.types.base import SettingsModel
 
 END: Final = "<|endoftext|>"
 """Ends a document."""
@@ -33,7 +32,6 @@ TURN: Final = "<|im_start|>"
 END_OF_TURN: Final = "<|im_end|>"
 PADDING: Final = "<|padding|>"
 SPECIAL: Final = (END, TURN, END_OF_TURN, PADDING)
-LEAST: Final = 256 + len(SPECIAL)
 PIECE: Final = 1 << 16
 """Characters that are cut into tokens at once; longer texts are cut into pieces where no token is."""
 CHATML: Final = (
@@ -44,17 +42,6 @@ _FILE: Final = "tokenizer.json"
 _CONFIG: Final = "tokenizer_config.json"
 _TEMPLATE: Final = "chat_template.jinja"
 _SPACE: Final = "\u2581"
-
-
-class TokenizerSettings(SettingsModel):
-    """What decides a tokenizer, besides the text."""
-
-    vocabulary: Annotated[int, Field(ge=LEAST, le=1 << 20)] = 32_768
-    """Tokens, the bytes and special ones among them; fewer if the text has no more pairs."""
-    cut: Literal["gpt-2", "smollm", "llama-bpe", "qwen2"] = "gpt-2"
-    """How texts are cut before bytes are joined; "smollm" keeps digits apart."""
-    longest: Annotated[int, Field(ge=1)] = 32
-    """Bytes of a token at most."""
 
 
 def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings, folder: Path) -> "TextTokenizer":
@@ -124,7 +111,8 @@ class TextTokenizer:
     def open(cls, folder: Path) -> Self:
         """Read a folder: one that `train_tokenizer` wrote, or another model's with the same files.
 
-        Documents are ended by `<|endoftext|>` if it is in the vocabulary, else by the token that the folder names as the end.
+        Documents are ended by `<|endoftext|>` if it is in the vocabulary, else by the token that the folder names as
+        the end.
 
         Raises:
             ConfigError: there is none, or it has no token that ends a text.
@@ -212,19 +200,20 @@ class TextTokenizer:
 def pieces(text: str, longest: int = PIECE) -> Iterator[str]:
     """A text in pieces of about so many characters, cut where no token goes across.
 
-    That is before a space that follows a letter or digit of ASCII: every pattern that cuts texts begins anew there, and no
-    special token has a space. A text without such a place is cut where it is full.
+    That is before a space that follows a letter or digit of ASCII: every pattern that cuts texts begins anew there,
+    and no special token has a space. A text without such a place is cut where it is full.
     """
     start = 0
     while len(text) - start > longest:
-        end = _border(text, start + longest // 2, start + longest)
+        end = border(text, start + longest // 2, start + longest)
         yield text[start:end]
         start = end
     if start < len(text):
         yield text[start:]
 
 
-def _border(text: str, least: int, most: int) -> int:
+def border(text: str, least: int, most: int) -> int:
+    """The last place between two of a text where no token goes across; the last one, if there is none."""
     place = most
     while (place := text.rfind(" ", least, place)) > 0:
         if text[place - 1].isascii() and text[place - 1].isalnum():

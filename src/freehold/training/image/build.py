@@ -19,11 +19,9 @@ from freehold.catalog.wheels import WheelSource
 from freehold.errors import ConfigError, DigestMismatch
 from freehold.training.image.narration import Narration
 from freehold.training.image.recipes import FILE, PainterTraining, recorded
-from freehold.training.process import Say, run_module, training_python
+from freehold.training.process import QUICK_MEMORY, Say, run_module, training_python
 
 NEEDED: Final = ("torch", "nncf")
-QUICK_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-"""Has the C library keep the memory of one step for the next: three times as many steps a second were measured."""
 PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Has threads that wait for one another sleep: beside other work they would burn half of their time."""
 

@@ -23,8 +23,8 @@ from freehold.training.language.recipes import ModelRecipe
 DEVIATION: Final = 0.02
 """Of first weights, as in GPT-2."""
 MANY_LOGITS: Final = 2**28
-"""Numbers from which on a GPU never holds all of a batch's logits at once; with a compiled loss, which keeps fewer copies
-of them, eight times as many."""
+"""Numbers from which on a GPU never holds all of a batch's logits at once; with a compiled loss, which keeps fewer
+copies of them, eight times as many."""
 LEFT_OUT: Final = -100
 """A target that counts for nothing."""
 
@@ -115,7 +115,7 @@ class Blocks(nn.Module):
         self._theta = recipe.rope_theta
         self.embed_tokens = nn.Embedding(recipe.vocabulary, recipe.width)
         self.layers = nn.ModuleList(Block(recipe) for _ in range(recipe.layers))
-        self.norm = nn.RMSNorm(recipe.width, eps=recipe.norm_epsilon)
+        self.norm = RMSNorm(recipe.width, eps=recipe.norm_epsilon)
         self.dropout = nn.Dropout(recipe.dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -135,9 +135,9 @@ class Block(nn.Module):
 
     def __init__(self, recipe: ModelRecipe) -> None:
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(recipe.width, eps=recipe.norm_epsilon)
+        self.input_layernorm = RMSNorm(recipe.width, eps=recipe.norm_epsilon)
         self.self_attn = Attention(recipe)
-        self.post_attention_layernorm = nn.RMSNorm(recipe.width, eps=recipe.norm_epsilon)
+        self.post_attention_layernorm = RMSNorm(recipe.width, eps=recipe.norm_epsilon)
         self.mlp = FeedForward(recipe)
         self.dropout = nn.Dropout(recipe.dropout)
 
@@ -192,10 +192,16 @@ class FeedForward(nn.Module):
         return self.down_proj(functional.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
 
 
+class RMSNorm(nn.RMSNorm):
+    """With its weights in the numbers that come: kernels that do all at once want both alike."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Of length 1 a number, then scaled [batch, length, width]."""
+        return functional.rms_norm(hidden, self.normalized_shape, self.weight.to(hidden.dtype), self.eps)
+
+
 @lru_cache(maxsize=8)
-def rotation(
-    length: int, head: int, theta: float, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def rotation(length: int, head: int, theta: float, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines and sines [length, head / 2] of the angles by which positions turn pairs of numbers."""
     speeds = theta ** (-torch.arange(0, head, 2, dtype=torch.float32, device=device) / head)
     angles = torch.arange(length, dtype=torch.float32, device=device)[:, None] * speeds

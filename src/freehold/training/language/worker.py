@@ -1,7 +1,7 @@
 """One process of a language model's pre-training: `python -m freehold.training.language.worker TASK`, the task as JSON.
 
-It tells nothing but errors; how far it is stands in the training's log. Asked to stop (SIGTERM, SIGINT), it does so after
-the step that it is at, with a checkpoint; asked again, at once.
+It tells nothing but errors; how far it is stands in the training's log. Asked to stop (SIGTERM, SIGINT), it does so
+after the step that it is at, with a checkpoint; asked again, at once.
 """
 
 import signal
@@ -13,6 +13,7 @@ from types import FrameType
 import torch
 
 from freehold.training.data.shards import TokenShards
+from freehold.training.language.code import code_facts
 from freehold.training.language.objective import NextToken
 from freehold.training.language.task import Task
 from freehold.training.pretrain import pretrain
@@ -32,7 +33,8 @@ def main() -> None:
     with Devices.open(
         recipe.training.parallel, kind, Place(task.rank, task.local_rank, task.world, task.rendezvous)
     ) as devices:
-        description = {"name": recipe.name, "parameters": recipe.model.parameters, "data": shards.sha256}
+        known = {"name": recipe.name, "parameters": recipe.model.parameters, "data": shards.sha256}
+        description = {**known, "code": code_facts()}
         pretrain(
             recipe.training,
             NextToken(recipe, shards, devices),

@@ -33,7 +33,7 @@ class Average:
     def follow(self, step: int) -> None:
         """Take the weights into account, as they are after a step, counted from 1."""
         stays = min(self._pace, step / (step + 10))
-        torch._foreach_lerp_(self._means, self._weights, 1 - stays)  # noqa: SLF001  # as torch's own optimizers
+        torch._foreach_lerp_(self._means, self._weights, 1 - stays)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -122,7 +122,9 @@ class RunLog:
         tokens = step * self._rates.samples_per_step * self._rates.tokens_per_sample
         seconds = self._seconds()
         self._last, self._aside_s, self._step_of_last_line = now, 0.0, step
-        self._point("step", step, {**values, "tokens": tokens, **rates, **self._rates.cost(seconds), "seconds": seconds})
+        self._point(
+            "step", step, {**values, "tokens": tokens, **rates, **self._rates.cost(seconds), "seconds": seconds}
+        )
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take in what held-out samples say after a step."""

@@ -25,7 +25,9 @@ def optimizers_of(model: nn.Module, recipe: OptimizerRecipe) -> list[Optimizer]:
 
     Matrices decay and vectors do not. Muon takes the matrices inside of blocks (modules that stand in a list).
     """
-    inside, matrices, vectors = [], [], []
+    inside: list[Tensor] = []
+    matrices: list[Tensor] = []
+    vectors: list[Tensor] = []
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
@@ -84,13 +86,13 @@ class Muon(Optimizer):
         """Change weights that are of one shape and lie alike."""
         gradients = [_local(weight.grad) for weight in weights]
         means = [_local(self._mean(weight)) for weight in weights]
-        torch._foreach_lerp_(means, gradients, 1 - momentum)  # noqa: SLF001  # as torch's own optimizers
-        ahead = torch._foreach_lerp(gradients, means, momentum)  # noqa: SLF001
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        ahead = [gradient.lerp(mean, momentum) for gradient, mean in zip(gradients, means, strict=True)]
         steps = _steps(ahead, weights[0])
         length = LIKE_ADAMW * math.sqrt(max(weights[0].shape))
         own = [_local(weight) for weight in weights]
-        torch._foreach_mul_(own, 1 - rate * weight_decay)  # noqa: SLF001
-        torch._foreach_add_(own, steps, alpha=-rate * length)  # noqa: SLF001
+        torch._foreach_mul_(own, 1 - rate * weight_decay)
+        torch._foreach_add_(own, steps, alpha=-rate * length)
 
     def _mean(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -145,7 +147,7 @@ def _steps(parts: Sequence[Tensor], like: Tensor) -> list[Tensor]:
 
 
 def _exchanged(parts: Sequence[Tensor], shape: torch.Size, processes: Any) -> list[Tensor]:
-    """As `_steps`, for matrices whose rows are split: process p computes matrices p, p + world, p + 2 world, …"""
+    """As `_steps`, for matrices whose rows are split: process p computes p, p + world, p + 2 world and so on."""
     (height, width), world, rank = shape, processes.size(), processes.rank()
     each = -(-height // world)
     rows = [min(max(height - number * each, 0), each) for number in range(world)]  # as `torch.chunk` splits

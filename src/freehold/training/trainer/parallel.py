@@ -9,6 +9,7 @@ Devices that differ in `replicate` or `shard` take samples of their own; those o
 A training on one device has no mesh, and nothing here costs it anything.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,9 @@ class Devices:
             device_id=device if kind == "cuda" else None,
         )
         try:
-            yield cls(device, layout, place.rank, init_device_mesh(kind, layout, mesh_dim_names=(REPLICATE, SHARD, TENSOR)))
+            yield cls(
+                device, layout, place.rank, init_device_mesh(kind, layout, mesh_dim_names=(REPLICATE, SHARD, TENSOR))
+            )
         finally:
             dist.destroy_process_group()
 
@@ -111,8 +114,8 @@ class Devices:
     def distribute(self, model: nn.Module, recipe: TrainingRecipe) -> nn.Module:
         """Lay a model on the devices; it is changed in place, and its parameters keep their names.
 
-        A model's blocks are `model.model.layers`, with the names that transformers' Llama has; one without is split as a
-        whole. Comes before the optimizer, and may come before the weights have values (on the meta device).
+        A model's blocks are `model.model.layers`, with the names that transformers' Llama has; one without is split as
+        a whole. Comes before the optimizer, and may come before the weights have values (on the meta device).
 
         Raises:
             ConfigError: the model cannot be split so.
@@ -122,7 +125,9 @@ class Devices:
             _split_matrices(model, blocks, self.mesh[TENSOR])
         if recipe.parallel.activation_checkpointing:
             if not blocks:
-                raise ConfigError("parallel.activation_checkpointing: this model has no blocks that could be recomputed")
+                raise ConfigError(
+                    "parallel.activation_checkpointing: this model has no blocks that could be recomputed"
+                )
             for block in blocks:
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         if recipe.precision.compile:
@@ -150,16 +155,28 @@ class Devices:
 
     @torch.no_grad()
     def clip(self, parameters: Iterable[nn.Parameter], norm: float | None) -> Tensor:
-        """Shorten the gradients to `norm` over all weights, if they are longer; their length before that, on the device.
+        """Shorten the gradients to `norm` over all weights, if they are longer; returns their length before.
 
-        Nothing here waits for the device.
+        It lies on the device; nothing here waits for the device.
         """
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        length = _length(gradients)
+        length = self._length(gradients)
         if norm is not None:
             share = torch.clamp(norm / (length + 1e-6), max=1.0)
             torch._foreach_mul_([_local(gradient) for gradient in gradients], share)
         return length
+
+    def _length(self, gradients: list[Tensor]) -> Tensor:
+        """The Euclidean length of all gradients together; what several processes have counts once."""
+        if self.mesh is None:
+            return nn.utils.get_total_norm(gradients, foreach=True)
+        by_copies: dict[int, list[Tensor]] = {}
+        for gradient in gradients:
+            by_copies.setdefault(self.world // _parts(gradient), []).append(_local(gradient))
+        squares = [nn.utils.get_total_norm(group, foreach=True).square() / n for n, group in by_copies.items()]
+        total = torch.stack(squares).sum()
+        dist.all_reduce(total)
+        return total.sqrt()
 
     def _shard(self, model: nn.Module, blocks: list[nn.Module], numbers: precision.Precision) -> None:
         """Split weights over the data devices, block by block: only what is being computed is there as a whole.
@@ -180,7 +197,9 @@ def _device(kind: str, place: Place) -> torch.device:
         return torch.device("cpu")
     count = torch.cuda.device_count()
     if place.local_rank >= count:
-        raise ConfigError(f"device: process {place.local_rank + 1} on this machine wants a GPU of its own; it has {count}")
+        raise ConfigError(
+            f"device: process {place.local_rank + 1} on this machine wants a GPU of its own; there are {count}"
+        )
     device = torch.device("cuda", place.local_rank)
     torch.cuda.set_device(device)
     return device
@@ -191,14 +210,12 @@ def _blocks(model: nn.Module) -> list[nn.Module]:
     return list(getattr(getattr(model, "model", None), "layers", []))
 
 
-def _length(gradients: list[Tensor]) -> Tensor:
-    """The Euclidean length of all gradients together; those on different meshes cannot be added up in one operation."""
-    groups: dict[Any, list[Tensor]] = {}
-    for gradient in gradients:
-        groups.setdefault(gradient.device_mesh if isinstance(gradient, DTensor) else None, []).append(gradient)
-    lengths = [nn.utils.get_total_norm(group, foreach=True) for group in groups.values()]
-    whole = [length.full_tensor() if isinstance(length, DTensor) else length for length in lengths]
-    return whole[0] if len(whole) == 1 else torch.linalg.vector_norm(torch.stack(whole))
+def _parts(tensor: Tensor) -> int:
+    """In how many parts a tensor lies on its devices."""
+    if not isinstance(tensor, DTensor):
+        return 1
+    sides = zip(tensor.device_mesh.shape, tensor.placements, strict=True)
+    return math.prod(size for size, placement in sides if not placement.is_replicate())
 
 
 def _local(tensor: Tensor) -> Tensor:

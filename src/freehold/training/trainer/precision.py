@@ -46,7 +46,8 @@ class Precision:
         wanted = set(float8_layers(model))
         if not wanted:
             raise ConfigError(
-                f"precision.float8: no linear layer of the model's blocks has sides that are multiples of {FLOAT8_MULTIPLE}"
+                f"precision.float8: no linear layer of the model's blocks has sides that are multiples of "
+                f"{FLOAT8_MULTIPLE}; say false"
             )
         convert_to_float8_training(model, module_filter_fn=lambda _, name: name in wanted)
         return model
@@ -69,9 +70,10 @@ def of(recipe: PrecisionRecipe, kind: str) -> Precision:
 def float8_layers(model: nn.Module) -> Iterator[str]:
     """The names of layers that may be computed in 8 bits: linear, within `layers`, with sides that the units take."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and ".layers." in f".{name}":
-            if module.in_features % FLOAT8_MULTIPLE == 0 and module.out_features % FLOAT8_MULTIPLE == 0:
-                yield name
+        if not isinstance(module, nn.Linear) or ".layers." not in f".{name}":
+            continue
+        if module.in_features % FLOAT8_MULTIPLE == 0 and module.out_features % FLOAT8_MULTIPLE == 0:
+            yield name
 
 
 def _bfloat16_is_faster(kind: str) -> bool:

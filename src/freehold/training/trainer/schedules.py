@@ -8,7 +8,7 @@ from freehold.training.trainer.recipe import ScheduleRecipe
 def share(schedule: ScheduleRecipe, step: int, steps: int) -> float:
     """The share of the highest rate at a step, 0 being the first, in a training of so many.
 
-    All rise along a straight line over the steps of the warm-up, the first step having 1 / warmup_steps. Then `constant`
+    All rise along a straight line over the steps of the warm-up, the first having 1 / warmup_steps. Then `constant`
     stays; `cosine` falls along half a cosine (Loshchilov and Hutter, arXiv 1608.03983); `wsd` stays until the last
     `decay_share` of the steps and falls along a straight line over these (Hu et al., arXiv 2404.06395). The step after
     the last would have the floor.
