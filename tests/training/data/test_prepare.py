@@ -16,11 +16,11 @@ import pytest
 from pyarrow import parquet
 
 from freehold.errors import ConfigError
-from freehold.training.data.card import CARD, DUPLICATES, PAGE
+from freehold.training.data.card import DUPLICATES
 from freehold.training.data.prepare import Preparation
 from freehold.training.data.records import MANIFEST
 from freehold.training.data.settings import LEAST, DataSettings, SourceFile, TokenizerSettings, kind_of
-from freehold.training.data.shards import TokenShards, token_field
+from freehold.training.data.shards import CARD, PAGE, TokenShards, token_field
 from freehold.training.data.tokenizer import TextTokenizer, train_tokenizer
 from freehold.training.data.writing import RecordWriter
 from tests.disk import fill, small_disk
