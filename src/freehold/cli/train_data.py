@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from freehold.cli.output import say
+from freehold.cli.output import print_note, say
 from freehold.errors import ConfigError
 from freehold.training.data.settings import (
     DataSettings,
@@ -114,7 +114,11 @@ def train_data(
         )
     except ValidationError as exc:
         raise ConfigError(exc.errors(include_url=False)[0]["msg"]) from exc
-    asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    try:
+        asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    except KeyboardInterrupt:
+        print_note("stopped; the same command goes on where it was")
+        raise
 
 
 def given_files(text: list[Path] | None, jsonl: list[Path] | None, parquet: list[Path] | None) -> list[SourceFile]:
