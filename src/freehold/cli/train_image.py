@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from freehold.cli.output import say
 from freehold.training.image.build import build
 from freehold.training.image.recipes import RECIPES, PainterTraining
 from freehold.training.trainer.recipe import changed
@@ -45,9 +46,9 @@ def train_image(
     if not resume or any(option is not None for option in (recipe, minutes, settings, seed)):
         training = _training(recipe or "starter", minutes, settings or [], 1 if seed is None else seed)
     out.mkdir(parents=True, exist_ok=True)
-    weights = asyncio.run(build(training, out.resolve(), _say, threads=threads, resume=resume))
-    _say(f"the weights are in {weights}")
-    _say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
+    weights = asyncio.run(build(training, out.resolve(), say, threads=threads, resume=resume))
+    say(f"the weights are in {weights}")
+    say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
 
 
 def _training(recipe: str, minutes: float | None, settings: list[str], seed: int) -> PainterTraining:
@@ -57,8 +58,3 @@ def _training(recipe: str, minutes: float | None, settings: list[str], seed: int
         raise typer.BadParameter(f"--set wants PATH=VALUE, not '{wrong}'")
     pairs = dict(text.split("=", 1) for text in settings)
     return PainterTraining(recipe=changed(RECIPES[recipe](seed), pairs), minutes=minutes)
-
-
-def _say(line: str) -> None:
-    """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
-    print(line, flush=True)

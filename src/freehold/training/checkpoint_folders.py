@@ -1,8 +1,8 @@
 """Folders that are there whole or not at all, one for each step of a training at which its state was written down.
 
-A folder is filled beside its place, synced, and renamed into it, so a process that is killed at any moment leaves either
-the whole of it or nothing that counts. The newest are kept, and an older one goes only when a newer one stands: a full
-disk costs the new one only.
+A folder is filled beside its place, synced, and renamed into it, so a process that is killed at any moment leaves
+either the whole of it or nothing that counts. The newest are kept, and an older one goes only when a newer one stands:
+a full disk costs the new one only.
 """
 
 import hashlib

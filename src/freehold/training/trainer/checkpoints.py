@@ -181,7 +181,7 @@ class Checkpoints:
         return dict(self._host)
 
     def _write(self, step: int, copies: dict[str, Tensor], metadata: dict[str, str], extra: Mapping[str, Any]) -> None:
-        """Write this process's part and, when all parts are there, put the folder in place. Runs beside the training."""
+        """Write this process's part, and put the folder in place when all are there. Runs beside the training."""
         try:
             self._together(self._begin)
             digests = self._together(partial(self._write_part, copies, metadata))

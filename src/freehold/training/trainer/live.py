@@ -5,6 +5,7 @@ process, or on another machine, is watched in the same way.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -96,7 +97,9 @@ class RunView:
         if not self._steps:
             return Text("the first steps are under way", style="dim")
         losses = [line["loss"] for line in self._steps if line["loss"] is not None]
-        row = Text.assemble("loss ", (_number(self._steps[-1]["loss"]), "bold"), "  ", (sparkline(losses, _SPARKS), "blue"))
+        row = Text.assemble(
+            "loss ", (_number(self._steps[-1]["loss"]), "bold"), "  ", (sparkline(losses, _SPARKS), "blue")
+        )
         if losses:
             row.append(f"  {_number(max(losses))} to {_number(min(losses))}", style="dim")
         return row
@@ -141,14 +144,20 @@ def sparkline(values: list[float], width: int) -> str:
         return ""
     count = min(width, len(values))
     edges = [len(values) * place // count for place in range(count + 1)]
-    means = [sum(values[low:high]) / (high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
     low, high = min(means), max(means)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((mean - low) * scale)] for mean in means)
 
 
 def _number(value: float | None) -> str:
-    return "not a number" if value is None else f"{value:.4g}" if abs(value) < 0.01 or abs(value) >= 1000 else f"{value:.4f}"
+    return (
+        "not a number"
+        if value is None
+        else f"{value:.4g}"
+        if abs(value) < 0.01 or abs(value) >= 1000
+        else f"{value:.4f}"
+    )
 
 
 def _duration(seconds: float) -> str:
