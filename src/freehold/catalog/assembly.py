@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from freehold.catalog.background import in_thread
 from freehold.catalog.blobs import hash_file, hash_model, size_of
@@ -51,6 +52,14 @@ class Fetched:
     format: Format
     source_sha256: str
     statement: TrainingStatement | None = None
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What the folder says of the model, for its catalog entry."""
+        if self.statement is None:
+            return {}
+        licence = {"licence": self.statement.licence} if self.statement.licence else {}
+        return {**licence, "training": self.statement.model_dump(mode="json")}
 
 
 async def assemble(source: Source, order: Order, work: Path, report: Report) -> Fetched:

@@ -337,12 +337,8 @@ class Catalog:
             if fetched.format == "safetensors":
                 served = await hash_reporting(fetched.file, report)
             details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
-        licence = order.licence
-        if fetched.statement is not None:
-            details["training"] = fetched.statement.model_dump(mode="json")
-            licence = licence or fetched.statement.licence or None
-        if licence is not None:
-            details["licence"] = licence
+        known = {} if order.licence is None else {"licence": order.licence}
+        details |= {**fetched.stated, **known}
         if order.sha256 is not None:
             details["pinned"] = True
         entry = ModelEntry(
