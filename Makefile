@@ -116,6 +116,7 @@ unit: setup-dev
 
 docs: setup-dev                   ## write the generated pages of docs/reference/
 	$(BIN)/python -m tools.cli_reference
+	$(BIN)/python -m tools.training_reference
 
 pictures: setup-dev               ## take the pictures of docs/tutorial/use-the-product.md again
 	$(BIN)/python -m pytest -q tests/web/test_first_steps.py

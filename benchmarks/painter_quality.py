@@ -23,7 +23,7 @@ from freehold.engines.painter import WEIGHTS
 from freehold.engines.painter_model import PainterModel, Sampling
 from freehold.training.image.glyphs import load_glyphs
 from freehold.training.image.objects import EMOJI, HELD_OUT, load_things
-from freehold.training.image.recipe import Recipe
+from freehold.training.image.recipes import starter
 from freehold.training.image.rendering import Renderer
 from freehold.training.image.scenes import COLOURS, COUNTS, OUTDOORS, Layout, Scene, make_scenes, one, plural
 
@@ -181,8 +181,8 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=Sampling().start)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    recipe = Recipe()
-    trained = frozenset(scene.caption for scene in make_scenes(load_things(), recipe.scenes, recipe.seed))
+    scenes = starter().scenes
+    trained = frozenset(scene.caption for scene in make_scenes(load_things(), scenes.captions, scenes.seed))
     painter = Painter(arguments.weights, Sampling(arguments.steps, arguments.guidance, arguments.start))
     started = time.monotonic()
     scores = measure(painter, Judge(), arguments.pictures, trained)

@@ -10,9 +10,9 @@ from typing import Any
 from benchmarks.training.shapes import Shape
 from benchmarks.training.stopwatch import Elapsed, between
 from freehold.training.data.shards import TokenShards
-from freehold.training.language.build import QUICK_MEMORY
 from freehold.training.language.recipes import LanguageRecipe, named
 from freehold.training.language.task import Task
+from freehold.training.process import QUICK_MEMORY
 from freehold.training.trainer.recipe import changed
 
 ROOT = Path(__file__).resolve().parents[2]

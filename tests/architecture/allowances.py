@@ -29,6 +29,7 @@ CATCH_ALL: dict[str, str] = {
     "freehold.journal.projection:Projection._run": "a worker's loop: logged in full, then tried again with back-off",
     "freehold.jobs.workers:Workers._done": "a worker's edge: logged in full, then the job is tried again with back-off",
     "freehold.gateway.tuning_checks:TuningChecks._run": "a loop: logged; whoever takes the job looks again",
+    "freehold.training.data.tokenizer:TextTokenizer.open": "a file that the library cannot read: told as such",
     "freehold.serving.replica:Replica._attempt": "a replica's loop: logged in full, then started again with back-off",
     "freehold.serving.replica:Replica._close": "the end of that loop: logged; the engine itself is gone already",
 }

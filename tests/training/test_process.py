@@ -35,7 +35,7 @@ def test_what_it_says_is_passed_on(tmp_path: Path) -> None:
 def test_wrong_input_is_told_as_such(tmp_path: Path) -> None:
     """A process that refuses its input gives the error that the user sees."""
     text = f"import sys; sys.stderr.write('warning\\nline 3 is broken\\n'); sys.exit({REFUSED})"
-    with pytest.raises(ConfigError, match="^line 3 is broken$"):
+    with pytest.raises(ConfigError, match=r"^line 3 is broken$"):
         run(tmp_path, text)
 
 
@@ -43,9 +43,7 @@ def test_a_breakdown_is_told_with_its_trace(tmp_path: Path) -> None:
     """Of a process that breaks down the last line is the error, and all that it complained of is said."""
     said: list[str] = []
     with pytest.raises(EngineFailed, match="ended with status 1: ZeroDivisionError"):
-        asyncio.run(
-            run_module("told", [], said.append, environment=module(tmp_path, "1 / 0"), python=sys.executable)
-        )
+        asyncio.run(run_module("told", [], said.append, environment=module(tmp_path, "1 / 0"), python=sys.executable))
     assert said[0].startswith("Traceback")
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from freehold.catalog.background import in_thread
 from freehold.catalog.blobs import hash_file, hash_model, size_of
@@ -14,8 +15,10 @@ from freehold.catalog.formats import Format, identify
 from freehold.catalog.pipelines import fetch_pipeline, was_exported
 from freehold.catalog.references import checked_path
 from freehold.catalog.sources import PIPELINE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, Report, Source
+from freehold.catalog.statement import fetch_statement
 from freehold.errors import DigestMismatch, SourceUnavailable, UnsupportedModelFormat
 from freehold.types.model import Progress
+from freehold.types.training_statement import TrainingStatement
 
 _MAX_INDEX_BYTES = 64 << 20
 
@@ -35,14 +38,27 @@ class Order:
         """The name of the folders that are this order's."""
         return hashlib.sha256(self.uri.encode()).hexdigest()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it lies on this machine, so that what its folder says of it is the operator's word."""
+        return self.uri.startswith("file://")
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A verified GGUF file, or a pipeline's folder, in the work folder."""
+    """A verified GGUF file, or a pipeline's folder, in the work folder, and what its folder says of its training."""
 
     file: Path
     format: Format
     source_sha256: str
+    statement: TrainingStatement | None = None
+
+    def said(self, order: Order) -> dict[str, Any]:
+        """What is said of a model besides its weights: its training, its licence, and whether its digest was given."""
+        found: dict[str, Any] = {} if self.statement is None else {"training": self.statement.model_dump(mode="json")}
+        if licence := order.licence or (self.statement and self.statement.licence):
+            found["licence"] = licence
+        return found if order.sha256 is None else {**found, "pinned": True}
 
 
 async def assemble(source: Source, order: Order, work: Path, report: Report) -> Fetched:
@@ -80,9 +96,10 @@ async def assemble(source: Source, order: Order, work: Path, report: Report) -> 
         await _companions(source, order.files, folder, report)
     if not _has_config(folder):
         raise UnsupportedModelFormat("The safetensors file has no config.json beside it.", param="source")
+    statement = await fetch_statement(source, work, digest, report) if order.is_here else None
     target = work / "converted.gguf"
     await convert_model(folder, target, report)
-    return Fetched(target, "safetensors", digest)
+    return Fetched(target, "safetensors", digest, statement)
 
 
 async def _pipeline(source: Source, order: Order, folder: Path, report: Report) -> Fetched:

@@ -9,7 +9,13 @@ import typer
 
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, home_of
+from freehold.cli.output import say
+from freehold.cli.train_conversations import CONVERSATIONS_EXAMPLE, train_conversations
 from freehold.cli.train_data import DATA_EXAMPLE, train_data
+from freehold.cli.train_export import EXPORT_EXAMPLE, train_export
+from freehold.cli.train_image import train_image
+from freehold.cli.train_plan import EPILOG as PLAN_EPILOG
+from freehold.cli.train_plan import train_plan
 from freehold.cli.train_pretrain import train_pretrain
 from freehold.cli.train_tokenizer import TOKENIZER_EXAMPLE, train_tokenizer
 from freehold.cli.train_watch import train_watch
@@ -17,8 +23,6 @@ from freehold.cli.vectors import embedded
 from freehold.training.content_filter import build as content_filter
 from freehold.training.content_filter.data import training_examples
 from freehold.training.content_filter.recipe import Recipe as ContentFilterRecipe
-from freehold.training.image.build import build
-from freehold.training.image.recipe import Recipe
 
 app = command_group("Train a model of Freehold's own.", "Example: freehold train image --out painter --minutes 240")
 
@@ -28,23 +32,16 @@ def train() -> None:
     """Train a model of Freehold's own."""
 
 
-@app.command("image", epilog="Example: freehold train image --out painter --minutes 240")
-def train_image(
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where checkpoints, curves and weights go.")],
-    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="How long the decoder trains.")] = 60.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of scenes, weights and noise.")] = 1,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="That each of two processes computes on.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
-) -> None:
-    """Train the starter painter. Needs the extra 'train', the font Noto Color Emoji and Unicode's CLDR.
-
-    requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
-    """
-    recipe = Recipe(minutes=minutes, seed=seed, threads=threads)
-    out.mkdir(parents=True, exist_ok=True)
-    weights = asyncio.run(build(recipe, out.resolve(), say, resume=resume))
-    say(f"the weights are in {weights}")
-    say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
+app.command("plan", epilog=PLAN_EPILOG)(train_plan)
+app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
+app.command("data", epilog=DATA_EXAMPLE)(train_data)
+app.command(
+    "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
+)(train_pretrain)
+app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
+app.command("export", epilog=EXPORT_EXAMPLE)(train_export)
+app.command("conversations", epilog=CONVERSATIONS_EXAMPLE)(train_conversations)
+app.command("image", epilog="Example: freehold train image --out painter --minutes 240")(train_image)
 
 
 @app.command(
@@ -85,16 +82,3 @@ def train_content_filter(
     weights = asyncio.run(content_filter.train(recipe, data or [], own or [], out.resolve(), say, vectors))
     say(f"the weights are in {weights}, their card in {weights.with_name('card.md')}")
     say(f'use them with: [filter] weights = "{weights}"')
-
-
-app.command("tokenizer", epilog=TOKENIZER_EXAMPLE)(train_tokenizer)
-app.command("data", epilog=DATA_EXAMPLE)(train_data)
-app.command(
-    "pretrain", epilog="Example: freehold train pretrain --data texts --recipe shakespeare --out runs/shakespeare"
-)(train_pretrain)
-app.command("watch", epilog="Example: freehold train watch runs/shakespeare")(train_watch)
-
-
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe or a file, so that hours of training can be followed."""
-    print(line, flush=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from freehold.cli.output import say
+from freehold.cli.output import print_note, say
 from freehold.errors import ConfigError
 from freehold.training.data.settings import (
     DataSettings,
@@ -36,8 +36,8 @@ FieldOption = Annotated[
     typer.Option(
         "--field",
         metavar="NAME",
-        help="The field or column that is the document, instead of 'text' or a conversation in 'messages'; several are "
-        "joined by line ends.",
+        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has none "
+        "of them is a conversation, if it has 'messages'.",
     ),
 ]
 DocumentsOption = Annotated[
@@ -49,6 +49,14 @@ SeparatorOption = Annotated[
 ]
 SkipOption = Annotated[
     bool, typer.Option("--skip-broken", help="Count broken lines and rows and go on, instead of ending there.")
+]
+HeldOutOption = Annotated[
+    list[Path] | None,
+    typer.Option("--held-out", metavar="PATH", help="Files that the model is tested with; leave out what is there."),
+]
+LicenceOption = Annotated[
+    list[str] | None,
+    typer.Option("--licence", metavar="TEXT", help="For the card: of all files, or FILE=LICENCE; repeatable."),
 ]
 
 
@@ -72,9 +80,12 @@ def train_data(
     permutations: Annotated[
         int, typer.Option("--permutations", min=16, max=1024, help="Numbers by which similarity is estimated.")
     ] = 128,
-    held_out: Annotated[
+    held_out: HeldOutOption = None,
+    also: Annotated[
         list[Path] | None,
-        typer.Option("--held-out", metavar="PATH", help="Files that the model is tested with; leave out what is there."),
+        typer.Option(
+            "--also", metavar="PATH", help="Files of which nothing is held back, such as conversations; repeatable."
+        ),
     ] = None,
     validation_share: Annotated[
         float, typer.Option("--validation-share", min=0, max=0.99, help="Of the documents, or of the text.")
@@ -83,10 +94,7 @@ def train_data(
         Literal["auto", "documents", "end"],
         typer.Option("--split", help="Hold back documents, or the end of each text; 'auto': the end of a single text."),
     ] = "auto",
-    licence: Annotated[
-        list[str] | None,
-        typer.Option("--licence", metavar="TEXT", help="For the card: of all files, or FILE=LICENCE; repeatable."),
-    ] = None,
+    licence: LicenceOption = None,
     shard_tokens: Annotated[
         int | None, typer.Option("--shard-tokens", min=1, help="Tokens in a file, instead of 256 MiB of them.")
     ] = None,
@@ -98,15 +106,13 @@ def train_data(
     """
     try:
         settings = DataSettings(
-            sources=tuple(given_files(text, jsonl, parquet)),
-            held_out=tuple(file for path in held_out or () for file in source_files(kind_of(path), [path])),
+            sources=(*given_files(text, jsonl, parquet), *_files(also, learnt_whole=True)),
+            held_out=tuple(_files(held_out)),
             reading=ReadingSettings(
                 documents=documents, separator=separator, fields=tuple(field or ()), skip_broken=skip_broken
             ),
             tokenizer=tokenizer.resolve(),
-            duplicates=DuplicateSettings(
-                kind=deduplicate, threshold=threshold, permutations=permutations, seed=seed
-            ),
+            duplicates=DuplicateSettings(kind=deduplicate, threshold=threshold, permutations=permutations, seed=seed),
             validation_share=validation_share,
             split=split,
             shard_tokens=shard_tokens,
@@ -114,7 +120,17 @@ def train_data(
         )
     except ValidationError as exc:
         raise ConfigError(exc.errors(include_url=False)[0]["msg"]) from exc
-    asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    try:
+        asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    except KeyboardInterrupt:
+        print_note("stopped; the same command goes on where it was")
+        raise
+
+
+def _files(paths: list[Path] | None, *, learnt_whole: bool = False) -> list[SourceFile]:
+    """Files of whatever kind their names say."""
+    found = [file for path in paths or () for file in source_files(kind_of(path), [path])]
+    return [file.model_copy(update={"learnt_whole": learnt_whole}) for file in found]
 
 
 def given_files(text: list[Path] | None, jsonl: list[Path] | None, parquet: list[Path] | None) -> list[SourceFile]:

@@ -34,6 +34,9 @@ def train_pretrain(
     ] = False,
     devices: Annotated[int, typer.Option("--devices", min=1, help="Processes on this machine, one a GPU.")] = 1,
     device: Annotated[DeviceKind, typer.Option("--device", help="What they compute on.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Of each process. [default: its share of the processors]")
+    ] = None,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines, each with as many devices.")] = 1,
     node_rank: Annotated[int, typer.Option("--node-rank", min=0, help="Which of the machines this is.")] = 0,
     master: Annotated[
@@ -47,11 +50,11 @@ def train_pretrain(
 
     requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
     """
-    run = opened(out.absolute(), data, recipe, _pairs(settings or []), resume=resume)
+    run = opened(out.absolute(), data, recipe, pairs(settings or []), resume=resume)
     if run.finished:
         print(f"{out} holds the finished training '{run.recipe.name}', at step {run.step}")
         return
-    machines = Machines(devices, nodes, node_rank, master, device, price_per_hour)
+    machines = Machines(devices, nodes, node_rank, master, device, threads, price_per_hour)
     try:
         asyncio.run(_trained(run, machines))
     except KeyboardInterrupt:
@@ -72,11 +75,16 @@ async def _trained(run: Run, machines: Machines) -> None:
         await shown
 
 
-def _pairs(settings: Sequence[str]) -> dict[str, str]:
-    pairs = {}
+def pairs(settings: Sequence[str]) -> dict[str, str]:
+    """What `--set` gives, by path.
+
+    Raises:
+        ConfigError: one has no value.
+    """
+    found = {}
     for setting in settings:
         path, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set: '{setting}' is not PATH=VALUE, such as training.steps=500")
-        pairs[path.strip()] = value
-    return pairs
+        found[path.strip()] = value
+    return found

@@ -21,12 +21,14 @@ def train_watch(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The training's folder: where its log.jsonl is.")],
     once: Annotated[bool, typer.Option("--once", help="Show how it stands now, and do not wait for more.")] = False,
 ) -> None:
-    """Watch a training: loss, speed, share of the peak, time left. Ends when the training does; Ctrl-C stops watching."""
+    """Watch a training: loss, speed, time left. Ends when the training does; Ctrl-C stops the watching only."""
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}")
     if once:
         view = RunView()
         view.take(Tail(folder / NAME).read()[1])
+        if not view.run:
+            raise ConfigError(f"{folder} has no log of a training yet ({NAME})")
         Console(highlight=False).print(view.render())
         return
     follow(folder, lambda view: view.ended)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from freehold.gateway.training_origin import stated_artifacts
 from freehold.journal.recorder import Recorder
 from freehold.journal.records import Kind
 from freehold.store.artifacts import (
@@ -24,6 +25,7 @@ from freehold.store.artifacts import (
 from freehold.store.database import Database
 from freehold.types.lineage import Artifact, ArtifactKind
 from freehold.types.model import ModelEntry
+from freehold.types.training_statement import TrainingStatement
 
 EVENT: Final = "artifact.recorded"
 JOB_SCHEME: Final = "job://"
@@ -97,22 +99,32 @@ class Lineage:
                 await listener()
 
     async def record_model(self, entry: ModelEntry) -> None:
-        """Record a model of the catalog that was pulled: its weights, and the file that they were converted from.
+        """Record a model of the catalog that was pulled: its weights, and what they were converted and trained from.
 
         Raises:
             AuditUnavailable: it cannot be recorded now.
         """
         if entry.source.startswith(JOB_SCHEME):
             return
+        made_from = await self._record_training(entry)
         converted = entry.source_sha256 != entry.sha256
         facts: dict[str, str | int | float] = {"source": entry.source, "format": entry.format}
         if converted:
             fetched = dict(facts, sha256=entry.source_sha256)
-            await self.record(Artifact(entry.source_sha256, ArtifactKind.FILE, entry.source, facts=fetched))
+            await self.record(Artifact(entry.source_sha256, ArtifactKind.FILE, entry.source, made_from, facts=fetched))
         facts |= {"source_sha256": entry.source_sha256, "size_bytes": entry.size_bytes}
         facts |= {name: value for name in ("licence", "pinned") if (value := entry.details.get(name)) is not None}
-        parents = (entry.source_sha256,) if converted else ()
+        parents = (entry.source_sha256,) if converted else made_from
         await self.record(Artifact(entry.sha256, ArtifactKind.MODEL, entry.name, parents, facts=facts))
+
+    async def _record_training(self, entry: ModelEntry) -> tuple[str, ...]:
+        """Record what a model's folder states of its training; the digest of the checkpoint, if it states anything."""
+        if "training" not in entry.details:
+            return ()
+        artifacts = stated_artifacts(TrainingStatement.model_validate(entry.details["training"]))
+        for artifact in artifacts:
+            await self.record(artifact)
+        return (artifacts[-1].digest,)
 
     async def get(self, digest: str, viewer: Viewer | None = None) -> Artifact | None:
         """The artifact with that digest, the newest if there are several; None if there is none for the viewer."""

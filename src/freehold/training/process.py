@@ -2,8 +2,9 @@
 
     await run_module("freehold.training.data.worker", [json], say)
 
-The module says lines on standard output, and what goes wrong on standard error. It ends with this coroutine: it is asked
-to stop first, so that a training can write a checkpoint. Its `__main__` part is `sys.exit(worker_status(main))`.
+The module says lines on standard output, and what goes wrong on standard error. It ends with this coroutine: it is
+asked to stop first, so that a training can write a checkpoint. Its `__main__` part is
+`sys.exit(worker_status(main))`.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from freehold.config import engine_environment
 from freehold.engines.parent import follow_parent
@@ -28,6 +29,11 @@ INTERRUPTED: Final = 130
 PATIENCE_S: Final = 120.0
 """How long a process that was asked to stop may take before it is killed."""
 LONGEST_LINE_BYTES: Final = 1 << 20
+QUICK_MEMORY: Final[Mapping[str, str]] = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+}
+"""Environment of a training: has the C library keep the memory of one step for the next."""
 _REMEMBERED: Final = 100
 """Lines of standard error that are told where a process broke down."""
 
@@ -108,7 +114,7 @@ async def _pass_on(stream: asyncio.StreamReader, say: Callable[[str], object]) -
         say(raw.decode(errors="replace").rstrip())
 
 
-async def _ended(process: asyncio.subprocess.Process, reading: asyncio.Future[object]) -> None:
+async def _ended(process: asyncio.subprocess.Process, reading: asyncio.Future[Any]) -> None:
     """Have the process stop, if it runs, while what it says is still read."""
     if process.returncode is None:
         process.terminate()

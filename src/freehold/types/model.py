@@ -23,7 +23,8 @@ class ModelEntry:
         details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
             chat_template (whether there is one), pinned (whether the digest of the weights was given beforehand) and
             task ("chat", "embeddings" or "images"), as far as known; of a model that was trained here also parent and
-            parent_sha256: the name and `sha256` of what it was made from.
+            parent_sha256: the name and `sha256` of what it was made from; of one that was trained from nothing
+            training: what its folder states (`freehold.types.training_statement`).
         created_at: seconds since the epoch.
     """
 

@@ -85,6 +85,8 @@ def test_fields_of_lines_are_documents(tmp_path: Path) -> None:
     assert read(path, "jsonl") == [Document("a", 1), Document("d", 2), Document("hi|ho", 3, special=True)]
     path = lines(tmp_path / "b.jsonl", {"q": "1 + 1?", "a": "2"}, {"q": "2 + 2?", "a": None})
     assert texts(path, "jsonl", fields=("q", "a")) == ["1 + 1?\n2", "2 + 2?\n"]
+    path = lines(tmp_path / "c.jsonl", {"q": "1 + 1?"}, talk)
+    assert texts(path, "jsonl", fields=("q",)) == ["1 + 1?", "hi|ho"]
 
 
 def test_columns_of_tables_are_documents(tmp_path: Path) -> None:
@@ -93,6 +95,7 @@ def test_columns_of_tables_are_documents(tmp_path: Path) -> None:
     assert texts(path, "parquet") == list("abcdefgh")
     talks = [[{"role": "user", "content": each}] for each in "xy"]
     assert texts(table(tmp_path / "b.parquet", {"messages": talks}), "parquet") == ["x", "y"]
+    assert texts(tmp_path / "b.parquet", "parquet", fields=("q",)) == ["x", "y"]
     path = table(tmp_path / "c.parquet", {"q": ["1", "2"], "a": ["x", None]})
     assert texts(path, "parquet", fields=("q", "a")) == ["1\nx", "2\n"]
 
@@ -103,7 +106,7 @@ def test_reading_goes_on_behind_any_place(tmp_path_factory: pytest.TempPathFacto
     """What is read behind a place is what would have come behind it."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "a.txt").write_text("\n\n".join("abcdefghijk"))
-    files: list[tuple[Path, Kind, dict[str, str]]] = [
+    files: list[tuple[Path, Kind, dict[str, Any]]] = [
         (folder / "a.txt", "text", {"documents": "paragraphs"}),
         (lines(folder / "b.jsonl", *({"text": each} for each in "abcdefghijk")), "jsonl", {}),
         (table(folder / "c.parquet", {"text": list("abcdefghijk")}, rows=4), "parquet", {}),
@@ -117,7 +120,11 @@ def test_reading_goes_on_behind_any_place(tmp_path_factory: pytest.TempPathFacto
     [
         ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', "a.jsonl, line 3: is not valid JSON"),
         ("a.jsonl", b'{"text": "a"}\n["b"]\n', "a.jsonl, line 2: must be a JSON object"),
-        ("a.jsonl", b'{"text": "a"}\n{"body": "b", "id": 1}\n', "a.jsonl, line 2: has no 'text'; it has: body, id"),
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n{"body": "b", "id": 1}\n',
+            "a.jsonl, line 2: has no 'text'; --field names one of: body, id",
+        ),
         ("a.jsonl", b'{"text": 3}\n', "a.jsonl, line 1: 'text' must be a text"),
         ("a.jsonl", b'{"text": "\xff"}\n', "a.jsonl, line 1: is not valid JSON"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', "a.jsonl, line 1: is not valid JSON"),
@@ -141,7 +148,7 @@ def test_what_is_broken_is_named(tmp_path: Path, name: str, content: bytes, said
 def test_a_broken_table_is_named(tmp_path: Path) -> None:
     """A table that lacks the column, has other values or is damaged inside is told by its name."""
     path = table(tmp_path / "a.parquet", {"body": ["a"], "n": [1]})
-    with pytest.raises(ConfigError, match=r"a\.parquet has no column 'text'; it has: body, n"):
+    with pytest.raises(ConfigError, match=r"a\.parquet has no column 'text'; --field names one of: body, n"):
         read(path, "parquet")
     with pytest.raises(ConfigError, match=r"a\.parquet, row 1: 'n' must be a text"):
         read(path, "parquet", fields=("n",))
@@ -157,7 +164,7 @@ def test_a_table_of_bytes_that_are_no_text_is_named(tmp_path: Path) -> None:
     """A column of texts that holds other bytes is told by the table's name."""
     wrong = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
     parquet.write_table(pa.table({"text": wrong}), tmp_path / "a.parquet")
-    with pytest.raises(ConfigError, match=r"a\.parquet.* is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"a\.parquet has a text that is not UTF-8"):
         read(tmp_path / "a.parquet", "parquet")
 
 

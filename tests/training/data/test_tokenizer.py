@@ -24,7 +24,9 @@ from tests.training.finetune.served import served
 pytestmark = pytest.mark.torch
 
 CUTS = ("gpt-2", "smollm", "llama-bpe", "qwen2")
-LOOKALIKES = st.sampled_from([*SPECIAL, "<|im_start", "|>", "<|", "[PAD1]", "<0x0A>", "\u2581", "\u0120", "'ll", "  ", "\r\n"])
+LOOKALIKES = st.sampled_from(
+    [*SPECIAL, "<|im_start", "|>", "<|", "[PAD1]", "<0x0A>", "\u2581", "\u0120", "'ll", "  ", "\r\n"]
+)
 TEXTS = st.lists(st.one_of(st.text(max_size=40), LOOKALIKES), max_size=8).map("".join)
 HARD = (
     "12345 abc 1 2 33 3.14 1e-5",
@@ -102,13 +104,15 @@ def test_a_poor_text_gives_fewer_tokens(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-from tests.training.data.test_tokenizer import trained
-print(trained(Path(sys.argv[1])).sha256)
+from freehold.training.data.settings import TokenizerSettings
+from freehold.training.data.tokenizer import train_tokenizer
+from tests.training.data.texts import play
+print(train_tokenizer([play(200_000)], TokenizerSettings(vocabulary=600), Path(sys.argv[1])).sha256)
 """
 
 
 def test_the_same_input_gives_the_same_file(tmp_path: Path) -> None:
-    """In several processes, with one thread or four, the file is the same, byte for byte."""
+    """In two processes, with one thread and with four, the file is the same, byte for byte."""
     found = {
         subprocess.run(
             [sys.executable, "-c", PROGRAM, str(tmp_path / threads)],
@@ -116,14 +120,14 @@ def test_the_same_input_gives_the_same_file(tmp_path: Path) -> None:
             capture_output=True,
             check=True,
         ).stdout
-        for threads in ("1", "2", "4")
+        for threads in ("1", "4")
     }
     assert len(found) == 1
-    assert len({(tmp_path / threads / "tokenizer_config.json").read_bytes() for threads in ("1", "2", "4")}) == 1
+    assert len({(tmp_path / threads / "tokenizer_config.json").read_bytes() for threads in ("1", "4")}) == 1
 
 
 def test_transformers_reads_it(tokenizer: TextTokenizer) -> None:
-    """transformers loads the folder, cuts as we do, knows the special tokens and renders conversations."""
+    """Transformers loads the folder, cuts as we do, knows the special tokens and renders conversations."""
     theirs = AutoTokenizer.from_pretrained(str(tokenizer.folder))
     for text in HARD:
         assert theirs.encode(text) == tokenizer.encode([text], special=True)[0].tolist()

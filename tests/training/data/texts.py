@@ -2,7 +2,10 @@
 
 import random
 
-WORDS = "the king and queen of all that is fair were told by night to ride away from 17 towns; 'tis said, I'll go".split()
+WORDS = (
+    *("the", "king", "and", "queen", "of", "all", "that", "is", "fair", "were", "told", "by", "night", "to", "ride"),
+    *("away", "from", "17", "towns;", "'tis", "said,", "I'll", "go"),
+)
 
 
 def sentence(draw: random.Random) -> str:

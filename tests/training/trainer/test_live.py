@@ -75,7 +75,9 @@ def test_a_stopped_training_is_not_called_finished() -> None:
     assert not view.ended
 
 
-@pytest.mark.parametrize(("values", "curve"), [([], ""), ([1.0], "▁"), ([2.0, 2.0], "▁▁"), ([0, 7], "▁█"), ([7, 0], "█▁")])
+@pytest.mark.parametrize(
+    ("values", "curve"), [([], ""), ([1.0], "▁"), ([2.0, 2.0], "▁▁"), ([0, 7], "▁█"), ([7, 0], "█▁")]
+)
 def test_a_curve_spans_its_lowest_and_highest(values: list[float], curve: str) -> None:
     """Equal values are a flat line."""
     assert sparkline(values, 10) == curve

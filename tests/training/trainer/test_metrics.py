@@ -83,7 +83,9 @@ def test_a_training_that_goes_on_has_each_step_once(tmp_path: Path) -> None:
     run.close()
     assert list(points(tmp_path)) == [10, 20, 25]
     assert points(tmp_path)[25]["seconds"] > seconds, "time that was lost was paid for"
-    assert [line["text"] for line in read_lines(tmp_path / NAME) if line["kind"] == "event"] == ["goes on after step 15"]
+    assert [line["text"] for line in read_lines(tmp_path / NAME) if line["kind"] == "event"] == [
+        "goes on after step 15"
+    ]
     assert list(curve(tmp_path, "loss")) == [10, 20, 25]
     assert sum(line["kind"] == "run" for line in read_lines(tmp_path / NAME)) == 1
 
@@ -166,4 +168,4 @@ def test_devices_are_known_by_what_their_drivers_say() -> None:
 
 def test_a_processors_peak_is_measured() -> None:
     """It is what products of matrices reach here: some billions a second on anything of this century."""
-    assert peak(torch.device("cpu"), torch.float32) > 1e9
+    assert (peak(torch.device("cpu"), torch.float32) or 0.0) > 1e9

@@ -12,7 +12,7 @@ from freehold.training.trainer.identity import decisive, difference
 from freehold.training.trainer.recipe import TrainingRecipe, changed, read
 from freehold.training.trainer.share import StepShare
 
-SMALL = {"steps": 10, "batch": 12, "micro_batch": 4}
+SMALL: dict[str, Any] = {"steps": 10, "batch": 12, "micro_batch": 4}
 
 
 @pytest.mark.parametrize("name", [*RECIPES, "depth-4", "depth-20"])

@@ -1,5 +1,7 @@
 """How the rate of learning rises and falls."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ KINDS = st.sampled_from(["wsd", "cosine", "constant"])
 
 
 @given(kind=KINDS, warmup=st.integers(0, 50), decay=st.floats(0, 1), floor=st.floats(0, 1), steps=st.integers(1, 200))
-def test_range(kind: str, warmup: int, decay: float, floor: float, steps: int) -> None:
+def test_range(kind: Any, warmup: int, decay: float, floor: float, steps: int) -> None:
     """A share lies between 0 and 1, rises during the warm-up, never rises after it, and stays above the floor."""
     schedule = ScheduleRecipe(kind=kind, warmup_steps=warmup, decay_share=decay, floor=floor)
     shares = [share(schedule, step, steps) for step in range(steps)]

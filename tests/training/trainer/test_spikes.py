@@ -40,7 +40,7 @@ def test_what_is_no_number_is_a_leap_from_the_first_step_on() -> None:
 
 
 def test_too_many_leaps_in_a_row_send_the_training_back() -> None:
-    """At the recipe's patience the newest checkpoint is asked for, and beyond its rollbacks the training is given up."""
+    """At the recipe's patience the newest checkpoint is asked for, beyond its rollbacks the training is given up."""
     spikes = Spikes(RECIPE)
     quiet(spikes)
     assert verdicts(spikes, [9.0, math.nan, 9.0]) == ["skip", "skip", "roll_back"]

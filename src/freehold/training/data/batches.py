@@ -1,13 +1,14 @@
 """Which tokens make which step: every window of the text once an epoch, in an order that is computed, not remembered.
 
     batches = Batches(shards, "training", sequence=256, seed=1)
-    indices = batches.order(step=7, batch=64)             # where the samples of step 7 begin: the same for any number of ranks
+    indices = batches.order(step=7, batch=64)   # where the samples of step 7 begin, the same for any number of ranks
     inputs, targets = batches.samples(indices[rank::ranks])
 
-A split is cut into windows of `sequence` tokens, from a start that is drawn anew for each epoch, so that borders lie elsewhere
-each time. Their order is a permutation of the windows' numbers, keyed by seed and epoch: a Feistel network over the next
-power of four, walked along until a number is in range (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002), with
-splitmix64 (Steele, Lea and Flood, 2014) as its rounds. Nothing is kept between steps, so going on is calling it again.
+A split is cut into windows of `sequence` tokens, from a start that is drawn anew for each epoch, so that borders lie
+elsewhere each time. Their order is a permutation of the windows' numbers, keyed by seed and epoch: a Feistel network
+over the next power of four, walked along until a number is in range (Black and Rogaway, "Ciphers with Arbitrary
+Finite Domains", 2002), with splitmix64 (Steele, Lea and Flood, 2014) as its rounds. Nothing is kept between steps, so
+going on is calling it again.
 """
 
 from collections import deque
@@ -139,9 +140,7 @@ class Ahead(Generic[KeyT, ValueT]):
         depth: how many are made ahead.
     """
 
-    def __init__(
-        self, make: Callable[[KeyT], ValueT], following: Callable[[KeyT], KeyT], *, depth: int = 2
-    ) -> None:
+    def __init__(self, make: Callable[[KeyT], ValueT], following: Callable[[KeyT], KeyT], *, depth: int = 2) -> None:
         self._make = make
         self._following = following
         self._depth = depth
@@ -198,4 +197,8 @@ def _mixed_all(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _mixed(value: int) -> int:
-    return int(_mixed_all(np.array([value & _MASK], np.uint64))[0])
+    """The same for one number, without an array."""
+    mixed = (value + 0x9E3779B97F4A7C15) & _MASK
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
+    return mixed ^ (mixed >> 31)

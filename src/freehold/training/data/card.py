@@ -1,7 +1,7 @@
 """The data card: where data came from, what was done with them, and what is needed to make them again.
 
-Lies beside the shards as `card.json` and, for people, `card.md`; `duplicates.jsonl` names each document that was left out
-because it was there before. None of them has a line of the data itself.
+Lies beside the shards as `card.json` and, for people, `card.md`; `duplicates.jsonl` names each document that was left
+out because it was there before. None of them has a line of the data itself.
 """
 
 import json
@@ -15,11 +15,10 @@ from typing import Any, Final
 
 from freehold.training.data.duplicates import Dropped
 from freehold.training.data.settings import DataSettings
+from freehold.training.data.shards import CARD, PAGE
 from freehold.training.data.sources import Described
 from freehold.training.data.writing import replace_file
 
-CARD: Final = "card.json"
-PAGE: Final = "card.md"
 DUPLICATES: Final = "duplicates.jsonl"
 VERSIONS: Final = ("freehold", "tokenizers", "pyarrow", "datasketch", "numpy")
 UNKNOWN: Final = "not stated"
@@ -132,8 +131,8 @@ def page(tree: Mapping[str, Any]) -> str:
 {_split(kept, "training")}
 {_split(kept, "validation")}
 
-Parts of texts that were too long to be compared: {tree["not_compared"]:,}. `{DUPLICATES}` names what was left out as there
-before, and what it was the same as.
+Parts of texts that were too long to be compared: {tree["not_compared"]:,}. `{DUPLICATES}` names what was left out as
+there before, and what it was the same as.
 {broken and "Broken, the first of them:" + chr(10) * 2 + broken}
 ## Held out for tests
 
@@ -147,8 +146,8 @@ The files above, and a tokenizer of {tree["tokenizer"]["vocabulary"]:,} tokens w
 |---|---|
 {settings}
 
-Made {made["at"]} in {made["seconds"]:,} s with Python {made["python"]}, {versions}. The same files and settings give the same
-bytes.
+Made {made["at"]} in {made["seconds"]:,} s with Python {made["python"]}, {versions}. The same files and settings give
+the same bytes.
 """
 
 

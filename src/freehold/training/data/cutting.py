@@ -1,4 +1,4 @@
-"""How texts are cut before their bytes are joined to tokens: the ways that llama.cpp knows, under its names for them."""
+"""How texts are cut before their bytes are joined to tokens: the ways that llama.cpp knows, under its names."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final

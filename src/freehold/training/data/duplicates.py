@@ -1,9 +1,9 @@
 """Finds documents that were there before: the same, or similar. What was seen is kept on disk, and survives a kill.
 
-The same is what has one digest after normalisation (NFKC, lower case, single spaces). Similar is what shares a set part of
-its runs of words: estimated by MinHash (Broder, 1997), found by locality-sensitive hashing (Leskovec et al., "Mining of
-Massive Datasets", chapter 3), both by datasketch. The index is a table of SQLite instead of the library's dictionaries,
-so that memory does not grow with the documents, and a commit is a transaction.
+The same is what has one digest after normalisation (NFKC, lower case, single spaces). Similar is what shares a set
+part of its runs of words: estimated by MinHash (Broder, 1997), found by locality-sensitive hashing (Leskovec et al.,
+"Mining of Massive Datasets", chapter 3), both by datasketch. The index is a table of SQLite instead of the library's
+dictionaries, so that memory does not grow with the documents, and a commit is a transaction.
 """
 
 import errno
@@ -69,7 +69,7 @@ class Seen:
     Args:
         path: the database; is made if need be.
         settings: what counts as the same.
-        documents: so many were committed by the caller; what comes behind them is forgotten. Without any, everything is.
+        documents: so many were committed by the caller; what comes behind is forgotten, without any everything.
 
     Raises:
         OSError: it cannot be opened or written.

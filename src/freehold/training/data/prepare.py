@@ -2,8 +2,9 @@
 
     shards = Preparation(settings, Path("data"), print).run()
 
-Killed at any place, the same settings go on from the last commit and give the same bytes. A commit comes every few seconds:
-first what was seen (SQLite), then the shards with the place in the sources (`freehold.training.data.writing`).
+Killed at any place, the same settings go on from the last commit and give the same bytes. A commit comes every few
+seconds: first what was seen (SQLite), then the shards with the place in the sources
+(`freehold.training.data.writing`).
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from freehold.errors import ConfigError
 from freehold.training.data.card import Card, write_card
+from freehold.training.data.counting import counted
 from freehold.training.data.duplicates import Seen, normalised
 from freehold.training.data.records import MANIFEST, TRAINING, VALIDATION, file_sha256
 from freehold.training.data.settings import DataSettings, SourceFile
@@ -138,9 +140,10 @@ class Preparation:
                 self._progress = Progress(**writer.state)
                 self._say(f"going on behind document {self._progress.documents:,}")
             self._began_s = time.monotonic() - self._progress.seconds
-            with writable(self._folder), Seen(
-                self._folder / SEEN, self._settings.duplicates, self._progress.documents
-            ) as seen:
+            with (
+                writable(self._folder),
+                Seen(self._folder / SEEN, self._settings.duplicates, self._progress.documents) as seen,
+            ):
                 if not self._progress.documents:
                     self._see_held_out(seen)
                 self._write(writer, seen)
@@ -148,8 +151,11 @@ class Preparation:
 
     def _describe(self) -> None:
         """Read every file for its digest."""
-        self._say(f"reading {len(self._settings.sources)} files for their digests")
-        self._described = [describe(each, characters=self._settings.at_end) for each in self._settings.sources]
+        self._say(f"taking the digests of {counted(len(self._settings.sources), 'file')}")
+        at_end = self._settings.at_end
+        self._described = [
+            describe(each, characters=at_end and not each.learnt_whole) for each in self._settings.sources
+        ]
         self._held = [describe(each) for each in self._settings.held_out]
 
     def _purpose(self) -> dict[str, Any]:
@@ -157,7 +163,12 @@ class Preparation:
 
         def named(sources: tuple[SourceFile, ...], described: list[Described]) -> list[dict[str, Any]]:
             return [
-                {"kind": source.kind, "name": source.path.name, "sha256": found.sha256}
+                {
+                    "kind": source.kind,
+                    "name": source.path.name,
+                    "sha256": found.sha256,
+                    **({"learnt_whole": True} if source.learnt_whole else {}),
+                }
                 for source, found in zip(sources, described, strict=True)
             ]
 
@@ -280,6 +291,9 @@ class Preparation:
     def _placed(self, source: int, document: Document, begins: int) -> Iterator[_Piece]:
         """A document in its split; where the end of a text is for validation, its parts before and behind the cut."""
         share = self._settings.validation_share
+        if self._settings.sources[source].learnt_whole:
+            yield _Piece(TRAINING, document.text, document.special, document.ends)
+            return
         if not self._settings.at_end:
             word = self._described[source].sha256 if document.part else normalised(document.text)
             first = int.from_bytes(hashlib.sha256(b"split\0" + word.encode()).digest()[:8])

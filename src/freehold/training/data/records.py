@@ -1,15 +1,17 @@
 """Shards of records with fixed shapes (tokens, pictures, captions): written once and exactly, read memory-mapped.
 
-    writer = RecordWriter(folder, [Field("picture", "uint8", (64, 64, 3)), Field("caption", "int32")], purpose={"seed": 1})
+    fields = [Field("picture", "uint8", (64, 64, 3)), Field("caption", "int32")]
+    writer = RecordWriter(folder, fields, purpose={"seed": 1})
     for number in range(writer.state or 0, 10_000):
         writer.append("training", {"picture": pictures[None], "caption": captions[None]})
         writer.commit(number + 1)               # killed at any place, the same lines go on from the last commit
     shards = writer.finish({"made by": "me"})
     shards.read("training", "picture", 5, 100)  # [100, 64, 64, 3], a view where they lie in one file
 
-A folder has `manifest.json` and, for each split, shard and field, a file of bare little-endian numbers, record after record.
-The manifest has the length and SHA-256 of each file, and nothing of when or where: equal data have equal manifests. While it
-is written, `progress.json` says up to where each file counts; it is replaced atomically, after the files were synced.
+A folder has `manifest.json` and, for each split, shard and field, a file of bare little-endian numbers, record after
+record. The manifest has the length and SHA-256 of each file, and nothing of when or where: equal data have equal
+manifests. While it is written, `progress.json` says up to where each file counts; it is replaced atomically, after
+the files were synced.
 """
 
 import hashlib
@@ -108,7 +110,9 @@ class RecordShards:
             raw = (folder / MANIFEST).read_bytes()
             manifest = json.loads(raw)
             if manifest["format"] != FORMAT:
-                raise ConfigError(f"{folder} has shards of the format {manifest['format']}; this version reads {FORMAT}")
+                raise ConfigError(
+                    f"{folder} has shards of the format {manifest['format']}; this version reads {FORMAT}"
+                )
             shards = cls(folder, manifest, hashlib.sha256(raw).hexdigest())
             shards._check(verify=verify)
         except FileNotFoundError as exc:
@@ -116,7 +120,9 @@ class RecordShards:
         except OSError as exc:
             raise ConfigError(f"the training data in {folder} cannot be read: {exc.strerror}") from exc
         except (ValueError, KeyError, TypeError) as exc:
-            raise ConfigError(f"{folder / MANIFEST} is not a manifest of training data; prepare the data again") from exc
+            raise ConfigError(
+                f"{folder / MANIFEST} is not a manifest of training data; prepare the data again"
+            ) from exc
         return shards
 
     @property

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from freehold.training.data.card import CARD, PAGE
+from freehold.training.data.counting import counted
 from freehold.training.data.records import TRAINING, VALIDATION
 from freehold.training.data.settings import TokenizerSettings
-from freehold.training.data.shards import TokenShards
+from freehold.training.data.shards import CARD, PAGE, TokenShards
 from freehold.training.data.tokenizer import TextTokenizer
 
 SAMPLE: Final = 64
@@ -19,7 +19,7 @@ def said_of_data(shards: TokenShards) -> Iterator[str]:
     for split in (TRAINING, VALIDATION):
         tokens, size = shards.tokens(split), shards.bytes(split)
         ratio = f", {size / tokens:.2f} bytes a token" if tokens else ""
-        yield f"{split}: {shards.documents(split):,} documents, {size:,} bytes, {tokens:,} tokens{ratio}"
+        yield f"{split}: {counted(shards.documents(split), 'document')}, {size:,} bytes, {tokens:,} tokens{ratio}"
     if not shards.tokens(VALIDATION):
         yield "nothing fell to validation, so no training can be measured by it: give more documents or a larger share"
     folder = shards.records.folder

@@ -1,4 +1,4 @@
-"""What data a training gets, in settings: needs no library that reads them, so the command line can make and check it."""
+"""What data a training gets, in settings. No library that reads data is needed, so the command line checks them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +27,8 @@ class SourceFile(SettingsModel):
 
     kind: Kind
     path: Path
+    learnt_whole: bool = False
+    """Whether nothing of it is held back for validation."""
 
 
 class ReadingSettings(SettingsModel):
@@ -37,7 +39,8 @@ class ReadingSettings(SettingsModel):
     separator: Annotated[str, Field(min_length=1)] | None = None
     """Instead: what lies between two of these."""
     fields: tuple[str, ...] = ()
-    """Fields or columns that make a document, joined by line ends; without, `text`, or a conversation in `messages`."""
+    """Fields or columns that make a document, joined by line ends; without, `text`. What has none of them is
+    a conversation, if it has `messages`."""
     skip_broken: bool = False
     """Whether lines and rows that cannot be read are counted and left out instead of ending it."""
 
@@ -67,8 +70,8 @@ class DataSettings(SettingsModel):
     duplicates: DuplicateSettings = DuplicateSettings()
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     split: Literal["auto", "documents", "end"] = "auto"
-    """ "documents": each document goes to one side, by its digest; "end": the end of each text is for validation; "auto":
-    the end where there is only one text, else documents."""
+    """ "documents": each document goes to one side, by its digest; "end": the end of each text is for validation;
+    "auto": the end where there is only one text, else documents."""
     shard_tokens: Annotated[int, Field(ge=1)] | None = None
     """Tokens in a file; without it, as many as make 256 MiB."""
     licences: tuple[str, ...] = ()
@@ -77,7 +80,9 @@ class DataSettings(SettingsModel):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         whole = self.reading.documents == "whole" and self.reading.separator is None
-        if self.split == "end" and not (whole and all(source.kind == "text" for source in self.sources)):
+        if not self._split_sources:
+            raise ValueError("give files with --text, --jsonl or --parquet, of which a part is held back")
+        if self.split == "end" and not (whole and all(source.kind == "text" for source in self._split_sources)):
             raise ValueError("the end of each text can be split off only where each file is one document")
         return self
 
@@ -85,8 +90,14 @@ class DataSettings(SettingsModel):
     def at_end(self) -> bool:
         """Whether validation is the end of each text."""
         whole = self.reading.documents == "whole" and self.reading.separator is None
-        single = len(self.sources) == 1 and self.sources[0].kind == "text" and whole
+        split = self._split_sources
+        single = len(split) == 1 and split[0].kind == "text" and whole
         return self.split == "end" or (self.split == "auto" and single)
+
+    @property
+    def _split_sources(self) -> tuple[SourceFile, ...]:
+        """Those of which something is held back."""
+        return tuple(source for source in self.sources if not source.learnt_whole)
 
     def deciding(self) -> dict[str, Any]:
         """What decides the outcome, besides the files' content: equal for equal data."""
@@ -154,7 +165,8 @@ def kind_of(path: Path) -> Kind:
     name = path.name.lower()
     for ending in COMPRESSED:
         name = name.removesuffix(ending)
-    for kind in ("text", "jsonl", "parquet"):
+    kinds: tuple[Kind, ...] = ("text", "jsonl", "parquet")
+    for kind in kinds:
         if name.endswith(SUFFIXES[kind]):
-            return kind  # type: ignore[return-value]  # one of them
+            return kind
     raise ConfigError(f"{path}: whether it is text, JSONL or Parquet is told by its name; it has none of these endings")

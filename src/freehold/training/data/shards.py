@@ -4,8 +4,9 @@
     shards.tokens("training")                   # 1_003_854
     shards.read("training", 0, 65)              # uint16 [65]
 
-They are record shards with one field, `tokens`, of uint16 where the vocabulary allows it, else uint32; documents lie one after
-another, each ended by the tokenizer's token of ends. Beside them lie the tokenizer, and how many bytes each token is.
+They are record shards with one field, `tokens`, of uint16 where the vocabulary allows it, else uint32; documents lie
+one after another, each ended by the tokenizer's token of ends. Beside them lie the tokenizer, and how many bytes each
+token is.
 """
 
 from pathlib import Path
@@ -21,6 +22,9 @@ TOKENS: Final = "tokens"
 TOKENIZER: Final = "tokenizer"
 """The folder of the tokenizer, beside the shards."""
 TOKEN_BYTES: Final = "token-bytes.bin"
+CARD: Final = "card.json"
+PAGE: Final = "card.md"
+"""The data card beside the shards, for programs and for people."""
 
 
 def token_field(vocabulary: int) -> Field:

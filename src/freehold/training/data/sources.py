@@ -1,7 +1,7 @@
 """Documents from files of text, JSONL and Parquet, one after another, in memory that does not grow with the files.
 
-What is wrong is told with the file and the line, row or byte. Each document has a place, which only grows within its file,
-so reading can go on behind any of them.
+What is wrong is told with the file and the line, row or byte. Each document has a place, which only grows within its
+file, so reading can go on behind any of them.
 """
 
 import codecs
@@ -139,25 +139,29 @@ class Reader:
                             yield self._document(path, "row", place, row)
 
     def _columns(self, path: Path, names: Sequence[str]) -> list[str]:
-        wanted = list(self._settings.fields) or [next((each for each in ("text", "messages") if each in names), "text")]
+        wanted = list(self._settings.fields or ("text",))
+        if "messages" in names and not any(each in names for each in wanted):
+            return ["messages"]
         if missing := [each for each in wanted if each not in names]:
-            raise ConfigError(f"{path.name} has no column '{missing[0]}'; it has: {', '.join(names)}")
+            raise ConfigError(f"{path.name} has no column '{missing[0]}'; --field names one of: {', '.join(names)}")
         return wanted
 
     def _document(self, path: Path, unit: str, place: int, row: Any) -> Document | Broken:
         """A row as a document: its fields, or its conversation."""
         if not isinstance(row, dict):
             return self._broken(path, unit, place, "must be a JSON object")
-        fields = self._settings.fields
-        if not fields and "text" not in row and "messages" in row:
+        fields = self._settings.fields or ("text",)
+        if "messages" in row and not any(name in row for name in fields):
             try:
                 return Document(self._render(row), place, special=True)
             except (ValueError, TypeError, KeyError, AttributeError) as exc:
                 return self._broken(path, unit, place, f"its messages are no conversation: {exc}")
         texts = []
-        for name in fields or ("text",):
+        for name in fields:
             if name not in row:
-                return self._broken(path, unit, place, f"has no '{name}'; it has: {', '.join(map(str, row))}")
+                return self._broken(
+                    path, unit, place, f"has no '{name}'; --field names one of: {', '.join(map(str, row))}"
+                )
             value = "" if row[name] is None else row[name]
             if not isinstance(value, str):
                 return self._broken(path, unit, place, f"'{name}' must be a text")
@@ -228,6 +232,8 @@ def readable(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path.name} is not what gzip wrote: {exc}") from exc
     except pa.ArrowException as exc:
         raise ConfigError(f"{path.name} cannot be read: {str(exc).splitlines()[0]}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path.name} has a text that is not UTF-8: {exc.reason} in {exc.object[:40]!r}") from exc
     except OSError as exc:
         raise ConfigError(f"{path} cannot be read: {exc.strerror or exc}") from exc
 

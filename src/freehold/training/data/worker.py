@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from freehold.training.data.counting import counted
 from freehold.training.data.prepare import Preparation
 from freehold.training.data.report import said_of_data, said_of_tokenizer
 from freehold.training.data.settings import DataSettings, TokenizerOrder
@@ -30,7 +31,7 @@ def main() -> None:
             _say(line)
     else:
         order = TokenizerOrder.model_validate_json(arguments.settings)
-        _say(f"learning {order.settings.vocabulary:,} tokens from {len(order.sources)} files")
+        _say(f"learning {order.settings.vocabulary:,} tokens from {counted(len(order.sources), 'file')}")
         tokenizer = train_tokenizer(_texts(order), order.settings, arguments.folder)
         for line in said_of_tokenizer(tokenizer, order.settings, _texts(order)):
             _say(line)

@@ -1,7 +1,7 @@
 """Writes shards so that a kill at any place, or a full disk, loses nothing that was committed.
 
-Files are only appended to. A commit syncs them and then replaces `progress.json`, which says how many records of each file
-count, and what the caller must know to go on. Who opens a folder that has progress cuts off what came later.
+Files are only appended to. A commit syncs them and then replaces `progress.json`, which says how many records of each
+file count, and what the caller must know to go on. Who opens a folder that has progress cuts off what came later.
 """
 
 import errno
@@ -126,9 +126,7 @@ class RecordWriter:
             replace_file(self.folder / PROGRESS, _bytes(told))
         self.state = state
 
-    def finish(
-        self, facts: Mapping[str, Any], *, before: Callable[[str], None] = lambda _: None
-    ) -> RecordShards:
+    def finish(self, facts: Mapping[str, Any], *, before: Callable[[str], None] = lambda _: None) -> RecordShards:
         """Complete the shards; until then there is no manifest.
 
         Args:
@@ -179,7 +177,8 @@ class RecordWriter:
 
     def _close_shard(self, split: str, into: _Split) -> None:
         described = {}
-        for name, file in into.files.items():
+        for name in self._fields:
+            file = self._file(split, into, name)
             os.fsync(file.fileno())
             file.close()
             path = self.folder / file_name(split, len(into.shards), name)
@@ -242,7 +241,7 @@ def writable(folder: Path) -> Iterator[None]:
     except OSError as exc:
         if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise ConfigError(
-                f"the disk of {folder} is full; what was prepared so far is kept: make room, and give the same command again"
+                f"the disk of {folder} is full; what is done so far is kept: make room, and give the same command again"
             ) from exc
         raise ConfigError(f"{exc.filename or folder} cannot be written: {exc.strerror}") from exc
 
@@ -277,7 +276,7 @@ def sync_folder(folder: Path) -> None:
 
 def _write(file: FileIO, values: NDArray[Any]) -> None:
     """Write all of an array; a raw file may take less at a time."""
-    left = memoryview(values).cast("B") if values.size else memoryview(b"")
+    left = values.view(np.uint8).reshape(-1).data if values.size else memoryview(b"")
     while left:
         left = left[file.write(left) or 0 :]
 

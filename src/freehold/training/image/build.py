@@ -1,63 +1,107 @@
 """Makes a painter from nothing but a package index, a font and CLDR: what `freehold train image` runs.
 
-The folder has everything: the text encoder, checkpoints, curves and, in `weights`, what the engine loads. Training
-runs in processes of their own, which need the extra `train`.
+The folder has everything: the recipe, the text encoder, shards of scenes, a folder for each stage with its checkpoints
+and logs, and, in `weights`, what the engine loads. Training runs in processes of a Python that has the extra `train`.
 """
 
 import asyncio
-import sys
 import tempfile
-from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import Callable
-from dataclasses import asdict
-from importlib.util import find_spec
-from json import dumps
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from freehold.catalog.blobs import hash_file
 from freehold.catalog.references import WheelReference, parse_reference
 from freehold.catalog.starter import STARTER
 from freehold.catalog.wheels import WheelSource
-from freehold.config import engine_environment
-from freehold.errors import ConfigError, DigestMismatch, EngineFailed
-from freehold.training.image.recipe import Recipe
+from freehold.errors import ConfigError, DigestMismatch
+from freehold.training.image.narration import Narration
+from freehold.training.image.recipes import FILE, PainterTraining, recorded
+from freehold.training.process import QUICK_MEMORY, Say, run_module, training_python
 
-Say = Callable[[str], None]
-
-NEEDED = ("torch", "nncf")
-QUICK_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-"""Has the C library keep the memory of one step for the next: three times as many steps a second were measured."""
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+NEEDED: Final = ("torch", "nncf")
+PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Has threads that wait for one another sleep: beside other work they would burn half of their time."""
 
+_LOOK_S: Final = 1.0
 
-async def build(recipe: Recipe, folder: Path, say: Say, *, resume: bool) -> Path:
+
+async def build(training: PainterTraining | None, folder: Path, say: Say, *, threads: int = 1, resume: bool) -> Path:
     """Train and export; returns the folder with the weights.
 
+    Args:
+        training: what to train; None for what the folder is for.
+        folder: of the training; it is there.
+        say: is told how far it is.
+        threads: that each of two processes computes on.
+        resume: whether the folder's training is to be gone on with.
+
     Raises:
-        ConfigError: the extra is not installed, or the folder holds a training that is not to be resumed.
+        ConfigError: there is no Python that can train, something else is missing, or the folder's training is
+            another, or is not to be resumed.
         SourceUnavailable, DigestMismatch: the text encoder cannot be had.
         EngineFailed: a process ended badly; what it said last is in the message.
     """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise ConfigError(f"training needs {' and '.join(missing)}; install them with: pip install 'freehold[train]'")
-    if not resume and (folder / "texts.pt") in await asyncio.to_thread(lambda: list(folder.iterdir())):
-        raise ConfigError(f"{folder} holds a training already; go on with it by --resume, or choose another folder")
+    await asyncio.to_thread(settle, training, folder, resume=resume)
+    python = training_python(NEEDED)
     await _fetch_text_encoder(folder / "minilm")
-    told = dumps(asdict(recipe))
 
-    async def part(name: str, threads: int = recipe.threads) -> None:
+    async def work(*parts: str, threads: int = threads) -> None:
         environment = {**QUICK_MEMORY, **PATIENT, "OMP_NUM_THREADS": str(threads)}
-        await _run(("freehold.training.image.worker", str(folder), name, told), environment, say)
+        arguments = (str(folder), *parts, "--threads", str(threads))
+        await run_module("freehold.training.image.worker", arguments, say, environment=environment, python=python)
 
-    await part("texts")
-    await part("encoder", 2 * recipe.threads)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(part("others"))
-        group.create_task(part("decoder"))
+    async with _narrated(folder, say):
+        await work("scenes", "encoder", threads=2 * threads)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(work("prior", "upsampler"))
+                group.create_task(work("decoder"))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
     weights = folder / "weights"
-    await _run(("freehold.training.image.export", str(folder), str(weights)), QUICK_MEMORY, say)
+    export = partial(run_module, "freehold.training.image.export", (str(folder), str(weights)), say)
+    await export(environment=QUICK_MEMORY, python=python)
     return weights
+
+
+def settle(training: PainterTraining | None, folder: Path, *, resume: bool) -> PainterTraining:
+    """What the folder is for from now on.
+
+    Raises:
+        ConfigError: it is for another training already, or for one that is not to be resumed.
+    """
+    before = recorded(folder)
+    if before is None:
+        if training is None:
+            raise ConfigError(f"{folder} has no training to go on with; begin one without --resume")
+        (folder / FILE).write_text(training.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return training
+    if not resume:
+        raise ConfigError(f"{folder} holds a training already; go on with it by --resume, or choose another folder")
+    if training is not None and training != before:
+        raise ConfigError(f"{folder} holds another training than was asked for; go on with it by --resume alone")
+    return before
+
+
+@asynccontextmanager
+async def _narrated(folder: Path, say: Say) -> AsyncIterator[None]:
+    """Meanwhile what the stages' logs say is told."""
+    narration = Narration(folder, say)
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            narration.go_on()
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        narration.go_on()
 
 
 async def _fetch_text_encoder(folder: Path) -> None:
@@ -76,22 +120,3 @@ async def _fetch_text_encoder(folder: Path) -> None:
             if await asyncio.to_thread(hash_file, folder / name) != digest:
                 (folder / name).unlink()
                 raise DigestMismatch(f"The text encoder's {name} is not the one that is pinned.")
-
-
-async def _run(module: tuple[str, ...], environment: dict[str, str], say: Say) -> None:
-    """Run a module of ours to its end and pass on what it says; it ends with this coroutine."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *module, env=engine_environment(environment), stdout=PIPE, stderr=STDOUT
-    )
-    assert process.stdout is not None
-    line = ""
-    try:
-        async for raw in process.stdout:
-            line = raw.decode(errors="replace").rstrip()
-            say(line)
-        code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if code != 0:
-        raise EngineFailed(f"the training ended with status {code}: {line}")

@@ -8,6 +8,8 @@ together give each of the 4 x 4 places a beginning of its own. The network predi
 2511.13720).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +23,8 @@ from freehold.training.image.transformer import Block
 SIDE = 64
 FINE = 48
 """Channels at 16 x 16."""
+SPOILT = 0.02
+"""The most noise that is put on each element of the picture vectors in training."""
 
 
 class Decoder(nn.Module):
@@ -102,27 +106,44 @@ def _grid(x: Tensor, side: int) -> Tensor:
     return x.transpose(1, 2).unflatten(2, (side, side))
 
 
-def decoder_loss(
-    decoder: nn.Module,
-    draft: nn.Module,
-    pictures: Tensor,
-    vector: Tensor,
-    states: Tensor,
-    mask: Tensor,
-    draw: torch.Generator,
-) -> Tensor:
-    """The flow's loss over a batch. A tenth sees neither caption nor picture vector; others one of them, most both."""
-    count = len(pictures)
-    time = torch.rand(count, generator=draw)
-    noise = torch.randn(pictures.shape, generator=draw)
-    at = time[:, None, None, None]
-    drop = torch.rand(count, generator=draw)
+@dataclass(frozen=True, slots=True)
+class NoisyPictures:
+    """What the decoder learns from.
+
+    Args:
+        pictures: clean, batch x 3 x SIDE x SIDE, from -1 to 1.
+        states: of the captions' tokens.
+        mask: of them, batch x MAX_TOKENS.
+        time: of the flow, batch.
+        noise: like the pictures.
+        drop: chance, from 0 to 1, that decides which conditions are seen, batch.
+        spoilt: noise on the picture vectors, batch x TEXT.
+    """
+
+    pictures: Tensor
+    states: Tensor
+    mask: Tensor
+    time: Tensor
+    noise: Tensor
+    drop: Tensor
+    spoilt: Tensor
+
+
+def decoder_loss(decoder: nn.Module, draft: nn.Module, vector: Tensor, batch: NoisyPictures) -> Tensor:
+    """The flow's loss over a batch. A tenth sees neither caption nor picture vector; others one of them, most both.
+
+    Args:
+        decoder: what learns.
+        draft: paints the picture vectors roughly; it stays as it is.
+        vector: of the clean pictures.
+        batch: all that is drawn.
+    """
+    at, drop = batch.time[:, None, None, None], batch.drop
     text = (drop >= 0.25).float()[:, None]
     shown = ((drop >= 0.10) & ((drop < 0.25) | (drop >= 0.35))).float()[:, None]
-    blur = 0.02 * torch.randn(vector.shape, generator=draw) * torch.rand(count, 1, generator=draw)
-    seen = functional.normalize(vector + blur, dim=-1)
+    seen = functional.normalize(vector + batch.spoilt, dim=-1)
     with torch.no_grad():
         drafts = draft(seen) * shown[:, :, None, None]
-    noisy = at * pictures + (1 - at) * noise
-    found = decoder(noisy, time, drafts, seen * shown, states * text[..., None], mask * text)
-    return ((found - pictures).square().mean((1, 2, 3)) / (1 - time).clamp(min=0.2)).mean()
+    noisy = at * batch.pictures + (1 - at) * batch.noise
+    found = decoder(noisy, batch.time, drafts, seen * shown, batch.states * text[..., None], batch.mask * text)
+    return ((found - batch.pictures).square().mean((1, 2, 3)) / (1 - batch.time).clamp(min=0.2)).mean()

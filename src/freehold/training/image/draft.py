@@ -5,9 +5,7 @@ which object stands where, on what. The decoder paints over the draft; where it 
 from noise itself, they are there already. Several times cheaper to train than the decoder.
 """
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from freehold.training.image.picture_encoder import Residual
 from freehold.training.image.prior import SCALE
@@ -35,8 +33,7 @@ class Draft(nn.Module):
         return found
 
 
-def draft_loss(draft: nn.Module, pictures: Tensor, vectors: Tensor, draw: torch.Generator) -> Tensor:
-    """Squared and absolute error; the vectors are spoilt a little, as the prior's are."""
-    noise = 0.016 * torch.randn(vectors.shape, generator=draw) * torch.rand(len(vectors), 1, generator=draw)
-    away = draft(functional.normalize(vectors + noise, dim=-1)) - pictures
+def draft_loss(painted: Tensor, pictures: Tensor) -> Tensor:
+    """Squared and absolute error of what was painted again."""
+    away = painted - pictures
     return away.square().mean() + 0.5 * away.abs().mean()

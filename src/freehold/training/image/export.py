@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,26 +20,33 @@ from freehold.engines.openvino_runtime import openvino
 from freehold.engines.painter_model import MANIFEST, NETWORKS
 from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.image.decoder import SIDE, Decoder
-from freehold.training.image.loop import load_averaged
+from freehold.training.image.looking import Looking
 from freehold.training.image.prior import Prior
-from freehold.training.image.stages import Looking
 from freehold.training.image.text_encoder import WIDTH, load_text_encoder
+from freehold.training.image.trained import load_averaged
 from freehold.training.image.upsampler import Upsampler
+from freehold.training.process import worker_status
 
 
 def export(folder: Path, minilm: Path, out: Path) -> None:
     """Write the networks of a training folder, the vocabulary and the manifest.
 
     Raises:
-        FileNotFoundError: a stage has not been trained.
+        ConfigError: a stage has not been trained.
     """
     out.mkdir(parents=True, exist_ok=True)
     text, _ = load_text_encoder(minilm)
     examples = _examples()
-    looking = Looking.load(folder)
-    models: dict[str, nn.Module] = {"text": text, "picture": looking.encoder, "draft": looking.draft}
-    for name, model in (("prior", Prior()), ("decoder", Decoder()), ("upsampler", Upsampler())):
-        models[name] = load_averaged(name, model, folder)
+    looking = Looking()
+    stages: dict[str, nn.Module] = {
+        "encoder": looking,
+        "prior": Prior(),
+        "decoder": Decoder(),
+        "upsampler": Upsampler(),
+    }
+    for name, model in stages.items():
+        load_averaged(folder / name, model)
+    models = {**stages, "text": text, "picture": looking.encoder, "draft": looking.draft}
     for name in NETWORKS:
         _write(models[name], examples[name], out / f"{name}.xml", small=name == "upsampler")
     shutil.copy(minilm / "vocab.txt", out / "vocab.txt")
@@ -88,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(worker_status(main))

@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from freehold.training.image.text_encoder import WIDTH
 
+ALIKE = 0.985
+"""Captions whose vectors are nearer than this say the same."""
+
 
 class PictureEncoder(nn.Module):
     """Pictures, batch x 3 x 64 x 64 in -1..1, → unit vectors, batch x WIDTH. Looks at them at 32 x 32."""
@@ -33,6 +36,10 @@ class PictureEncoder(nn.Module):
         x = self.coarse(self.down_again(x))
         return functional.normalize(self.head(functional.silu(x).flatten(1)), dim=-1)
 
+    def scale(self) -> Tensor:
+        """The factor of the contrast's logits."""
+        return self.temperature.exp().clamp(max=60.0)
+
 
 class Residual(nn.Module):
     """Two convolutions on top of what comes in; batch x width x height x width' of any size."""
@@ -47,7 +54,7 @@ class Residual(nn.Module):
         return x + self.second(self.first(x))
 
 
-def contrast(pictures: Tensor, texts: Tensor, swapped: Tensor, has_swapped: Tensor, temperature: Tensor) -> Tensor:
+def contrast(pictures: Tensor, texts: Tensor, swapped: Tensor, has_swapped: Tensor, scale: Tensor) -> Tensor:
     """The contrastive loss, both ways; captions that say nearly the same are not held against each other.
 
     Args:
@@ -55,13 +62,12 @@ def contrast(pictures: Tensor, texts: Tensor, swapped: Tensor, has_swapped: Tens
         texts: of their captions.
         swapped: of the captions with the two objects exchanged; a further wrong answer for their own picture.
         has_swapped: whether there is one, batch.
-        temperature: logarithm of the logits' factor.
+        scale: the logits' factor.
     """
-    scale = temperature.exp().clamp(max=60.0)
     likeness = pictures @ texts.T
-    same = (texts @ texts.T > 0.985) & ~torch.eye(len(texts), dtype=torch.bool)
+    same = (texts @ texts.T > ALIKE) & ~torch.eye(len(texts), dtype=torch.bool, device=texts.device)
     logits = (likeness * scale).masked_fill(same, -1e4)
     wrong = ((pictures * swapped).sum(1) * scale).masked_fill(~has_swapped, -1e4)
-    target = torch.arange(len(texts))
+    target = torch.arange(len(texts), device=texts.device)
     by_picture = functional.cross_entropy(torch.cat([logits, wrong[:, None]], 1), target)
     return (by_picture + functional.cross_entropy(logits.T, target)) / 2

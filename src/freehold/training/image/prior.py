@@ -4,6 +4,8 @@ As in DALL-E 2, it is given the sentence's vector and the tokens of the caption 
 above B" and of "B above A" is nearly the same, their states are not.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +21,10 @@ TEXT = 192
 """Width of the token states within."""
 DRAWS = 2
 """Noises and times that one caption is trained with at once, its tokens read once."""
+FUZZY = 0.02
+"""The most noise that is put on each element of the sentences in training."""
+SPOILT = 0.15
+"""And of the tokens' states."""
 
 
 class Prior(nn.Module):
@@ -37,8 +43,10 @@ class Prior(nn.Module):
         self.out = nn.Linear(width, WIDTH)
 
     def forward(self, noisy: Tensor, time: Tensor, sentence: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """The clean vectors, times SCALE."""
-        return self.flow(noisy, time, self.read(sentence, states, mask))
+        """The clean vectors, times SCALE. There may be several in a row for each caption, which is read once."""
+        text = self.read(sentence, states, mask)
+        several = len(noisy) // len(sentence)
+        return self.flow(noisy, time, text if several == 1 else text.repeat_interleave(several, 0))
 
     def read(self, sentence: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         """What the caption says, batch x width: of its vector, its tokens' mean and its first token."""
@@ -74,23 +82,45 @@ class _Block(nn.Module):
         return x + self.down(functional.gelu(self.up(inner)))
 
 
-def prior_loss(
-    prior: Prior, vectors: Tensor, sentences: Tensor, states: Tensor, mask: Tensor, draw: torch.Generator
-) -> Tensor:
-    """The flow's loss over a batch of unit picture vectors and their captions.
+@dataclass(frozen=True, slots=True)
+class CaptionedVectors:
+    """What the prior learns from.
+
+    Args:
+        vectors: of pictures, unit, batch x WIDTH.
+        sentences: of their captions, unit, batch x WIDTH.
+        states: of the captions' tokens, batch x MAX_TOKENS x WIDTH.
+        mask: of them, batch x MAX_TOKENS.
+        kept: chance, from 0 to 1, that decides what of the captions is seen, batch x 1.
+        fuzzy: noise on the sentences.
+        spoilt: noise on the states.
+        time: normal numbers that become times, batch x DRAWS.
+        noise: of the flow, batch x DRAWS x WIDTH.
+    """
+
+    vectors: Tensor
+    sentences: Tensor
+    states: Tensor
+    mask: Tensor
+    kept: Tensor
+    fuzzy: Tensor
+    spoilt: Tensor
+    time: Tensor
+    noise: Tensor
+
+
+def prior_loss(prior: nn.Module, batch: CaptionedVectors) -> Tensor:
+    """The flow's loss over a batch of picture vectors and their captions.
 
     A tenth of the captions is kept back whole and, of the others, the tokens of a quarter: a name that the training
     does not know is understood by the sentence's vector, which is near those of names that mean the same. Both are
     spoilt a little for the same reason.
     """
-    count = len(vectors)
-    kept = torch.rand(count, 1, generator=draw)
-    told, tokens = (kept > 0.1).float(), (kept > 0.325).float()
-    fuzzy = sentences + 0.02 * torch.randn(sentences.shape, generator=draw) * torch.rand(count, 1, generator=draw)
-    spoilt = states + 0.15 * torch.randn(states.shape, generator=draw) * torch.rand(count, 1, 1, generator=draw)
-    text = prior.read(functional.normalize(fuzzy, dim=-1) * told, spoilt * tokens[..., None], mask * tokens)
-    clean = (vectors * SCALE).repeat(DRAWS, 1)
-    time = torch.sigmoid(torch.randn(len(clean), 1, generator=draw) - 0.4)
-    noise = torch.randn(clean.shape, generator=draw)
-    found = prior.flow(time * clean + (1 - time) * noise, time[:, 0], text.repeat(DRAWS, 1))
+    told, tokens = (batch.kept > 0.1).float(), (batch.kept > 0.325).float()
+    sentences = functional.normalize(batch.sentences + batch.fuzzy, dim=-1) * told
+    states = (batch.states + batch.spoilt) * tokens[..., None]
+    clean = (batch.vectors * SCALE).repeat_interleave(DRAWS, 0)
+    time = torch.sigmoid(batch.time - 0.4).flatten()[:, None]
+    noisy = time * clean + (1 - time) * batch.noise.flatten(0, 1)
+    found = prior(noisy, time[:, 0], sentences, states, batch.mask * tokens)
     return (((found - clean) ** 2).mean(1) / (1 - time[:, 0]).clamp(min=0.1)).mean()

@@ -3,11 +3,20 @@
 Trained to undo what the decoder leaves: small pictures are blurred and made noisy before it sees them.
 """
 
-import torch
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 FACTOR = 4
+SIDE = 256
+"""Of the large pictures."""
+PIECE = 128
+"""Side of what is cut out of them."""
+BLUR = 0.8
+"""How far small pictures are blurred in training, at most."""
+NOISE = 0.06
+"""The most noise that is put on them."""
 
 
 class Upsampler(nn.Module):
@@ -29,10 +38,24 @@ class Upsampler(nn.Module):
         return large + functional.pixel_shuffle(self.out(functional.silu(x)), FACTOR)
 
 
-def upsampler_loss(upsampler: nn.Module, large: Tensor, draw: torch.Generator) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class LargePictures:
+    """What the up-sampler learns from: pieces of large pictures, and how their small ones are spoilt.
+
+    Args:
+        large: batch x 3 x PIECE x PIECE, from -1 to 1.
+        blur: how far the small ones are blurred, from 0 to 1, batch x 1 x 1 x 1.
+        noise: what is put on top of them, batch x 3 x PIECE / FACTOR x PIECE / FACTOR.
+    """
+
+    large: Tensor
+    blur: Tensor
+    noise: Tensor
+
+
+def upsampler_loss(upsampler: nn.Module, batch: LargePictures) -> Tensor:
     """Mean absolute error over a batch of large pictures and their spoilt small ones."""
-    small = functional.avg_pool2d(large, FACTOR)
+    small = functional.avg_pool2d(batch.large, FACTOR)
     blurred = functional.avg_pool2d(functional.pad(small, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    mix = torch.rand(len(small), 1, 1, 1, generator=draw) * 0.8
-    noise = 0.06 * torch.randn(small.shape, generator=draw) * torch.rand(len(small), 1, 1, 1, generator=draw)
-    return (upsampler(small + mix * (blurred - small) + noise) - large).abs().mean()
+    found: Tensor = upsampler(small + batch.blur * (blurred - small) + batch.noise)
+    return (found - batch.large).abs().mean()

@@ -1,59 +1,173 @@
-"""One process of a painter's training: captions, picture encoder, decoder, or the networks beside it.
+"""One process of a painter's training: the scenes, or stages one after another.
 
-Run as `python -m freehold.training.image.worker FOLDER (texts|encoder|decoder|others) RECIPE`, the recipe as JSON.
-FOLDER has the text encoder in `minilm`; checkpoints and curves go there. Each line of standard output tells how far
-it is.
+Run as `python -m freehold.training.image.worker FOLDER PART… --threads N`. FOLDER has `recipe.json` and the text
+encoder in `minilm`; the shards, and a folder for each stage, go there. Asked to stop, it writes a checkpoint first.
 """
 
 import argparse
 import json
 import os
+import signal
 import sys
+from functools import cache, partial
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 
-from freehold.engines.parent import follow_parent
-from freehold.training.image import stages
-from freehold.training.image.data import Data, prepare_texts, scenes_of
-from freehold.training.image.recipe import Recipe
+from freehold.errors import ConfigError
+from freehold.training.data.records import RecordShards, file_sha256
+from freehold.training.data.writing import replace_file
+from freehold.training.image import recipes
+from freehold.training.image.glyphs import load_glyphs
+from freehold.training.image.looking import Looking
+from freehold.training.image.objective import StageObjective
+from freehold.training.image.objects import load_things
+from freehold.training.image.pace import steps_within
+from freehold.training.image.recipes import FILE, STAGES, TIME, PainterTraining
+from freehold.training.image.scene_shards import Source, prepare_large, prepare_scenes, prepare_vectors
+from freehold.training.image.stages import DecoderStage, EncoderStage, PriorStage, UpsamplerStage
+from freehold.training.image.text_encoder import encode_captions, load_text_encoder
+from freehold.training.image.trained import load_averaged
+from freehold.training.pretrain import pretrain
+from freehold.training.process import worker_status
+from freehold.training.trainer.parallel import Devices
+from freehold.training.trainer.recipe import TrainingRecipe, read
 
-POLITE = 10
+SCENES: Final = "scenes"
+"""The part that is no stage."""
+_POLITE: Final = 10
 """How far other processes are let before this one."""
 
 
 def main() -> None:
-    """Train, resuming where checkpoints lie."""
+    """Do the parts that are named, in order.
+
+    Raises:
+        ConfigError: something that is needed is missing, or the folder has another training.
+    """
     parser = argparse.ArgumentParser(prog="worker")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("part", choices=("texts", "encoder", "decoder", "others"))
-    parser.add_argument("recipe", type=json.loads)
+    parser.add_argument("parts", nargs="+", choices=(SCENES, *STAGES))
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    recipe, folder = Recipe(**arguments.recipe), arguments.folder
-    follow_parent()
-    os.nice(POLITE)
-    torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
-    scenes = scenes_of(recipe.scenes, recipe.seed)
-    texts = prepare_texts(scenes, folder / "minilm", folder / "texts.pt")
-
-    def data(side: int, offset: int) -> Data:
-        return Data(scenes, texts, side, recipe.seed + offset)
-
-    if arguments.part == "encoder":
-        torch.set_num_threads(2 * recipe.threads)
-        stages.train_encoder(data(64, 1), recipe.encoder_minutes, folder, _say, recipe.seed + 9)
-    elif arguments.part == "decoder":
-        stages.train_decoder(data(64, 6), recipe.minutes, folder, _say, recipe.seed + 7)
-    elif arguments.part == "others":
-        stages.train_prior(data(64, 2), texts, recipe.prior_minutes, folder, _say, recipe.seed + 3)
-        stages.train_upsampler(data(256, 4), recipe.upsampler_minutes, folder, _say, recipe.seed + 5)
+    folder: Path = arguments.folder
+    os.nice(_POLITE)
+    torch.set_num_threads(arguments.threads)
+    training = recipes.recorded(folder)
+    if training is None:
+        raise ConfigError(f"{folder} has no {FILE}")
+    stopping = _Stopping()
+    for part in arguments.parts:
+        if part == SCENES:
+            scenes_of(folder, training)
+            large_of(folder, training)
+        elif not train(folder, part, training, stopping):
+            raise KeyboardInterrupt
 
 
-def _say(text: str) -> None:
+class _Stopping:
+    """Whether this process was asked to stop."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+
+
+def train(folder: Path, stage: str, training: PainterTraining, stopping: Any) -> bool:
+    """Train a stage, or go on with it; whether it is at its end.
+
+    Raises:
+        ConfigError: something that is needed is missing, or the stage's folder has another training.
+    """
+    plain = training.recipe.stage(stage)
+    with Devices.open(plain.parallel, "cuda" if torch.cuda.is_available() else "cpu") as devices:
+        make = partial(objective_of, folder, stage, training=training, devices=devices)
+        recipe = _within(folder / stage, plain, training.minutes and training.minutes * TIME[stage], make)
+        objective = make(recipe)
+        objective.count_flops()
+        ended = pretrain(
+            recipe,
+            objective,
+            devices,
+            folder / stage,
+            description={"name": f"{training.recipe.name}-{stage}"},
+            stop=stopping,
+        )
+    return ended.finished
+
+
+def _within(folder: Path, recipe: TrainingRecipe, minutes: float | None, make: Any) -> TrainingRecipe:
+    """The recipe with as many steps as fit into the minutes; measured once, and written down."""
+    if minutes is None:
+        return recipe
+    file = folder / FILE
+    if not file.is_file():
+        steps = steps_within(minutes, make(recipe), recipe)
+        schedule = recipe.schedule.model_copy(update={"warmup_steps": min(recipe.schedule.warmup_steps, steps // 10)})
+        fitting = recipe.model_copy(update={"steps": steps, "schedule": schedule})
+        folder.mkdir(exist_ok=True)
+        replace_file(file, fitting.model_dump_json(indent=1).encode())
+    return read(TrainingRecipe, json.loads(file.read_bytes()))
+
+
+def objective_of(
+    folder: Path, stage: str, recipe: TrainingRecipe, training: PainterTraining, devices: Devices
+) -> StageObjective[Any]:
+    """A stage's objective, of what lies in the folder."""
+    if stage == "upsampler":
+        return UpsamplerStage(recipe, large_of(folder, training), devices)
+    scenes = scenes_of(folder, training)
+    if stage == "encoder":
+        return EncoderStage(recipe, scenes, devices)
+    looking = Looking()
+    looking_sha256 = load_averaged(folder / "encoder", looking)
+    if stage == "decoder":
+        return DecoderStage(recipe, scenes, devices, looking, looking_sha256)
+    vectors = prepare_vectors(folder / "vectors", scenes, looking.encoder, looking_sha256, say)
+    return PriorStage(recipe, scenes, devices, vectors)
+
+
+def scenes_of(folder: Path, training: PainterTraining) -> RecordShards:
+    """The shards of scenes, made where they are not complete."""
+    return prepare_scenes(folder / SCENES, training.recipe.scenes, partial(_source, folder / "minilm"), say)
+
+
+def large_of(folder: Path, training: PainterTraining) -> RecordShards:
+    """The shards of large pictures, made where they are not complete."""
+    return prepare_large(folder / "large", training.recipe.scenes, partial(_source, folder / "minilm"), say)
+
+
+@cache
+def _source(minilm: Path) -> Source:
+    try:
+        things = load_things()
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            f"Unicode's CLDR is missing ({exc.filename}); on Debian: apt install unicode-cldr-core"
+        ) from exc
+    try:
+        glyphs = load_glyphs([thing.emoji for thing in things])
+    except OSError as exc:
+        raise ConfigError(
+            "the font Noto Color Emoji is missing; on Debian: apt install fonts-noto-color-emoji"
+        ) from exc
+    encoder, words = load_text_encoder(minilm)
+    return Source(things, glyphs, partial(encode_captions, encoder, words), file_sha256(minilm / "model.safetensors"))
+
+
+def say(text: str) -> None:
+    """Tell a line."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(worker_status(main))

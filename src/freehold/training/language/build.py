@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from freehold.errors import ConfigError
 from freehold.training.checkpoint_folders import CheckpointFolders
-from freehold.training.data.shards import TokenShards
+from freehold.training.data.shards import CARD, PAGE, TokenShards
 from freehold.training.data.writing import replace_file
 from freehold.training.language.recipes import LanguageRecipe, named
 from freehold.training.language.task import DeviceKind, Task
-from freehold.training.process import Say, run_module
+from freehold.training.process import QUICK_MEMORY, Say, run_module
 from freehold.training.trainer.identity import decisive, difference
 from freehold.training.trainer.recipe import changed, read
 
@@ -30,8 +30,6 @@ RUN: Final = "run.json"
 TOKENIZER: Final = "tokenizer"
 """The tokenizer's folder, within the training's and within that of its data."""
 _LOCK: Final = "run.lock"
-QUICK_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-"""Has the C library keep the memory of one step for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class Machines:
         node_rank: which of them this is.
         master: HOST:PORT of the first, where all find each other; one machine needs none.
         device: of which kind.
+        threads: of the processor, for each process; by default its share of those that there are.
         price_per_hour: of one device, for the log.
     """
 
@@ -52,6 +51,7 @@ class Machines:
     node_rank: int = 0
     master: str | None = None
     device: DeviceKind = "auto"
+    threads: int | None = None
     price_per_hour: float | None = None
 
 
@@ -114,24 +114,24 @@ def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[s
     Raises:
         ConfigError: something is missing or not possible, or the folder holds another training.
     """
-    kept = _kept(out)
-    if kept is not None and not resume:
+    known = kept(out)
+    if known is not None and not resume:
         raise ConfigError(
-            f"{out} holds the training '{kept.recipe.name}' already, at step {kept.step} of "
-            f"{kept.recipe.training.steps}; go on with it by --resume, or choose another folder"
+            f"{out} holds the training '{known.recipe.name}' already, at step {known.step} of "
+            f"{known.recipe.training.steps}; go on with it by --resume, or choose another folder"
         )
-    source = data or (kept.data if kept else None)
+    source = data or (known.data if known else None)
     if source is None:
         raise ConfigError("--data: say where the prepared texts are (freehold train data prepares them)")
     shards = TokenShards.open(source)
     if recipe is not None:
         wanted = recipe_of(recipe, shards.vocabulary, settings)
-    elif kept is not None:
-        wanted = changed(kept.recipe, settings)
+    elif known is not None:
+        wanted = changed(known.recipe, settings)
     else:
         raise ConfigError("--recipe: say what is to be trained, such as shakespeare or depth-12")
     run = Run(wanted, source.absolute(), out)
-    if kept is not None and (other := difference(_identity(run), _identity(kept))) is not None:
+    if known is not None and (other := difference(_identity(run), _identity(known))) is not None:
         raise ConfigError(f"{out} holds another training: {other}; choose another folder")
     return run
 
@@ -154,7 +154,7 @@ async def pretrain(run: Run, machines: Machines, say: Say) -> None:
     if not machines.node_rank < machines.nodes:
         raise ConfigError(f"--node-rank: of {machines.nodes} machines the last has {machines.nodes - 1}")
     with _alone(run, machines):
-        await asyncio.to_thread(_keep, run)
+        await asyncio.to_thread(keep, run)
         await _processes(run, machines, say)
 
 
@@ -162,7 +162,8 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(max(1, _processors() // machines.devices))}
+    threads = machines.threads or max(1, _processors() // machines.devices)
+    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
 
@@ -188,8 +189,12 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
         raise failures.exceptions[0] from failures
 
 
-def _kept(out: Path) -> Run | None:
-    """The training that a folder holds."""
+def kept(out: Path) -> Run | None:
+    """The training that a folder holds; None if it holds none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         tree = json.loads((out / RUN).read_bytes())
         return Run(read(LanguageRecipe, tree["recipe"]), Path(tree["data"]), out)
@@ -201,13 +206,16 @@ def _kept(out: Path) -> Run | None:
         raise ConfigError(f"{out / RUN} does not say what is trained here; choose another folder") from exc
 
 
-def _keep(run: Run) -> None:
-    """Write down what is trained, and keep the tokenizer: the model is of no use without it."""
+def keep(run: Run) -> None:
+    """Write down what is trained, and keep the tokenizer, without which the model is of no use, and the data's card."""
     if not (run.out / TOKENIZER).is_dir():
         part = run.out / f"{TOKENIZER}.part"
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(run.data / TOKENIZER, part)
         part.rename(run.out / TOKENIZER)
+    for name in (CARD, PAGE):
+        if (run.data / name).is_file():
+            replace_file(run.out / name, (run.data / name).read_bytes())
     tree = {"recipe": run.recipe.model_dump(mode="json"), "data": str(run.data)}
     replace_file(run.out / RUN, (json.dumps(tree, indent=1) + "\n").encode())
 
@@ -241,4 +249,4 @@ def _free_port() -> int:
 
 
 def _processors() -> int:
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

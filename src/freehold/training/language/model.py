@@ -168,7 +168,8 @@ class Attention(nn.Module):
         queries = rotated(self.q_proj(hidden).view(heads).transpose(1, 2), cosine, sine)
         keys = rotated(self.k_proj(hidden).view(heads).transpose(1, 2), cosine, sine)
         values = self.v_proj(hidden).view(heads).transpose(1, 2)
-        taken = functional.scaled_dot_product_attention(
+        attend = processor.attended if hidden.device.type == "cpu" else functional.scaled_dot_product_attention
+        taken = attend(
             queries,
             keys,
             values,

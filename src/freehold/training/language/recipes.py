@@ -39,16 +39,21 @@ class ModelRecipe(SettingsModel):
     vocabulary: PositiveInt
     """Tokens that there are; the embedding has as many rows."""
     layers: PositiveInt
+    """Blocks, one after the other (`num_hidden_layers`)."""
     width: PositiveInt
     """Numbers a token is on the way (`hidden_size`)."""
     heads: PositiveInt
+    """Of queries in each layer (`num_attention_heads`)."""
     kv_heads: PositiveInt
+    """Of keys and values (`num_key_value_heads`); fewer are shared by several heads of queries."""
     feed_forward: PositiveInt
     """Numbers a token is inside of the feed-forward layer (`intermediate_size`)."""
     context: PositiveInt
     """Tokens in a sequence at most."""
     rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
+    """Base of the wavelengths by which positions are told apart; larger for longer contexts."""
     norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    """What a norm adds to the mean square, so that it divides by no zero."""
     tied: bool = True
     """Whether the head is the embedding."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -75,6 +80,7 @@ class LanguageRecipe(SettingsModel):
     """A language model's training from nothing."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """What the training is called in its log."""
     model: ModelRecipe
     sequence: PositiveInt
     """Tokens of a sample; at most the model's context."""
@@ -93,11 +99,11 @@ class LanguageRecipe(SettingsModel):
 
 
 def shakespeare(vocabulary: int) -> LanguageRecipe:
-    """800,000 parameters, 1.5 million bytes: nanoGPT's shape, batch and steps for a processor. Minutes on two cores."""
+    """700,000 parameters, 1.5 million bytes: nanoGPT's shape, batch and steps for a processor. Minutes on two cores."""
     return LanguageRecipe(
         name="shakespeare",
         model=ModelRecipe(
-            vocabulary=vocabulary, layers=4, width=128, heads=4, kv_heads=4, feed_forward=320, context=64
+            vocabulary=vocabulary, layers=4, width=128, heads=4, kv_heads=4, feed_forward=256, context=64
         ),
         sequence=64,
         training=TrainingRecipe(

@@ -13,6 +13,7 @@ from types import FrameType
 import torch
 
 from freehold.training.data.shards import TokenShards
+from freehold.training.language.code import code_facts
 from freehold.training.language.objective import NextToken
 from freehold.training.language.task import Task
 from freehold.training.pretrain import pretrain
@@ -32,7 +33,8 @@ def main() -> None:
     with Devices.open(
         recipe.training.parallel, kind, Place(task.rank, task.local_rank, task.world, task.rendezvous)
     ) as devices:
-        description = {"name": recipe.name, "parameters": recipe.model.parameters, "data": shards.sha256}
+        known = {"name": recipe.name, "parameters": recipe.model.parameters, "data": shards.sha256}
+        description = {**known, "code": code_facts()}
         pretrain(
             recipe.training,
             NextToken(recipe, shards, devices),

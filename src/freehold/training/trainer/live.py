@@ -5,6 +5,8 @@ process, or on another machine, is watched in the same way.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -15,6 +17,8 @@ from rich.text import Text
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SPARKS: Final = 60
 """Characters of the loss's curve."""
+_SPEEDS: Final = 9
+"""Newest lines by which the time that is left is told."""
 _EVENTS: Final = 5
 """Newest events that are shown."""
 _MINUTE_S: Final = 60
@@ -96,7 +100,9 @@ class RunView:
         if not self._steps:
             return Text("the first steps are under way", style="dim")
         losses = [line["loss"] for line in self._steps if line["loss"] is not None]
-        row = Text.assemble("loss ", (_number(self._steps[-1]["loss"]), "bold"), "  ", (sparkline(losses, _SPARKS), "blue"))
+        row = Text.assemble(
+            "loss ", (_number(self._steps[-1]["loss"]), "bold"), "  ", (sparkline(losses, _SPARKS), "blue")
+        )
         if losses:
             row.append(f"  {_number(max(losses))} to {_number(min(losses))}", style="dim")
         return row
@@ -121,12 +127,13 @@ class RunView:
         return f"held out, step {self._evaluation['step']:,}: {facts}"
 
     def _left(self) -> str:
-        """How long it will take, by the speed of the newest line."""
-        if not self._steps or not self._step() or not self._steps[-1]["tokens_per_s"]:
+        """How long it will take, by the middle speed of the newest lines."""
+        tokens_per_s = median([line["tokens_per_s"] for line in self._steps[-_SPEEDS:]] or [0.0])
+        if not tokens_per_s:
             return ""
         last = self._steps[-1]
         tokens_per_step = last["tokens"] / last["step"]
-        return f"{_duration((self._total() - last['step']) * tokens_per_step / last['tokens_per_s'])} left"
+        return f"{_duration((self._total() - last['step']) * tokens_per_step / tokens_per_s)} left"
 
     def _step(self) -> int:
         return int(self._steps[-1]["step"]) if self._steps else 0
@@ -141,14 +148,20 @@ def sparkline(values: list[float], width: int) -> str:
         return ""
     count = min(width, len(values))
     edges = [len(values) * place // count for place in range(count + 1)]
-    means = [sum(values[low:high]) / (high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
     low, high = min(means), max(means)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((mean - low) * scale)] for mean in means)
 
 
 def _number(value: float | None) -> str:
-    return "not a number" if value is None else f"{value:.4g}" if abs(value) < 0.01 or abs(value) >= 1000 else f"{value:.4f}"
+    return (
+        "not a number"
+        if value is None
+        else f"{value:.4g}"
+        if abs(value) < 0.01 or abs(value) >= 1000
+        else f"{value:.4f}"
+    )
 
 
 def _duration(seconds: float) -> str:

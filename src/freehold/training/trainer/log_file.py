@@ -43,7 +43,6 @@ class AppendedFile:
         self._waiting = []
         return None
 
-
     def finish(self) -> OSError | None:
         """Write what still waits, if anything does; see `append`."""
         return self.append(b"") if self._waiting else None

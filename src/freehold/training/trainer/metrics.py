@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from freehold.training.trainer.log_file import NAME, LogFile
 
 TENSORBOARD: Final = "tensorboard"
 
-Number = float | Tensor
+Number: TypeAlias = float | Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,9 @@ class RunLog:
         tokens = step * self._rates.samples_per_step * self._rates.tokens_per_sample
         seconds = self._seconds()
         self._last, self._aside_s, self._step_of_last_line = now, 0.0, step
-        self._point("step", step, {**values, "tokens": tokens, **rates, **self._rates.cost(seconds), "seconds": seconds})
+        self._point(
+            "step", step, {**values, "tokens": tokens, **rates, **self._rates.cost(seconds), "seconds": seconds}
+        )
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take in what held-out samples say after a step."""

@@ -25,7 +25,9 @@ def optimizers_of(model: nn.Module, recipe: OptimizerRecipe) -> list[Optimizer]:
 
     Matrices decay and vectors do not. Muon takes the matrices inside of blocks (modules that stand in a list).
     """
-    inside, matrices, vectors = [], [], []
+    inside: list[Tensor] = []
+    matrices: list[Tensor] = []
+    vectors: list[Tensor] = []
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue

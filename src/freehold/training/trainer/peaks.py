@@ -48,7 +48,10 @@ def peak(device: torch.device, dtype: torch.dtype) -> float | None:
 
 
 def peak_of(name: str) -> float | None:
-    """The peak of a device by the name that its driver gives, such as "NVIDIA H200"; None if it is not known, or only a slice is lent."""
+    """The peak of a device by the name that its driver gives, such as "NVIDIA H200".
+
+    None if it is not known, or if only a slice of it is lent.
+    """
     words = name.replace("-", " ").split()
     known = [known for known in PEAK_FLOPS if all(word in words for word in known.split())]
     return PEAK_FLOPS[max(known, key=len)] if known and "MIG" not in words else None

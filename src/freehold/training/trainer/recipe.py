@@ -27,13 +27,17 @@ class OptimizerRecipe(SettingsModel):
     """
 
     kind: Literal["adamw", "muon"] = "adamw"
+    """What changes the matrices of blocks; all else is AdamW's."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """The highest that AdamW uses."""
     muon_learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """The highest that Muon uses; its steps are as long as AdamW's at the same rate, but it bears a higher one."""
     muon_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """How slowly the running mean of gradients follows them."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
+    """How slowly AdamW's two running means follow: of gradients, and of their squares."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """What AdamW adds to the root of the second, so that it divides by no zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Of matrices; vectors have none."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
@@ -48,8 +52,11 @@ class ScheduleRecipe(SettingsModel):
     """
 
     kind: Literal["wsd", "cosine", "constant"] = "cosine"
+    """The curve."""
     warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """Until the rate is the highest."""
     decay_share: Share = 0.2
+    """Of the steps, the last so many in which `wsd` falls."""
     floor: Share = 0.1
     """Where it ends."""
 
@@ -58,7 +65,7 @@ class PrecisionRecipe(SettingsModel):
     """In what numbers it is computed. Weights and the optimizer's state are float32 always."""
 
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
-    """"auto": bfloat16 on GPUs and on processors with matrix units for it, otherwise float32."""
+    """"auto": bfloat16 on GPUs and on processors with instructions for it, otherwise float32."""
     float8: bool = False
     """Linear layers of the blocks in 8 bits: on Hopper or newer, with torchao."""
     compile: bool = False
@@ -116,6 +123,7 @@ class CheckpointRecipe(SettingsModel):
     """When the state is written down."""
 
     every_steps: PositiveInt = 500
+    """Steps between checkpoints; there is one after the last in any case."""
     keep: PositiveInt = 2
     """Of these so many newest stay."""
     asynchronous: bool = True
@@ -129,7 +137,9 @@ class SpikeRecipe(SettingsModel):
     """
 
     window: PositiveInt = 128
+    """Steps that a loss is compared with."""
     deviations: Annotated[float, Field(gt=0)] = 6.0
+    """Standard deviations above their mean that are a leap."""
     patience: PositiveInt = 8
     """Leaps in a row after which the newest checkpoint is loaded, and the batches since then are passed over."""
     rollbacks: Annotated[int, Field(ge=0)] = 3
@@ -140,11 +150,13 @@ class TrainingRecipe(SettingsModel):
     """One training, whatever the model is. A sample is what the objective says: a sequence of tokens, or a picture."""
 
     steps: PositiveInt
+    """Changes of the weights."""
     batch: PositiveInt
     """Samples a step, over all devices."""
     micro_batch: PositiveInt
     """Samples that go through one device at once; the gradients of several are added up."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Of the first weights, of the order of samples, and of what is left out."""
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     precision: PrecisionRecipe = PrecisionRecipe()
@@ -156,6 +168,7 @@ class TrainingRecipe(SettingsModel):
     evaluate_every: PositiveInt | None = None
     """Steps between evaluations; without it only after the last."""
     evaluate_samples: PositiveInt = 256
+    """Held-out samples of an evaluation; after the last step all are taken."""
     log_every: PositiveInt = 10
     """Steps between lines of the log."""
 

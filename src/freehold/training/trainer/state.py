@@ -109,9 +109,13 @@ def fill(
         warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
         torch_checkpoint.load(wanted, storage_reader=reader, no_dist=True)  # each process reads what it needs
     for optimizer, states in zip(optimizers, remembered, strict=True):
-        tree = {index: {name.rpartition("/")[2]: value for name, value in each.items()} for index, each in enumerate(states)}
+        tree = {
+            index: {name.rpartition("/")[2]: value for name, value in each.items()} for index, each in enumerate(states)
+        }
         groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": {index: each for index, each in tree.items() if each}, "param_groups": groups})
+        optimizer.load_state_dict(
+            {"state": {index: each for index, each in tree.items() if each}, "param_groups": groups}
+        )
     _set_random(generators)
 
 
@@ -126,7 +130,9 @@ def _remembered(optimizer: Optimizer, names: Mapping[int, str], saved: Mapping[s
                 dtype = metadata.properties.dtype
                 alike = metadata.size == parameter.size()
                 here[name] = (
-                    torch.zeros_like(parameter.detach(), dtype=dtype) if alike else torch.zeros(metadata.size, dtype=dtype)
+                    torch.zeros_like(parameter.detach(), dtype=dtype)
+                    if alike
+                    else torch.zeros(metadata.size, dtype=dtype)
                 )
         states.append(here)
     return states
