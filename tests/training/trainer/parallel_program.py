@@ -97,8 +97,8 @@ def curve(case: Case, place: Place) -> dict[str, Any]:
 
 
 def _train(model: GPT, recipe: TrainingRecipe, devices: Devices) -> dict[str, Any]:
-    optimizers = optimizers_of(model, recipe.optimizer)
     numbers = precision.of(recipe.precision, devices.device.type)
+    optimizers = optimizers_of(model, recipe.optimizer, numbers.dtype)
     share = StepShare.of(recipe, devices.data_rank, devices.data_world)
     losses, lengths = [], []
     for step in range(recipe.steps):
