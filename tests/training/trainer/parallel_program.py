@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Case:
     """What differs from a training on one process, eager and with AdamW."""
 
     parallel: dict[str, Any] = field(default_factory=dict)
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     tied: bool = True
     precision: dict[str, Any] = field(default_factory=dict)
 
