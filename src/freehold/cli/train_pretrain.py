@@ -1,6 +1,7 @@
 """`freehold train pretrain`: a language model from nothing."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,8 @@ def train_pretrain(
 
 
 async def _trained(run: Run, machines: Machines) -> None:
-    """Train, and show how far it is."""
+    """Train, and show how far it is. Asked to end by SIGTERM, as a scheduler does, it stops as at Ctrl-C."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     ended = threading.Event()
     shown = asyncio.create_task(asyncio.to_thread(follow, run.out, lambda _: ended.is_set()))
     try:
