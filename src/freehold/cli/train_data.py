@@ -36,8 +36,8 @@ FieldOption = Annotated[
     typer.Option(
         "--field",
         metavar="NAME",
-        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has none "
-        "of them is a conversation, if it has 'messages'.",
+        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has "
+        "none of them is a conversation, if it has 'messages'.",
     ),
 ]
 DocumentsOption = Annotated[
