@@ -124,7 +124,8 @@ def test_a_damaged_checkpoint_is_passed_over(run: Path, tmp_path: Path) -> None:
     """The newest that is whole is written and the other is told of; one that was asked for by its step is an error."""
     copy = shutil.copytree(run, tmp_path / "run")
     part = copy / "checkpoints" / "step-6" / "part-0.safetensors"
-    part.write_bytes(part.read_bytes()[:-1] + b"\0")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     stated, said = exported(copy, tmp_path / "out")
     assert stated.checkpoint.name == "small/step-3"
     assert any("step 6 is passed over: part-0.safetensors is not as it was written" in line for line in said)
