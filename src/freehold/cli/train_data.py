@@ -36,8 +36,8 @@ FieldOption = Annotated[
     typer.Option(
         "--field",
         metavar="NAME",
-        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has none "
-        "of them is a conversation, if it has 'messages'.",
+        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has "
+        "none of them is a conversation, if it has 'messages'.",
     ),
 ]
 DocumentsOption = Annotated[
@@ -58,6 +58,17 @@ LicenceOption = Annotated[
     list[str] | None,
     typer.Option("--licence", metavar="TEXT", help="For the card: of all files, or FILE=LICENCE; repeatable."),
 ]
+DeduplicateOption = Annotated[
+    Literal["none", "exact", "near"],
+    typer.Option("--deduplicate", help="Leave out documents that were there before, or similar ones."),
+]
+SplitOption = Annotated[
+    Literal["auto", "documents", "end"],
+    typer.Option("--split", help="Hold back documents, or the end of each text; 'auto': the end of a single text."),
+]
+ShardOption = Annotated[
+    int | None, typer.Option("--shard-tokens", min=1, help="Tokens in a file, instead of 256 MiB of them.")
+]
 
 
 def train_data(
@@ -70,10 +81,7 @@ def train_data(
     documents: DocumentsOption = "whole",
     separator: SeparatorOption = None,
     skip_broken: SkipOption = False,
-    deduplicate: Annotated[
-        Literal["none", "exact", "near"],
-        typer.Option("--deduplicate", help="Leave out documents that were there before, or similar ones."),
-    ] = "exact",
+    deduplicate: DeduplicateOption = "exact",
     threshold: Annotated[
         float, typer.Option("--threshold", min=0.01, max=1, help="Share of common runs of words that is similar.")
     ] = 0.8,
@@ -90,14 +98,9 @@ def train_data(
     validation_share: Annotated[
         float, typer.Option("--validation-share", min=0, max=0.99, help="Of the documents, or of the text.")
     ] = 0.1,
-    split: Annotated[
-        Literal["auto", "documents", "end"],
-        typer.Option("--split", help="Hold back documents, or the end of each text; 'auto': the end of a single text."),
-    ] = "auto",
+    split: SplitOption = "auto",
     licence: LicenceOption = None,
-    shard_tokens: Annotated[
-        int | None, typer.Option("--shard-tokens", min=1, help="Tokens in a file, instead of 256 MiB of them.")
-    ] = None,
+    shard_tokens: ShardOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search for similar documents.")] = 1,
 ) -> None:
     """Make token shards and their data card, for 'freehold train pretrain'. Needs the extra 'train'.
