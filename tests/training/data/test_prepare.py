@@ -16,11 +16,11 @@ import pytest
 from pyarrow import parquet
 
 from freehold.errors import ConfigError
-from freehold.training.data.card import CARD, DUPLICATES, PAGE
+from freehold.training.data.card import DUPLICATES
 from freehold.training.data.prepare import Preparation
 from freehold.training.data.records import MANIFEST
 from freehold.training.data.settings import LEAST, DataSettings, SourceFile, TokenizerSettings, kind_of
-from freehold.training.data.shards import TokenShards, token_field
+from freehold.training.data.shards import CARD, PAGE, TokenShards, token_field
 from freehold.training.data.tokenizer import TextTokenizer, train_tokenizer
 from freehold.training.data.writing import RecordWriter
 from tests.disk import fill, small_disk
@@ -112,6 +112,27 @@ def test_the_ends_of_several_texts_are_cut(tokenizer: Path, tmp_path: Path) -> N
     for split in ("training", "validation"):
         text = cut.decode(shards.read(split, 0, shards.tokens(split)))
         assert text == "aaaaa<|endoftext|>bbbbb<|endoftext|>"
+
+
+def test_of_some_files_nothing_is_held_back(tokenizer: Path, tmp_path: Path) -> None:
+    """Beside a text whose end is held back, conversations are learnt as a whole, and the card says so."""
+    talk = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "The king."}]}
+    (tmp_path / "talks.jsonl").write_text(json.dumps(talk))
+    (tmp_path / "a.txt").write_text(play(1000))
+    sources = (
+        SourceFile(kind="text", path=tmp_path / "a.txt"),
+        SourceFile(kind="jsonl", path=tmp_path / "talks.jsonl", learnt_whole=True),
+    )
+    shards = prepared(DataSettings(sources=sources, tokenizer=tokenizer), tmp_path / "data")
+    cut = TextTokenizer.open(shards.tokenizer)
+    learnt = cut.decode(shards.read("training", 0, shards.tokens("training")))
+    assert learnt.startswith(play(1000)[:900] + "<|endoftext|>")
+    assert "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\nThe king.<|im_end|>" in learnt
+    assert cut.decode(shards.read("validation", 0, shards.tokens("validation"))) == play(1000)[900:] + "<|endoftext|>"
+    card = json.loads((tmp_path / "data" / CARD).read_text())
+    assert [source.get("learnt_whole", False) for source in card["sources"]] == [False, True]
+    with pytest.raises(ValueError, match="a part is held back"):
+        DataSettings(sources=sources[1:], tokenizer=tokenizer)
 
 
 def test_documents_are_kept_once_and_whole(whole: Path, files: list[Path]) -> None:

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.torch
 ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = 1e-5
 """Relative, of each of 20 losses: sums of float32 in another order."""
+WARNINGS = ("-W", "error", "-W", "ignore::DeprecationWarning", "-W", "ignore:The .grad attribute")
+"""Are errors, but for those of torch's own compiler."""
 Curve = dict[str, Any]
 
 
@@ -148,7 +150,8 @@ def test_two_processes_learn_the_same_however_it_is_combined(tmp_path: Path, alo
         assert_equal(found, alone(reference))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own compiler
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch's own compiler, as is the next
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 def test_compiled_blocks_learn_what_eager_ones_do(alone: Callable[[str], Curve], compiler: str) -> None:
     """What torch.compile makes of the blocks has the losses of the eager model, to rounding."""
     assert compiler

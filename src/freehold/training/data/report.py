@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from freehold.training.data.card import CARD, PAGE
 from freehold.training.data.counting import counted
 from freehold.training.data.records import TRAINING, VALIDATION
 from freehold.training.data.settings import TokenizerSettings
-from freehold.training.data.shards import TokenShards
+from freehold.training.data.shards import CARD, PAGE, TokenShards
 from freehold.training.data.tokenizer import TextTokenizer
 
 SAMPLE: Final = 64

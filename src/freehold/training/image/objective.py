@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from freehold.training.data.batches import Order
 from freehold.training.data.records import TRAINING, VALIDATION, RecordShards
-from freehold.training.image.draws import EVALUATION, Draws, draws
+from freehold.training.image.draws import EVALUATION, Draws, below, draws
 from freehold.training.trainer.parallel import Devices
 from freehold.training.trainer.recipe import TrainingRecipe
 from freehold.training.trainer.share import StepShare
@@ -112,9 +112,9 @@ class StageObjective(ABC, Generic[BatchT]):
 
     def pictures(self, split: str, rows: Rows, each: Draws) -> Tensor:
         """One picture of each record, drawn among its views, batch x 3 x side x side, from -1 to 1."""
-        records = self._records
-        views = [records.read(split, PICTURE, int(row), 1)[0] for row in rows]
-        return self.scaled(np.stack([view[draw.integers(len(view))] for view, draw in zip(views, each, strict=True)]))
+        of_rows = [self._records.read(split, PICTURE, int(row), 1)[0] for row in rows]
+        chosen = below(each, self._records.fields[PICTURE].shape[0])
+        return self.scaled(np.stack([views[view] for views, view in zip(of_rows, chosen, strict=True)]))
 
     def scaled(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Pixels, batch x height x width x 3, as numbers from -1 to 1, colours first."""

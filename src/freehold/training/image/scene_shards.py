@@ -23,7 +23,6 @@ from freehold.training.data.records import MANIFEST, TRAINING, VALIDATION, Field
 from freehold.training.data.writing import RecordWriter, writable
 from freehold.training.image import decoder, upsampler
 from freehold.training.image.card import write_card
-from freehold.training.image.draws import EVALUATION, draws
 from freehold.training.image.objective import PICTURE
 from freehold.training.image.objects import Thing
 from freehold.training.image.recipes import ScenesRecipe
@@ -119,7 +118,7 @@ def prepare_scenes(
     renderer = Renderer(made_of.glyphs, decoder.SIDE)
 
     def make(scenes: Sequence[Scene], split: str, first: int) -> Arrays:
-        painted = _painted(renderer, scenes, _stream(recipe, split), first, recipe.views)
+        painted = _painted(renderer, recipe, scenes, split, first)
         return {PICTURE: painted, **_captions(made_of.encode, scenes)}
 
     whole = split_scenes(made_of.things, recipe)
@@ -132,9 +131,10 @@ def prepare_large(folder: Path, recipe: ScenesRecipe, source: Callable[[], Sourc
         return _opened(folder, _purpose(recipe))
     made_of = source()
     renderer = Renderer(made_of.glyphs, upsampler.SIDE)
+    once = recipe.model_copy(update={"views": 1})
 
     def make(scenes: Sequence[Scene], split: str, first: int) -> Arrays:
-        return {PICTURE: _painted(renderer, scenes, _stream(recipe, split), first, 1)}
+        return {PICTURE: _painted(renderer, once, scenes, split, first)}
 
     first = {split: scenes[: recipe.large] for split, scenes in split_scenes(made_of.things, recipe).items()}
     field = Field(PICTURE, "uint8", (1, upsampler.SIDE, upsampler.SIDE, 3))
@@ -213,22 +213,15 @@ def _purpose(recipe: ScenesRecipe) -> dict[str, Any]:
     return {"scenes": recipe.model_dump(mode="json")}
 
 
-def _stream(recipe: ScenesRecipe, split: str) -> tuple[int, int]:
-    """The key of what a split's pictures are drawn with."""
-    return recipe.seed, EVALUATION - 1 - (split == VALIDATION)
-
-
 def _painted(
-    renderer: Renderer, scenes: Sequence[Scene], stream: tuple[int, int], first: int, views: int
+    renderer: Renderer, recipe: ScenesRecipe, scenes: Sequence[Scene], split: str, first: int
 ) -> NDArray[np.uint8]:
-    """The views of scenes, count x views x side x side x 3."""
-    each = draws(*stream, range(first, first + len(scenes)))
-    return np.stack(
-        [
-            np.stack([renderer.render(scene, draw) for _ in range(views)])
-            for scene, draw in zip(scenes, each, strict=True)
-        ]
-    )
+    """The views of scenes, count x views x side x side x 3. A scene's jitter is of its place in the split."""
+    pictures = []
+    for place, scene in enumerate(scenes, start=first):
+        draw = np.random.default_rng((recipe.seed, split == VALIDATION, place))
+        pictures.append(np.stack([renderer.render(scene, draw) for _ in range(recipe.views)]))
+    return np.stack(pictures)
 
 
 def _captions(encode: Encode, scenes: Sequence[Scene]) -> Arrays:

@@ -11,7 +11,7 @@ from freehold.engines.painter_words import MAX_TOKENS
 from freehold.training.data.records import RecordShards
 from freehold.training.image import decoder, looking, prior, upsampler
 from freehold.training.image.decoder import Decoder, NoisyPictures, decoder_loss
-from freehold.training.image.draws import Draws, normal, spoil, uniform
+from freehold.training.image.draws import Draws, below, normal, spoil, uniform
 from freehold.training.image.looking import CaptionedPictures, Looking, looking_loss
 from freehold.training.image.objective import PICTURE, Rows, StageObjective
 from freehold.training.image.picture_encoder import ALIKE
@@ -140,11 +140,11 @@ class UpsamplerStage(StageObjective[LargePictures]):
     def samples(self, split: str, rows: Rows, each: Draws) -> LargePictures:
         """Pieces, cut where chance has it."""
         room = (upsampler.SIDE - PIECE) // FACTOR + 1
-        corners = [tuple(int(at) * FACTOR for at in draw.integers(room, size=2)) for draw in each]
+        tops, lefts = ([FACTOR * place for place in below(each, room)] for _ in range(2))
         pieces = np.stack(
             [
                 self._records.read(split, PICTURE, int(row), 1)[0, 0, top : top + PIECE, left : left + PIECE]
-                for row, (top, left) in zip(rows, corners, strict=True)
+                for row, top, left in zip(rows, tops, lefts, strict=True)
             ]
         )
         small = PIECE // FACTOR

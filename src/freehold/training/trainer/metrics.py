@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from freehold.training.trainer.log_file import NAME, LogFile
 
 TENSORBOARD: Final = "tensorboard"
 
-Number = float | Tensor
+Number: TypeAlias = float | Tensor
 
 
 @dataclass(frozen=True, slots=True)
