@@ -53,13 +53,12 @@ class Fetched:
     source_sha256: str
     statement: TrainingStatement | None = None
 
-    @property
-    def stated(self) -> dict[str, Any]:
-        """What the folder says of the model, for its catalog entry."""
-        if self.statement is None:
-            return {}
-        licence = {"licence": self.statement.licence} if self.statement.licence else {}
-        return {**licence, "training": self.statement.model_dump(mode="json")}
+    def said(self, order: Order) -> dict[str, Any]:
+        """What is said of a model besides its weights: its training, its licence, and whether its digest was given."""
+        found: dict[str, Any] = {} if self.statement is None else {"training": self.statement.model_dump(mode="json")}
+        if licence := order.licence or (self.statement and self.statement.licence):
+            found["licence"] = licence
+        return found if order.sha256 is None else {**found, "pinned": True}
 
 
 async def assemble(source: Source, order: Order, work: Path, report: Report) -> Fetched:

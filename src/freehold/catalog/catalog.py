@@ -337,10 +337,6 @@ class Catalog:
             if fetched.format == "safetensors":
                 served = await hash_reporting(fetched.file, report)
             details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
-        known = {} if order.licence is None else {"licence": order.licence}
-        details |= {**fetched.stated, **known}
-        if order.sha256 is not None:
-            details["pinned"] = True
         entry = ModelEntry(
             name=order.name,
             source=order.uri,
@@ -348,7 +344,7 @@ class Catalog:
             sha256=served,
             size_bytes=size,
             format=fetched.format,
-            details=details,
+            details=details | fetched.said(order),
             created_at=int(time.time()),
         )
         async with locked(self._changing):

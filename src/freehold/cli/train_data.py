@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from freehold.cli.output import say
+from freehold.cli.output import print_note, say
 from freehold.errors import ConfigError
 from freehold.training.data.settings import (
     DataSettings,
@@ -36,8 +36,8 @@ FieldOption = Annotated[
     typer.Option(
         "--field",
         metavar="NAME",
-        help="The field or column that is the document, instead of 'text' or a conversation in 'messages'; several are "
-        "joined by line ends.",
+        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has none "
+        "of them is a conversation, if it has 'messages'.",
     ),
 ]
 DocumentsOption = Annotated[
@@ -121,7 +121,11 @@ def train_data(
         )
     except ValidationError as exc:
         raise ConfigError(exc.errors(include_url=False)[0]["msg"]) from exc
-    asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    try:
+        asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    except KeyboardInterrupt:
+        print_note("stopped; the same command goes on where it was")
+        raise
 
 
 def _files(paths: list[Path] | None, *, learnt_whole: bool = False) -> list[SourceFile]:

@@ -39,7 +39,8 @@ class ReadingSettings(SettingsModel):
     separator: Annotated[str, Field(min_length=1)] | None = None
     """Instead: what lies between two of these."""
     fields: tuple[str, ...] = ()
-    """Fields or columns that make a document, joined by line ends; without, `text`, or a conversation in `messages`."""
+    """Fields or columns that make a document, joined by line ends; without, `text`. What has none of them is
+    a conversation, if it has `messages`."""
     skip_broken: bool = False
     """Whether lines and rows that cannot be read are counted and left out instead of ending it."""
 

@@ -212,7 +212,7 @@ async def asked(module: str, wanted: Mapping[str, Any], python: str | None = Non
         EngineFailed: the process broke down.
     """
     said: list[str] = []
-    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(wanted["threads"])}
+    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(wanted["threads"]), "GLOO_SOCKET_IFNAME": "lo"}
     await run_module(module, [orjson.dumps(wanted).decode()], said.append, environment=environment, python=python)
     try:
         return dict(orjson.loads(said[-1]))
