@@ -47,6 +47,12 @@ DocumentsOption = Annotated[
 SeparatorOption = Annotated[
     str | None, typer.Option("--separator", metavar="TEXT", help="Instead: what lies between two of these.")
 ]
+AlsoOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--also", metavar="PATH", help="Files of which nothing is held back, such as conversations; repeatable."
+    ),
+]
 SkipOption = Annotated[
     bool, typer.Option("--skip-broken", help="Count broken lines and rows and go on, instead of ending there.")
 ]
@@ -89,12 +95,7 @@ def train_data(
         int, typer.Option("--permutations", min=16, max=1024, help="Numbers by which similarity is estimated.")
     ] = 128,
     held_out: HeldOutOption = None,
-    also: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--also", metavar="PATH", help="Files of which nothing is held back, such as conversations; repeatable."
-        ),
-    ] = None,
+    also: AlsoOption = None,
     validation_share: Annotated[
         float, typer.Option("--validation-share", min=0, max=0.99, help="Of the documents, or of the text.")
     ] = 0.1,
