@@ -10,8 +10,6 @@ model. The bounds are 15 % of memory and 25 % of time. On a busy machine the tim
 import argparse
 import asyncio
 import json
-import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +17,13 @@ from statistics import median
 from typing import Any, Final
 
 from freehold.training.language.recipes import LanguageRecipe, ModelRecipe
-from freehold.training.planning.measured import Clock, cores, measured
+from freehold.training.planning.measured import TRIAL, Clock, asked, cores, measured
 from freehold.training.planning.plan import plan_of
-from freehold.training.process import QUICK_MEMORY, training_python
 from freehold.training.trainer.recipe import OptimizerRecipe, ParallelRecipe, PrecisionRecipe, TrainingRecipe
 
-ROOT: Final = Path(__file__).parent.parent
 MEMORY_BOUND: Final = 0.15
 TIME_BOUND: Final = 0.25
-TRAINED_S: Final = 6.0
+TRAINED_S: Final = 8.0
 """About how long a shape is trained."""
 LEAST_STEPS: Final = 8
 MOST_STEPS: Final = 60
@@ -134,10 +130,7 @@ def trained(case: Case, steps: int, way: Way) -> Found:
         "threads": way.threads or max(1, cores() // case.processes),
         "clock": way.clock,
     }
-    argv = [training_python(), "-m", "benchmarks.training_plan_run", json.dumps(wanted)]
-    environment = {**os.environ, **QUICK_MEMORY}
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, env=environment)
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = asyncio.run(asked(TRIAL, wanted))
     return Found(found["base"], found["peak"], found["step_s"])
 
 

@@ -12,6 +12,7 @@ no checkpoint among them.
 
 import argparse
 import json
+import os
 import platform
 import tempfile
 from datetime import UTC, datetime
@@ -90,8 +91,10 @@ def as_table(results: dict[str, Any]) -> str:
 def beside_nanogpt(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Both, at each shape."""
     python = training_python()
-    theirs = NanoGPT(arguments.nanogpt, work / "nanogpt", arguments.text, python)
-    ours = [Ours(work / "ours", arguments.text, python, optimizer) for optimizer in ("adamw", "muon")]
+    theirs = NanoGPT(arguments.nanogpt, work / "nanogpt", arguments.text, python, arguments.threads)
+    ours = [
+        Ours(work / "ours", arguments.text, python, arguments.threads, optimizer) for optimizer in ("adamw", "muon")
+    ]
     results = {}
     for name in arguments.shape or SHAPES:
         shape = SHAPES[name]
@@ -109,6 +112,9 @@ def main() -> None:
     parser.add_argument("--nanogpt", type=Path, help="nanoGPT's folder")
     parser.add_argument("--text", type=Path, required=True, help="what is learnt: tinyshakespeare.txt")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each; all cores if not said"
+    )
     parser.add_argument("--shape", action="append", choices=SHAPES, help="only this one; may be said again")
     parser.add_argument("--profile", action="append", help="a recipe whose share of a GPU's peak is measured")
     parser.add_argument("--out", type=Path, default=Path("training-benchmark.json"), help="where the results go")

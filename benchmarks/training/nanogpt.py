@@ -20,6 +20,7 @@ class NanoGPT:
         folder: where its copy goes.
         text: what it learns.
         python: an interpreter with torch.
+        threads: that it has.
 
     Raises:
         SystemExit: this is no nanoGPT, or its preparation failed.
@@ -27,12 +28,12 @@ class NanoGPT:
 
     name = "nanoGPT"
 
-    def __init__(self, source: Path, folder: Path, text: Path, python: str) -> None:
+    def __init__(self, source: Path, folder: Path, text: Path, python: str, threads: int) -> None:
         if not (source / "train.py").is_file() or not (source / "data" / "shakespeare_char" / "prepare.py").is_file():
             raise SystemExit(
                 f"{source} is no copy of nanoGPT: it has no train.py or no data/shakespeare_char/prepare.py"
             )
-        self._folder, self._python = folder, python
+        self._folder, self._python, self._threads = folder, python, threads
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".git", "out*"))
         data = folder / "data" / "shakespeare_char"
         shutil.copyfile(text, data / "input.txt")  # prepare.py fetches it only where it is not there
@@ -49,7 +50,7 @@ class NanoGPT:
             _LINE,
             (shape.from_step, shape.to_step),
             cwd=self._folder,
-            environment={},
+            environment={"OMP_NUM_THREADS": str(self._threads)},
         )
 
 

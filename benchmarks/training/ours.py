@@ -1,6 +1,5 @@
 """Our own training at a shape of nanoGPT's: text prepared as `freehold train data` does, and the loop of `pretrain`."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -29,15 +28,16 @@ class Ours:
         folder: for the prepared text and what the training writes.
         text: what is learnt.
         python: an interpreter with torch.
+        threads: that it has.
         optimizer: "adamw", as nanoGPT has, or "muon", as our recipe has.
 
     Raises:
         SystemExit: the text could not be prepared.
     """
 
-    def __init__(self, folder: Path, text: Path, python: str, optimizer: str = "adamw") -> None:
+    def __init__(self, folder: Path, text: Path, python: str, threads: int, optimizer: str) -> None:
         self.name = "Freehold" if optimizer == "adamw" else "Freehold with Muon"
-        self._folder, self._python, self._optimizer = folder, python, optimizer
+        self._folder, self._python, self._threads, self._optimizer = folder, python, threads, optimizer
         self._data = prepared(folder, text)
         self._vocabulary = TokenShards.open(self._data).vocabulary
 
@@ -62,7 +62,7 @@ class Ours:
             _LINE,
             (shape.from_step, shape.to_step),
             cwd=ROOT,
-            environment={**QUICK_MEMORY, "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))},
+            environment={**QUICK_MEMORY, "OMP_NUM_THREADS": str(self._threads)},
         )
 
     def _recipe(self, shape: Shape) -> LanguageRecipe:

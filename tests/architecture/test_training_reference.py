@@ -21,7 +21,7 @@ def test_the_recipe_reference_is_current() -> None:
 
 def test_every_field_of_a_recipe_is_documented() -> None:
     """The page has a row for each path that a recipe has as JSON, and for no other."""
-    documented = set(re.findall(r"^\| `([a-z_.]+)` \| [`rn]", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    documented = set(re.findall(r"^\| `([a-z0-9_.]+)` \| [`rn]", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
     recipe: LanguageRecipe = named("gpt3", 512)
     assert documented == _paths(recipe.model_dump(mode="json"))
     assert all(f"| `{name}` |" in PAGE.read_text(encoding="utf-8") for name in RECIPES)

@@ -145,6 +145,7 @@ def test_recomputation_trades_memory_for_time() -> None:
     plain = plan_of(recipe, _sites(1))
     again = plan_of(changed(recipe, {"training.parallel.activation_checkpointing": "true"}), _sites(1))
     assert again.memory.activations < 0.3 * plain.memory.activations
+    assert again.memory.peak < plain.memory.peak
     assert again.step.backward == pytest.approx(plain.step.backward + plain.step.forward, rel=0.2)
     assert again.step.forward == plain.step.forward
 
@@ -218,10 +219,11 @@ def test_a_budget_of_money_is_spent(law: str) -> None:
         assert hasattr(best, "tokens")
         return recipe_of(best.parameters, best.tokens)
 
-    best, plan = plan_for_money(5e4, 2.5, law, _sites(64), recipe_for)
+    plan = plan_for_money(5e4, 2.5, law, _sites(64), recipe_for)
+    best = optimum(plan.flops["weights"], law)
     assert plan.fits
-    assert isclose(plan.cost(2.5), 5e4, rel_tol=0.05)
-    assert isclose(plan.recipe.model.parameters, best.parameters, rel_tol=0.05)
+    assert isclose(plan.cost(2.5), 5e4, rel_tol=0.01)
+    assert isclose(plan.recipe.model.parameters, best.parameters, rel_tol=0.06)
 
 
 def test_a_layout_that_cannot_be_is_refused() -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from freehold.catalog.background import in_thread
 from freehold.catalog.blobs import hash_file, hash_model, size_of
@@ -51,6 +52,13 @@ class Fetched:
     format: Format
     source_sha256: str
     statement: TrainingStatement | None = None
+
+    def said(self, order: Order) -> dict[str, Any]:
+        """What is said of a model besides its weights: its training, its licence, and whether its digest was given."""
+        found: dict[str, Any] = {} if self.statement is None else {"training": self.statement.model_dump(mode="json")}
+        if licence := order.licence or (self.statement and self.statement.licence):
+            found["licence"] = licence
+        return found if order.sha256 is None else {**found, "pinned": True}
 
 
 async def assemble(source: Source, order: Order, work: Path, report: Report) -> Fetched:

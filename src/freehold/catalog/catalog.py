@@ -337,14 +337,6 @@ class Catalog:
             if fetched.format == "safetensors":
                 served = await hash_reporting(fetched.file, report)
             details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
-        licence = order.licence
-        if fetched.statement is not None:
-            details["training"] = fetched.statement.model_dump(mode="json")
-            licence = licence or fetched.statement.licence or None
-        if licence is not None:
-            details["licence"] = licence
-        if order.sha256 is not None:
-            details["pinned"] = True
         entry = ModelEntry(
             name=order.name,
             source=order.uri,
@@ -352,7 +344,7 @@ class Catalog:
             sha256=served,
             size_bytes=size,
             format=fetched.format,
-            details=details,
+            details=details | fetched.said(order),
             created_at=int(time.time()),
         )
         async with locked(self._changing):

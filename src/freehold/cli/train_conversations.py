@@ -26,18 +26,22 @@ def train_conversations(
     held_out: Annotated[float, typer.Option("--held-out", help="The share at the end that is not learnt.")] = 0.1,
     longest: Annotated[int, typer.Option("--longest", help="Characters of a question or an answer at most.")] = 240,
     most: Annotated[int, typer.Option("--most", help="Exchanges to learn from at most.")] = 4000,
+    most_pairs: Annotated[int, typer.Option("--most-pairs", help="Of these for preferences at most.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="By which they are drawn.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Make conversations of a text: of a play each speech with the next, else each paragraph's two halves.
 
-    Writes training.jsonl and validation.jsonl for 'freehold tune start', preferences-training.jsonl and
-    preferences-validation.jsonl for its method 'dpo', and evaluation.toml with its items for 'freehold eval run'.
+    Writes pretraining.jsonl, a few for 'freehold train data --also', training.jsonl and validation.jsonl for
+    'freehold tune start', preferences-training.jsonl and preferences-validation.jsonl for its method 'dpo', and
+    evaluation.toml with its items for 'freehold eval run'.
+
     What is held out is the end of the text, as with 'freehold train data --validation-share'.
     """
-    given = {"held_out": held_out, "longest": longest, "most": most, "seed": seed}
-    found = read_conversations(text, read(ConversationSettings, given))
-    written = write_conversations(found, name or text[0].stem, out)
+    given = {"held_out": held_out, "longest": longest, "most": most, "most_pairs": most_pairs, "seed": seed}
+    settings = read(ConversationSettings, given)
+    found = read_conversations(text, settings)
+    written = write_conversations(found, name or text[0].stem, out, settings.most_pairs)
     if as_json:
         print_json({"form": found.form, "files": [{"path": str(path), "lines": lines} for path, lines in written]})
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from freehold.cli.output import say
+from freehold.cli.output import print_note, say
 from freehold.errors import ConfigError
 from freehold.training.data.settings import (
     DataSettings,
@@ -36,8 +36,8 @@ FieldOption = Annotated[
     typer.Option(
         "--field",
         metavar="NAME",
-        help="The field or column that is the document, instead of 'text' or a conversation in 'messages'; several are "
-        "joined by line ends.",
+        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has none "
+        "of them is a conversation, if it has 'messages'.",
     ),
 ]
 DocumentsOption = Annotated[
@@ -81,6 +81,12 @@ def train_data(
         int, typer.Option("--permutations", min=16, max=1024, help="Numbers by which similarity is estimated.")
     ] = 128,
     held_out: HeldOutOption = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--also", metavar="PATH", help="Files of which nothing is held back, such as conversations; repeatable."
+        ),
+    ] = None,
     validation_share: Annotated[
         float, typer.Option("--validation-share", min=0, max=0.99, help="Of the documents, or of the text.")
     ] = 0.1,
@@ -100,8 +106,8 @@ def train_data(
     """
     try:
         settings = DataSettings(
-            sources=tuple(given_files(text, jsonl, parquet)),
-            held_out=tuple(file for path in held_out or () for file in source_files(kind_of(path), [path])),
+            sources=(*given_files(text, jsonl, parquet), *_files(also, learnt_whole=True)),
+            held_out=tuple(_files(held_out)),
             reading=ReadingSettings(
                 documents=documents, separator=separator, fields=tuple(field or ()), skip_broken=skip_broken
             ),
@@ -114,7 +120,17 @@ def train_data(
         )
     except ValidationError as exc:
         raise ConfigError(exc.errors(include_url=False)[0]["msg"]) from exc
-    asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    try:
+        asyncio.run(run_module(WORKER, ["data", settings.model_dump_json(), str(out.resolve())], say))
+    except KeyboardInterrupt:
+        print_note("stopped; the same command goes on where it was")
+        raise
+
+
+def _files(paths: list[Path] | None, *, learnt_whole: bool = False) -> list[SourceFile]:
+    """Files of whatever kind their names say."""
+    found = [file for path in paths or () for file in source_files(kind_of(path), [path])]
+    return [file.model_copy(update={"learnt_whole": learnt_whole}) for file in found]
 
 
 def given_files(text: list[Path] | None, jsonl: list[Path] | None, parquet: list[Path] | None) -> list[SourceFile]:

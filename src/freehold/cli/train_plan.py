@@ -222,8 +222,8 @@ def _for_budget(
     if flops is None:
         assert money is not None
         assert price_hour is not None
-        best, plan = plan_for_money(money, price_hour, law, place.site(), recipe_for)
-        flops = 6 * best.parameters * best.tokens
+        plan = plan_for_money(money, price_hour, law, place.site(), recipe_for)
+        flops = plan.flops["weights"]
     else:
         plan = best_plan(recipe_for(optimum(flops, law)), place.site(), batch_is_free=True)
     optima = [optimum(flops, each) for each in SOURCES]

@@ -79,6 +79,7 @@ def _memory_rows(plan: Plan) -> list[tuple[str, str, str]]:
         (f"state of {plan.recipe.training.optimizer.kind}", memory.optimizer, "float32"),
         ("activations", memory.activations, "kept for the way back"),
         ("logits and loss", memory.logits, ""),
+        ("a block's way back", memory.block, "when the loss is done with"),
         ("gathered", memory.gathered, "weights as they are computed with, gradients as they are exchanged"),
         ("optimizer's work", memory.step, "while it changes the weights"),
         ("checkpoint", memory.snapshot, "copy that is written"),

@@ -19,6 +19,10 @@ _PARTIAL: Final = ".partial"
 _REPLACED: Final = ".old"
 
 
+class CheckpointDamaged(ValueError):
+    """A checkpoint is not what was written; says what is wrong."""
+
+
 class CheckpointFolders:
     """The folders of a training.
 
@@ -89,6 +93,30 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(manifest, dict):
         raise ValueError("the manifest is no object")  # noqa: TRY004  as `json` says of what it cannot read
+    return manifest
+
+
+def whole_manifest(folder: Path, share: slice = slice(None)) -> dict[str, Any]:
+    """The manifest of a checkpoint whose files are all there, no others, and as they were written.
+
+    Args:
+        folder: of the checkpoint.
+        share: which of the files, sorted by name, are held to their digests; processes may share this work.
+
+    Raises:
+        CheckpointDamaged: says what is wrong.
+    """
+    try:
+        manifest = read_manifest(folder)
+        files = manifest["files"]
+        strange = {path.name for path in folder.iterdir()} != {*files, MANIFEST}
+        changed = [] if strange else [name for name in sorted(files)[share] if digest(folder / name) != files[name]]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise CheckpointDamaged(f"it is not whole ({type(exc).__name__}: {exc})") from exc
+    if strange:
+        raise CheckpointDamaged("its files are not those that were written")
+    if changed:
+        raise CheckpointDamaged(f"{changed[0]} is not as it was written")
     return manifest
 
 

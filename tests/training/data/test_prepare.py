@@ -114,6 +114,27 @@ def test_the_ends_of_several_texts_are_cut(tokenizer: Path, tmp_path: Path) -> N
         assert text == "aaaaa<|endoftext|>bbbbb<|endoftext|>"
 
 
+def test_of_some_files_nothing_is_held_back(tokenizer: Path, tmp_path: Path) -> None:
+    """Beside a text whose end is held back, conversations are learnt as a whole, and the card says so."""
+    talk = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "The king."}]}
+    (tmp_path / "talks.jsonl").write_text(json.dumps(talk))
+    (tmp_path / "a.txt").write_text(play(1000))
+    sources = (
+        SourceFile(kind="text", path=tmp_path / "a.txt"),
+        SourceFile(kind="jsonl", path=tmp_path / "talks.jsonl", learnt_whole=True),
+    )
+    shards = prepared(DataSettings(sources=sources, tokenizer=tokenizer), tmp_path / "data")
+    cut = TextTokenizer.open(shards.tokenizer)
+    learnt = cut.decode(shards.read("training", 0, shards.tokens("training")))
+    assert learnt.startswith(play(1000)[:900] + "<|endoftext|>")
+    assert "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\nThe king.<|im_end|>" in learnt
+    assert cut.decode(shards.read("validation", 0, shards.tokens("validation"))) == play(1000)[900:] + "<|endoftext|>"
+    card = json.loads((tmp_path / "data" / CARD).read_text())
+    assert [source.get("learnt_whole", False) for source in card["sources"]] == [False, True]
+    with pytest.raises(ValueError, match="a part is held back"):
+        DataSettings(sources=sources[1:], tokenizer=tokenizer)
+
+
 def test_documents_are_kept_once_and_whole(whole: Path, files: list[Path]) -> None:
     """Each document is in one split, once, as it was, with its conversation rendered, ended by the token of ends."""
     shards = TokenShards.open(whole, verify=True)

@@ -85,6 +85,8 @@ def test_fields_of_lines_are_documents(tmp_path: Path) -> None:
     assert read(path, "jsonl") == [Document("a", 1), Document("d", 2), Document("hi|ho", 3, special=True)]
     path = lines(tmp_path / "b.jsonl", {"q": "1 + 1?", "a": "2"}, {"q": "2 + 2?", "a": None})
     assert texts(path, "jsonl", fields=("q", "a")) == ["1 + 1?\n2", "2 + 2?\n"]
+    path = lines(tmp_path / "c.jsonl", {"q": "1 + 1?"}, talk)
+    assert texts(path, "jsonl", fields=("q",)) == ["1 + 1?", "hi|ho"]
 
 
 def test_columns_of_tables_are_documents(tmp_path: Path) -> None:
@@ -93,6 +95,7 @@ def test_columns_of_tables_are_documents(tmp_path: Path) -> None:
     assert texts(path, "parquet") == list("abcdefgh")
     talks = [[{"role": "user", "content": each}] for each in "xy"]
     assert texts(table(tmp_path / "b.parquet", {"messages": talks}), "parquet") == ["x", "y"]
+    assert texts(tmp_path / "b.parquet", "parquet", fields=("q",)) == ["x", "y"]
     path = table(tmp_path / "c.parquet", {"q": ["1", "2"], "a": ["x", None]})
     assert texts(path, "parquet", fields=("q", "a")) == ["1\nx", "2\n"]
 

@@ -79,7 +79,7 @@ def test_the_same_text_gives_the_same_files(tmp_path: Path) -> None:
 
     def written(seed: int) -> dict[str, bytes]:
         found = read_conversations([text], SMALL.model_copy(update={"seed": seed}))
-        return {path.name: path.read_bytes() for path, _ in write_conversations(found, "play", tmp_path / "out")}
+        return {path.name: path.read_bytes() for path, _ in write_conversations(found, "play", tmp_path / "out", 20)}
 
     first = written(1)
     assert written(1) == first
@@ -91,7 +91,7 @@ def test_the_same_text_gives_the_same_files(tmp_path: Path) -> None:
 def test_the_files_are_what_tune_and_eval_take(text: str, tmp_path: Path) -> None:
     """Examples and pairs pass the check of a fine-tuning job, and the evaluation is one that can be run."""
     found = read_conversations([lay(tmp_path, text)], SMALL)
-    write_conversations(found, 'a "play"', tmp_path)
+    write_conversations(found, 'a "play"', tmp_path, 20)
     for name, method in (("training", "supervised"), ("validation", "supervised")):
         assert check_file(tmp_path / f"{name}.jsonl", method).explain() == ""  # type: ignore[arg-type]
         assert check_file(tmp_path / f"preferences-{name}.jsonl", "dpo").explain() == ""
@@ -109,8 +109,8 @@ def test_the_files_are_what_tune_and_eval_take(text: str, tmp_path: Path) -> Non
 def test_the_worse_answer_is_another_ones(tmp_path: Path) -> None:
     """Of each pair the answer of the text is preferred; the other is one of the same side, and about as long."""
     found = read_conversations([lay(tmp_path, play())], SMALL)
-    write_conversations(found, "play", tmp_path)
-    for name, side in (("training", found.training), ("validation", found.held_out)):
+    write_conversations(found, "play", tmp_path, 20)
+    for name, side in (("training", found.training[:20]), ("validation", found.held_out)):
         answers = {each.answered for each in side}
         pairs = lines(tmp_path / f"preferences-{name}.jsonl")
         assert len(pairs) == len(side)

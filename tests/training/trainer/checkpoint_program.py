@@ -2,8 +2,9 @@
 
     python -m tests.training.trainer.checkpoint_program RANK WORLD FOLDER NAME PARALLEL ACTION…
 
-Actions are `train`, `save`, `load` and `fail` (as `save`, but the last process may write no files). The first process
-writes `NAME.json`: the digests of the whole state after each action.
+A NAME that begins with `gpt` trains a language model, whose matrices can be split (tensor parallel). Actions are
+`train`, `save`, `load` and `fail` (as `save`, but the last process may write no files). The first process writes
+`NAME.json`: the digests of the whole state after each action.
 """
 
 import hashlib
@@ -19,10 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from freehold.training.language.model import built
+from freehold.training.language.recipes import ModelRecipe
 from freehold.training.trainer import state
 from freehold.training.trainer.checkpoints import Checkpoints
+from freehold.training.trainer.optimizers import optimizers_of as pretraining_optimizers
 from freehold.training.trainer.parallel import Devices, Place
-from freehold.training.trainer.recipe import CheckpointRecipe, ParallelRecipe, TrainingRecipe
+from freehold.training.trainer.recipe import CheckpointRecipe, OptimizerRecipe, ParallelRecipe, TrainingRecipe
 
 IDENTITY = {"recipe": {"seed": 1, "model": {"width": 6}}}
 STEPS = 3
@@ -51,12 +55,32 @@ def optimizers_of(model: Small) -> list[Optimizer]:
     return [SGD(inner, lr=0.1, momentum=0.9), AdamW([model.embedding.weight, model.scale], lr=0.01)]
 
 
+def small(devices: Devices, recipe: TrainingRecipe) -> tuple[nn.Module, list[Optimizer]]:
+    """The small model on the devices, and its optimizers."""
+    model = Small()
+    devices.distribute(model, recipe)
+    return model, optimizers_of(model)
+
+
+def language_model(devices: Devices, recipe: TrainingRecipe) -> tuple[nn.Module, list[Optimizer]]:
+    """A language model on the devices, and its optimizers."""
+    model = built(ModelRecipe(vocabulary=14, layers=2, width=12, heads=2, kv_heads=2, feed_forward=10, context=8))
+    devices.distribute(model, recipe)
+    model.to_empty(device=devices.device)
+    model.initialise(1)
+    return model, pretraining_optimizers(model, OptimizerRecipe(kind="muon"))
+
+
 def train(model: nn.Module, optimizers: list[Optimizer], steps: int) -> float:
     """Make steps with random batches; returns the last loss."""
     loss = torch.zeros(())
     for _ in range(steps):
-        tokens = torch.randint(7, (4, 5))
-        loss = nn.functional.cross_entropy(model(tokens).flatten(0, 1), (tokens.flatten() + 1) % 7)
+        tokens = torch.randint(7, (4, 6))
+        following = (tokens + 1) % 7
+        if isinstance(model, Small):
+            loss = nn.functional.cross_entropy(model(tokens).flatten(0, 1), following.flatten())
+        else:
+            loss = model(tokens, following)
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -92,9 +116,7 @@ def main(rank: int, world: int, folder: Path, name: str, parallel: Mapping[str, 
     told: dict[str, Any] = {}
     with Devices.open(recipe.parallel, "cpu", Place(rank, rank, world, f"file://{folder}/{name}.meet")) as devices:
         torch.manual_seed(0)
-        model = Small()
-        devices.distribute(model, recipe)
-        optimizers = optimizers_of(model)
+        model, optimizers = language_model(devices, recipe) if name.startswith("gpt") else small(devices, recipe)
         checkpoints = Checkpoints(folder / "checkpoints", IDENTITY, CheckpointRecipe(), devices)
         step = 0
         for action in actions:

@@ -250,3 +250,14 @@ def test_four_processes_in_two_directions_go_on_with_a_checkpoint(tmp_path: Path
     one = run(tmp_path, 1, "one", {}, "load")
     assert without_random(three["load"][0]) == without_random(four["save"][0])
     assert without_random(one["load"][0]) == without_random(four["save"][0])
+
+
+@pytest.mark.long
+def test_matrices_that_are_split_twice_go_on_in_any_layout(tmp_path: Path) -> None:
+    """Tensor parallel within FSDP2 cuts a matrix into parts in an order of its own; each finds its place."""
+    four = run(tmp_path, 4, "gpt-four", {"shards": 2, "tensor": 2}, "train", "save")
+    two = run(tmp_path, 2, "gpt-two", {"tensor": 2}, "load", "save")
+    one = run(tmp_path, 1, "gpt-one", {}, "load", "save")
+    again = run(tmp_path, 4, "gpt-again", {"shards": 2, "tensor": 2}, "load")
+    for each in (two, one, again):
+        assert without_random(each["load"][0]) == without_random(four["save"][0])

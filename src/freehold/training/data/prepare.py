@@ -152,7 +152,10 @@ class Preparation:
     def _describe(self) -> None:
         """Read every file for its digest."""
         self._say(f"taking the digests of {counted(len(self._settings.sources), 'file')}")
-        self._described = [describe(each, characters=self._settings.at_end) for each in self._settings.sources]
+        at_end = self._settings.at_end
+        self._described = [
+            describe(each, characters=at_end and not each.learnt_whole) for each in self._settings.sources
+        ]
         self._held = [describe(each) for each in self._settings.held_out]
 
     def _purpose(self) -> dict[str, Any]:
@@ -160,7 +163,12 @@ class Preparation:
 
         def named(sources: tuple[SourceFile, ...], described: list[Described]) -> list[dict[str, Any]]:
             return [
-                {"kind": source.kind, "name": source.path.name, "sha256": found.sha256}
+                {
+                    "kind": source.kind,
+                    "name": source.path.name,
+                    "sha256": found.sha256,
+                    **({"learnt_whole": True} if source.learnt_whole else {}),
+                }
                 for source, found in zip(sources, described, strict=True)
             ]
 
@@ -283,6 +291,9 @@ class Preparation:
     def _placed(self, source: int, document: Document, begins: int) -> Iterator[_Piece]:
         """A document in its split; where the end of a text is for validation, its parts before and behind the cut."""
         share = self._settings.validation_share
+        if self._settings.sources[source].learnt_whole:
+            yield _Piece(TRAINING, document.text, document.special, document.ends)
+            return
         if not self._settings.at_end:
             word = self._described[source].sha256 if document.part else normalised(document.text)
             first = int.from_bytes(hashlib.sha256(b"split\0" + word.encode()).digest()[:8])

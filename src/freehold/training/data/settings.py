@@ -27,6 +27,8 @@ class SourceFile(SettingsModel):
 
     kind: Kind
     path: Path
+    learnt_whole: bool = False
+    """Whether nothing of it is held back for validation."""
 
 
 class ReadingSettings(SettingsModel):
@@ -37,7 +39,8 @@ class ReadingSettings(SettingsModel):
     separator: Annotated[str, Field(min_length=1)] | None = None
     """Instead: what lies between two of these."""
     fields: tuple[str, ...] = ()
-    """Fields or columns that make a document, joined by line ends; without, `text`, or a conversation in `messages`."""
+    """Fields or columns that make a document, joined by line ends; without, `text`. What has none of them is
+    a conversation, if it has `messages`."""
     skip_broken: bool = False
     """Whether lines and rows that cannot be read are counted and left out instead of ending it."""
 
@@ -77,7 +80,9 @@ class DataSettings(SettingsModel):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         whole = self.reading.documents == "whole" and self.reading.separator is None
-        if self.split == "end" and not (whole and all(source.kind == "text" for source in self.sources)):
+        if not self._split_sources:
+            raise ValueError("give files with --text, --jsonl or --parquet, of which a part is held back")
+        if self.split == "end" and not (whole and all(source.kind == "text" for source in self._split_sources)):
             raise ValueError("the end of each text can be split off only where each file is one document")
         return self
 
@@ -85,8 +90,14 @@ class DataSettings(SettingsModel):
     def at_end(self) -> bool:
         """Whether validation is the end of each text."""
         whole = self.reading.documents == "whole" and self.reading.separator is None
-        single = len(self.sources) == 1 and self.sources[0].kind == "text" and whole
+        split = self._split_sources
+        single = len(split) == 1 and split[0].kind == "text" and whole
         return self.split == "end" or (self.split == "auto" and single)
+
+    @property
+    def _split_sources(self) -> tuple[SourceFile, ...]:
+        """Those of which something is held back."""
+        return tuple(source for source in self.sources if not source.learnt_whole)
 
     def deciding(self) -> dict[str, Any]:
         """What decides the outcome, besides the files' content: equal for equal data."""

@@ -139,7 +139,9 @@ class Reader:
                             yield self._document(path, "row", place, row)
 
     def _columns(self, path: Path, names: Sequence[str]) -> list[str]:
-        wanted = list(self._settings.fields) or [next((each for each in ("text", "messages") if each in names), "text")]
+        wanted = list(self._settings.fields or ("text",))
+        if "messages" in names and not any(each in names for each in wanted):
+            return ["messages"]
         if missing := [each for each in wanted if each not in names]:
             raise ConfigError(f"{path.name} has no column '{missing[0]}'; --field names one of: {', '.join(names)}")
         return wanted
@@ -148,14 +150,14 @@ class Reader:
         """A row as a document: its fields, or its conversation."""
         if not isinstance(row, dict):
             return self._broken(path, unit, place, "must be a JSON object")
-        fields = self._settings.fields
-        if not fields and "text" not in row and "messages" in row:
+        fields = self._settings.fields or ("text",)
+        if "messages" in row and not any(name in row for name in fields):
             try:
                 return Document(self._render(row), place, special=True)
             except (ValueError, TypeError, KeyError, AttributeError) as exc:
                 return self._broken(path, unit, place, f"its messages are no conversation: {exc}")
         texts = []
-        for name in fields or ("text",):
+        for name in fields:
             if name not in row:
                 return self._broken(
                     path, unit, place, f"has no '{name}'; --field names one of: {', '.join(map(str, row))}"

@@ -34,6 +34,8 @@ PADDING: Final = "<|padding|>"
 SPECIAL: Final = (END, TURN, END_OF_TURN, PADDING)
 PIECE: Final = 1 << 16
 """Characters that are cut into tokens at once; longer texts are cut into pieces where no token is."""
+AT_ONCE: Final = 1 << 19
+"""Characters that all threads together cut into tokens at once."""
 CHATML: Final = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -141,12 +143,8 @@ class TextTokenizer:
         """
         cut = [list(pieces(text)) if self._byte_level else [text] for text in texts]
         self._tokenizer.encode_special_tokens = not special
-        made = self._tokenizer.encode_batch_fast([each for text in cut for each in text], add_special_tokens=False)
-        found = iter(made)
-        return [
-            np.concatenate([np.empty(0, np.uint32), *(np.array(next(found).ids, np.uint32) for _ in text)])
-            for text in cut
-        ]
+        found = self._encoded([each for text in cut for each in text])
+        return [np.concatenate([np.empty(0, np.uint32), *(next(found) for _ in text)]) for text in cut]
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of tokens, special ones among them."""
@@ -180,6 +178,16 @@ class TextTokenizer:
         for name in (_FILE, _CONFIG, _TEMPLATE, "special_tokens_map.json"):
             if (self.folder / name).is_file():
                 yield self.folder / name
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator[NDArray[np.uint32]]:
+        """The tokens of each text, by as many threads as there are; the library takes some 150 bytes a token for it."""
+        start = length = 0
+        for end, text in enumerate(texts, start=1):
+            length += len(text)
+            if length >= AT_ONCE or end == len(texts):
+                made = self._tokenizer.encode_batch_fast(texts[start:end], add_special_tokens=False)
+                yield from (np.array(each.ids, np.uint32) for each in made)
+                start, length = end, 0
 
     def _read_template(self) -> ChatTemplate:
         file = self.folder / _TEMPLATE

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from freehold.training.checkpoint_folders import MANIFEST, CheckpointFolders, digest, read_manifest, sync
+from freehold.training.checkpoint_folders import CheckpointDamaged, CheckpointFolders, digest, sync, whole_manifest
 
 KEPT: Final = 2
 FILES: Final = frozenset(
@@ -90,15 +90,12 @@ class CheckpointStore:
 
     def _read(self, step: int, folder: Path) -> Checkpoint | None:
         try:
-            manifest = read_manifest(folder)
-            names = {path.name for path in folder.iterdir()}
-            if manifest["recipe"] != self._recipe or names != {*FILES, MANIFEST} or set(manifest["files"]) != FILES:
+            manifest = whole_manifest(folder)
+            files = manifest["files"]
+            if manifest["recipe"] != self._recipe or set(files) != FILES or manifest["step"] != step:
                 return None
-            digests = {name: digest(folder / name) for name in FILES}
-            if digests != manifest["files"] or manifest["step"] != step:
-                return None
-            return Checkpoint(step, folder, _whole(digests), manifest["metrics"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return Checkpoint(step, folder, _whole(files), manifest["metrics"])
+        except (CheckpointDamaged, KeyError):
             return None
 
 

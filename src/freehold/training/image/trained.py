@@ -1,13 +1,14 @@
 """What a stage has learnt: the averaged weights of its newest checkpoint, which are better than the last ones."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from freehold.errors import ConfigError
-from freehold.training.checkpoint_folders import CheckpointFolders, digest, read_manifest
+from freehold.training.checkpoint_folders import CheckpointDamaged, CheckpointFolders, whole_manifest
 from freehold.training.pretrain import CHECKPOINTS
 from freehold.training.trainer import state
 from freehold.training.trainer.average import PREFIX
@@ -37,14 +38,7 @@ def load_averaged(folder: Path, model: nn.Module) -> str:
 
 def _newest(folder: Path) -> Path:
     for _, checkpoint in CheckpointFolders(folder / CHECKPOINTS, keep=1).newest_first():
-        if _whole(checkpoint):
+        with suppress(CheckpointDamaged):
+            whole_manifest(checkpoint)
             return checkpoint
     raise ConfigError(f"{folder} has no checkpoint: its training has not begun, or what it wrote is damaged")
-
-
-def _whole(checkpoint: Path) -> bool:
-    try:
-        files = read_manifest(checkpoint)["files"]
-        return all(digest(checkpoint / name) == expected for name, expected in files.items())
-    except (OSError, ValueError, KeyError):
-        return False

@@ -154,7 +154,7 @@ async def pretrain(run: Run, machines: Machines, say: Say) -> None:
     if not machines.node_rank < machines.nodes:
         raise ConfigError(f"--node-rank: of {machines.nodes} machines the last has {machines.nodes - 1}")
     with _alone(run, machines):
-        await asyncio.to_thread(_keep, run)
+        await asyncio.to_thread(keep, run)
         await _processes(run, machines, say)
 
 
@@ -206,7 +206,7 @@ def kept(out: Path) -> Run | None:
         raise ConfigError(f"{out / RUN} does not say what is trained here; choose another folder") from exc
 
 
-def _keep(run: Run) -> None:
+def keep(run: Run) -> None:
     """Write down what is trained, and keep the tokenizer, without which the model is of no use, and the data's card."""
     if not (run.out / TOKENIZER).is_dir():
         part = run.out / f"{TOKENIZER}.part"

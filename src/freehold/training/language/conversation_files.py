@@ -12,6 +12,8 @@ import orjson
 from freehold.errors import ConfigError
 from freehold.training.language.conversations import Conversations, Exchange, Form, preferences
 
+MET: Final = 256
+"""Exchanges that pre-training meets at most, so that the tokens of conversations are learnt with all others."""
 EVALUATED: Final = 100
 """Exchanges of the evaluation at most."""
 _LONGEST_ANSWER: Final = 160
@@ -70,13 +72,14 @@ _MORE: Final[Mapping[Form, str]] = {"play": r'":\n"', "prose": r'"\n\n"'}
 """What stands in an answer that goes on: the name of another who speaks, or the end of the paragraph."""
 
 
-def write_conversations(found: Conversations, name: str, out: Path) -> list[tuple[Path, int]]:
+def write_conversations(found: Conversations, name: str, out: Path, most_pairs: int) -> list[tuple[Path, int]]:
     """Write the files into a folder; each with how many lines it has. None of them is left half written.
 
     Args:
         found: the conversations.
         name: of the evaluation, a short one.
         out: the folder, made where it is not there.
+        most_pairs: exchanges to learn preferences from at most.
 
     Raises:
         ConfigError: one cannot be written.
@@ -84,9 +87,10 @@ def write_conversations(found: Conversations, name: str, out: Path) -> list[tupl
     criteria = _CRITERIA % {"name": orjson.dumps(name).decode(), "tokens": _LONGEST_ANSWER, "more": _MORE[found.form]}
     asked = [{"asked": each.asked, "answered": each.answered} for each in found.held_out[:EVALUATED]]
     files = {
+        "pretraining.jsonl": _lines(map(_conversation, found.training[:MET])),
         "training.jsonl": _lines(map(_conversation, found.training)),
         "validation.jsonl": _lines(map(_conversation, found.held_out)),
-        "preferences-training.jsonl": _lines(_pairs(found.training)),
+        "preferences-training.jsonl": _lines(_pairs(found.training[:most_pairs])),
         "preferences-validation.jsonl": _lines(_pairs(found.held_out)),
         "evaluation.jsonl": _lines(asked),
         "evaluation.toml": criteria.encode(),

@@ -43,6 +43,8 @@ class ConversationSettings(SettingsModel):
     """Characters of a question or an answer at most."""
     most: Annotated[int, Field(ge=MIN_EXCHANGES, le=100_000)] = 4000
     """Exchanges to learn from at most; which ones is drawn."""
+    most_pairs: Annotated[int, Field(ge=MIN_EXCHANGES, le=100_000)] = 2000
+    """Of these so many that come with a worse answer, to learn preferences from."""
     most_held_out: Annotated[int, Field(ge=MIN_EXCHANGES, le=10_000)] = 200
     seed: Annotated[int, Field(ge=0)] = 1
     """By which they are drawn."""

@@ -12,6 +12,7 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
+from transformers.utils import logging
 
 from freehold.errors import ConfigError
 from freehold.training.checkpoint_folders import sync
@@ -34,6 +35,7 @@ DATA_CARD: Final = "data-card.md"
 def main() -> None:
     """Do what the command line says, and tell of it."""
     request = ExportRequest.model_validate_json(sys.argv[1])
+    logging.disable_progress_bar()
     export(request, _say)
 
 

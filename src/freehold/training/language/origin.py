@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from freehold.errors import ConfigError
-from freehold.training.checkpoint_folders import MANIFEST, CheckpointFolders, digest, read_manifest
+from freehold.training.checkpoint_folders import CheckpointDamaged, CheckpointFolders, whole_manifest
 from freehold.training.data.shards import CARD
 from freehold.training.language.build import Run
 from freehold.training.trainer.log_file import NAME as LOG
@@ -62,9 +62,10 @@ class Origin:
             raise ConfigError(f"{run.out} has no checkpoint of step {step}; there are those of {steps}")
         notes = []
         for number, folder in wanted:
-            manifest, problem = _examined(folder)
-            if problem:
-                notes.append(f"the checkpoint of step {number} is passed over: {problem}")
+            try:
+                manifest = whole_manifest(folder)
+            except CheckpointDamaged as exc:
+                notes.append(f"the checkpoint of step {number} is passed over: {exc}")
                 continue
             return cls._read(run, folder, manifest, tuple(notes))
         raise ConfigError(f"{run.out} has no checkpoint that is whole: {'; '.join(notes)}")
@@ -148,19 +149,6 @@ class Origin:
             raise ConfigError(f"{self.card} is the card of other data ({told}) than were learnt ({self.data_sha256})")
         stated = {"tokens": tokens, "card_sha256": hashlib.sha256(raw).hexdigest(), "sources": sources}
         return StatedData.model_validate({**known.model_dump(), **stated})
-
-
-def _examined(folder: Path) -> tuple[Mapping[str, Any], str]:
-    """A checkpoint's manifest, and what is wrong with it; nothing if it is whole."""
-    try:
-        manifest = read_manifest(folder)
-        files = manifest["files"]
-        if {path.name for path in folder.iterdir()} != {*files, MANIFEST}:
-            return {}, "its files are not those that were written"
-        changed = [name for name, written in files.items() if digest(folder / name) != written]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        return {}, f"it is not whole ({type(exc).__name__})"
-    return manifest, f"{changed[0]} is not as it was written" if changed else ""
 
 
 def _canonical(tree: Mapping[str, Any]) -> str:

@@ -99,11 +99,11 @@ class LanguageRecipe(SettingsModel):
 
 
 def shakespeare(vocabulary: int) -> LanguageRecipe:
-    """800,000 parameters, 1.5 million bytes: nanoGPT's shape, batch and steps for a processor. Minutes on two cores."""
+    """700,000 parameters, 1.5 million bytes: nanoGPT's shape, batch and steps for a processor. Minutes on two cores."""
     return LanguageRecipe(
         name="shakespeare",
         model=ModelRecipe(
-            vocabulary=vocabulary, layers=4, width=128, heads=4, kv_heads=4, feed_forward=320, context=64
+            vocabulary=vocabulary, layers=4, width=128, heads=4, kv_heads=4, feed_forward=256, context=64
         ),
         sequence=64,
         training=TrainingRecipe(

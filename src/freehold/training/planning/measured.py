@@ -15,16 +15,20 @@ import orjson
 from freehold.errors import ConfigError, EngineFailed
 from freehold.training.language.recipes import LanguageRecipe
 from freehold.training.planning.devices import CPU
-from freehold.training.planning.memory import Room
+from freehold.training.planning.memory import Room, memory_of
 from freehold.training.planning.timing import step_time
 from freehold.training.planning.work import Operation
 from freehold.training.process import QUICK_MEMORY, run_module
 from freehold.training.trainer.recipe import Layout
+from freehold.training.trainer.share import StepShare
 
 Clock = Literal["wall", "processor"]
 MODULE: Final = "freehold.training.language.kernels"
-ALLOWANCE: Final = 0.05
-"""Of what comes and goes, what the C library's allocator loses between its pieces."""
+TRIAL: Final = "freehold.training.language.trial"
+TRIAL_STEPS: Final = 8
+"""After which the allocator takes hardly more."""
+TRIAL_LAYERS: Final = 4
+"""Blocks of the model in the trial, at most two thirds of what there are."""
 
 
 @dataclass(slots=True)
@@ -124,11 +128,19 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """This machine, measured for one recipe and layout; made by `measured`."""
+    """This machine, measured for one recipe and layout; made by `measured`.
+
+    Args:
+        devices: processes.
+        memory_bytes: of each.
+        found: the times.
+        allowance: share of what comes and goes that the C library's allocator loses between its pieces.
+    """
 
     devices: int
     memory_bytes: int
     found: Measured
+    allowance: float
 
     @property
     def name(self) -> str:
@@ -146,7 +158,7 @@ class Processor:
 
     def room(self, recipe: LanguageRecipe) -> Room:  # noqa: ARG002  # likewise
         """In memory that checkpoints share."""
-        return Room(self.found.number, False, True, self.found.process_bytes, ALLOWANCE)
+        return Room(self.found.number, False, True, self.found.process_bytes, self.allowance)
 
     def speeds(self, recipe: LanguageRecipe) -> Measured:  # noqa: ARG002  # likewise
         """As measured."""
@@ -175,27 +187,52 @@ async def measured(
         EngineFailed: the measuring process broke down.
     """
     layout = recipe.training.parallel.layout(processes)
-    asked = Asked()
-    step_time(recipe, layout, asked)
+    needed = Asked()
+    step_time(recipe, layout, needed)
     wanted = {
         "processes": processes,
         "threads": threads or max(1, cores() // processes),
         "clock": clock,
         "recipe": recipe.model_dump(mode="json"),
         "layers": recipe.model.layers,
-        "operations": asked.operations,
-        "gathers": asked.gathers,
-        "scatters": asked.scatters,
+        "operations": needed.operations,
+        "gathers": needed.gathers,
+        "scatters": needed.scatters,
     }
+    found = measured_from(await asked(MODULE, wanted, python))
+    allowance = await _lost(recipe, layout, found, {**wanted, "recipe": None}, python)
+    return Processor(processes, memory_bytes() // processes, found, allowance)
+
+
+async def asked(module: str, wanted: Mapping[str, Any], python: str | None = None) -> dict[str, Any]:
+    """What a measuring process says, in an environment like that of a training.
+
+    Raises:
+        ConfigError: no Python here can train.
+        EngineFailed: the process broke down.
+    """
     said: list[str] = []
-    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(wanted["threads"])}
-    arguments = [orjson.dumps(wanted).decode()]
-    await run_module(MODULE, arguments, said.append, environment=environment, python=python)
+    environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(wanted["threads"]), "GLOO_SOCKET_IFNAME": "lo"}
+    await run_module(module, [orjson.dumps(wanted).decode()], said.append, environment=environment, python=python)
     try:
-        found = orjson.loads(said[-1])
+        return dict(orjson.loads(said[-1]))
     except (IndexError, ValueError) as exc:
         raise EngineFailed("this machine could not be measured: the measuring process said nothing") from exc
-    return Processor(processes, memory_bytes() // processes, measured_from(found))
+
+
+async def _lost(
+    recipe: LanguageRecipe, layout: Layout, found: Measured, wanted: Mapping[str, Any], python: str | None
+) -> float:
+    """The share that is lost: some steps of the recipe are made with few blocks, and compared with the formula."""
+    model = recipe.model.model_copy(update={"layers": max(1, min(TRIAL_LAYERS, recipe.model.layers * 2 // 3))})
+    training = recipe.training
+    share = StepShare.of(training, 0, layout.data)
+    batch = layout.data * share.size * min(2, share.pieces)
+    less = training.model_copy(update={"steps": TRIAL_STEPS, "batch": batch, "evaluate_every": None})
+    small = recipe.model_copy(update={"model": model, "training": less})
+    trial = await asked(TRIAL, {**wanted, "recipe": small.model_dump(mode="json")}, python)
+    ideal = memory_of(small, layout, Room(found.number, False, True, 0, 0.0))
+    return max(0.0, (trial["peak"] - ideal.peak) / ideal.moving)
 
 
 def measured_from(found: Mapping[str, Any]) -> Measured:

@@ -9,6 +9,7 @@ With P the parameters of a device's share of the matrices (all, by tensor parall
     gathered       of FSDP2, the weights in computing precision of two blocks and of the ends, and a block's gradients
     activations    layers x kept x tokens of a micro-batch; with recomputation layers x W x b / t, and one block's
     logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients; on GPUs in pieces
+    a block        while it goes back: gradients of 3 F + 4 W for each token, and what it keeps if it is recomputed
 
 What a block keeps for the way back follows Korthikanti et al. (arXiv 2205.05198, section 4), counted again for this
 model: no dropout, attention that keeps no scores (Dao et al., arXiv 2205.14135), SwiGLU and grouped queries. With b
@@ -17,7 +18,7 @@ bytes a number, W the width, F the inner width, Q and K the widths of all querie
     b (4 W + 2 Q + 2 K + 3 F)    norms' inputs and outputs; queries, keys, values, attention's output; SwiGLU's three
 
 Where nothing is fused, a norm keeps another W and SwiGLU another F; a processor's attention another Q. The
-peak is the largest of three moments: the beginning of the way back (activations and logits), the optimizer's step
+peak is the largest of four moments: the loss (activations and logits), the first block's way back, the optimizer's step
 (gradients), and a checkpoint (on a processor, where the copy to be written lies in the same memory).
 """
 
@@ -63,11 +64,13 @@ class Memory:
         average: of the weights.
         activations: kept for the way back.
         logits: and what the loss makes of them.
+        block: what one block takes while it goes back.
         gathered: buffers of sharded weights and gradients.
         step: what the optimizer takes while it works.
         snapshot: the copy of the state from which a checkpoint is written.
         allowance: for pieces between.
         process: interpreter, libraries and runtime.
+        moving: what comes and goes within a step, at most.
         accumulates: whether there are gradients already when the last way back begins.
         snapshot_stays: whether the copy is there while the training goes on.
     """
@@ -78,11 +81,13 @@ class Memory:
     average: int
     activations: int
     logits: int
+    block: int
     gathered: int
     step: int
     snapshot: int
     allowance: int
     process: int
+    moving: int
     accumulates: bool
     snapshot_stays: bool
 
@@ -91,9 +96,10 @@ class Memory:
         """What there is at each of the moments that may be the peak."""
         always = self.weights + self.average + self.optimizer + self.process + self.allowance
         always += self.snapshot if self.snapshot_stays else 0
-        passing = self.activations + self.logits + self.gathered + (self.gradients if self.accumulates else 0)
+        passing = always + self.activations + self.gathered + (self.gradients if self.accumulates else 0)
         return {
-            "way back": always + passing,
+            "loss": passing + self.logits,
+            "way back": passing + self.block,
             "optimizer's step": always + self.gradients + self.step,
             "checkpoint": always + (0 if self.snapshot_stays else self.snapshot),
         }
@@ -124,7 +130,8 @@ def memory_of(recipe: LanguageRecipe, layout: Layout, room: Room) -> Memory:
     activations = activations_of(recipe, samples, layout.tensor, room)
     logits = _logits(recipe, samples, layout.tensor, room)
     gathered = _gathered(model, layout, room) if sharded else _cast(parameters, layout, room)
-    moving = activations + logits + gathered
+    block = _block_back(recipe, samples, layout.tensor, room)
+    moving = activations + max(logits, block) + gathered
     average = 4 * parameters // share if training.average is not None else 0
     return Memory(
         weights=4 * parameters // share,
@@ -133,10 +140,12 @@ def memory_of(recipe: LanguageRecipe, layout: Layout, room: Room) -> Memory:
         average=average,
         activations=activations,
         logits=logits,
+        block=block,
         gathered=gathered,
         step=_step(model, by_muon, share),
         snapshot=(4 * parameters // share + optimizer + average) if room.on_host else 0,
         allowance=int(room.allowance * moving),
+        moving=moving,
         process=room.process,
         accumulates=accumulates,
         snapshot_stays=training.checkpoints.every_steps < training.steps,
@@ -151,7 +160,15 @@ def activations_of(recipe: LanguageRecipe, samples: int, tensor: int, room: Room
     ends = 3 * model.width * room.number
     if not recipe.training.parallel.activation_checkpointing:
         return tokens * (model.layers * kept + ends) // tensor
-    return tokens * (model.layers * model.width * room.number + kept + ends) // tensor
+    return tokens * (model.layers * model.width * room.number + ends) // tensor
+
+
+def _block_back(recipe: LanguageRecipe, samples: int, tensor: int, room: Room) -> int:
+    """Gradients that are there while a block goes back, and what it keeps if that was not kept from the way there."""
+    model = recipe.model
+    kept = block_kept(model, room) if recipe.training.parallel.activation_checkpointing else 0
+    gradients = room.number * (3 * model.feed_forward + 4 * model.width)
+    return samples * recipe.sequence * (kept + gradients) // tensor
 
 
 def block_kept(model: ModelRecipe, room: Room) -> int:

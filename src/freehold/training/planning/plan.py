@@ -23,12 +23,25 @@ GPU_ALLOWANCE = 0.08
 class Site(Protocol):
     """Where a training is to run: a number of equal devices."""
 
-    name: str
-    devices: int
-    node: int
-    """Devices with fast links to each other."""
-    memory_bytes: int
-    """Of each device."""
+    @property
+    def name(self) -> str:
+        """Of the kind of device."""
+        ...
+
+    @property
+    def devices(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def node(self) -> int:
+        """Devices with fast links to each other."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of each device."""
+        ...
 
     def peak(self, recipe: LanguageRecipe) -> float:
         """Operations a second of one device at most, in the recipe's precision."""

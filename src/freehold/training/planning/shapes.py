@@ -94,7 +94,7 @@ def _widths() -> list[int]:
 def _layers(parameters: float, width: int, vocabulary: int) -> list[int]:
     """The numbers of layers next to the one that gives the parameters, in steps that split evenly over devices."""
     exact = (parameters - vocabulary * width) / (12 * width * width)
-    step = 1 if exact < 32 else 4 if exact < 64 else 8
+    step = 1 if exact < 32 else 2 if exact < 64 else 8
     low = int(exact // step) * step
     return [layers for layers in (low, low + step) if 1 <= layers <= 1024]
 

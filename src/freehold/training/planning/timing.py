@@ -46,10 +46,15 @@ GRADIENT_BYTES = 4
 class Speeds(Protocol):
     """What a device does, measured or from a roofline. Seconds throughout."""
 
-    number: int
-    """Bytes of a number that is computed with."""
-    overlaps: bool
-    """Whether exchanges go on while it computes."""
+    @property
+    def number(self) -> int:
+        """Bytes of a number that is computed with."""
+        ...
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether exchanges go on while it computes."""
+        ...
 
     def there(self, operation: Operation) -> float:
         """Of one such operation, forward."""

@@ -1,12 +1,13 @@
 """What a person wants planned, as a recipe: a size and a number of tokens, or a budget of operations or of money."""
 
 from collections.abc import Callable
+from math import sqrt
 from typing import Final
 
 from freehold.errors import ConfigError
 from freehold.training.language.recipes import LanguageRecipe
 from freehold.training.planning.optimum import TOKENS_A_PARAMETER, Optimum, optimum
-from freehold.training.planning.plan import HOUR_S, Plan, Site, best_plan
+from freehold.training.planning.plan import HOUR_S, Plan, Site, best_plan, plan_of
 from freehold.training.planning.shapes import CONTEXT, VOCABULARY, batch_tokens, model_of
 from freehold.training.planning.work import matrix_flops
 from freehold.training.trainer.recipe import OptimizerRecipe, PrecisionRecipe, ScheduleRecipe, TrainingRecipe
@@ -73,7 +74,7 @@ def with_tokens(recipe: LanguageRecipe, tokens: float) -> LanguageRecipe:
 
 def plan_for_money(
     money: float, price_hour: float, law: str, site: Site, recipe_for: Callable[[Optimum], LanguageRecipe]
-) -> tuple[Optimum, Plan]:
+) -> Plan:
     """The best size for a budget of money: how many operations it buys depends on how fast the size trains.
 
     Args:
@@ -91,12 +92,12 @@ def plan_for_money(
     for _ in range(ROUNDS):
         best = optimum(flops, law)
         plan = best_plan(recipe_for(best), site, batch_is_free=True)
-        before, flops = flops, seconds * _flops_s(plan)
-        if abs(flops - before) < ENOUGH * flops:
+        bought = seconds * _flops_s(plan)
+        if abs(bought - flops) < ENOUGH * flops:
             break
-    paid = plan.cost(price_hour)
-    recipe = with_tokens(plan.recipe, plan.recipe.tokens * money / paid)
-    return best, best_plan(recipe, site, batch_is_free=True)
+        flops = sqrt(bought * flops)  # the middle, since layouts leap
+    recipe = with_tokens(plan.recipe, plan.recipe.tokens * money / plan.cost(price_hour))
+    return plan_of(recipe, site)
 
 
 def _flops_s(plan: Plan) -> float:

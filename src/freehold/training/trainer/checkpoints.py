@@ -25,7 +25,14 @@ from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
-from freehold.training.checkpoint_folders import MANIFEST, CheckpointFolders, digest, read_manifest, sync
+from freehold.training.checkpoint_folders import (
+    CheckpointDamaged,
+    CheckpointFolders,
+    digest,
+    read_manifest,
+    sync,
+    whole_manifest,
+)
 from freehold.training.trainer import state
 from freehold.training.trainer.identity import difference
 from freehold.training.trainer.recipe import CheckpointRecipe
@@ -239,16 +246,12 @@ class Checkpoints:
     def _problem(self, folder: Path) -> str:
         """Why a checkpoint is not gone on with; empty if it can be, as far as this process has looked."""
         try:
-            manifest = read_manifest(folder)
-            files, processes = manifest["files"], manifest["processes"]
-            if (other := difference(self._identity, manifest["identity"])) is not None:
+            if (other := difference(self._identity, read_manifest(folder)["identity"])) is not None:
                 return f"it is of another training: {other}"
-            if {path.name for path in folder.iterdir()} != {*files, MANIFEST}:
-                return "its files are not those that were written"
-            for rank in range(self._rank, processes, self._world):
-                if digest(folder / _part(rank)) != files[_part(rank)]:
-                    return f"{_part(rank)} is not as it was written"
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+            whole_manifest(folder, slice(self._rank, None, self._world))
+        except CheckpointDamaged as exc:
+            return str(exc)
+        except (OSError, ValueError, KeyError) as exc:
             return f"it is not whole ({type(exc).__name__}: {exc})"
         return ""
 

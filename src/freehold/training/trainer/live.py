@@ -6,6 +6,7 @@ process, or on another machine, is watched in the same way.
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -16,6 +17,8 @@ from rich.text import Text
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SPARKS: Final = 60
 """Characters of the loss's curve."""
+_SPEEDS: Final = 9
+"""Newest lines by which the time that is left is told."""
 _EVENTS: Final = 5
 """Newest events that are shown."""
 _MINUTE_S: Final = 60
@@ -124,12 +127,13 @@ class RunView:
         return f"held out, step {self._evaluation['step']:,}: {facts}"
 
     def _left(self) -> str:
-        """How long it will take, by the speed of the newest line."""
-        if not self._steps or not self._step() or not self._steps[-1]["tokens_per_s"]:
+        """How long it will take, by the middle speed of the newest lines."""
+        tokens_per_s = median([line["tokens_per_s"] for line in self._steps[-_SPEEDS:]] or [0.0])
+        if not tokens_per_s:
             return ""
         last = self._steps[-1]
         tokens_per_step = last["tokens"] / last["step"]
-        return f"{_duration((self._total() - last['step']) * tokens_per_step / last['tokens_per_s'])} left"
+        return f"{_duration((self._total() - last['step']) * tokens_per_step / tokens_per_s)} left"
 
     def _step(self) -> int:
         return int(self._steps[-1]["step"]) if self._steps else 0

@@ -1,10 +1,10 @@
-"""Trains one recipe for a few steps, and tells what memory and time they took: a process of `benchmarks.training_plan`.
+"""Trains a recipe for a few steps on this machine's processor, and tells what memory and time they took.
 
 The loop is the real one (`freehold.training.pretrain`), with tokens that are drawn instead of read, so that no file's
 pages count. Memory is the most that a process held, above what it had after a step of a tiny model; of several
 processes that of the largest.
 
-    python -m benchmarks.training_plan_run '{"recipe": …, "processes": 1, "threads": 2}'
+    python -m freehold.training.language.trial '{"recipe": …, "processes": 1, "threads": 2, "clock": "wall"}'
 """
 
 import json
@@ -24,6 +24,7 @@ from freehold.training.language.kernels import process_bytes
 from freehold.training.language.model import built
 from freehold.training.language.recipes import LanguageRecipe
 from freehold.training.pretrain import pretrain
+from freehold.training.process import worker_status
 from freehold.training.trainer.parallel import Devices, Place
 from freehold.training.trainer.share import StepShare
 
@@ -106,8 +107,8 @@ def main() -> None:
         else:
             spawn(train, (wanted, folder), nprocs=wanted["processes"])
         found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(folder).glob("found-*.json"))]
-    print(json.dumps({key: max(each[key] for each in found) for key in found[0]}))
+    sys.stdout.write(f"{json.dumps({key: max(each[key] for each in found) for key in found[0]})}\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(worker_status(main))
