@@ -121,6 +121,11 @@ class Devices:
             ConfigError: the model cannot be split so.
         """
         blocks = _blocks(model)
+        if self.layout.tensor > 1 and recipe.precision.compile:
+            raise ConfigError(
+                "precision.compile: with parallel.tensor above 1, gradients of compiled blocks were found to be wrong "
+                "(PyTorch 2.13); say false"
+            )
         if self.mesh is not None and self.layout.tensor > 1:
             _split_matrices(model, blocks, self.mesh[TENSOR])
         if recipe.parallel.activation_checkpointing:
