@@ -136,7 +136,9 @@ def trained(case: Case, steps: int, way: Way) -> Found:
 
 def compared(case: Case, rounds: int, way: Way) -> dict[str, Any]:
     """Predictions and trainings of a case in turns, and the ratios of their medians."""
-    plans, runs, told = [], [], {}
+    plans: list[Found] = []
+    runs: list[Found] = []
+    told: dict[str, Any] = {}
     for _ in range(rounds):
         plan, told = predicted(case, way)
         plans.append(plan)

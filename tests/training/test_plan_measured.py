@@ -33,7 +33,7 @@ def test_the_peaks_are_those_of_the_log() -> None:
         assert DEVICES[name].flops == pytest.approx(peak_of(told), rel=0.01)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_this_machine_is_measured_and_planned_for(processes: int) -> None:
     """A small recipe's operations are all timed, and its plan has memory and a time made of them."""
     recipe = LanguageRecipe(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -24,6 +24,17 @@ from freehold.training.trainer.recipe import OptimizerRecipe
 
 EPILOG = "Example: freehold train plan --params 175e9 --tokens 300e9 --gpus 1024 --gpu h100 --price-hour 2.5"
 GIGABIT_BYTES = 1e9 / 8
+
+SettingsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change the recipe, as training.batch=64; repeatable."),
+]
+GpuOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu", help=f"One of {', '.join([*DEVICES, CPU])}. [default: cpu for a recipe, h100 for bare numbers]"
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +58,7 @@ def train_plan(
     recipe: Annotated[
         str | None, typer.Option("--recipe", metavar="NAME|FILE", help="A recipe's name, or one written as JSON.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change the recipe, as training.batch=64; repeatable."),
-    ] = None,
+    settings: SettingsOption = None,
     params: Annotated[float | None, typer.Option("--params", help="Parameters of the model, as 175e9.")] = None,
     tokens: Annotated[
         float | None, typer.Option("--tokens", help="Tokens that it sees. [default: 20 a parameter]")
@@ -63,12 +71,7 @@ def train_plan(
     ] = None,
     law: Annotated[str, typer.Option("--law", help=f"By which a budget is divided: {', '.join(SOURCES)}.")] = RATIO,
     gpus: Annotated[int, typer.Option("--gpus", min=1, max=1 << 20, help="Devices, or processes with 'cpu'.")] = 1,
-    gpu: Annotated[
-        str | None,
-        typer.Option(
-            "--gpu", help=f"One of {', '.join([*DEVICES, CPU])}. [default: cpu for a recipe, h100 for bare numbers]"
-        ),
-    ] = None,
+    gpu: GpuOption = None,
     network_gbit: Annotated[
         float | None, typer.Option("--network-gbit", min=0.1, help="Between nodes, for each device.")
     ] = None,
