@@ -25,7 +25,7 @@ NAME=${NAME:-speedrun}                  # of the model
 PORT=${PORT:-8123}                      # where it is served
 ASK=${ASK:-What say you of the king?}   # in the end
 PRETRAIN=${PRETRAIN:-}                  # more options, such as --set training.steps=500
-TUNE=${TUNE---epochs 1 --learning-rate-multiplier 4}   # more options of both fine-tunings
+TUNE=${TUNE---epochs 1}                 # more options of both fine-tunings
 FREEHOLD=${FREEHOLD:-$(command -v freehold || echo "$(dirname "$0")/../.venv/bin/freehold")}
 
 if [[ ! -r $TEXT ]]; then
@@ -89,7 +89,7 @@ tune() { # tune STEP OPTION…: begins a job, or finds the one begun before, wai
   "$FREEHOLD" jobs show --json "$(field id "$job")" >"$job.ended"
   tuned=$(field fine_tuned_model "$job.ended")
 }
-tune supervised --model "$NAME-base" --suffix answers \
+tune supervised --model "$NAME-base" --suffix answers --learning-rate-multiplier 4 \
   --training conversations/training.jsonl --validation conversations/validation.jsonl
 answers=$tuned
 tune preferences --method dpo --model "$answers" --suffix prefers \

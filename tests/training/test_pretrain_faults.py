@@ -112,14 +112,14 @@ def _goes_on(folder: Path, events_before: int) -> bool:
 
 def kill(process: "subprocess.Popen[str]", folder: Path, draw: random.Random) -> str:
     """Kill a training some steps from now, or while a checkpoint is written; returns which of these it was."""
-    filling = folder / "checkpoints" / ".partial"
+    checkpoints = folder / "checkpoints"
     until = logged(folder) + draw.randrange(1, 2 * EVERY)
     in_checkpoint = draw.random() < 0.5
-    wait_for(process, filling.exists if in_checkpoint else lambda: logged(folder) >= until)
+    wait_for(process, lambda: filling(checkpoints) if in_checkpoint else logged(folder) >= until)
     time.sleep(draw.random() * (0.004 if in_checkpoint else 0.02))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    return "checkpoint" if filling.exists() else "step"
+    return "checkpoint" if filling(checkpoints) else "step"
 
 
 def test_a_training_that_is_killed_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -140,19 +140,36 @@ def test_a_training_that_is_killed_twenty_times_goes_on_bit_for_bit(tmp_path: Pa
     assert hits.count("checkpoint") >= 3, hits
 
 
+def filling(checkpoints: Path) -> bool:
+    """Whether a checkpoint is being written."""
+    return (checkpoints / ".partial").exists()
+
+
+def halt_between_checkpoints(process: "subprocess.Popen[str]", checkpoints: Path) -> None:
+    """Halt a training when it writes no checkpoint, and deletes none."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        if not filling(checkpoints) and len(list(checkpoints.iterdir())) == 2:
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.001)
+
+
 def test_a_full_disk_loses_no_checkpoint_and_stops_no_training(tmp_path: Path) -> None:
     """Checkpoints that cannot be written are told, those before them stay, and later ones come when there is room."""
     whole = recipe(400)
     main(tmp_path / "alone", whole)
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
-        folder = disk / "full"
+        folder, checkpoints = disk / "full", disk / "full" / "checkpoints"
         with started(folder, whole) as process:
-            wait_for(process, (folder / "checkpoints" / f"step-{2 * EVERY}").exists)
-            ballast = fill(disk)
-            standing = {path for path in (folder / "checkpoints").iterdir() if path.name != ".partial"}
-            time.sleep(0.5)
-            wait_for(process, lambda: not (folder / "checkpoints" / ".partial").exists())
-            assert standing <= set((folder / "checkpoints").iterdir())
+            wait_for(process, (checkpoints / f"step-{2 * EVERY}").exists)
+            halt_between_checkpoints(process, checkpoints)
+            ballast, standing = fill(disk), set(checkpoints.iterdir())
+            seen_ns = checkpoints.stat().st_mtime_ns
+            process.send_signal(signal.SIGCONT)
+            wait_for(process, lambda: checkpoints.stat().st_mtime_ns != seen_ns and not filling(checkpoints))
+            assert set(checkpoints.iterdir()) >= standing
             ballast.unlink()
             errors = process.communicate(timeout=120)[1]
         assert process.returncode == 0, errors

@@ -36,8 +36,8 @@ FieldOption = Annotated[
     typer.Option(
         "--field",
         metavar="NAME",
-        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has none "
-        "of them is a conversation, if it has 'messages'.",
+        help="The field or column that is the document, instead of 'text'; several are joined by line ends. What has "
+        "none of them is a conversation, if it has 'messages'.",
     ),
 ]
 DocumentsOption = Annotated[
@@ -46,6 +46,12 @@ DocumentsOption = Annotated[
 ]
 SeparatorOption = Annotated[
     str | None, typer.Option("--separator", metavar="TEXT", help="Instead: what lies between two of these.")
+]
+AlsoOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--also", metavar="PATH", help="Files of which nothing is held back, such as conversations; repeatable."
+    ),
 ]
 SkipOption = Annotated[
     bool, typer.Option("--skip-broken", help="Count broken lines and rows and go on, instead of ending there.")
@@ -57,6 +63,17 @@ HeldOutOption = Annotated[
 LicenceOption = Annotated[
     list[str] | None,
     typer.Option("--licence", metavar="TEXT", help="For the card: of all files, or FILE=LICENCE; repeatable."),
+]
+DeduplicateOption = Annotated[
+    Literal["none", "exact", "near"],
+    typer.Option("--deduplicate", help="Leave out documents that were there before, or similar ones."),
+]
+SplitOption = Annotated[
+    Literal["auto", "documents", "end"],
+    typer.Option("--split", help="Hold back documents, or the end of each text; 'auto': the end of a single text."),
+]
+ShardOption = Annotated[
+    int | None, typer.Option("--shard-tokens", min=1, help="Tokens in a file, instead of 256 MiB of them.")
 ]
 
 
@@ -70,10 +87,7 @@ def train_data(
     documents: DocumentsOption = "whole",
     separator: SeparatorOption = None,
     skip_broken: SkipOption = False,
-    deduplicate: Annotated[
-        Literal["none", "exact", "near"],
-        typer.Option("--deduplicate", help="Leave out documents that were there before, or similar ones."),
-    ] = "exact",
+    deduplicate: DeduplicateOption = "exact",
     threshold: Annotated[
         float, typer.Option("--threshold", min=0.01, max=1, help="Share of common runs of words that is similar.")
     ] = 0.8,
@@ -81,23 +95,13 @@ def train_data(
         int, typer.Option("--permutations", min=16, max=1024, help="Numbers by which similarity is estimated.")
     ] = 128,
     held_out: HeldOutOption = None,
-    also: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--also", metavar="PATH", help="Files of which nothing is held back, such as conversations; repeatable."
-        ),
-    ] = None,
+    also: AlsoOption = None,
     validation_share: Annotated[
         float, typer.Option("--validation-share", min=0, max=0.99, help="Of the documents, or of the text.")
     ] = 0.1,
-    split: Annotated[
-        Literal["auto", "documents", "end"],
-        typer.Option("--split", help="Hold back documents, or the end of each text; 'auto': the end of a single text."),
-    ] = "auto",
+    split: SplitOption = "auto",
     licence: LicenceOption = None,
-    shard_tokens: Annotated[
-        int | None, typer.Option("--shard-tokens", min=1, help="Tokens in a file, instead of 256 MiB of them.")
-    ] = None,
+    shard_tokens: ShardOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search for similar documents.")] = 1,
 ) -> None:
     """Make token shards and their data card, for 'freehold train pretrain'. Needs the extra 'train'.

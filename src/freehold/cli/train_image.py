@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import say
+from freehold.cli.train_pretrain import pairs
 from freehold.training.image.build import build
 from freehold.training.image.recipes import RECIPES, PainterTraining
 from freehold.training.trainer.recipe import changed
@@ -46,7 +47,11 @@ def train_image(
     if not resume or any(option is not None for option in (recipe, minutes, settings, seed)):
         training = _training(recipe or "starter", minutes, settings or [], 1 if seed is None else seed)
     out.mkdir(parents=True, exist_ok=True)
-    weights = asyncio.run(build(training, out.resolve(), say, threads=threads, resume=resume))
+    try:
+        weights = asyncio.run(build(training, out.resolve(), say, threads=threads, resume=resume))
+    except KeyboardInterrupt:
+        say(f"stopped; go on with: freehold train image --out {out} --resume")
+        raise
     say(f"the weights are in {weights}")
     say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
 
@@ -54,7 +59,4 @@ def train_image(
 def _training(recipe: str, minutes: float | None, settings: list[str], seed: int) -> PainterTraining:
     if recipe not in RECIPES:
         raise typer.BadParameter(f"there is no recipe '{recipe}'; there are: {_NAMES}")
-    if wrong := next((text for text in settings if "=" not in text), None):
-        raise typer.BadParameter(f"--set wants PATH=VALUE, not '{wrong}'")
-    pairs = dict(text.split("=", 1) for text in settings)
-    return PainterTraining(recipe=changed(RECIPES[recipe](seed), pairs), minutes=minutes)
+    return PainterTraining(recipe=changed(RECIPES[recipe](seed), pairs(settings)), minutes=minutes)

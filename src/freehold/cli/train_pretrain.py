@@ -1,6 +1,7 @@
 """`freehold train pretrain`: a language model from nothing."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,15 +58,18 @@ def train_pretrain(
     machines = Machines(devices, nodes, node_rank, master, device, threads, price_per_hour)
     try:
         asyncio.run(_trained(run, machines))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError) as exc:
         where = f"a checkpoint of step {run.step} holds where it was" if run.step else "no step was made"
         print(f"stopped; {where}. Go on with: freehold train pretrain --out {out} --resume", flush=True)
-        raise
+        raise KeyboardInterrupt from exc
     print(f"the training is in {out}, at step {run.step} of {run.recipe.training.steps}")
 
 
 async def _trained(run: Run, machines: Machines) -> None:
-    """Train, and show how far it is."""
+    """Train, and show how far it is. Asked to end by SIGTERM, as a scheduler does, it stops as at Ctrl-C."""
+    whole = asyncio.current_task()
+    assert whole is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
     ended = threading.Event()
     shown = asyncio.create_task(asyncio.to_thread(follow, run.out, lambda _: ended.is_set()))
     try:

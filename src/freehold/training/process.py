@@ -8,12 +8,14 @@ asked to stop first, so that a training can write a checkpoint. Its `__main__` p
 """
 
 import asyncio
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, TypeAlias
 
 from freehold.config import engine_environment
@@ -139,3 +141,16 @@ def worker_status(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def asked_to_stop() -> Callable[[], bool]:
+    """Have signals ask for a stop instead of ending the process; the same one again ends it."""
+    asked: set[int] = set()
+
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.add(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    return lambda: bool(asked)

@@ -144,3 +144,19 @@ def test_command(data: Path, recipe: str, tmp_path: Path) -> None:
 
     assert f"goes on after step {told[1]}" in again("--resume")
     assert "holds the finished training 'small', at step 600" in again("--resume")
+
+
+@pytest.mark.long
+def test_a_scheduler_stops_it(data: Path, recipe: str, tmp_path: Path) -> None:
+    """SIGTERM, which schedulers and service managers send, leaves a checkpoint, also where Ctrl-C would be ignored."""
+    out = tmp_path / "out"
+    begin = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND]
+    begin = [*begin, "--data", str(data), "--recipe", recipe, "--out", str(out), "--threads", "1"]
+    with subprocess.Popen([*begin, "--set", "training.steps=9999"], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert any(line.startswith("step 3/") for line in running.stdout)
+        running.send_signal(signal.SIGTERM)
+        told = re.search(r"stopped; a checkpoint of step (\d+) ", running.stdout.read())
+        assert running.wait(PATIENCE_S) == 130
+    assert told is not None
+    assert (out / "checkpoints" / f"step-{told[1]}").is_dir()

@@ -11,7 +11,7 @@ from freehold.training.data.shards import TOKEN_BYTES, TOKENIZER, TOKENS, TokenS
 from freehold.training.data.tokenizer import TextTokenizer, train_tokenizer
 from freehold.training.data.writing import RecordWriter
 from freehold.training.language.recipes import LanguageRecipe, ModelRecipe
-from freehold.training.trainer.recipe import OptimizerRecipe, ScheduleRecipe, TrainingRecipe
+from freehold.training.trainer.recipe import OptimizerRecipe, PrecisionRecipe, ScheduleRecipe, TrainingRecipe
 
 BYTES = 260
 """The vocabulary without merges."""
@@ -57,6 +57,7 @@ def small_recipe(**changes: object) -> LanguageRecipe:
         "micro_batch": 8,
         "optimizer": OptimizerRecipe(kind="muon", learning_rate=5e-3, muon_learning_rate=1e-2),
         "schedule": ScheduleRecipe(warmup_steps=2),
+        "precision": PrecisionRecipe(compute="float32"),
         "log_every": 1,
         **changes,
     }

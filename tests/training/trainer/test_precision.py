@@ -33,9 +33,9 @@ def test_bfloat16_multiplies_in_it_and_keeps_weights() -> None:
 
 
 def test_auto_takes_what_the_processor_is_faster_in() -> None:
-    """Left to choose, a processor takes bfloat16 exactly if it has matrix units for it."""
-    wanted = torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
-    assert precision.of(PrecisionRecipe(), "cpu").dtype == wanted
+    """Left to choose, a processor takes bfloat16 exactly if it has instructions for it."""
+    has = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    assert precision.of(PrecisionRecipe(), "cpu").dtype == (torch.bfloat16 if has else torch.float32)
 
 
 def test_float8_needs_a_gpu() -> None:

@@ -7,8 +7,8 @@ encoder in `minilm`; the shards, and a folder for each stage, go there. Asked to
 import argparse
 import json
 import os
-import signal
 import sys
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,7 @@ from freehold.training.image.stages import DecoderStage, EncoderStage, PriorStag
 from freehold.training.image.text_encoder import encode_captions, load_text_encoder
 from freehold.training.image.trained import load_averaged
 from freehold.training.pretrain import pretrain
-from freehold.training.process import worker_status
+from freehold.training.process import asked_to_stop, worker_status
 from freehold.training.trainer.parallel import Devices
 from freehold.training.trainer.recipe import TrainingRecipe, read
 
@@ -57,32 +57,22 @@ def main() -> None:
     training = recipes.recorded(folder)
     if training is None:
         raise ConfigError(f"{folder} has no {FILE}")
-    stopping = _Stopping()
     for part in arguments.parts:
         if part == SCENES:
             scenes_of(folder, training)
             large_of(folder, training)
-        elif not train(folder, part, training, stopping):
+        elif not train(folder, part, training):
             raise KeyboardInterrupt
 
 
-class _Stopping:
-    """Whether this process was asked to stop."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def __call__(self) -> bool:
-        return self._asked
-
-    def _ask(self, *_: object) -> None:
-        self._asked = True
-
-
-def train(folder: Path, stage: str, training: PainterTraining, stopping: Any) -> bool:
+def train(folder: Path, stage: str, training: PainterTraining, stop: Callable[[], bool] | None = None) -> bool:
     """Train a stage, or go on with it; whether it is at its end.
+
+    Args:
+        folder: of the painter.
+        stage: its name.
+        training: what the folder is for.
+        stop: asked at each step whether to stop after it; without it, signals ask for that.
 
     Raises:
         ConfigError: something that is needed is missing, or the stage's folder has another training.
@@ -99,7 +89,7 @@ def train(folder: Path, stage: str, training: PainterTraining, stopping: Any) ->
             devices,
             folder / stage,
             description={"name": f"{training.recipe.name}-{stage}"},
-            stop=stopping,
+            stop=stop or asked_to_stop(),
         )
     return ended.finished
 

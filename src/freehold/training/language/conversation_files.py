@@ -12,7 +12,7 @@ import orjson
 from freehold.errors import ConfigError
 from freehold.training.language.conversations import Conversations, Exchange, Form, preferences
 
-MET: Final = 256
+MET: Final = 64
 """Exchanges that pre-training meets at most, so that the tokens of conversations are learnt with all others."""
 EVALUATED: Final = 100
 """Exchanges of the evaluation at most."""

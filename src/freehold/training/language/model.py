@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import functional
 
+from freehold.training.language import processor
 from freehold.training.language.recipes import ModelRecipe
 
 DEVIATION: Final = 0.02
@@ -167,7 +168,8 @@ class Attention(nn.Module):
         queries = rotated(self.q_proj(hidden).view(heads).transpose(1, 2), cosine, sine)
         keys = rotated(self.k_proj(hidden).view(heads).transpose(1, 2), cosine, sine)
         values = self.v_proj(hidden).view(heads).transpose(1, 2)
-        taken = functional.scaled_dot_product_attention(
+        attend = processor.attended if hidden.device.type == "cpu" else functional.scaled_dot_product_attention
+        taken = attend(
             queries,
             keys,
             values,
@@ -197,28 +199,9 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Of length 1 a number, then scaled [batch, length, width]."""
-        if hidden.dtype == torch.float32 and hidden.device.type == "cpu" and not isinstance(hidden, DTensor):
-            return _FewPasses.apply(hidden, self.weight, self.eps)
+        if processor.wanted(hidden):
+            return processor.Normalised.apply(hidden, self.weight, self.eps)
         return functional.rms_norm(hidden, self.normalized_shape, self.weight.to(hidden.dtype), self.eps)
-
-
-class _FewPasses(torch.autograd.Function):
-    """RMSNorm on a processor, where PyTorch has no kernel for it and goes over the numbers twice as often."""
-
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        squares = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).square_()
-        scale = squares.div_(hidden.shape[-1]).add_(epsilon).rsqrt_()
-        normal = hidden * scale
-        ctx.save_for_backward(normal, scale, weight)
-        return normal * weight
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        (gradient,), (normal, scale, weight) = gradients, ctx.saved_tensors
-        products = (gradient * normal).flatten(0, -2)
-        along = torch.mv(products, weight).div_(weight.shape[0]).view(scale.shape)
-        return torch.addcmul(gradient * weight, normal, along, value=-1).mul_(scale), products.sum(0), None
 
 
 @lru_cache(maxsize=8)
@@ -231,6 +214,8 @@ def rotation(length: int, head: int, theta: float, device: torch.device, dtype: 
 
 def rotated(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Vectors [batch, heads, length, head], each pair (i, i + head / 2) turned by its position's angle."""
+    if processor.wanted(vectors):
+        return processor.Rotated.apply(vectors, cosine, sine)
     first, second = vectors.chunk(2, dim=-1)
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
 

@@ -4,11 +4,8 @@ It tells nothing but errors; how far it is stands in the training's log. Asked t
 after the step that it is at, with a checkpoint; asked again, at once.
 """
 
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -17,7 +14,7 @@ from freehold.training.language.code import code_facts
 from freehold.training.language.objective import NextToken
 from freehold.training.language.task import Task
 from freehold.training.pretrain import pretrain
-from freehold.training.process import worker_status
+from freehold.training.process import asked_to_stop, worker_status
 from freehold.training.trainer.parallel import Devices, Place
 
 
@@ -44,19 +41,6 @@ def main() -> None:
             price_per_hour=task.price_per_hour,
             stop=stop,
         )
-
-
-def asked_to_stop() -> Callable[[], bool]:
-    """Have signals ask for a stop instead of ending the process; the same one again ends it."""
-    asked: set[int] = set()
-
-    def ask(number: int, _: FrameType | None) -> None:
-        asked.add(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
-    return lambda: bool(asked)
 
 
 if __name__ == "__main__":

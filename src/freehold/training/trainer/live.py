@@ -62,8 +62,7 @@ class RunView:
         if not self.run:
             return Text("waiting for the training to begin", style="dim")
         parts: list[RenderableType] = [self._progress(), self._loss()]
-        facts = [fact for fact in self._facts() if fact]
-        if facts:
+        if facts := self._facts():
             parts.append(Text("  ·  ".join(facts), style="cyan"))
         if self._evaluation:
             parts.append(Text(self._evaluated(), style="green"))
@@ -76,8 +75,10 @@ class RunView:
         if kind == "run":
             return f"{_visible(line.get('name', 'training'))}: {line.get('steps', 0):,} steps"
         if kind == "step":
-            facts = [fact for fact in self._facts() if fact]
-            return "  ".join([f"step {line['step']:,}/{self._total():,}", f"loss {_number(line['loss'])}", *facts])
+            left = [] if self.finished else [self._left()]
+            return "  ".join(
+                [f"step {line['step']:,}/{self._total():,}", f"loss {_number(line['loss'])}", *self._facts(), *left]
+            )
         if kind == "evaluation":
             return self._evaluated()
         if kind == "event":
@@ -111,15 +112,15 @@ class RunView:
         if not self._steps:
             return []
         last = self._steps[-1]
-        return [
+        facts = [
             f"{last['tokens_per_s']:,.0f} tokens/s",
             f"MFU {last['mfu']:.1%}" if last.get("mfu") is not None else "",
             f"{last['tokens']:,} tokens",
             f"gradient {_number(last['grad_norm'])}",
             f"rate {last['learning_rate']:.2e}",
             f"cost {last['cost']:,.2f}" if last.get("cost") is not None else "",
-            "" if self.finished else self._left(),
         ]
+        return [fact for fact in facts if fact]
 
     def _evaluated(self) -> str:
         told = {name: value for name, value in self._evaluation.items() if name not in {"kind", "step", "seconds"}}

@@ -1,6 +1,7 @@
 """What devices can compute at most: dense products of matrices in 16 bits (bfloat16), in operations a second."""
 
 import time
+from functools import cache
 from typing import Final
 
 import torch
@@ -57,6 +58,7 @@ def peak_of(name: str) -> float | None:
     return PEAK_FLOPS[max(known, key=len)] if known and "MIG" not in words else None
 
 
+@cache
 def measured_peak(dtype: torch.dtype) -> float:
     """What this processor, with the threads that torch has, reaches in products of large matrices; takes half a second.
 

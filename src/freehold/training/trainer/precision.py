@@ -77,10 +77,11 @@ def float8_layers(model: nn.Module) -> Iterator[str]:
 
 
 def _bfloat16_is_faster(kind: str) -> bool:
-    """GPUs since Ampere, and processors with matrix units; on a processor without them it is slower than float32."""
+    """GPUs since Ampere, and processors with instructions for it; one without them is slower than in float32."""
     if kind == "cuda":
         return _has_bfloat16(kind)
-    return bool(torch.cpu._is_amx_tile_supported())  # noqa: SLF001  # has no public name
+    found = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001  # no public name
+    return bool(found)
 
 
 def _has_bfloat16(kind: str) -> bool:

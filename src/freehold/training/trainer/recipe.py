@@ -65,7 +65,7 @@ class PrecisionRecipe(SettingsModel):
     """In what numbers it is computed. Weights and the optimizer's state are float32 always."""
 
     compute: Literal["auto", "float32", "bfloat16"] = "auto"
-    """"auto": bfloat16 on GPUs and on processors with matrix units for it, otherwise float32."""
+    """"auto": bfloat16 on GPUs and on processors with instructions for it, otherwise float32."""
     float8: bool = False
     """Linear layers of the blocks in 8 bits: on Hopper or newer, with torchao."""
     compile: bool = False
