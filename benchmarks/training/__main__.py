@@ -93,7 +93,8 @@ def beside_nanogpt(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     python = training_python()
     theirs = NanoGPT(arguments.nanogpt, work / "nanogpt", arguments.text, python, arguments.threads)
     ours = [
-        Ours(work / "ours", arguments.text, python, arguments.threads, optimizer) for optimizer in ("adamw", "muon")
+        Ours(work / "ours", arguments.text, python, arguments.threads, optimizer, compute)
+        for optimizer, compute in (("adamw", "auto"), ("adamw", "float32"), ("muon", "auto"))
     ]
     results = {}
     for name in arguments.shape or SHAPES:

@@ -16,6 +16,7 @@ from freehold.training.process import QUICK_MEMORY
 from freehold.training.trainer.recipe import changed
 
 ROOT = Path(__file__).resolve().parents[2]
+NAMES = {"adamw": "AdamW", "muon": "Muon"}
 BYTE_LEVEL = 260
 """Tokens of a tokenizer without merges: the bytes and four special ones."""
 _LINE = re.compile(r"^step (?P<step>\d+)$")
@@ -30,13 +31,15 @@ class Ours:
         python: an interpreter with torch.
         threads: that it has.
         optimizer: "adamw", as nanoGPT has, or "muon", as our recipe has.
+        compute: "float32", as nanoGPT has on a processor, or "auto": bfloat16 where that is quicker.
 
     Raises:
         SystemExit: the text could not be prepared.
     """
 
-    def __init__(self, folder: Path, text: Path, python: str, threads: int, optimizer: str) -> None:
-        self.name = "Freehold" if optimizer == "adamw" else "Freehold with Muon"
+    def __init__(self, folder: Path, text: Path, python: str, threads: int, optimizer: str, compute: str) -> None:
+        self.name = f"Freehold, {NAMES[optimizer]}, {compute}"
+        self._compute = compute
         self._folder, self._python, self._threads, self._optimizer = folder, python, threads, optimizer
         self._data = prepared(folder, text)
         self._vocabulary = TokenShards.open(self._data).vocabulary
@@ -78,6 +81,7 @@ class Ours:
             "training.batch": shape.batch,
             "training.micro_batch": shape.batch,
             "training.optimizer.kind": self._optimizer,
+            "training.precision.compute": self._compute,
             "training.log_every": shape.logged_every,
             "training.evaluate_every": "null",
             "training.checkpoints.every_steps": 100_000,

@@ -57,7 +57,7 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
-        Shape("readme", layers=4, heads=4, width=128, block=64, batch=12, from_step=100, to_step=500, logged_every=10),
+        Shape("readme", layers=4, heads=4, width=128, block=64, batch=12, from_step=50, to_step=250, logged_every=10),
         Shape("larger", layers=6, heads=6, width=384, block=256, batch=8, from_step=4, to_step=16, logged_every=1),
     )
 }

@@ -116,7 +116,7 @@ class Training:
         self._numbers = precision.of(recipe.precision, devices.device.type)
         self._model = devices.distribute(self._numbers.convert(objective.model), recipe)
         objective.initialise()
-        self._optimizers = optimizers_of(self._model, recipe.optimizer)
+        self._optimizers = optimizers_of(self._model, recipe.optimizer, self._numbers.dtype)
         self._average = Average(self._model, recipe.average) if recipe.average is not None else None
         self._spikes = Spikes(recipe.spikes)
         identity = {"training": decisive(recipe), **objective.identity()}

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Case:
     """What differs from a training on one process, eager and with AdamW."""
 
     parallel: dict[str, Any] = field(default_factory=dict)
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     tied: bool = True
     precision: dict[str, Any] = field(default_factory=dict)
 
@@ -97,8 +97,8 @@ def curve(case: Case, place: Place) -> dict[str, Any]:
 
 
 def _train(model: GPT, recipe: TrainingRecipe, devices: Devices) -> dict[str, Any]:
-    optimizers = optimizers_of(model, recipe.optimizer)
     numbers = precision.of(recipe.precision, devices.device.type)
+    optimizers = optimizers_of(model, recipe.optimizer, numbers.dtype)
     share = StepShare.of(recipe, devices.data_rank, devices.data_world)
     losses, lengths = [], []
     for step in range(recipe.steps):

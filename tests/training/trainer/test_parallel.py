@@ -208,7 +208,7 @@ def test_gradients_that_are_short_stay_as_they_are() -> None:
         ({"replicas": 4}, 2, "need a multiple of 4 devices"),
     ],
 )
-def test_wrong_number_of_processes(parallel: dict[str, int], processes: int, complaint: str) -> None:
+def test_wrong_number_of_processes(parallel: dict[str, Any], processes: int, complaint: str) -> None:
     """A number of processes that the recipe does not fit is named before any of them waits for the others."""
     with (
         pytest.raises(ConfigError, match=complaint),

@@ -1,4 +1,5 @@
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_float8_needs_a_gpu() -> None:
 
 def test_float8_layers_are_those_of_blocks() -> None:
     """Only linear layers within blocks whose sides are multiples of 16 go into 8 bits."""
-    sizes = {"vocabulary": 64, "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "context": 16}
+    sizes: dict[str, Any] = {"vocabulary": 64, "layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "context": 16}
     even = set(precision.float8_layers(built(ModelRecipe(**sizes, feed_forward=64))))
     assert {name.rsplit(".", 1)[1] for name in even} == {
         "q_proj",

@@ -230,7 +230,8 @@ def _optimizer(recipe: LanguageRecipe, world: int) -> tuple[Timed, float]:
         layers = max(1, layers // 2)
     smaller = model.model_copy(update={"layers": layers})
     network = built(smaller).to_empty(device="cpu")
-    optimizers = optimizers_of(network, recipe.training.optimizer)
+    numbers = precision.of(recipe.training.precision, "cpu")
+    optimizers = optimizers_of(network, recipe.training.optimizer, numbers.dtype)
     weights = list(network.parameters())
     for weight in weights:
         weight.data.fill_(1e-2)

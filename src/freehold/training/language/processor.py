@@ -1,7 +1,7 @@
 """Three functions of the model as processors are quick at: few passes over memory, and attention in float32.
 
-There each operation reads and writes memory, and what autograd makes of many small ones costs a fifth of a small model's
-step. Compiled and on GPUs the plain forms are as quick.
+There each operation reads and writes memory, and what autograd makes of many small ones costs a tenth of a small
+model's step. Compiled and on GPUs the plain forms are as quick.
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ class Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        """x w / root(mean(x²) + epsilon)."""
+        """That is x w / root(mean(x²) + epsilon)."""
         width = vectors.shape[-1]
         length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
         factor = length.square_().div_(width).add_(epsilon).rsqrt_()

@@ -20,10 +20,11 @@ LIKE_ADAMW: Final = 0.2
 """Root of the mean square of AdamW's steps, which Muon's have too (Liu et al., arXiv 2502.16982)."""
 
 
-def optimizers_of(model: nn.Module, recipe: OptimizerRecipe) -> list[Optimizer]:
+def optimizers_of(model: nn.Module, recipe: OptimizerRecipe, dtype: torch.dtype = torch.float32) -> list[Optimizer]:
     """What changes a model's weights, each by one of them; the model lies on its devices already.
 
-    Matrices decay and vectors do not. Muon takes the matrices inside of blocks (modules that stand in a list).
+    Matrices decay and vectors do not. Muon takes the matrices inside of blocks (modules that stand in a list), and
+    computes its steps in `dtype`.
     """
     inside: list[Tensor] = []
     matrices: list[Tensor] = []
@@ -37,7 +38,7 @@ def optimizers_of(model: nn.Module, recipe: OptimizerRecipe) -> list[Optimizer]:
             (matrices if weight.dim() >= 2 else vectors).append(weight)
     made: list[Optimizer] = []
     if inside:
-        made.append(Muon(inside, recipe.muon_learning_rate, recipe.muon_momentum, recipe.weight_decay))
+        made.append(Muon(inside, recipe.muon_learning_rate, recipe.muon_momentum, recipe.weight_decay, dtype))
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     if groups := [group for group in groups if group["params"]]:
         made.append(AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=True))
@@ -64,12 +65,19 @@ class Muon(Optimizer):
         rate: of the steps, whose numbers have the mean square of AdamW's at the same rate.
         momentum: how slowly the running mean follows; Nesterov's look ahead is used.
         weight_decay: as AdamW's.
+        dtype: in which the steps are computed, and sent; bfloat16 is enough for them.
     """
 
     def __init__(
-        self, weights: Iterable[Tensor], rate: float, momentum: float = 0.95, weight_decay: float = 0.1
+        self,
+        weights: Iterable[Tensor],
+        rate: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.1,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(weights, {"lr": rate, "momentum": momentum, "weight_decay": weight_decay})
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # noqa: ARG002  # the signature is the base's
@@ -88,7 +96,7 @@ class Muon(Optimizer):
         means = [_local(self._mean(weight)) for weight in weights]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         ahead = [gradient.lerp(mean, momentum) for gradient, mean in zip(gradients, means, strict=True)]
-        steps = _steps(ahead, weights[0])
+        steps = _steps([each.to(self._dtype) for each in ahead], weights[0])
         length = LIKE_ADAMW * math.sqrt(max(weights[0].shape))
         own = [_local(weight) for weight in weights]
         torch._foreach_mul_(own, 1 - rate * weight_decay)
@@ -105,18 +113,16 @@ def orthogonal(matrices: Tensor) -> Tensor:
     """Of matrices [n, rows, columns], nearly the U V of their singular value decompositions U S V.
 
     Newton and Schulz's iteration with a quintic whose slope at 0 is steep: singular values end between 0.7 and 1.2.
-    In bfloat16 on GPUs.
+    In the numbers that the matrices have.
     """
     a, b, c = QUINTIC
     turned = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if turned else matrices
-    if x.is_cuda:
-        x = x.bfloat16()
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     for _ in range(ITERATIONS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return (x.mT if turned else x).to(matrices.dtype)
+    return x.mT if turned else x
 
 
 def _local(tensor: Tensor | None) -> Tensor:
