@@ -120,7 +120,7 @@ def _print_advice(plan: Plan, quickest: Plan | None, fewest: int | None) -> None
         need = f"it fits on {fewest:,}: give --gpus {fewest}" if fewest else "no number of them holds it"
         print_note(
             f"It does not fit on {plan.site.devices:,} x {plan.site.name}; this layout needs the least memory. "
-            f"In powers of two, {need}; or choose a device with more memory, a smaller model, or a shorter sequence."
+            f"In powers of two {need}; or take devices with more memory, a smaller model or batch, shorter samples."
         )
     if quickest is not None and (not plan.fits or quickest.tokens_s > WORTH_A_WORD * plan.tokens_s):
         faster = f"is {quickest.tokens_s / plan.tokens_s:.2f} times as fast"

@@ -13,7 +13,7 @@ import pytest
 
 from freehold.errors import ConfigError
 from freehold.training.data.shards import TokenShards
-from freehold.training.language.build import RUN, Machines, Run, opened, pretrain
+from freehold.training.language.build import RUN, Machines, Run, keep, opened, pretrain
 from tests.training.language.texts import prepared, small_recipe
 
 pytestmark = pytest.mark.torch
@@ -97,6 +97,17 @@ def test_folder_is_kept(data: Path, recipe: str, tmp_path: Path) -> None:
     (out / RUN).write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="does not say what is trained"):
         opened(out, None, None, {}, resume=True)
+
+
+def test_nothing_was_trained(data: Path, recipe: str, tmp_path: Path) -> None:
+    """A folder in which no step was kept is free: another training may begin there, and the log is its own."""
+    out = tmp_path / "out"
+    out.mkdir()
+    keep(opened(out, data, "shakespeare", {}, resume=False))
+    (out / "log.jsonl").write_text('{"kind": "run", "name": "shakespeare", "steps": 2000}\n', encoding="utf-8")
+    kept(out, data, recipe, {"training.steps": "1"})
+    begun, *_ = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert (begun["kind"], begun["name"]) == ("run", "small")
 
 
 def test_tokenizer_is_kept(data: Path, recipe: str, tmp_path: Path) -> None:

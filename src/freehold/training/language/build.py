@@ -24,11 +24,14 @@ from freehold.training.language.recipes import LanguageRecipe, named
 from freehold.training.language.task import DeviceKind, Task
 from freehold.training.process import QUICK_MEMORY, Say, run_module
 from freehold.training.trainer.identity import decisive, difference
+from freehold.training.trainer.log_file import NAME as LOG
 from freehold.training.trainer.recipe import changed, read
 
 RUN: Final = "run.json"
 TOKENIZER: Final = "tokenizer"
 """The tokenizer's folder, within the training's and within that of its data."""
+BOARD: Final = "tensorboard"
+"""The folder of TensorBoard's files, within the training's."""
 _LOCK: Final = "run.lock"
 
 
@@ -115,7 +118,8 @@ def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[s
         ConfigError: something is missing or not possible, or the folder holds another training.
     """
     known = kept(out)
-    if known is not None and not resume:
+    begun = known is not None and known.step > 0  # otherwise nothing is lost if another training begins here
+    if known is not None and begun and not resume:
         raise ConfigError(
             f"{out} holds the training '{known.recipe.name}' already, at step {known.step} of "
             f"{known.recipe.training.steps}; go on with it by --resume, or choose another folder"
@@ -131,7 +135,7 @@ def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[s
     else:
         raise ConfigError("--recipe: say what is to be trained, such as shakespeare or depth-12")
     run = Run(wanted, source.absolute(), out)
-    if known is not None and (other := difference(_identity(run), _identity(known))) is not None:
+    if known is not None and begun and (other := difference(_identity(run), _identity(known))) is not None:
         raise ConfigError(f"{out} holds another training: {other}; choose another folder")
     return run
 
@@ -154,7 +158,8 @@ async def pretrain(run: Run, machines: Machines, say: Say) -> None:
     if not machines.node_rank < machines.nodes:
         raise ConfigError(f"--node-rank: of {machines.nodes} machines the last has {machines.nodes - 1}")
     with _alone(run, machines):
-        await asyncio.to_thread(keep, run)
+        if machines.node_rank == 0:
+            await asyncio.to_thread(keep, run)
         await _processes(run, machines, say)
 
 
@@ -208,9 +213,12 @@ def kept(out: Path) -> Run | None:
 
 def keep(run: Run) -> None:
     """Write down what is trained, and keep the tokenizer, without which the model is of no use, and the data's card."""
+    part = run.out / f"{TOKENIZER}.part"
+    if not run.step:
+        for left in (part, run.out / TOKENIZER, run.out / BOARD):
+            shutil.rmtree(left, ignore_errors=True)
+        (run.out / LOG).unlink(missing_ok=True)
     if not (run.out / TOKENIZER).is_dir():
-        part = run.out / f"{TOKENIZER}.part"
-        shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(run.data / TOKENIZER, part)
         part.rename(run.out / TOKENIZER)
     for name in (CARD, PAGE):

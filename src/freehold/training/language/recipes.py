@@ -154,7 +154,7 @@ def speedrun(vocabulary: int) -> LanguageRecipe:
         ),
         sequence=256,
         training=TrainingRecipe(
-            steps=1000,
+            steps=600,
             batch=16,
             micro_batch=16,
             optimizer=OptimizerRecipe(kind="muon", learning_rate=4e-3, muon_learning_rate=8e-3, weight_decay=0.1),
