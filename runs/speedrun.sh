@@ -80,7 +80,7 @@ once pull freehold pull "file://$OUT/base" --name "$NAME-base" --sha256 "$(field
 once deploy-base freehold deployments create "$NAME-base" --model "$NAME-base" --content-filter told
 once deploy freehold deployments create "$NAME" --model "$NAME-base" --content-filter told --promote-if "answers > base"
 
-# 3. Taught to answer, and then to prefer the answer that belongs there.
+# 3. Taught to answer, and then to prefer an answer to a jumble of its words.
 tune() { # tune STEP OPTION…: begins a job, or finds the one begun before, waits, and sets $tuned to the model's name
   local job=$1.json
   shift

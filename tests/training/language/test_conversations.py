@@ -106,28 +106,33 @@ def test_the_files_are_what_tune_and_eval_take(text: str, tmp_path: Path) -> Non
     assert [item["asked"] for item in items] == [each.asked for each in found.held_out]
 
 
-def test_the_worse_answer_is_another_ones(tmp_path: Path) -> None:
-    """Of each pair the answer of the text is preferred; the other is one of the same side, and about as long."""
+def test_the_worse_answer_is_the_same_words(tmp_path: Path) -> None:
+    """Of each pair the answer of the text is preferred; the other has its words in another order."""
     found = read_conversations([lay(tmp_path, play())], SMALL)
     write_conversations(found, "play", tmp_path, 20)
     for name, side in (("training", found.training[:20]), ("validation", found.held_out)):
-        answers = {each.answered for each in side}
         pairs = lines(tmp_path / f"preferences-{name}.jsonl")
         assert len(pairs) == len(side)
         for pair, exchange in zip(pairs, side, strict=True):
             preferred, other = (pair[key][0]["content"] for key in ("preferred_output", "non_preferred_output"))
             assert preferred == exchange.answered
-            assert other in answers - {preferred}
+            assert other.split() != preferred.split()
+            assert sorted(other.split()) == sorted(preferred.split())
 
 
 @settings(max_examples=50)
-@given(st.lists(st.integers(min_value=1, max_value=30), min_size=2, max_size=30))
-def test_every_exchange_has_a_worse_answer_where_there_is_another(lengths: list[int]) -> None:
-    """Whatever the lengths, each has one that says something else, and none if all say the same."""
-    exchanges = [Exchange(str(at), "a" * length) for at, length in enumerate(lengths)]
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=12), max_size=10))
+def test_an_answer_of_one_order_makes_no_pair(answers: list[list[str]]) -> None:
+    """Answers whose words differ have a worse one, the same each time, and those of a single word have none."""
+    exchanges = [Exchange(str(at), " ".join(words)) for at, words in enumerate(answers)]
     found = preferences(exchanges)
-    assert [each.exchange for each in found] == (exchanges if len(set(lengths)) > 1 else [])
-    assert all(each.other != each.exchange.answered for each in found)
+    assert found == preferences(exchanges)
+    assert {each.exchange.asked for each in found} <= {
+        str(at) for at, words in enumerate(answers) if len(set(words)) > 1
+    }
+    assert {str(at) for at, words in enumerate(answers) if len(set(words)) > 2} <= {
+        each.exchange.asked for each in found
+    }
 
 
 def test_no_more_are_kept_than_were_asked_for(tmp_path: Path) -> None:

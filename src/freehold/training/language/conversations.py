@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from pathlib import Path
+from random import Random
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
@@ -31,6 +32,8 @@ _PIECE_CHARACTERS: Final = 1024
 """Of what is read at once: a line, or a part of a longer one."""
 _SPEECH: Final = re.compile(r"([^\n:.!?]{1,40}):\n(.+)", re.DOTALL)
 """A speech as plain texts of plays have it: the speaker's name and a colon on a line, what is said below."""
+_DRAWS: Final = 20
+"""Orders of words that are looked at for another one."""
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?…;:])\s+")
 
 
@@ -60,7 +63,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """An exchange, and an answer about as long that was given to something else."""
+    """An exchange, and an answer of the same words that says nothing."""
 
     exchange: Exchange
     other: str
@@ -117,20 +120,20 @@ def read_conversations(texts: Sequence[Path], settings: ConversationSettings) ->
 
 
 def preferences(exchanges: Sequence[Exchange]) -> list[Preference]:
-    """Each exchange with the answer of another, the next one in length that says something else.
+    """Each exchange with the words of its answer in another order; one whose words have no other has none.
 
-    So which answer is the better one cannot be told by its length, and the answers to choose from are all equally often
-    the better and about as often the worse.
+    So which answer is the better one cannot be told by its length or by its words, and a small model learns it too: to
+    tell which of two answers belongs to what was said, it would have to understand that. The answer decides the order.
     """
-    by_length = sorted(range(len(exchanges)), key=lambda at: (len(exchanges[at].answered), at))
-    found: dict[int, Preference] = {}
-    for place, at in enumerate(by_length):
-        own = exchanges[at]
-        others = (exchanges[other].answered for other in (*by_length[place + 1 :], *reversed(by_length[:place])))
-        other = next((text for text in others if text != own.answered), None)
+    found = []
+    for exchange in exchanges:
+        words = exchange.answered.split()
+        drawn = Random(hashlib.sha256(exchange.answered.encode()).digest())  # noqa: S311  # no secret
+        orders = (drawn.sample(words, len(words)) for _ in range(_DRAWS))
+        other = next((order for order in orders if order != words), None)
         if other is not None:
-            found[at] = Preference(own, other)
-    return [found[at] for at in sorted(found)]
+            found.append(Preference(exchange, " ".join(other)))
+    return found
 
 
 class _Drawn:

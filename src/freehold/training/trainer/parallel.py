@@ -124,7 +124,7 @@ class Devices:
         if self.layout.tensor > 1 and recipe.precision.compile:
             raise ConfigError(
                 "precision.compile: with parallel.tensor above 1, gradients of compiled blocks were found to be wrong "
-                "(PyTorch 2.13); say false"
+                "with PyTorch 2.13; say false"
             )
         if self.mesh is not None and self.layout.tensor > 1:
             _split_matrices(model, blocks, self.mesh[TENSOR])
@@ -138,6 +138,8 @@ class Devices:
         if recipe.precision.compile:
             for part in blocks or [model]:
                 part.forward = torch.compile(part.forward)
+            if blocks and hasattr(model, "compile_loss"):  # what comes behind the blocks
+                model.compile_loss()
         if self.mesh is not None:
             self._shard(model, blocks, precision.of(recipe.precision, self.device.type))
         return model
