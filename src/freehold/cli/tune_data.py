@@ -15,6 +15,7 @@ import orjson
 
 from freehold.errors import InvalidRequest
 from freehold.gateway.templates import TemplateProblem, check_template, render
+from freehold.training.language.conversation_files import lay_files
 
 Row: TypeAlias = Mapping[str, str]
 MAX_CELL: Final = 1024 * 1024
@@ -160,7 +161,7 @@ def write_data(out: Path, name: str, columns: Columns, training: list[Row], held
         held: those to evaluate with; the evaluation is of the supervised method alone.
 
     Raises:
-        InvalidRequest: one cannot be written.
+        ConfigError: one cannot be written.
     """
     files = {TRAINING: _lines(columns.example(row) for row in training)}
     if held:
@@ -168,17 +169,7 @@ def write_data(out: Path, name: str, columns: Columns, training: list[Row], held
     if held and columns.worse is None:
         files[EVALUATION] = _lines(held)
         files[CRITERIA] = columns.evaluation(name, held).encode()
-    written = []
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for file, content in files.items():
-            target, part = out / file, out / f"{file}.part"
-            part.write_bytes(content)
-            part.replace(target)
-            written.append((target, content.count(b"\n")))
-    except OSError as exc:
-        raise InvalidRequest(f"{exc.filename or out} cannot be written: {exc.strerror}") from exc
-    return written
+    return lay_files(out, files)
 
 
 def _lines(objects: Iterable[Mapping[str, Any]]) -> bytes:

@@ -95,6 +95,15 @@ def write_conversations(found: Conversations, name: str, out: Path, most_pairs: 
         "evaluation.jsonl": _lines(asked),
         "evaluation.toml": criteria.encode(),
     }
+    return lay_files(out, files)
+
+
+def lay_files(out: Path, files: Mapping[str, bytes]) -> list[tuple[Path, int]]:
+    """Write files of examples into a folder, each whole or not at all; returns their paths and numbers of lines.
+
+    Raises:
+        ConfigError: one cannot be written.
+    """
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)
