@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from freehold.cli.train_watch import follow
+from freehold.training.trainer.live import RunView
 from freehold.training.trainer.log_file import NAME, LogFile
 from tests.cli.program import ARGV, Program
 
@@ -37,6 +39,24 @@ def test_a_folder_without_a_training_is_told(program: Program, tmp_path: Path) -
     """A name that is no folder, or a folder without a log, is named."""
     assert "there is no folder" in program.refused(2, "train", "watch", str(tmp_path / "no"))
     assert "has no log" in program.refused(2, "train", "watch", str(tmp_path), "--once")
+
+
+def test_a_resumed_training_tells_what_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that the log has already were told before: only those that come are told, with what the log knew."""
+    log = LogFile(tmp_path / NAME)
+    for line in (RUN, point(5, 3.5)):
+        log.append(line)
+    asked = 0
+
+    def ended(_: RunView) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            log.append(point(10, 3.25))
+        return asked == 3
+
+    follow(tmp_path, ended, anew=False)
+    assert capsys.readouterr().out.startswith("step 10/20  loss 3.2500")
 
 
 @pytest.mark.slow

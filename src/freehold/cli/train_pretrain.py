@@ -71,7 +71,7 @@ async def _trained(run: Run, machines: Machines) -> None:
     assert whole is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
     ended = threading.Event()
-    shown = asyncio.create_task(asyncio.to_thread(follow, run.out, lambda _: ended.is_set()))
+    shown = asyncio.create_task(asyncio.to_thread(follow, run.out, lambda _: ended.is_set(), anew=False))
     try:
         await pretrain(run, machines, lambda line: print(line, flush=True))
     finally:

@@ -34,14 +34,15 @@ def train_watch(
     follow(folder, lambda view: view.ended)
 
 
-def follow(folder: Path, ended: Callable[[RunView], bool]) -> RunView:
+def follow(folder: Path, ended: Callable[[RunView], bool], *, anew: bool = True) -> RunView:
     """Show a training until it has ended: a picture that changes at a terminal, lines elsewhere.
 
     Args:
         folder: of the training; its log need not be there yet.
         ended: whether there is nothing more to wait for, given what is known of the training.
+        anew: whether lines tell from the beginning; otherwise only what comes from now on.
     """
-    return _draw(folder, ended) if sys.stdout.isatty() else _tell(folder, ended)
+    return _draw(folder, ended) if sys.stdout.isatty() else _tell(folder, ended, anew=anew)
 
 
 def _draw(folder: Path, ended: Callable[[RunView], bool]) -> RunView:
@@ -58,8 +59,12 @@ def _draw(folder: Path, ended: Callable[[RunView], bool]) -> RunView:
             time.sleep(_EVERY_S)
 
 
-def _tell(folder: Path, ended: Callable[[RunView], bool]) -> RunView:
+def _tell(folder: Path, ended: Callable[[RunView], bool], *, anew: bool) -> RunView:
     tail, view, told_s = Tail(folder / NAME), RunView(), -1.0
+    if not anew:
+        _, before = tail.read()
+        view.take(before)
+        told_s = max((line.get("seconds", 0.0) for line in before), default=told_s)
     while True:
         last = ended(view)
         cut, lines = tail.read()
