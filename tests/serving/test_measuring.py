@@ -58,6 +58,7 @@ def test_what_is_best_is_taken_and_remembered(tmp_path: Path) -> None:
             await eventually(lambda: features(supervisor) == {"chat", "tools"}, "replicas with the options")
             async with supervisor.acquire("chat", frozenset({Feature.TOOLS})) as lease:
                 await answer(lease)
+            await eventually(lambda: len(supervisor.status("chat").replicas) == 1, "the end of the replica before")
             before = [replica.id for replica in supervisor.status("chat").replicas]
             await supervisor.measure("chat")
             await asyncio.sleep(0.1)
