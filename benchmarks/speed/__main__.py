@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -40,12 +41,14 @@ async def measure(given: argparse.Namespace, keep: Callable[[str, dict[str, Any]
         plan = gateways.Plan(gateways=given.gateways)
         if given.quick:
             plan = gateways.Plan(rounds=2, seconds=1, rates=(50, 500), gateways=given.gateways)
+        plan = replace(plan, rounds=given.rounds or plan.rounds)
         keep("gateways", (await gateways.measure(plan, given.cache)).as_json())
     if "engines" in given.only:
         weights = given.weights or await starter(given.cache)
         runs = engines.Plan(runners=given.engines)
         if given.quick:
             runs = engines.Plan(rounds=1, streams=(1, 4), tokens=16, runners=given.engines)
+        runs = replace(runs, rounds=given.rounds or runs.rounds)
         keep("engines", (await engines.measure(runs, weights)).as_json())
 
 
@@ -101,6 +104,7 @@ def main(argv: Sequence[str]) -> None:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few and short rounds; for trying, not for figures")
+    parser.add_argument("--rounds", type=int, help="instead of as many as are usual")
     parser.add_argument("--only", type=_listed(PARTS), default=PARTS, help=f"of {','.join(PARTS)}")
     parser.add_argument("--gateways", type=_listed(tuple(GATEWAYS)), default=tuple(GATEWAYS))
     parser.add_argument("--engines", type=_listed(tuple(engines.RUNNERS)), default=tuple(engines.RUNNERS))
