@@ -23,7 +23,7 @@ test: setup-dev setup-train-test check ## everything: lint, types and every test
 	$(PYTEST) -m "slow and not llamacpp and not finetune and not long"
 	$(BIN)/python -m pytest -m "slow and llamacpp and not finetune and not long"
 	$(PYTEST) -m "finetune and not long"
-	$(TRAIN)/bin/python -m pytest tests/training -m "torch and not long"
+	OMP_NUM_THREADS=1 $(TRAIN)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/training -m "torch and not long"
 
 test-long: setup-dev setup-train-test  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
