@@ -132,7 +132,7 @@ def test_reading_goes_on_behind_any_place(tmp_path_factory: pytest.TempPathFacto
         ("a.txt", b"a" * 1_500_000 + b"\xffb", "a.txt is not UTF-8 .at byte 1500001"),
         ("a.txt", b"abc\xe2\x82", "a.txt is not UTF-8 .at byte 4"),
         ("a.txt.gz", b"no gzip", "a.txt.gz is not what gzip wrote"),
-        ("a.txt.gz", gzip.compress(b"a text" * 99)[:-9], "a.txt.gz ends too early"),
+        ("a.txt.gz", gzip.compress(b"a text" * 99, mtime=0)[:-9], "a.txt.gz ends too early"),
         ("a.txt.zst", b"no zstd", "a.txt.zst cannot be read"),
         ("a.parquet", b"no table", "a.parquet cannot be read"),
     ],
