@@ -7,7 +7,6 @@ write checkpoints and the log.
 import asyncio
 import fcntl
 import json
-import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from freehold.engines.cores import logical_cores
 from freehold.errors import ConfigError
 from freehold.training.checkpoint_folders import CheckpointFolders
 from freehold.training.data.shards import CARD, PAGE, TokenShards
@@ -167,7 +167,7 @@ async def _processes(run: Run, machines: Machines, say: Say) -> None:
     """Run one process a device; the first that ends badly ends all."""
     world = machines.devices * machines.nodes
     rendezvous = f"tcp://{machines.master or f'127.0.0.1:{_free_port()}'}" if world > 1 else ""
-    threads = machines.threads or max(1, _processors() // machines.devices)
+    threads = machines.threads or max(1, logical_cores() // machines.devices)
     environment = {**QUICK_MEMORY, "OMP_NUM_THREADS": str(threads)}
     if machines.nodes == 1:
         environment["GLOO_SOCKET_IFNAME"] = "lo"
@@ -254,7 +254,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
