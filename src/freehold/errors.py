@@ -35,6 +35,7 @@ FreeholdError
 │   ├── McpFailed                502: an MCP server cannot be reached or answers nonsense
 │   ├── Unavailable              503, with retry-after
 │   │   ├── EngineUnavailable    no replica can take the request
+│   │   ├── NoRoom               no node of the cluster has what is needed
 │   │   ├── AuditUnavailable     the journal cannot be written
 │   │   ├── KeyServiceUnavailable the service that has the master key is not available
 │   │   ├── FilterUnavailable    a text cannot be examined, so it does not pass
@@ -403,6 +404,12 @@ class EngineUnavailable(Unavailable):
     """No replica of the deployment can take the request."""
 
     default_code = "engine_unavailable"
+
+
+class NoRoom(Unavailable):
+    """No node of the cluster has what an engine or a job needs now, or none in a permitted zone ever will."""
+
+    default_code = "no_room"
 
 
 class AuditUnavailable(Unavailable):

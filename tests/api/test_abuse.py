@@ -154,7 +154,7 @@ def test_a_text_whose_project_is_closed_is_not_read(service: Service) -> None:
 
 def test_a_damaged_text_is_told_as_such(service: Service) -> None:
     """What cannot be decrypted is an error that says so, and the others are read on."""
-    with closing(sqlite3.connect(service.home.database)) as database, database:
+    with closing(sqlite3.connect(service.home.database, timeout=30)) as database, database:
         found = database.execute("SELECT content FROM kept_flagged WHERE request_id = ?", (KEPT[1],)).fetchone()[0]
         damaged = found[:-1] + bytes([found[-1] ^ 1])
         database.execute("UPDATE kept_flagged SET content = ? WHERE request_id = ?", (damaged, KEPT[1]))

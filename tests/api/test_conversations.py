@@ -153,7 +153,7 @@ def test_a_programs_conversation_is_there_for_its_project(
     assert conversation_id not in service.get(CONVERSATIONS, key=ann).body.decode()
     gone = service.request("DELETE", f"{CONVERSATIONS}/{conversation_id}", key=ann)
     assert gone.json() == {"id": conversation_id, "object": "conversation.deleted", "deleted": True}
-    with closing(sqlite3.connect(service.home.database)) as database:
+    with closing(sqlite3.connect(service.home.database, timeout=30)) as database:
         query = "SELECT count(*) FROM kept_conversation_items WHERE holder_id = ?"
         assert database.execute(query, (conversation_id,)).fetchone() == (0,)
 

@@ -38,7 +38,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def stored(service: Service) -> tuple[int, int]:
     """How many rows of files and of pieces there are."""
-    with sqlite3.connect(service.home.database) as database:
+    with sqlite3.connect(service.home.database, timeout=30) as database:
         return (
             database.execute("SELECT count(*) FROM kept_files").fetchone()[0],
             database.execute("SELECT count(*) FROM kept_file_pieces").fetchone()[0],

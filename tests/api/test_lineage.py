@@ -5,7 +5,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,12 @@ def test_changed_weights_are_found(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def execute(path: Path, statement: str) -> None:
+    """Change the database beside the service, which may be writing: it must be able to end that meanwhile."""
+    with closing(sqlite3.connect(path, timeout=30)) as database, database:
+        database.execute(statement)
+
+
 def test_a_changed_row_is_found(tmp_path: Path) -> None:
     """A fact, a parent and a file that were changed in the database disagree with the journal, and are named."""
 
@@ -141,9 +147,7 @@ def test_a_changed_row_is_found(tmp_path: Path) -> None:
                 ("UPDATE kept_file_pieces SET data = zeroblob(64)", trial.file_id, "cannot be decrypted"),
                 ("UPDATE artifact_parents SET parent = 'd' WHERE number = 2", "", "nothing is recorded"),
             ):
-                with sqlite3.connect(trial.home.database) as database:
-                    database.execute(statement)
-                database.close()
+                await asyncio.to_thread(execute, trial.home.database, statement)
                 assert any(known == name and what in told for known, told in await trial.faults()), name
 
     asyncio.run(scenario())

@@ -80,7 +80,7 @@ def uses(service: Service, completion_id: str, key: str) -> list[Reply]:
 @contextmanager
 def unwritable(service: Service) -> Iterator[None]:
     """The database takes no stored completions for a while."""
-    with closing(sqlite3.connect(service.home.database)) as connection:
+    with closing(sqlite3.connect(service.home.database, timeout=30)) as connection:
         connection.execute("ALTER TABLE kept_completions RENAME TO put_away")
         try:
             yield

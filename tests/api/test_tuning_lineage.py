@@ -69,13 +69,13 @@ def test_the_tree_of_a_model_is_whole_and_verified(service: Service, job: Any) -
 
 def test_a_tampered_training_file_is_named(service: Service, job: Any) -> None:
     """A stored file that was changed behind the service's back ends with 1 and its id; restored, all is well."""
-    with sqlite3.connect(service.home.database) as database:
+    with sqlite3.connect(service.home.database, timeout=30) as database:
         query = "SELECT file_id, number, data FROM kept_file_pieces WHERE file_id = ?"
         kept = database.execute(query, (job["training_file"],)).fetchall()
         database.execute("UPDATE kept_file_pieces SET data = zeroblob(64) WHERE file_id = ?", (job["training_file"],))
     told = traced(service, job["fine_tuned_model"])
     assert [fault["name"] for fault in told["verified"]["faults"]] == [job["training_file"]]
-    with sqlite3.connect(service.home.database) as database:
+    with sqlite3.connect(service.home.database, timeout=30) as database:
         for file_id, number, data in kept:
             change = "UPDATE kept_file_pieces SET data = ? WHERE file_id = ? AND number = ?"
             database.execute(change, (data, file_id, number))

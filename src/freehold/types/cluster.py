@@ -1,0 +1,87 @@
+"""A cluster's values: machines, what is wanted of them, and what was decided.
+
+Times are seconds since the epoch, memory is bytes, and devices are accelerators.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class WorkClass(IntEnum):
+    """Whose work goes first: a smaller number does. Callers of the API, then products, then research."""
+
+    API = 0
+    PRODUCT = 1
+    RESEARCH = 2
+
+
+class NodeState(StrEnum):
+    """How a node is. Nothing new is placed on one that drains; what was on a lost one has ended."""
+
+    READY = "ready"
+    DRAINING = "draining"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a node has, or what one member of a workload needs.
+
+    Args:
+        cores: processor cores; parts of one are allowed.
+        memory_bytes: main memory.
+        devices: accelerators, whole ones.
+        device_kind: of which kind, as the node says (`NVIDIA H100`); None where any does, or there are none.
+    """
+
+    cores: float = 0.0
+    memory_bytes: int = 0
+    devices: int = 0
+    device_kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine of the cluster.
+
+    Args:
+        id: names it for as long as it is a member.
+        name: for people, such as its host name.
+        zone: where it stands, as the organization calls it; None where nobody has said.
+        total: all that it has.
+        free: what nothing is placed on.
+        state: how it is.
+    """
+
+    id: str
+    name: str
+    zone: str | None
+    total: Resources
+    free: Resources
+    state: NodeState = NodeState.READY
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Something that runs on the cluster: one replica, or one job with all its processes.
+
+    Args:
+        id: of the replica or the job.
+        work_class: whose work it is.
+        organization_id: on whose share it counts.
+        project_id: likewise, within the organization; None where it is nobody's own, as a deployment for all.
+        members: what each process needs; all of them are placed at once (a gang), or none.
+        zones: where it may run; None for anywhere.
+        queued_at_s: since when it waits, or waited.
+        checkpoint_s: how long it may take to write a checkpoint before its devices are taken; None for what is never
+            taken from.
+    """
+
+    id: str
+    work_class: WorkClass
+    organization_id: str
+    project_id: str | None
+    members: tuple[Resources, ...]
+    zones: frozenset[str] | None
+    queued_at_s: float
+    checkpoint_s: float | None = None
