@@ -48,10 +48,11 @@ class Trouble:
 
 @dataclass
 class Request:
-    """One call."""
+    """One call: what it asks for, and what it will have used."""
 
     claim: Claim
-    actual_micro: int
+    tokens: int
+    micro: int
     lasts_s: float
     deadline_s: float
     grant: Grant | None = None
@@ -117,8 +118,8 @@ class Gateway:
         if life == self.life and self.up:
             request = self.open.pop(number)
             assert request.grant is not None
-            request.grant.settle(request.claim.tokens, request.actual_micro)
-            self._settled(request, request.actual_micro)
+            request.grant.settle(request.tokens, request.micro)
+            self._settled(request, request.micro)
 
     def _settled(self, request: Request, micro: int) -> None:
         for book in self.ledger.books.at(request.claim.at):
@@ -177,6 +178,7 @@ class World:
         self.choice = random.Random(self.seed)
         self.now_s = 0.0
         self.refused = self.calls = self.exchanges = 0
+        self.taken = {"requests": 0, "tokens": 0}
         self.pools: dict[tuple[str, str], Pool] = {}
         self.epochs: dict[str, int] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -272,8 +274,10 @@ class World:
     def admitted(self, _gateway: Gateway, request: Request) -> None:
         """A request runs: one bucket for all would have let it, too."""
         self.calls += 1
+        self.taken["requests"] += 1
+        self.taken["tokens"] += request.tokens
         for subject in request.claim.subjects:
-            for measure, amount in (("requests", 1), ("tokens", request.claim.tokens)):
+            for measure, amount in (("requests", 1), ("tokens", request.tokens)):
                 bucket = self.references.get((measure, str(subject)))
                 if bucket is not None:
                     bucket.refill(int(self.now_s * 1_000_000))
