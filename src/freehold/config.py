@@ -26,6 +26,7 @@ from freehold.types.encryption import EncryptionSettings
 from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
 from freehold.types.fine_tuning import FineTuningSettings
+from freehold.types.gateways import DatabaseSettings, GatewaySettings
 from freehold.types.identity import Action, Role
 from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
@@ -110,7 +111,8 @@ class UsageSettings(SettingsModel):
     """`[usage]`: the database that bills and reports are read from."""
 
     database: SecretRef | None = None
-    """Where its URL is kept (`postgresql://user:password@host/name`); without it, SQLite in the home."""
+    """Where its URL is kept (`postgresql://user:password@host/name`); without it, where `[database]` says, and without
+    that SQLite in the home."""
 
 
 class ProvenanceSettings(SettingsModel):
@@ -156,6 +158,8 @@ class Settings(SettingsModel):
     catalog: CatalogSettings = CatalogSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     journal: JournalSettings = JournalSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    gateway: GatewaySettings = GatewaySettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     identity: IdentitySettings = IdentitySettings()
