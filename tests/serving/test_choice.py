@@ -6,6 +6,8 @@ from freehold.serving.choice import Wish, choose, room, surplus
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Feature, Traits
 
+CHATS = Traits(features=frozenset({Feature.CHAT}))
+
 
 @dataclass(eq=False)
 class Some:
@@ -16,7 +18,7 @@ class Some:
     doubt: int = 0
     usable: bool = True
     free: bool = True
-    traits: Traits = Traits(features=frozenset({Feature.CHAT}))
+    traits: Traits = CHATS
     state: ReplicaState = ReplicaState.READY
     retiring: bool = False
     hopeless: bool = False
