@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from shutil import copytree
 
@@ -180,7 +181,7 @@ def test_a_turn_sees_what_was_changed_before_it(url: str) -> None:
                 return True
 
         for database in (first, second):
-            database.on_turn(lambda database=database: read(database))
+            database.on_turn(partial(read, database))
             await read(database)
         done = await asyncio.gather(drop(first, "one"), drop(second, "two"))
         assert sorted(done) == [False, True]

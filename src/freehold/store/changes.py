@@ -1,7 +1,7 @@
 """How often each table was written of which gateways have copies, so that each learns what another one has written.
 
-A number goes up in the transaction that writes, whatever becomes of the message that tells of it: a gateway that was cut
-off, or missed a message, reads exactly what has changed meanwhile.
+A number goes up in the transaction that writes, whatever becomes of the message that tells of it: a gateway that was
+cut off, or missed a message, reads exactly what has changed meanwhile.
 """
 
 from collections.abc import Collection

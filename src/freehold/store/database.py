@@ -1,9 +1,9 @@
-"""The home's database: SQLite in the home or, for several gateways, PostgreSQL; brought to the newest schema when opened.
+"""The home's database: SQLite in the home or, for several gateways, PostgreSQL. It is migrated when it is opened.
 
-Writers take turns (`write`), readers do not wait (`read`). In SQLite there is one writer by nature, and an asyncio lock in
-front of it gives a queue instead of "database is locked". On PostgreSQL a writer holds a lock of the database's until its
-transaction has ended: whoever reads and then writes in one transaction sees everything that was written before, there as
-here. What gateways have copies of is counted (`store.changes`), so that each learns what another one has written.
+Writers take turns (`write`), readers do not wait (`read`). In SQLite there is one writer by nature, and an asyncio lock
+in front of it gives a queue instead of "database is locked". On PostgreSQL a writer holds a lock of the database until
+its transaction has ended: whoever reads and then writes in one transaction sees everything that was written before,
+there as here. What gateways have copies of is counted (`store.changes`), so that each learns what another has written.
 """
 
 import asyncio

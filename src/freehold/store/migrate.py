@@ -42,7 +42,7 @@ class Schema:
 
 
 HOME_SCHEMA = Schema(_SCRIPTS / "versions", HEAD, compatible_from=COMPATIBLE_FROM)
-USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0003", "freehold_usage_version", "0003")
+USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0004", "freehold_usage_version", "0003")
 
 
 def known_revisions(schema: Schema = HOME_SCHEMA) -> set[str]:

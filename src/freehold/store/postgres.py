@@ -1,7 +1,7 @@
 """PostgreSQL as a store: connections by URL, and column types that mean there what they mean in SQLite.
 
-Freehold's tables are declared once. `String(64)` bounds nothing in SQLite and compares bytes, and an integer has 64 bits;
-on PostgreSQL these are `TEXT COLLATE "C"` and `BIGINT`, so that a row fits both, and pages are in the same order.
+Freehold's tables are declared once. In SQLite `String(64)` bounds nothing and compares bytes, and an integer has 64
+bits; on PostgreSQL these are `TEXT COLLATE "C"` and `BIGINT`: the same rows fit, and pages are in the same order.
 """
 
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ _SERVER_SETTINGS: Final[Mapping[str, str]] = {
 class _Types(PGTypeCompiler):
     """Column types as SQLite means them."""
 
-    def visit_VARCHAR(self, type_: Any, **given: Any) -> str:  # noqa: N802  # SQLAlchemy's name
+    def visit_VARCHAR(self, type_: Any, **kw: Any) -> str:  # noqa: ARG002, N802  # SQLAlchemy's names
         """Text without a bound that compares bytes; in an expression, only the type."""
-        return 'TEXT COLLATE "C"' if "type_expression" in given else "TEXT"
+        return 'TEXT COLLATE "C"' if "type_expression" in kw else "TEXT"
 
-    def visit_INTEGER(self, type_: Any, **given: Any) -> str:  # noqa: N802
+    def visit_INTEGER(self, type_: Any, **kw: Any) -> str:  # noqa: ARG002, N802
         """64 bits."""
         return "BIGINT"
 

@@ -71,7 +71,9 @@ class UsageDatabase:
 
         async def connect() -> Any:
             # asyncpg reads the URL itself, as libpq would: `sslmode`, `host` of a socket and others mean the same.
-            return await asyncpg.connect(url, timeout=postgres.CONNECT_TIMEOUT_S, command_timeout=postgres.COMMAND_TIMEOUT_S)
+            return await asyncpg.connect(
+                url, timeout=postgres.CONNECT_TIMEOUT_S, command_timeout=postgres.COMMAND_TIMEOUT_S
+            )
 
         engine = create_async_engine(
             "postgresql+asyncpg://",
