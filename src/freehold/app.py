@@ -11,12 +11,12 @@ from starlette.types import ASGIApp
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
+from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     backlog_of,
     open_control,
     open_flights,
-    open_limits,
     open_people,
     open_pictures,
     open_policies,
@@ -123,7 +123,8 @@ async def open_app(
         stack.enter_context(place.locked())
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limits, ledger = await open_limits(database, settings, digests, journal)
+        limiting = await stack.enter_async_context(open_limits(records, settings))
+        limits = limiting.limits
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
@@ -134,7 +135,7 @@ async def open_app(
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
-        desk = LocalDesk(recorder or backlog_of(records, settings), ledger)
+        desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender)
         books = Books(desk, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions, models.versions)
@@ -146,7 +147,7 @@ async def open_app(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
         )
         reports = records.reports(supervisor, books)
-        governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
+        governed, end = Governed(limits, limiting.uses, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
         traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
         services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)

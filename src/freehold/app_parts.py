@@ -22,7 +22,6 @@ from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
-from freehold.gateway.ledger import Ledger
 from freehold.gateway.origins import Origins
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
@@ -34,7 +33,6 @@ from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
-from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
@@ -209,18 +207,6 @@ async def open_usage(
     finally:
         await projection.stop()
         await usage.close()
-
-
-async def open_limits(
-    database: Database, settings: Settings, digests: Digests, journal: Journal
-) -> tuple[LimitRegistry, Ledger]:
-    """What callers may use, and what the journal says they have used of it."""
-    limits = LimitRegistry(database, digests.end_user)
-    await limits.load(settings.limit)
-    ledger = Ledger(limits.effective)
-    limits.on_change(ledger.refresh)
-    ledger.restore(journal.carried.spent, journal.carried.recent)
-    return limits, ledger
 
 
 @asynccontextmanager

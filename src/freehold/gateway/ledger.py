@@ -129,6 +129,11 @@ class Ledger:
             month_ends_at=month.ends_at,
         )
 
+    def periods(self) -> tuple[str, str]:
+        """The names of today's book and of this month's."""
+        day, month = self._books.at(self._clock())
+        return day.name, month.name
+
     def _now_us(self) -> int:
         return int(self._clock() * MICROSECONDS)
 

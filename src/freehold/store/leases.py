@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from freehold.errors import Conflict, NotFound, Unavailable
+from freehold.store.lease_tables import lease_accounts, lease_slices
 from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS, Account, Ask, Pool, Slice, Told
 
 Connect: TypeAlias = Callable[[], Awaitable[Any]]
@@ -145,7 +146,7 @@ class LeaseStore:
             Unavailable: the database cannot be reached or used.
         """
         async with self._transaction() as connection:
-            for table, moment in (("lease_slices", "seen_us"), ("lease_accounts", "updated_us")):
+            for table, moment in ((lease_slices.name, "seen_us"), (lease_accounts.name, "updated_us")):
                 await connection.execute(_TIDIED.format(table=table, moment=moment), _EXPIRING)
 
     async def slices(self, accounts: Iterable[tuple[str, str]]) -> tuple[int, dict[Account, Pool]]:

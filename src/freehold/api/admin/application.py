@@ -65,7 +65,7 @@ from freehold.errors import FreeholdError, InternalError, InvalidRequest, Method
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.leases_view import Uses
 from freehold.gateway.model_services import ModelServices
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
@@ -122,7 +122,7 @@ class AdminServices:
     control: DeploymentControl
     catalog: Catalog
     limits: LimitRegistry
-    ledger: Ledger
+    uses: Uses
     policies: PolicyRegistry
     filters: FilterRegistry
     journal: Journal
@@ -164,7 +164,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         model_version_routes(services.models, services.reports),
-        limit_routes(services.limits, services.ledger),
+        limit_routes(services.limits, services.uses),
         policy_routes(services.policies),
         content_filter_routes(services.filters, people.directory),
         blocklist_routes(services.filters, people.directory),
