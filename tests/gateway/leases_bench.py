@@ -1,6 +1,5 @@
 """Gateways that share limits by a real PostgreSQL, in one process: ledgers, lenders and connections as in a server."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -90,11 +89,3 @@ async def gateways(url: str, limits: dict[Subject, Limits], names: Sequence[str]
         for each in found:
             await stack.enter_async_context(each.lender)
         yield found
-
-
-async def settled(condition: Any, what: str, patience_s: float = 60.0) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(patience_s):
-        while not await condition():
-            await asyncio.sleep(0.02)
-    assert await condition(), what

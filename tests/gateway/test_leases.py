@@ -9,9 +9,7 @@ from freehold.types.limits import Claim
 from tests.gateway.leases_world import KEY, NOON, PROJECT, Gateway, Request, Trouble, World
 
 
-def _calls(
-    world: World, seconds: float, each_second: float, make: "Maker", favourite: Gateway | None = None
-) -> None:
+def _calls(world: World, seconds: float, each_second: float, make: "Maker", favourite: Gateway | None = None) -> None:
     """Have callers come to gateways at random for a while; most of them to a favourite, if there is one."""
     begin = world.now_s
 

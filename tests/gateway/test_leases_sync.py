@@ -3,8 +3,6 @@
 import asyncio
 import time
 
-import pytest
-
 from freehold.governance.limits import Limits
 from freehold.types.limits import Claim, Scope, Subject
 from tests.gateway.leases_bench import gateways
