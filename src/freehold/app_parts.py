@@ -276,8 +276,16 @@ def preparer(catalog: Catalog) -> Prepare:
         try:
             entry = await catalog.find(settings.model)
         except UnknownModel:
-            entry = await catalog.pull(settings.model, progress=tell)
+            entry = await catalog.pull(settings.model, convert=not engine.reads_folders, progress=tell)
         base = await catalog.base_of(entry)
+        if engine.reads_folders:
+            try:
+                served = await catalog.unconverted(base or entry)
+            except UnknownModel as exc:
+                raise ConfigError(f"model: {exc.message}", param="model") from exc
+            adapter = catalog.path(entry) if base is not None else None
+            digest = entry.sha256 if base is not None else served.sha256
+            return EngineSpec(settings, catalog.path(served), digest, api_key, adapter)
         if base is None:
             return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
         if not engine.takes_adapter:
