@@ -124,7 +124,6 @@ async def open_app(
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
         limiting = await stack.enter_async_context(open_limits(records, settings))
-        limits = limiting.limits
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
@@ -136,7 +135,7 @@ async def open_app(
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
         desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender)
-        books = Books(desk, digests, limits.pair)
+        books = Books(desk, digests, limiting.limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions, models.versions)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
@@ -147,7 +146,7 @@ async def open_app(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
         )
         reports = records.reports(supervisor, books)
-        governed, end = Governed(limits, limiting.uses, policies, filters), partial(end_tuning, tuned, place)
+        governed, end = Governed(limiting.limits, limiting.uses, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
         traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
         services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
