@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
+from freehold.app_cluster import open_cluster
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
@@ -176,24 +177,26 @@ def open_erasure(
 async def open_supervisor(
     home: Home, settings: Settings, catalog: Catalog, database: Database
 ) -> AsyncIterator[Supervisor]:
-    """What runs engines; they start when a deployment is set."""
+    """What runs engines, on a cluster or on this machine; they start when a deployment is set."""
     drain_s = settings.server.request_timeout_s
     known = await get_fact(database, _MEASURED) or []
     measurements = Measurements(known, partial(put_fact, database, _MEASURED))
-    supervisor = Supervisor(
-        settings.supervisor,
-        home.run,
-        preparer(catalog),
-        drain_s=drain_s,
-        fastest_first=among(settings.supervisor.fast_engines),
-        measurements=measurements,
-    )
-    if settings.supervisor.measure == "when_idle":
-        supervisor.measure_when_idle()
-    try:
-        yield supervisor
-    finally:
-        await supervisor.stop()
+    async with open_cluster(settings) as cluster:
+        supervisor = Supervisor(
+            settings.supervisor,
+            home.run,
+            preparer(catalog),
+            drain_s=drain_s,
+            fastest_first=among(settings.supervisor.fast_engines),
+            measurements=measurements,
+            cluster=cluster,
+        )
+        if settings.supervisor.measure == "when_idle":
+            supervisor.measure_when_idle()
+        try:
+            yield supervisor
+        finally:
+            await supervisor.stop()
 
 
 @asynccontextmanager
@@ -273,8 +276,16 @@ def preparer(catalog: Catalog) -> Prepare:
         try:
             entry = await catalog.find(settings.model)
         except UnknownModel:
-            entry = await catalog.pull(settings.model, progress=tell)
+            entry = await catalog.pull(settings.model, convert=not engine.reads_folders, progress=tell)
         base = await catalog.base_of(entry)
+        if engine.reads_folders:
+            try:
+                served = await catalog.unconverted(base or entry)
+            except UnknownModel as exc:
+                raise ConfigError(f"model: {exc.message}", param="model") from exc
+            adapter = catalog.path(entry) if base is not None else None
+            digest = entry.sha256 if base is not None else served.sha256
+            return EngineSpec(settings, catalog.path(served), digest, api_key, adapter)
         if base is None:
             return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
         if not engine.takes_adapter:
