@@ -4,19 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
-from socket import gethostname
 
-from freehold.app_parts import Records, database_url
+from freehold.app_records import Records, database_url
 from freehold.config import Settings
 from freehold.gateway.leases_book import Holdings
 from freehold.gateway.leases_sync import Lender, boot_clock_us
 from freehold.gateway.leases_view import LedgerUses, SharedUses, Uses
 from freehold.gateway.ledger import Ledger
+from freehold.gateway.presence import fingerprint
 from freehold.governance.limits import LimitRegistry
 from freehold.store import postgres
 from freehold.store.database import PARAM
-from freehold.store.leases import Holder, LeaseStore
+from freehold.store.leases import Holder, LeaseStore, remove_holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,9 @@ async def open_limits(records: Records, settings: Settings) -> AsyncIterator[Lim
     ledger = Ledger(limits.effective, leases=holdings)
     limits.on_change(ledger.refresh)
     ledger.restore(carried.spent, carried.recent)
-    holder = Holder(sha256(records.signer.public_key).hexdigest(), settings.gateway.name or gethostname())
+    holder = Holder(fingerprint(records.signer.public_key), records.presence.name)
     shown, failures = postgres.shown(url, PARAM), postgres.failures(PARAM)
+    records.presence.on_remove(remove_holder)
     store = LeaseStore(partial(postgres.connect, url, PARAM), failures, shown)
     async with Lender(ledger, holdings, store, holder) as lender:
         yield LimitParts(limits, ledger, lender, SharedUses(ledger, store, holder.id))

@@ -7,29 +7,26 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cluster.gateways import Callers, Gateways, Seen, all_refuse, receipts
+from tests.cluster.callers import Callers, Gateways, Seen, all_refuse, receipts
 from tests.postgres import PostgreSQL
 
 pytest_plugins = ["tests.postgres"]
 
 BODY: Final[dict[str, Any]] = {
-    "model": "echo",
+    "model": "metered",
     "messages": [{"role": "user", "content": "two words"}],
     "max_completion_tokens": 2,
 }
 COST_MICRO: Final = 10
 """What the answer of two words costs, which is also the most that is reserved for it."""
 _CONFIG: Final = """
-[server]
-starter = false
-
 [[limit]]
 scope = "organization"
 id = "*"
 {limit}
 
 [[deployment]]
-name = "echo"
+name = "metered"
 engine = "echo"
 model = "echo"
 context_length = 16

@@ -11,7 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from freehold.errors import Conflict, NotFound, Unavailable
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from freehold.errors import Unavailable
 from freehold.store.lease_tables import lease_accounts, lease_slices
 from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS, Account, Ask, Pool, Slice, Told
 
@@ -197,36 +200,15 @@ class LeaseStore:
                 raise
 
 
-async def remove_holder(connection: Any, name: str, silent_us: int) -> int:
+async def remove_holder(connection: AsyncConnection, name: str) -> None:
     """Forget a gateway that will not come back: all that it holds of money counts as spent, everything else is free.
 
     Args:
-        connection: of asyncpg, in a transaction.
+        connection: of a transaction that writes.
         name: the gateway's.
-        silent_us: for how long it must have been silent; one that lives gives back what it holds by itself.
-
-    Returns:
-        How much it held and had not spent of the budgets, in micro-units.
-
-    Raises:
-        NotFound: there is no gateway of that name that holds something.
-        Conflict: it lives.
     """
-    rows = await connection.fetch(
-        f"SELECT holder, {_NOW} - seen_us AS silent_us FROM lease_holders WHERE name = $1 FOR UPDATE",  # noqa: S608
-        name,
-    )
-    if not rows:
-        raise NotFound(f"No gateway '{name}' holds anything of the limits.")
-    if any(row["silent_us"] < silent_us for row in rows):
-        raise Conflict(f"The gateway '{name}' lives; stop it first, and it gives back what it holds.")
-    holders = [row["holder"] for row in rows]
-    lost: int = await connection.fetchval(_REMOVED, holders, _EXPIRING)
-    await connection.execute(
-        "DELETE FROM lease_slices WHERE holder = ANY($1) AND measure = ANY($2)", holders, _EXPIRING
-    )
-    await connection.execute("DELETE FROM lease_holders WHERE holder = ANY($1)", holders)
-    return lost
+    for statement in _REMOVAL:
+        await connection.execute(text(statement), {"name": name})
 
 
 _BEGIN: Final = (
@@ -282,10 +264,11 @@ _TIDIED: Final = (
     "OR (measure LIKE '____-__' AND measure < to_char(now() - interval '4 months', 'YYYY-MM')) "
     "OR (measure LIKE '____-__-__' AND measure < to_char(now() - interval '4 days', 'YYYY-MM-DD'))"
 )
-_REMOVED: Final = (
-    "WITH old AS (SELECT measure, subject, holder, amount - spent AS lost FROM lease_slices "
-    "WHERE holder = ANY($1) AND NOT measure = ANY($2)), new AS (UPDATE lease_slices SET used = amount, spent = amount "
-    "WHERE holder = ANY($1) AND NOT measure = ANY($2)) SELECT coalesce(sum(lost), 0) FROM old"
+_REMOVED_ONES: Final = "holder IN (SELECT holder FROM lease_holders WHERE name = :name)"
+_REMOVAL: Final = (
+    f"DELETE FROM lease_slices WHERE measure IN ('requests', 'tokens', 'concurrent') AND {_REMOVED_ONES}",  # noqa: S608
+    f"UPDATE lease_slices SET used = amount, spent = amount WHERE {_REMOVED_ONES}",  # noqa: S608
+    "DELETE FROM lease_holders WHERE name = :name",
 )
 
 
