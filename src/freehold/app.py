@@ -25,8 +25,11 @@ from freehold.app_parts import (
     open_supervisor,
     owner_key_of,
 )
+from freehold.app_training import open_trainings, trainings_at_work
 from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
+from freehold.cluster.base import Cluster
+from freehold.cluster.local import LocalCluster
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
@@ -128,6 +131,8 @@ async def open_app(
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
+        cluster = LocalCluster()
+        stack.push_async_callback(cluster.close)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
@@ -140,6 +145,7 @@ async def open_app(
         permits = Permits(policies, people.suspensions, models.versions)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
+        trainings = open_trainings(content, journal, settings)
         router = Router(supervisor, models.canaries)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
@@ -149,17 +155,25 @@ async def open_app(
         governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
         traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
-        services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
+        services = ApplicationServices(
+            gateway, content.answers, records.receipts(), traces, reports, provenance, admin, trainings
+        )
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
-        work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
+        work = _jobs(services, Room(registry, supervisor), place, settings, content, models, cluster) if engines else ()
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *owner_key)
 
 
 def _jobs(
-    services: ApplicationServices, room: Room, home: Home, settings: Settings, content: Content, models: ModelServices
+    services: ApplicationServices,
+    room: Room,
+    home: Home,
+    settings: Settings,
+    content: Content,
+    models: ModelServices,
+    cluster: Cluster,
 ) -> Sequence[AbstractAsyncContextManager[object]]:
     """What works on jobs."""
     gateway, door = services.gateway, services.admin.people.door
@@ -167,6 +181,7 @@ def _jobs(
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
+        trainings_at_work(gateway, door, content, services.trainings, cluster, None, settings),
     )
 
 

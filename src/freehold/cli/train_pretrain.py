@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from freehold.cli.options import HomeOption, JsonOption, home_of
+from freehold.cli.train_submit import Submission, submission, submitted
 from freehold.cli.train_watch import follow
 from freehold.errors import ConfigError
 from freehold.training.language.build import Machines, Run, opened, pretrain
@@ -46,12 +48,30 @@ def train_pretrain(
     price_per_hour: Annotated[
         float | None, typer.Option("--price-per-hour", min=0, help="Of one device, for the log.")
     ] = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Have the service do it, as a job: it asks for room, and makes room.")
+    ] = False,
+    zones: Annotated[
+        list[str] | None, typer.Option("--zone", metavar="ZONE", help="With --submit: where it may run; repeatable.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a language model from nothing. Needs the extra 'train'. Ctrl-C stops it, with a checkpoint.
 
-    requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
+    requirements/train.txt pins the versions of the extra, and tells how to add torch to them. With --submit the
+    folders are those of the server's machine, and of each node; --devices says how many processes there are in all.
     """
+    if zones and not submit:
+        raise typer.BadParameter("--zone goes with --submit")
     run = opened(out.absolute(), data, recipe, pairs(settings or []), resume=resume)
+    if submit:
+        for given, option in ((nodes > 1, "--nodes"), (node_rank, "--node-rank"), (master, "--master")):
+            if given:
+                raise typer.BadParameter(f"{option} does not go with --submit: the service places the processes")
+        asked = Submission(devices, device, threads, tuple(zones or ()), resume)
+        submitted(asyncio.run(submission(home_of(home), run, asked)), as_json=as_json)
+        return
     if run.finished:
         print(f"{out} holds the finished training '{run.recipe.name}', at step {run.step}")
         return

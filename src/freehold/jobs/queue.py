@@ -175,6 +175,20 @@ class JobQueue:
         """
         return await self._change(lease, {}, event, detail)
 
+    async def stage(self, lease: Lease, stage: JobState | None, detail: str = "") -> Wish:
+        """Write what a job waits for in the hands of its worker, or that it is done now; what is asked of the holder.
+
+        Args:
+            lease: the worker's.
+            stage: QUEUED or PREEMPTED; None where it is done.
+            detail: what goes with the event, as in `note`.
+
+        Raises:
+            LeaseLost: as `renew`.
+        """
+        event = {JobState.QUEUED: "waiting", JobState.PREEMPTED: "preempted"}[stage] if stage is not None else "placed"
+        return await self._change(lease, {"stage": "" if stage is None else stage.value}, event, detail)
+
     async def finish(self, lease: Lease, state: JobState, error_code: str = "") -> None:
         """Write how the job ended; or, as PAUSED, give it back, to be paused as long as that is still asked.
 
@@ -186,7 +200,8 @@ class JobQueue:
             _held(lease, await give_back(self.database, lease, self.now_ms(), values, "requeued"))
         else:
             assert state in ENDED, "a job is given back by `retry`"
-            ended = {"state": state, "pausing": False, "error_code": error_code, "finished_at": self.now_ms() // 1000}
+            ended: dict[str, Any] = {"state": state, "pausing": False, "stage": "", "error_code": error_code}
+            ended["finished_at"] = self.now_ms() // 1000
             await self._change(lease, ended, state.value, error_code)
         self.announce()
 

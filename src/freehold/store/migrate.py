@@ -14,7 +14,7 @@ _STORE = Path(__file__).parent
 _SCRIPTS = _STORE / "migrations"
 """Where Alembic finds `env.py`, which all schemas share."""
 
-HEAD = "0017"
+HEAD = "0018"
 
 
 @dataclass(frozen=True, slots=True)
