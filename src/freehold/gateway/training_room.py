@@ -24,14 +24,19 @@ class RoomDesk(Protocol):
     """Where room is asked for. A workload has what `room` gave until it gives that back."""
 
     async def room(self, workload: Workload) -> Had:
-        """Wait for room; whoever stops waiting does not ask any more.
+        """Wait for room.
 
         Raises:
-            NoRoom: it will never have any, such as in the zones where it may run; says why.
+            InvalidRequest: it will never have any, such as in the zones where it may run; says why.
         """
 
-    async def give_back(self, workload_id: str) -> None:
-        """Take room back that a workload has, or has had."""
+    async def give_back(self, workload_id: str, *, again: bool = False) -> None:
+        """Take room back that a workload has, or that it waits for; of one that is not known, nothing.
+
+        Args:
+            workload_id: names it.
+            again: whether it keeps its turn, and asks again.
+        """
 
 
 class Unasked:
@@ -41,5 +46,5 @@ class Unasked:
         """See `RoomDesk.room`."""
         return Had()
 
-    async def give_back(self, workload_id: str) -> None:
+    async def give_back(self, workload_id: str, *, again: bool = False) -> None:
         """See `RoomDesk.give_back`."""

@@ -110,6 +110,8 @@ class TrainingWork:
             if isinstance(exc, LeaseLost) or exc.retry_after_s is not None:
                 raise
             return await self._fail(hold, row, exc.code or "invalid_value", exc.message)
+        finally:
+            await asyncio.shield(self._parts.desk.give_back(row.id))
 
     async def _one(self, hold: Hold, row: TrainingRow) -> Ended | None:
         """Run one stretch, once there is room; None where the job was asked to stop before there was any."""
@@ -124,11 +126,13 @@ class TrainingWork:
             queued_at_s=float(row.created_at),
             checkpoint_s=needs.checkpoint_s,
         )
-        try:
-            had = await self._room(hold, row, workload)
-            return None if had is None else await TrainingStretch(self._parts.stretch, hold, row, needs, had)()
-        finally:
-            await asyncio.shield(self._parts.desk.give_back(row.id))
+        had = await self._room(hold, row, workload)
+        if had is None:
+            return None
+        ended = await TrainingStretch(self._parts.stretch, hold, row, needs, had)()
+        if ended.how == "preempted":
+            await self._parts.desk.give_back(row.id, again=True)
+        return ended
 
     async def _settled(self, hold: Hold, row: TrainingRow) -> Needs:
         """What the training needs, with what was left open decided at its first stretch."""
