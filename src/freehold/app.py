@@ -29,7 +29,6 @@ from freehold.app_training import open_trainings, trainings_at_work
 from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
 from freehold.cluster.base import Cluster
-from freehold.cluster.local import LocalCluster
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
@@ -131,8 +130,6 @@ async def open_app(
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
-        cluster = LocalCluster()
-        stack.push_async_callback(cluster.close)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
@@ -160,7 +157,8 @@ async def open_app(
         )
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
-        work = _jobs(services, Room(registry, supervisor), place, settings, content, models, cluster) if engines else ()
+        room, cluster = Room(registry, supervisor), supervisor.cluster
+        work = _jobs(services, room, place, settings, content, models, cluster) if engines else ()
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *owner_key)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
+from freehold.app_cluster import open_cluster
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
@@ -176,24 +177,26 @@ def open_erasure(
 async def open_supervisor(
     home: Home, settings: Settings, catalog: Catalog, database: Database
 ) -> AsyncIterator[Supervisor]:
-    """What runs engines; they start when a deployment is set."""
+    """What runs engines, on a cluster or on this machine; they start when a deployment is set."""
     drain_s = settings.server.request_timeout_s
     known = await get_fact(database, _MEASURED) or []
     measurements = Measurements(known, partial(put_fact, database, _MEASURED))
-    supervisor = Supervisor(
-        settings.supervisor,
-        home.run,
-        preparer(catalog),
-        drain_s=drain_s,
-        fastest_first=among(settings.supervisor.fast_engines),
-        measurements=measurements,
-    )
-    if settings.supervisor.measure == "when_idle":
-        supervisor.measure_when_idle()
-    try:
-        yield supervisor
-    finally:
-        await supervisor.stop()
+    async with open_cluster(settings) as cluster:
+        supervisor = Supervisor(
+            settings.supervisor,
+            home.run,
+            preparer(catalog),
+            drain_s=drain_s,
+            fastest_first=among(settings.supervisor.fast_engines),
+            measurements=measurements,
+            cluster=cluster,
+        )
+        if settings.supervisor.measure == "when_idle":
+            supervisor.measure_when_idle()
+        try:
+            yield supervisor
+        finally:
+            await supervisor.stop()
 
 
 @asynccontextmanager

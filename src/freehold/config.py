@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.batches import BatchesSettings
+from freehold.types.cluster_settings import ClusterSettings
 from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, ContentFilterSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
@@ -135,6 +136,7 @@ class Settings(SettingsModel):
     server: ServerSettings = ServerSettings()
     catalog: CatalogSettings = CatalogSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    cluster: ClusterSettings = ClusterSettings()
     journal: JournalSettings = JournalSettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
