@@ -8,11 +8,13 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
+    Records,
     backlog_of,
     open_control,
     open_flights,
@@ -28,7 +30,7 @@ from freehold.app_parts import (
 from freehold.app_training import open_trainings, trainings_at_work
 from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
-from freehold.cluster.base import Cluster
+from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
@@ -43,6 +45,7 @@ from freehold.gateway.lineage import Lineage
 from freehold.gateway.model_services import ModelServices
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.provenance import Provenance
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.routing import Router
 from freehold.gateway.tuning_python import Trainer
@@ -51,6 +54,7 @@ from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.jobs.workers import Workers
+from freehold.journal.projection_reports import UsageReports
 from freehold.journal.recorder import Recorder
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
@@ -142,7 +146,6 @@ async def open_app(
         permits = Permits(policies, people.suspensions, models.versions)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
-        trainings = open_trainings(content, journal, settings)
         router = Router(supervisor, models.canaries)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
@@ -151,35 +154,49 @@ async def open_app(
         reports = records.reports(supervisor, books)
         governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
-        traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
-        services = ApplicationServices(
-            gateway, content.answers, records.receipts(), traces, reports, provenance, admin, trainings
-        )
+        services = _services(gateway, content, records, models, catalog, reports, provenance, admin, settings)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
-        room, cluster = Room(registry, supervisor), supervisor.cluster
-        work = _jobs(services, room, place, settings, content, models, cluster) if engines else ()
+        work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *owner_key)
 
 
+def _services(
+    gateway: Gateway,
+    content: Content,
+    records: Records,
+    models: ModelServices,
+    catalog: Catalog,
+    reports: UsageReports,
+    provenance: Provenance,
+    admin: AdminServices,
+    settings: Settings,
+) -> ApplicationServices:
+    """What the application serves."""
+    receipts, trainings = records.receipts(), open_trainings(content, records.journal, settings)
+    traces = open_traces(records, models.lineage, receipts, catalog, gateway)
+    return ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin, trainings)
+
+
 def _jobs(
     services: ApplicationServices,
-    room: Room,
+    registry: DeploymentRegistry,
+    supervisor: Supervisor,
     home: Home,
     settings: Settings,
     content: Content,
     models: ModelServices,
-    cluster: Cluster,
 ) -> Sequence[AbstractAsyncContextManager[object]]:
     """What works on jobs."""
     gateway, door = services.gateway, services.admin.people.door
+    room = Room(registry, supervisor)
     doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
-        trainings_at_work(gateway, door, content, services.trainings, cluster, None, settings),
+        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, None, settings),
     )
 
 

@@ -1,229 +1,18 @@
 """The work on trainings: room is had and given back, what ran is put to account, and what breaks off goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import update
 
-from freehold.cluster.local import LocalCluster
-from freehold.errors import Forbidden, FreeholdError, InternalError, InvalidRequest, LeaseLost, NoRoom
-from freehold.gateway.training_changes import TrainingChanges
+from freehold.errors import Forbidden, InternalError, InvalidRequest, LeaseLost, NoRoom
 from freehold.gateway.training_needs import Needs
-from freehold.gateway.training_room import Had
-from freehold.gateway.training_work import TrainingWork, TrainingWorkParts
-from freehold.gateway.tuning_python import Trainer
-from freehold.jobs.queue import JobQueue
-from freehold.jobs.workers import Hold
-from freehold.journal.records import Kind
-from freehold.store.database import Database
-from freehold.store.training import TrainingRow, add_training, load_training
-from freehold.store.training_tables import training_jobs
-from freehold.training.language.recipes import shakespeare
-from freehold.types.cluster import Resources, Workload
-from freehold.types.jobs import Job, JobState, Wish
-from freehold.types.training import TRAINING_JOB, TrainingRequest, TrainingSettings
-from tests.jobs.starting import PATHS
-
-SETTINGS = TrainingSettings(price_per_core_hour="3600", stop_s=20.0)
-"""A core costs a whole unit each second."""
-PROGRAM = Trainer(module="tests.training_program", needs=(), environment=PATHS)
-PATIENCE_S = 60.0
-NOON_S = 1_795_521_600.0
-
-
-class Clock:
-    """A time that goes by a millisecond each time it is asked for."""
-
-    def __init__(self) -> None:
-        self.now = NOON_S
-
-    def __call__(self) -> float:
-        self.now += 0.001
-        return self.now
-
-
-class Journal:
-    """Keeps what is recorded."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[Kind, Mapping[str, Any]]] = []
-
-    def check(self) -> None:
-        """Anything can be recorded."""
-
-    def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Any]:  # noqa: ARG002
-        """Record it."""
-        self.records.append((kind, body))
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-    @property
-    def stretches(self) -> list[Mapping[str, Any]]:
-        """The stretches of trainings."""
-        return [body for kind, body in self.records if kind is Kind.TRAINING]
-
-    @property
-    def events(self) -> list[str]:
-        """What happened to trainings."""
-        return [body["event"] for kind, body in self.records if kind is Kind.ADMIN]
-
-
-@dataclass
-class Desk:
-    """Gives room when it is let, and wants it back when it is told to."""
-
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-    had: Had | None = None
-    given_back: list[tuple[str, bool]] = field(default_factory=list)
-    refusal: FreeholdError | None = None
-    asked: list[Workload] = field(default_factory=list)
-
-    async def room(self, workload: Workload) -> Had:
-        """See `RoomDesk.room`."""
-        self.asked.append(workload)
-        if self.refusal is not None:
-            raise self.refusal
-        await self.open.wait()
-        self.had = Had()
-        return self.had
-
-    async def give_back(self, workload_id: str, *, again: bool = False) -> None:
-        """See `RoomDesk.give_back`."""
-        self.given_back.append((workload_id, again))
-        self.had = None
-
-    def preempt(self, within_s: float = 30.0) -> None:
-        """Want the room back, and give none until it is let again."""
-        assert self.had is not None, "somebody has it"
-        self.open.clear()
-        self.had.wanted_back.set_result(within_s)
-
-
-@dataclass
-class Bench:
-    """A training in a queue, and what works on it."""
-
-    database: Database
-    queue: JobQueue
-    journal: Journal
-    desk: Desk
-    cluster: LocalCluster
-    clock: Clock
-    out: Path
-    check: Callable[[TrainingRow], Awaitable[None]]
-    row: TrainingRow
-    held: Hold | None = None
-
-    async def take(self) -> Hold:
-        """Take the job, as a worker does."""
-        taken = await self.queue.take({TRAINING_JOB}, "worker")
-        assert taken is not None, "there is a job to do"
-        self.held = Hold(*taken)
-        return self.held
-
-    async def work(self, hold: Hold | None = None, settings: TrainingSettings = SETTINGS) -> JobState:
-        """Do the job, as a worker does."""
-        parts = TrainingWorkParts(
-            self.database,
-            TrainingChanges(self.journal),
-            self.cluster,
-            self.desk,
-            PROGRAM,
-            settings,
-            self.check,
-            self.clock,
-        )
-        return await TrainingWork(parts)(hold or await self.take())
-
-    async def now(self) -> TrainingRow:
-        """The training as it is."""
-        found = await load_training(self.database, self.row.id)
-        assert found is not None, "it is there"
-        return found
-
-    async def job(self) -> Job:
-        """Its job as it is."""
-        return (await self.queue.get("org", self.row.job_id))[0]
-
-    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        """Wait until it holds."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not await condition():  # noqa: ASYNC110  # what changes is in the database
-                await asyncio.sleep(0.02)
-
-
-def recipe(name: str, steps: int, every: int) -> dict[str, Any]:
-    """A recipe of which the program does no more than to count to its steps."""
-    found = shakespeare(300)
-    training = found.training.model_copy(
-        update={"steps": steps, "checkpoints": found.training.checkpoints.model_copy(update={"every_steps": every})}
-    )
-    return found.model_copy(update={"name": name, "training": training}).model_dump(mode="json")
-
-
-async def allowed(row: TrainingRow) -> None:
-    """Everybody may."""
-
-
-@asynccontextmanager
-async def bench(
-    folder: Path,
-    name: str = "steady",
-    *,
-    steps: int = 20,
-    every: int = 5,
-    total: Resources | None = None,
-    check: Callable[[TrainingRow], Awaitable[None]] = allowed,
-    **asked: Any,
-) -> AsyncIterator[Bench]:
-    """A training of which nobody has done anything yet."""
-    database = await Database.open(folder / "freehold.db")
-    cluster = LocalCluster(total)
-    clock = Clock()
-    queue = JobQueue(database, per_project=9, pausable={TRAINING_JOB}, clock=clock)
-    job = queue.new(TRAINING_JOB, {"training": "train_1"}, organization_id="org", project_id="p", owner_id="u")
-    given = {"threads": 2, "device": "cpu", "checkpoint_s": 20.0, **asked}
-    request = TrainingRequest(recipe={}, data="/data", out=str(folder / "out"), **given)
-    row = TrainingRow(
-        id="train_1",
-        organization_id="org",
-        project_id="p",
-        owner_id="u",
-        job_id=job.id,
-        key_id="",
-        auth_method="api_key",
-        private=True,
-        name=name,
-        recipe=recipe(name, steps, every),
-        data="/data",
-        out=str(folder / "out"),
-        needs=Needs.of(request, 60.0).wire(),
-        steps=steps,
-        created_at=int(NOON_S),
-    )
-    await add_training(database, row, job)
-    made = Bench(database, queue, Journal(), Desk(), cluster, clock, folder / "out", check, row)
-    made.desk.open.set()
-    try:
-        yield made
-    finally:
-        await cluster.close()
-        await database.close()
-
-
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    """Run it on a loop of its own."""
-
-    async def main() -> None:
-        await scenario()
-
-    asyncio.run(main())
+from freehold.store.training import TrainingRow
+from freehold.types.cluster import Resources
+from freehold.types.jobs import JobState, Wish
+from freehold.types.training import TRAINING_JOB, TrainingRequest
+from tests.gateway.training_bench import NOON_S, bench, cut, left_as, preempted, reached, run, waits
 
 
 def test_a_training_runs_to_its_end(tmp_path: Path) -> None:
@@ -262,15 +51,15 @@ def test_it_gives_its_room_to_what_goes_first(tmp_path: Path) -> None:
             async def shown(state: JobState) -> bool:
                 return (await made.job()).shown is state
 
-            await made.until(lambda: _waits(made))
+            await made.until(lambda: waits(made))
             assert await shown(JobState.QUEUED)
             made.desk.open.set()
-            await made.until(lambda: _reached(made, 19))
+            await made.until(lambda: reached(made, 19))
             assert await shown(JobState.RUNNING)
             made.desk.preempt()
             await made.until(lambda: shown(JobState.PREEMPTED))
-            preempted = await made.now()
-            assert (preempted.status, preempted.step, preempted.preemptions) == ("preempted", 19, 1)
+            then = await made.now()
+            assert (then.status, then.step, then.preemptions) == ("preempted", 19, 1)
             assert made.desk.given_back == [("train_1", True)]
             (made.out / "go").touch()
             made.desk.open.set()
@@ -287,19 +76,15 @@ def test_it_gives_its_room_to_what_goes_first(tmp_path: Path) -> None:
     run(scenario)
 
 
-async def _reached(made: Bench, step: int) -> bool:
-    return (await made.now()).step >= step
-
-
 def test_who_does_not_hear_is_killed(tmp_path: Path) -> None:
     """What does not end within its time is killed; it is charged for the time, and not for steps that are lost."""
 
     async def scenario() -> None:
         async with bench(tmp_path, "deaf", steps=100_000, every=5_000) as made:
             working = asyncio.create_task(made.work())
-            await made.until(lambda: _reached(made, 3))
+            await made.until(lambda: reached(made, 3))
             made.desk.preempt(0.2)
-            await made.until(lambda: _preempted(made))
+            await made.until(lambda: preempted(made))
             (stretch,) = made.journal.stretches
             assert (stretch["outcome"], stretch["step_to"], stretch["tokens"]) == ("preempted", 0, 0)
             assert stretch["cost_micro"] > 0
@@ -308,10 +93,6 @@ def test_who_does_not_hear_is_killed(tmp_path: Path) -> None:
             await asyncio.wait({working})
 
     run(scenario)
-
-
-async def _preempted(made: Bench) -> bool:
-    return (await made.now()).status == "preempted"
 
 
 @pytest.mark.parametrize(
@@ -325,7 +106,7 @@ def test_it_stops_as_it_is_asked(wish: Wish, state: JobState, status: str, tmp_p
         async with bench(tmp_path, "patient") as made:
             hold = await made.take()
             working = asyncio.create_task(made.work(hold))
-            await made.until(lambda: _reached(made, 19))
+            await made.until(lambda: reached(made, 19))
             hold.hear(wish)
             assert await working is state
             assert (await made.now()).status == status
@@ -344,7 +125,7 @@ def test_it_stops_waiting_as_it_is_asked(tmp_path: Path) -> None:
             made.desk.open.clear()
             hold = await made.take()
             working = asyncio.create_task(made.work(hold))
-            await made.until(lambda: _waits(made))
+            await made.until(lambda: waits(made))
             hold.hear(Wish.CANCEL)
             assert await working is JobState.CANCELLED
             assert made.journal.stretches == []
@@ -353,17 +134,13 @@ def test_it_stops_waiting_as_it_is_asked(tmp_path: Path) -> None:
     run(scenario)
 
 
-async def _waits(made: Bench) -> bool:
-    return (await made.job()).stage == "queued"
-
-
 def test_a_server_that_stops_has_it_stop(tmp_path: Path) -> None:
     """When the server stops, it ends with a checkpoint and is on its account; the next server goes on from there."""
 
     async def scenario() -> None:
         async with bench(tmp_path, "patient") as made:
             working = asyncio.create_task(made.work())
-            await made.until(lambda: _reached(made, 19))
+            await made.until(lambda: reached(made, 19))
             working.cancel()
             await asyncio.wait({working})
             (stretch,) = made.journal.stretches
@@ -382,7 +159,7 @@ def test_what_a_dead_server_left_is_put_to_account(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(tmp_path, "patient") as made:
             working = asyncio.create_task(made.work())
-            await made.until(lambda: _reached(made, 19))
+            await made.until(lambda: reached(made, 19))
             left = await made.now()
             assert left.stretch_began_us is not None
             assert left.stretch_seen_us is not None
@@ -390,7 +167,7 @@ def test_what_a_dead_server_left_is_put_to_account(tmp_path: Path) -> None:
             await asyncio.wait({working})
             made.journal.records.clear()
             columns = ("stretch", "stretch_step", "stretch_began_us", "stretch_seen_us", "room", "order_id")
-            await _set(made, {**{name: getattr(left, name) for name in columns}, "core_us": 0, "cost_micro": 0})
+            await left_as(made, {**{name: getattr(left, name) for name in columns}, "core_us": 0, "cost_micro": 0})
             (made.out / "go").touch()
             await made.queue.release({TRAINING_JOB})
             assert await made.work() is JobState.SUCCEEDED
@@ -402,12 +179,6 @@ def test_what_a_dead_server_left_is_put_to_account(tmp_path: Path) -> None:
     run(scenario)
 
 
-async def _set(made: Bench, values: Mapping[str, Any]) -> None:
-    """Have the training's row be as a server left it that died."""
-    async with made.database.write() as connection:
-        await connection.execute(update(training_jobs).values(dict(values)))
-
-
 def test_it_begins_anew_at_midnight(tmp_path: Path) -> None:
     """A stretch ends at midnight, UTC, and the next begins, so that each day has its own on its account."""
 
@@ -415,9 +186,9 @@ def test_it_begins_anew_at_midnight(tmp_path: Path) -> None:
         async with bench(tmp_path, "patient") as made:
             made.clock.now = NOON_S + 43_200 - 10
             working = asyncio.create_task(made.work())
-            await made.until(lambda: _reached(made, 19))
+            await made.until(lambda: reached(made, 19))
             made.clock.now += 15
-            await made.until(lambda: _cut(made))
+            await made.until(lambda: cut(made))
             (made.out / "go").touch()
             assert await working is JobState.SUCCEEDED
             first, second = made.journal.stretches
@@ -426,10 +197,6 @@ def test_it_begins_anew_at_midnight(tmp_path: Path) -> None:
             assert first["ended_at"] <= second["started_at"]
 
     run(scenario)
-
-
-async def _cut(made: Bench) -> bool:
-    return bool(made.journal.stretches)
 
 
 def test_one_that_breaks_off_is_tried_again(tmp_path: Path) -> None:
@@ -540,7 +307,7 @@ def test_what_is_lost_is_not_written(tmp_path: Path) -> None:
         async with bench(tmp_path, "patient") as made:
             hold = await made.take()
             working = asyncio.create_task(made.work(hold))
-            await made.until(lambda: _reached(made, 19))
+            await made.until(lambda: reached(made, 19))
             await made.queue.release({TRAINING_JOB})
             other = await made.take()
             made.clock.now += 20

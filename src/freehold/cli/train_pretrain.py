@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -15,6 +15,19 @@ from freehold.cli.train_watch import follow
 from freehold.errors import ConfigError
 from freehold.training.language.build import Machines, Run, opened, pretrain
 from freehold.training.language.task import DeviceKind
+
+MasterOption: TypeAlias = Annotated[
+    str | None, typer.Option("--master", metavar="HOST:PORT", help="Of the first machine, if there are several.")
+]
+PriceOption: TypeAlias = Annotated[
+    float | None, typer.Option("--price-per-hour", min=0, help="Of one device, for the log.")
+]
+SubmitOption: TypeAlias = Annotated[
+    bool, typer.Option("--submit", help="Have the service do it, as a job: it asks for room, and makes room.")
+]
+ZoneOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--zone", metavar="ZONE", help="With --submit: where it may run; repeatable.")
+]
 
 
 def train_pretrain(
@@ -42,18 +55,10 @@ def train_pretrain(
     ] = None,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines, each with as many devices.")] = 1,
     node_rank: Annotated[int, typer.Option("--node-rank", min=0, help="Which of the machines this is.")] = 0,
-    master: Annotated[
-        str | None, typer.Option("--master", metavar="HOST:PORT", help="Of the first machine, if there are several.")
-    ] = None,
-    price_per_hour: Annotated[
-        float | None, typer.Option("--price-per-hour", min=0, help="Of one device, for the log.")
-    ] = None,
-    submit: Annotated[
-        bool, typer.Option("--submit", help="Have the service do it, as a job: it asks for room, and makes room.")
-    ] = False,
-    zones: Annotated[
-        list[str] | None, typer.Option("--zone", metavar="ZONE", help="With --submit: where it may run; repeatable.")
-    ] = None,
+    master: MasterOption = None,
+    price_per_hour: PriceOption = None,
+    submit: SubmitOption = False,
+    zones: ZoneOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
