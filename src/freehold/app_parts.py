@@ -122,7 +122,7 @@ class Records:
 async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]:
     """The home's database, its journal, and what is known from that."""
     async with AsyncExitStack() as stack:
-        database = await Database.open(home.database)
+        database = await Database.open(home.database, url=database_url(settings))
         stack.push_async_callback(database.close)
         signer = Signer.load_or_create(home.journal_key, home.journal / "public.pem")
         journal = await Journal.open(home.journal, signer, settings.journal)
@@ -204,7 +204,7 @@ async def open_usage(
     home: Home, settings: Settings, journal: Journal
 ) -> AsyncIterator[tuple[UsageDatabase, Projection]]:
     """The usage database, and what brings the journal's records there."""
-    usage = UsageDatabase.at(home.usage_database, _usage_url(settings))
+    usage = _usage_database(home, settings)
     projection = Projection(journal, usage)
     projection.start()
     try:
@@ -276,8 +276,16 @@ def preparer(catalog: Catalog) -> Prepare:
         try:
             entry = await catalog.find(settings.model)
         except UnknownModel:
-            entry = await catalog.pull(settings.model, progress=tell)
+            entry = await catalog.pull(settings.model, convert=not engine.reads_folders, progress=tell)
         base = await catalog.base_of(entry)
+        if engine.reads_folders:
+            try:
+                served = await catalog.unconverted(base or entry)
+            except UnknownModel as exc:
+                raise ConfigError(f"model: {exc.message}", param="model") from exc
+            adapter = catalog.path(entry) if base is not None else None
+            digest = entry.sha256 if base is not None else served.sha256
+            return EngineSpec(settings, catalog.path(served), digest, api_key, adapter)
         if base is None:
             return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
         if not engine.takes_adapter:
@@ -308,13 +316,24 @@ async def open_policies(
     return policies
 
 
-def _usage_url(settings: Settings) -> str | None:
-    """The URL of the usage database; None where it is SQLite in the home.
+def database_url(settings: Settings) -> str | None:
+    """The URL of the home's database; None where it is SQLite in the home.
 
     Raises:
         ConfigError: the place where it should be kept has none.
     """
-    return read_secret(settings.usage.database) if settings.usage.database else None
+    return read_secret(settings.database.url) if settings.database.url else None
+
+
+def _usage_database(home: Home, settings: Settings) -> UsageDatabase:
+    """The usage database: where the settings say or, without that, beside the home's own.
+
+    Raises:
+        ConfigError: the place where a URL should be kept has none.
+    """
+    if settings.usage.database is not None:
+        return UsageDatabase.at(home.usage_database, read_secret(settings.usage.database))
+    return UsageDatabase.at(home.usage_database, database_url(settings), param="database.url")
 
 
 def open_control(
