@@ -72,7 +72,6 @@ class Trainings:
 
     def __init__(self, parts: TrainingParts) -> None:
         self.parts = parts
-        self._adding = asyncio.Lock()
 
     async def create(self, principal: Principal, request: TrainingRequest) -> TrainingRow:
         """Have a model trained.
@@ -119,10 +118,9 @@ class Trainings:
             steps=recipe.training.steps,
             created_at=int(self.parts.clock()),
         )
-        async with self._adding:
+        async with self.parts.queue.room(job):
             await self._check_free(row, data, resume=request.resume)
-            async with self.parts.queue.room(job):
-                await add_training(self.parts.queue.database, row, job)
+            await add_training(self.parts.queue.database, row, job)
         await self.parts.changes.job(row, "created", principal)
         return row
 

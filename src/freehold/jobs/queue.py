@@ -175,20 +175,6 @@ class JobQueue:
         """
         return await self._change(lease, {}, event, detail)
 
-    async def stage(self, lease: Lease, stage: JobState | None, detail: str = "") -> Wish:
-        """Write what a job waits for in the hands of its worker, or that it is done now; what is asked of the holder.
-
-        Args:
-            lease: the worker's.
-            stage: QUEUED or PREEMPTED; None where it is done.
-            detail: what goes with the event, as in `note`.
-
-        Raises:
-            LeaseLost: as `renew`.
-        """
-        event = {JobState.QUEUED: "waiting", JobState.PREEMPTED: "preempted"}[stage] if stage is not None else "placed"
-        return await self._change(lease, {"stage": "" if stage is None else stage.value}, event, detail)
-
     async def finish(self, lease: Lease, state: JobState, error_code: str = "") -> None:
         """Write how the job ended; or, as PAUSED, give it back, to be paused as long as that is still asked.
 
