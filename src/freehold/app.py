@@ -14,6 +14,7 @@ from freehold.app_admin import Governed, open_administration
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     backlog_of,
+    open_capacity,
     open_control,
     open_flights,
     open_limits,
@@ -130,11 +131,14 @@ async def open_app(
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
+        capacities, capacity = await open_capacity(database, registry)
+        opening = partial(
+            open_control, registry, supervisor, content, filters, settings, running=engines, capacity=capacity
+        )
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
-        desk = LocalDesk(recorder or backlog_of(records, settings), ledger)
+        desk = LocalDesk(recorder or backlog_of(records, settings), ledger, capacities)
         books = Books(desk, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits = Permits(policies, people.suspensions, models.versions)

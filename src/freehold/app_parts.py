@@ -18,6 +18,8 @@ from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books
 from freehold.gateway.canary import Canaries
+from freehold.gateway.capacity import Capacities
+from freehold.gateway.capacity_office import CapacityOffice
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
@@ -47,6 +49,7 @@ from freehold.journal.signer import Signer
 from freehold.journal.verification import Verifier
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
+from freehold.serving.calibrations import Calibrations
 from freehold.serving.supervisor import Measurements, Prepare, Supervisor
 from freehold.store.database import Database
 from freehold.store.deployments import get_fact, put_fact
@@ -82,6 +85,8 @@ whoever never paints."""
 
 _MEASURED: Final = "measurements"
 """The fact that holds which options of engines were measured to be best."""
+_CALIBRATED: Final = "calibrations"
+"""The fact that holds what replicas were measured to carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,13 @@ async def open_supervisor(
         yield supervisor
     finally:
         await supervisor.stop()
+
+
+async def open_capacity(database: Database, registry: DeploymentRegistry) -> tuple[Capacities, CapacityOffice]:
+    """The provisioned units of deployments, and what their replicas were measured to carry."""
+    calibrations = Calibrations(await get_fact(database, _CALIBRATED) or [], partial(put_fact, database, _CALIBRATED))
+    capacities = Capacities(registry.find, calibrations.weights)
+    return capacities, CapacityOffice(calibrations, capacities)
 
 
 @asynccontextmanager
@@ -324,6 +336,7 @@ def open_control(
     canaries: Canaries,
     *,
     running: bool,
+    capacity: CapacityOffice | None = None,
 ) -> DeploymentControl:
     """What changes deployments, after those of the file were checked.
 
@@ -338,6 +351,7 @@ def open_control(
         is_filter=filters.knows,
         gate=promotions.gate,
         candidate_of=canaries.candidate_of,
+        capacity=capacity,
     )
     _check_configured(control, settings)
     return control
