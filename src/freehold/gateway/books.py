@@ -105,7 +105,7 @@ class Books:
                 grant = await self._desk.admit(claim, admitted)
             except RateLimited as exc:
                 account.notes.pop(CAPACITY, None)
-                if exc.scope != Scope.DEPLOYMENT or position == len(candidates) - 1:
+                if position == len(candidates) - 1 or not fallback_may_have_room(exc):
                     raise
                 account.spilled_from = candidates[0].name
                 continue
@@ -179,7 +179,7 @@ class Books:
         price = deployment.settings.price_at(account.started_at).times(account.price_factor)
         pair = self._pair(principal.project_id, deployment.name)
         claim = Claim(
-            subjects=_subjects(
+            subjects=subjects_of(
                 principal.organization_id,
                 principal.project_id,
                 principal.key_id,
@@ -205,8 +205,13 @@ def _note_capacity(account: Account, first: Deployment, deployment: Deployment) 
         account.notes[CAPACITY] = PROVISIONED
 
 
+def fallback_may_have_room(refusal: RateLimited) -> bool:
+    """Whether a limit is the deployment's, so that another deployment may take the request."""
+    return refusal.scope == Scope.DEPLOYMENT
+
+
 @lru_cache(maxsize=1024)
-def _subjects(
+def subjects_of(
     organization_id: str, project_id: str, key_id: str, deployment: str, pair: Subject | None, end_user: str | None
 ) -> tuple[Subject, ...]:
     """On whom a request counts: the same for all requests of one caller to one deployment."""

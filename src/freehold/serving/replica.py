@@ -20,6 +20,7 @@ from freehold.serving.backoff import PERMANENT, Backoff
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.process import EngineProcess
+from freehold.serving.prompt_cache import Watch
 from freehold.serving.status import Lease, ReplicaStatus, Whereabouts
 from freehold.serving.tasks import cancel, to_the_end
 from freehold.types.deployment import ReplicaState
@@ -141,8 +142,8 @@ class Replica:
             engine=self._preparation.engine,
         )
 
-    def lend(self) -> Lease:
-        """Count a request in.
+    def lend(self, watch: Watch | None = None) -> Lease:
+        """Count a request in; `watch` is to be told how it goes.
 
         Raises:
             EngineUnavailable: it is not usable.
@@ -154,7 +155,7 @@ class Replica:
         self._idle.clear()
         engine, weights, report = spec.settings.engine, spec.weights_sha256, self._suspect_of
         return Lease(
-            self.id, connection, self.traits, engine, weights, self._own, report, whereabouts=self._whereabouts
+            self.id, connection, self.traits, engine, weights, self._own, report, None, watch, self._whereabouts
         )
 
     def release(self) -> None:

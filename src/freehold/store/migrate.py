@@ -33,7 +33,7 @@ class Schema:
 
 
 HOME_SCHEMA = Schema(_SCRIPTS / "versions", HEAD)
-USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0003", "freehold_usage_version")
+USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0004", "freehold_usage_version")
 
 
 def known_revisions(schema: Schema = HOME_SCHEMA) -> set[str]:
