@@ -336,7 +336,7 @@ def open_control(
     canaries: Canaries,
     *,
     running: bool,
-    capacity: CapacityOffice | None = None,
+    units: CapacityOffice | None = None,
 ) -> DeploymentControl:
     """What changes deployments, after those of the file were checked.
 
@@ -351,7 +351,7 @@ def open_control(
         is_filter=filters.knows,
         gate=promotions.gate,
         candidate_of=canaries.candidate_of,
-        capacity=capacity,
+        capacity=units,
     )
     _check_configured(control, settings)
     return control
