@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.api.admin.door import actions_at, allow, caller, record
+from freehold.cluster.process import resident_bytes
 from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
 from freehold.gateway.capacity import Share
 from freehold.gateway.control import DeploymentControl, DeploymentView
-from freehold.serving.process import resident_bytes
 from freehold.serving.supervisor import LaneStatus, ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Action
@@ -184,6 +184,7 @@ def replica_object(replica: ReplicaStatus) -> dict[str, Any]:
         "engine": replica.engine,
         "state": replica.state.value,
         "pid": replica.pid,
+        "node": replica.node,
         "memory_bytes": None if replica.pid is None else resident_bytes(replica.pid),
         "restarts": replica.restarts,
         "in_flight": replica.in_flight,
