@@ -14,7 +14,6 @@ from freehold.app_admin import Governed, open_administration
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     backlog_of,
-    open_capacity,
     open_control,
     open_flights,
     open_limits,
@@ -32,6 +31,7 @@ from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Books
+from freehold.gateway.capacity_office import open_capacity
 from freehold.gateway.content import Content, open_content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.conversation_sharing import Sharing

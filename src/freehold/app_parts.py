@@ -19,7 +19,6 @@ from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.books import Backlog, Books
 from freehold.gateway.canary import Canaries
-from freehold.gateway.capacity import Capacities
 from freehold.gateway.capacity_office import CapacityOffice
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
@@ -50,7 +49,6 @@ from freehold.journal.signer import Signer
 from freehold.journal.verification import Verifier
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
-from freehold.serving.calibrations import Calibrations
 from freehold.serving.supervisor import Measurements, Prepare, Supervisor
 from freehold.store.database import Database
 from freehold.store.deployments import get_fact, put_fact
@@ -86,8 +84,6 @@ whoever never paints."""
 
 _MEASURED: Final = "measurements"
 """The fact that holds which options of engines were measured to be best."""
-_CALIBRATED: Final = "calibrations"
-"""The fact that holds what replicas were measured to carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +198,6 @@ async def open_supervisor(
             yield supervisor
         finally:
             await supervisor.stop()
-
-
-async def open_capacity(database: Database, registry: DeploymentRegistry) -> tuple[Capacities, CapacityOffice]:
-    """The provisioned units of deployments, and what their replicas were measured to carry."""
-    calibrations = Calibrations(await get_fact(database, _CALIBRATED) or [], partial(put_fact, database, _CALIBRATED))
-    capacities = Capacities(registry.find, calibrations.weights)
-    return capacities, CapacityOffice(calibrations, capacities)
 
 
 @asynccontextmanager

@@ -155,7 +155,9 @@ def test_a_large_request_is_taken_while_there_is_room_and_the_next_one_waits() -
     assert "its 2 units are at 500 %" in refused.value.message
     assert refused.value.scope == Scope.DEPLOYMENT
     assert refused.value.headers[UTILIZATION_HEADER].endswith("%")
-    assert meter.take("p", Work(1), round(refused.value.retry_after_s * SECOND)) is not None
+    wait_s = refused.value.retry_after_s
+    assert wait_s is not None
+    assert meter.take("p", Work(1), round(wait_s * SECOND)) is not None
 
 
 def test_a_project_has_its_own_units_and_then_everybodys() -> None:

@@ -3,14 +3,21 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
+from typing import Final, TypeAlias
 
+from freehold.catalog.deployments import DeploymentRegistry
 from freehold.errors import ConfigError
 from freehold.gateway.capacity import Capacities, CapacityUse
 from freehold.serving.calibrating import Calibrator, Effort
 from freehold.serving.calibrations import Calibration, Calibrations
 from freehold.serving.lender import Lender
+from freehold.store.database import Database
+from freehold.store.deployments import get_fact, put_fact
 from freehold.types.deployment import DeploymentSettings
+
+_CALIBRATED: Final = "calibrations"
+"""The fact that holds what replicas were measured to carry."""
 
 Room: TypeAlias = Callable[[DeploymentSettings], Awaitable[int | None]]
 """For how many replicas of a deployment the nodes of a cluster have room; None where there is no cluster."""
@@ -40,6 +47,13 @@ class CapacityView:
 async def no_cluster(_settings: DeploymentSettings) -> int | None:
     """Where all replicas are on this machine."""
     return None
+
+
+async def open_capacity(database: Database, registry: DeploymentRegistry) -> "tuple[Capacities, CapacityOffice]":
+    """The provisioned units of deployments, and what their replicas were measured to carry."""
+    calibrations = Calibrations(await get_fact(database, _CALIBRATED) or [], partial(put_fact, database, _CALIBRATED))
+    capacities = Capacities(registry.find, calibrations.weights)
+    return capacities, CapacityOffice(calibrations, capacities)
 
 
 class CapacityOffice:
