@@ -13,7 +13,7 @@ from freehold.serving.calibrating import Calibrator, Effort
 from freehold.serving.calibrations import Calibration, Calibrations
 from freehold.serving.lender import Lender
 from freehold.store.database import Database
-from freehold.store.deployments import get_fact, put_fact
+from freehold.store.deployments import get_fact, own_fact, put_fact
 from freehold.types.deployment import DeploymentSettings
 
 _CALIBRATED: Final = "calibrations"
@@ -51,7 +51,8 @@ async def no_cluster(_settings: DeploymentSettings) -> int | None:
 
 async def open_capacity(database: Database, registry: DeploymentRegistry) -> "tuple[Capacities, CapacityOffice]":
     """The provisioned units of deployments, and what their replicas were measured to carry."""
-    calibrations = Calibrations(await get_fact(database, _CALIBRATED) or [], partial(put_fact, database, _CALIBRATED))
+    name = own_fact(database, _CALIBRATED)
+    calibrations = Calibrations(await get_fact(database, name) or [], partial(put_fact, database, name))
     capacities = Capacities(registry.find, calibrations.weights)
     return capacities, CapacityOffice(calibrations, capacities)
 
