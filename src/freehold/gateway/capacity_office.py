@@ -12,6 +12,7 @@ from freehold.gateway.capacity import Capacities, CapacityUse
 from freehold.serving.calibrating import Calibrator, Effort
 from freehold.serving.calibrations import Calibration, Calibrations
 from freehold.serving.lender import Lender
+from freehold.serving.room import THIS_MACHINE, Room
 from freehold.store.database import Database
 from freehold.store.deployments import get_fact, own_fact, put_fact
 from freehold.types.deployment import DeploymentSettings
@@ -19,8 +20,8 @@ from freehold.types.deployment import DeploymentSettings
 _CALIBRATED: Final = "calibrations"
 """The fact that holds what replicas were measured to carry."""
 
-Room: TypeAlias = Callable[[DeploymentSettings], Awaitable[int | None]]
-"""For how many replicas of a deployment the nodes of a cluster have room; None where there is no cluster."""
+FindRoom: TypeAlias = Callable[[DeploymentSettings], Awaitable[Room]]
+"""For how many replicas of a deployment there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,14 @@ class CapacityView:
     warning: str | None
 
 
-async def no_cluster(_settings: DeploymentSettings) -> int | None:
-    """Where all replicas are on this machine."""
-    return None
-
-
-async def open_capacity(database: Database, registry: DeploymentRegistry) -> "tuple[Capacities, CapacityOffice]":
+async def open_capacity(
+    database: Database, registry: DeploymentRegistry, room: FindRoom
+) -> "tuple[Capacities, CapacityOffice]":
     """The provisioned units of deployments, and what their replicas were measured to carry."""
     name = own_fact(database, _CALIBRATED)
     calibrations = Calibrations(await get_fact(database, name) or [], partial(put_fact, database, name))
     capacities = Capacities(registry.find, calibrations.weights)
-    return capacities, CapacityOffice(calibrations, capacities)
+    return capacities, CapacityOffice(calibrations, capacities, room)
 
 
 class CapacityOffice:
@@ -63,14 +61,14 @@ class CapacityOffice:
     Args:
         calibrations: what replicas were measured to do.
         capacities: what is used.
-        room: for how many replicas there is room elsewhere.
+        room: for how many replicas there is room.
     """
 
-    def __init__(self, calibrations: Calibrations, capacities: Capacities, room: Room = no_cluster) -> None:
+    def __init__(self, calibrations: Calibrations, capacities: Capacities, room: FindRoom) -> None:
         self._calibrations = calibrations
         self._capacities = capacities
         self._room = room
-        self._rooms: dict[str, int | None] = {}
+        self._rooms: dict[str, Room] = {}
         self._one = asyncio.Lock()
 
     async def check(
@@ -102,7 +100,7 @@ class CapacityOffice:
         calibration = self._calibrations.of(settings.name)
         if settings.capacity is None and calibration is None:
             return None
-        there = self._calibrations.available(settings, others, self._rooms.get(settings.name))
+        there = self._calibrations.available(settings, others, self._room_of(settings))
         return CapacityView(
             use=self._capacities.use(settings.name),
             calibration=calibration,
@@ -111,6 +109,10 @@ class CapacityOffice:
             available=None if there is None else there[1],
             warning=self._objection(settings, others),
         )
+
+    def _room_of(self, settings: DeploymentSettings) -> Room:
+        """The room as it was last looked for."""
+        return self._rooms.get(settings.name, THIS_MACHINE)
 
     async def calibrate(self, lender: Lender, settings: DeploymentSettings, effort: Effort) -> Calibration:
         """Measure what the replicas of a deployment do, one deployment at a time.
@@ -129,7 +131,8 @@ class CapacityOffice:
         if settings.capacity is None:
             return None
         asked, name = settings.capacity.units, settings.name
-        there = self._calibrations.available(settings, others, self._rooms.get(name))
+        room = self._room_of(settings)
+        there = self._calibrations.available(settings, others, room)
         found = self._calibrations.of(name)
         if there is None or found is None:
             why = "was calibrated with another model, engine or machine" if found is not None else "is not calibrated"
@@ -142,7 +145,9 @@ class CapacityOffice:
             return None
         replicas = "1 replica carries" if settings.replicas == 1 else f"{settings.replicas} replicas carry"
         told = f"capacity.units: {asked} units are asked for and {available} are available: {replicas} {carried}"
-        if settings.replicas > found.replicas and self._rooms.get(name) is None:
+        if room.replicas is not None and room.replicas < settings.replicas:
+            told += f", for nodes have room for {room.replicas} of them"
+        elif settings.replicas > found.replicas and not room.spread:
             told += f", as {found.replicas} did when that was measured on this machine"
         if available < carried:
             told += f", of which other deployments' units on this machine leave {available}"

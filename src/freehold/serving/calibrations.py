@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
 
 from freehold.serving.measurements import this_machine
+from freehold.serving.room import Room
 from freehold.types.capacity import UNMEASURED, Weights, measured_weights, units_of
 from freehold.types.deployment import DeploymentSettings
 
@@ -100,15 +101,14 @@ class Calibration:
             machine,
         )
 
-    def carried(self, replicas: int, room: int | None) -> int:
-        """Units that so many replicas carry.
+    def carried(self, replicas: int, room: Room) -> int:
+        """Units that so many replicas carry, as far as there is room for them.
 
-        Args:
-            replicas: how many there are to be.
-            room: for how many of them the nodes of a cluster have room; None where all are on this machine, where more
-                than were measured carry no more until that is measured.
+        On this machine, more than were measured carry no more until that is measured.
         """
-        counted = min(replicas, self.replicas) if room is None else min(replicas, room)
+        counted = replicas if room.replicas is None else min(replicas, room.replicas)
+        if not room.spread:
+            counted = min(counted, self.replicas)
         return self.units * counted // self.replicas
 
 
@@ -150,7 +150,7 @@ class Calibrations:
             await self._save([_wire(each) for each in self._found.values()])
 
     def available(
-        self, settings: DeploymentSettings, others: Sequence[DeploymentSettings], room: int | None
+        self, settings: DeploymentSettings, others: Sequence[DeploymentSettings], room: Room
     ) -> tuple[int, int] | None:
         """Units that a deployment's replicas carry, and how many of them its machine has left beside other deployments.
 
@@ -159,7 +159,7 @@ class Calibrations:
         Args:
             settings: the deployment's.
             others: those of all deployments.
-            room: as `Calibration.carried`.
+            room: for how many replicas.
 
         Returns:
             None where no calibration holds.
@@ -168,7 +168,7 @@ class Calibrations:
         if found is None:
             return None
         carried = found.carried(settings.replicas, room)
-        if room is not None or found.engine in _ELSEWHERE:
+        if room.spread or found.engine in _ELSEWHERE:
             return carried, carried
         taken = sum(self._share(other) for other in others if other.name != settings.name)
         return carried, max(0, int(carried * (1 - taken)))
