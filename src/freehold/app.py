@@ -35,6 +35,7 @@ from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Books
+from freehold.gateway.capacity_office import open_capacity
 from freehold.gateway.content import Content, open_content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.conversation_sharing import Sharing
@@ -139,17 +140,17 @@ async def open_app(
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
+        capacities, units = await open_capacity(database, registry, supervisor.room)
+        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
-        desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender)
+        desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
         books = Books(desk, digests, limiting.limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
-        permits = Permits(policies, people.suspensions, models.versions)
+        permits, router = Permits(policies, people.suspensions, models.versions), Router(supervisor, models.canaries)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
-        router = Router(supervisor, models.canaries)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
