@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.batches import BatchesSettings
+from freehold.types.cluster_settings import ClusterSettings
 from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, ContentFilterSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
@@ -26,6 +27,7 @@ from freehold.types.encryption import EncryptionSettings
 from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
 from freehold.types.fine_tuning import FineTuningSettings
+from freehold.types.gateways import DatabaseSettings, GatewaySettings
 from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
 from freehold.types.mcp import McpServerSettings
@@ -110,7 +112,8 @@ class UsageSettings(SettingsModel):
     """`[usage]`: the database that bills and reports are read from."""
 
     database: SecretRef | None = None
-    """Where its URL is kept (`postgresql://user:password@host/name`); without it, SQLite in the home."""
+    """Where its URL is kept (`postgresql://user:password@host/name`); without it, where `[database]` says, and without
+    that SQLite in the home."""
 
 
 class ProvenanceSettings(SettingsModel):
@@ -134,7 +137,10 @@ class Settings(SettingsModel):
     server: ServerSettings = ServerSettings()
     catalog: CatalogSettings = CatalogSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    cluster: ClusterSettings = ClusterSettings()
     journal: JournalSettings = JournalSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    gateway: GatewaySettings = GatewaySettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     identity: IdentitySettings = IdentitySettings()

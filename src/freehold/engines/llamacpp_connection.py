@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -34,6 +35,7 @@ from freehold.errors import (
     InvalidRequest,
     UnsupportedParameter,
 )
+from freehold.types.address import Address
 from freehold.types.chat import ChatRequest, FunctionDefinition
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.engine import EngineCounters, Feature, Traits
@@ -81,10 +83,11 @@ class LlamaCppConnection(OpenAIConnection):
         socket: where it listens.
     """
 
-    def __init__(self, spec: EngineSpec, socket: Path) -> None:
+    def __init__(self, spec: EngineSpec, socket: Address) -> None:
         super().__init__(model=spec.settings.name, socket=socket)
         self._spec = spec
-        self._socket_path = socket
+        self._address = socket
+        self._made_at = time.time()
         self._traits = Traits(frozenset())
         self._vocabulary = 0
         self._tagged = False
@@ -92,7 +95,7 @@ class LlamaCppConnection(OpenAIConnection):
 
     def url(self, operation: str) -> str:
         """See `OpenAIConnection.url`."""
-        return f"http://localhost/{operation}" if operation in NATIVE else super().url(operation)
+        return f"{self.root}/{operation}" if operation in NATIVE else super().url(operation)
 
     def headers(self) -> Mapping[str, str]:
         """See `OpenAIConnection.headers`.
@@ -157,16 +160,22 @@ class LlamaCppConnection(OpenAIConnection):
     async def counters(self) -> EngineCounters:
         """See `Connection.counters`. llama.cpp counts tokens as it works, those of requests that break off included."""
         raw = await self.fetch_raw("GET", self.url("metrics"), None, timeout_s=PROBE_TIMEOUT_S)
-        try:
-            since = self._socket_path.stat().st_mtime  # bound at the start; the server's own time has another origin
-        except OSError as exc:
-            raise EngineUnavailable("the engine has gone") from exc
+        since = self._started_at()
         found = {name.decode(): int(value) for name, value in _TOKENS_TOTAL.findall(raw)}
         try:
             prompt_tokens = found["prompt_tokens"] + found["prompt_tokens_cached"]
             return EngineCounters(since, None, prompt_tokens, found["tokens_predicted"])
         except KeyError as exc:
             raise EngineFailed("the engine's counters cannot be read") from exc
+
+    def _started_at(self) -> float:
+        """When the engine began: its socket was bound then, and on another machine this connection was made."""
+        if not isinstance(self._address, Path):
+            return self._made_at
+        try:
+            return self._address.stat().st_mtime  # the server's own time has another origin
+        except OSError as exc:
+            raise EngineUnavailable("the engine has gone") from exc
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         """See `Connection.chat`."""

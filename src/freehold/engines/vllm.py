@@ -17,6 +17,7 @@ from freehold.engines.picture_options import option_error
 from freehold.engines.vllm_arguments import OPTIONS, arguments, check
 from freehold.engines.vllm_connection import EMBEDDING, WRITING, VllmConnection
 from freehold.errors import ConfigError
+from freehold.types.address import Address
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature
 
@@ -82,7 +83,7 @@ class VllmEngine(Engine):
         argv = (sys.executable, "-m", "freehold.engines.vllm_server", "--spec", json.dumps(body))
         return Launch(argv, {**ENVIRONMENT, **more})
 
-    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+    def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         """See `Engine.connect`."""
         return VllmConnection(spec, socket, declared(spec.settings))
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from freehold.catalog.folders import has_template, read_config
@@ -32,6 +31,7 @@ from freehold.errors import (
     InvalidRequest,
     UnsupportedModelFormat,
 )
+from freehold.types.address import Address
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.engine import EngineCounters, Feature, Traits
@@ -80,7 +80,7 @@ class VllmConnection(OpenAIConnection):
     """
 
     def __init__(
-        self, spec: EngineSpec, socket: Path, declared: frozenset[Feature], *, stuck_s: float = STUCK_S
+        self, spec: EngineSpec, socket: Address, declared: frozenset[Feature], *, stuck_s: float = STUCK_S
     ) -> None:
         adapted = spec.adapter is not None or "lora" in spec.settings.options
         super().__init__(model=SERVED_ADAPTER if adapted else SERVED, socket=socket)
