@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
+from freehold.app_cluster import open_cluster
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
@@ -121,7 +122,7 @@ class Records:
 async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]:
     """The home's database, its journal, and what is known from that."""
     async with AsyncExitStack() as stack:
-        database = await Database.open(home.database)
+        database = await Database.open(home.database, url=database_url(settings))
         stack.push_async_callback(database.close)
         signer = Signer.load_or_create(home.journal_key, home.journal / "public.pem")
         journal = await Journal.open(home.journal, signer, settings.journal)
@@ -176,24 +177,26 @@ def open_erasure(
 async def open_supervisor(
     home: Home, settings: Settings, catalog: Catalog, database: Database
 ) -> AsyncIterator[Supervisor]:
-    """What runs engines; they start when a deployment is set."""
+    """What runs engines, on a cluster or on this machine; they start when a deployment is set."""
     drain_s = settings.server.request_timeout_s
     known = await get_fact(database, _MEASURED) or []
     measurements = Measurements(known, partial(put_fact, database, _MEASURED))
-    supervisor = Supervisor(
-        settings.supervisor,
-        home.run,
-        preparer(catalog),
-        drain_s=drain_s,
-        fastest_first=among(settings.supervisor.fast_engines),
-        measurements=measurements,
-    )
-    if settings.supervisor.measure == "when_idle":
-        supervisor.measure_when_idle()
-    try:
-        yield supervisor
-    finally:
-        await supervisor.stop()
+    async with open_cluster(settings) as cluster:
+        supervisor = Supervisor(
+            settings.supervisor,
+            home.run,
+            preparer(catalog),
+            drain_s=drain_s,
+            fastest_first=among(settings.supervisor.fast_engines),
+            measurements=measurements,
+            cluster=cluster,
+        )
+        if settings.supervisor.measure == "when_idle":
+            supervisor.measure_when_idle()
+        try:
+            yield supervisor
+        finally:
+            await supervisor.stop()
 
 
 @asynccontextmanager
@@ -201,7 +204,7 @@ async def open_usage(
     home: Home, settings: Settings, journal: Journal
 ) -> AsyncIterator[tuple[UsageDatabase, Projection]]:
     """The usage database, and what brings the journal's records there."""
-    usage = UsageDatabase.at(home.usage_database, _usage_url(settings))
+    usage = _usage_database(home, settings)
     projection = Projection(journal, usage)
     projection.start()
     try:
@@ -273,8 +276,16 @@ def preparer(catalog: Catalog) -> Prepare:
         try:
             entry = await catalog.find(settings.model)
         except UnknownModel:
-            entry = await catalog.pull(settings.model, progress=tell)
+            entry = await catalog.pull(settings.model, convert=not engine.reads_folders, progress=tell)
         base = await catalog.base_of(entry)
+        if engine.reads_folders:
+            try:
+                served = await catalog.unconverted(base or entry)
+            except UnknownModel as exc:
+                raise ConfigError(f"model: {exc.message}", param="model") from exc
+            adapter = catalog.path(entry) if base is not None else None
+            digest = entry.sha256 if base is not None else served.sha256
+            return EngineSpec(settings, catalog.path(served), digest, api_key, adapter)
         if base is None:
             return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
         if not engine.takes_adapter:
@@ -305,13 +316,24 @@ async def open_policies(
     return policies
 
 
-def _usage_url(settings: Settings) -> str | None:
-    """The URL of the usage database; None where it is SQLite in the home.
+def database_url(settings: Settings) -> str | None:
+    """The URL of the home's database; None where it is SQLite in the home.
 
     Raises:
         ConfigError: the place where it should be kept has none.
     """
-    return read_secret(settings.usage.database) if settings.usage.database else None
+    return read_secret(settings.database.url) if settings.database.url else None
+
+
+def _usage_database(home: Home, settings: Settings) -> UsageDatabase:
+    """The usage database: where the settings say or, without that, beside the home's own.
+
+    Raises:
+        ConfigError: the place where a URL should be kept has none.
+    """
+    if settings.usage.database is not None:
+        return UsageDatabase.at(home.usage_database, read_secret(settings.usage.database))
+    return UsageDatabase.at(home.usage_database, database_url(settings), param="database.url")
 
 
 def open_control(

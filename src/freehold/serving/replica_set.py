@@ -13,6 +13,7 @@ import structlog
 from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
 from freehold.serving.choice import ANY, Wish, hopeful, room, surplus
 from freehold.serving.deployment_log import DeploymentLog
+from freehold.serving.launching import Launching
 from freehold.serving.lending import Grant, Lending
 from freehold.serving.preparation import Preparation
 from freehold.serving.prompt_cache import PromptCache
@@ -320,16 +321,9 @@ class ReplicaSet:
     def _new_replica(self) -> Replica:
         name, shared = self.settings.name, self._shared
         replica_id = shared.new_replica_id(name)
-        replica = Replica(
-            replica_id,
-            name,
-            self._preparation,
-            shared.find_engine,
-            shared.sockets.new(),
-            shared.limits,
-            self._replica_changed,
-            partial(self.log.heard, replica_id),
-        )
+        heard = partial(self.log.heard, replica_id)
+        launching = Launching(replica_id, shared.cluster, shared.find_engine, shared.sockets.new(), heard)
+        replica = Replica(replica_id, name, self._preparation, launching, shared.limits, self._replica_changed)
         self.log.changed(replica.status())
         return replica
 

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from freehold.cluster.base import Cluster
+from freehold.cluster.local import LocalCluster
 from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine, EngineSpec
@@ -63,6 +65,7 @@ class Supervisor:
         find_engine: gives an engine by its name; raises ConfigError where there is none.
         fastest_first: the engines that `engine = "auto"` stands for, by the deployment's task.
         measurements: which options were found to be best on this machine.
+        cluster: where engines run; this machine where there is none.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Supervisor:
         find_engine: Callable[[str], Engine] = get_engine,
         fastest_first: FastestFirst = FASTEST_FIRST,
         measurements: Measurements | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
         self._measurements = measurements or Measurements()
@@ -88,6 +92,7 @@ class Supervisor:
             new_replica_id=self._new_replica_id,
             on_change=self._tell,
             plan=partial(plan, find_engine=find_engine, fastest_first=fastest_first),
+            cluster=cluster or LocalCluster(),
         )
         self._sets: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -97,6 +102,11 @@ class Supervisor:
         self._stopped = False
         self._measuring = Measuring(self._shared, self._measurements, lambda: self._sets)
         self._measurer: asyncio.Task[None] | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where engines run, and jobs can."""
+        return self._shared.cluster
 
     def measure_when_idle(self) -> None:
         """Measure from now on, whenever there is nothing to do, which options are best; see `serving.measuring`."""

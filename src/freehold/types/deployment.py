@@ -67,6 +67,19 @@ class CanarySettings(SettingsModel):
         return _checked_condition(value)
 
 
+class ResourcesSettings(SettingsModel):
+    """What one replica needs of a node of a cluster; see `freehold.types.cluster.Resources`."""
+
+    cores: Annotated[float, Field(ge=0, le=4096)] | None = None
+    """Processor cores, parts of one allowed; 1 where it is not given."""
+    memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Main memory; 1.3 times the weights and half a GiB where it is not given."""
+    devices: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Accelerators."""
+    device_kind: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Of which kind, as the nodes say; any where it is not given."""
+
+
 class DeploymentSettings(SettingsModel):
     """One deployment, as it is written in TOML or sent to the admin API. Times are seconds."""
 
@@ -93,6 +106,8 @@ class DeploymentSettings(SettingsModel):
     fallbacks: list[DeploymentName] = Field(default_factory=list)
     zone: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     """Where its model runs, as an organization calls it; policies can demand one."""
+    resources: ResourcesSettings = ResourcesSettings()
+    """What each replica needs of a node, where engines run on a cluster."""
     content_filter: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
     """The name of the content-filter policy under which its texts are examined; policies can demand one."""
     price: tuple[Price, ...] = ()

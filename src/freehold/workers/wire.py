@@ -10,6 +10,7 @@ from freehold.errors import FreeholdError, InternalError
 from freehold.serving.choice import Affinity
 from freehold.serving.prompt_key import PromptKey
 from freehold.serving.status import Lease
+from freehold.types.address import Address, TlsAddress
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
@@ -105,9 +106,24 @@ def wire_of_engine(lease: Lease) -> dict[str, Any]:
         "weights_sha256": spec.weights_sha256,
         "api_key": spec.api_key,
         "adapter": None if spec.adapter is None else str(spec.adapter),
-        "socket": str(where.socket),
+        "address": wire_of_address(where.address),
         "engine": lease.engine,
     }
+
+
+def wire_of_address(address: Address) -> list[Any]:
+    """Where an engine is reached: one value, the path of a Unix socket, or four."""
+    if isinstance(address, TlsAddress):
+        return [address.host, address.port, address.name, str(address.credentials)]
+    return [str(address)]
+
+
+def address_of(wire: Sequence[Any]) -> Address:
+    """The same address."""
+    if len(wire) == 1:
+        return Path(wire[0])
+    host, port, name, credentials = wire
+    return TlsAddress(host, port, name, Path(credentials))
 
 
 def spec_of(wire: Mapping[str, Any]) -> EngineSpec:

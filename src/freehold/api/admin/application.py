@@ -49,6 +49,7 @@ from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
 from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.settings import settings_routes
+from freehold.api.admin.showback import showback_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.suspensions import suspension_routes
 from freehold.api.admin.usage import usage_routes
@@ -169,6 +170,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         blocklist_routes(services.filters, people.directory),
         can_routes(_explainer(services)),
         usage_routes(services.reports, services.digests.end_user),
+        showback_routes(services.reports, people.directory),
         audit_routes(people.directory, services.reports),
         journal_routes(services.journal, services.verifier),
         compliance_routes(_compliance(services)),

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.api.admin.door import actions_at, allow, caller, record
+from freehold.cluster.process import resident_bytes
 from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
 from freehold.gateway.control import DeploymentControl, DeploymentView
-from freehold.serving.process import resident_bytes
 from freehold.serving.supervisor import LaneStatus, ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Action
@@ -151,6 +151,7 @@ def replica_object(replica: ReplicaStatus) -> dict[str, Any]:
         "engine": replica.engine,
         "state": replica.state.value,
         "pid": replica.pid,
+        "node": replica.node,
         "memory_bytes": None if replica.pid is None else resident_bytes(replica.pid),
         "restarts": replica.restarts,
         "in_flight": replica.in_flight,
