@@ -51,6 +51,7 @@ def test_a_thousand_worlds_hold_the_invariants(hundreds: int) -> None:
     assert violations == {}
 
 
+@pytest.mark.slow
 def test_small_worlds_have_everything_in_them() -> None:
     """The worlds by chance are hard enough: some of everything that can go wrong does, in a few dozen of them."""
     seen: set[str] = set()
@@ -121,6 +122,7 @@ def unpriced() -> Scenario:
     return parse_settings({**CROWDED, "limit": limits}, Scenario)
 
 
+@pytest.mark.slow
 def test_a_crowded_world_holds_the_invariants() -> None:
     """The world that is broken in the following tests holds every invariant as long as it is whole."""
     for scenario in (crowded(), unpriced()):
@@ -268,6 +270,7 @@ FAULTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.invariant.replace(" ", "-"))
 def test_what_is_broken_is_seen(fault: Fault) -> None:
     """With that part broken, the check of that invariant fails."""

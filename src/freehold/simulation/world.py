@@ -107,7 +107,8 @@ class World:
             group.begin()
         for asker in self.askers:
             asker.begin(self.gateway)
-        self._sample(self.scenario.hours * HOUR_S / _SAMPLES)
+        step = self.scenario.hours * HOUR_S / _SAMPLES
+        self.agenda.at(min(1.0, step / 2), self._sample, step)
 
     def run(self) -> Tally:
         """Run from the beginning to the end."""
