@@ -11,7 +11,6 @@ from freehold.api.door import People
 from freehold.api.operation import Plane
 from freehold.app_models import open_promotions
 from freehold.app_parts import (
-    database_url,
     open_control,
     open_flights,
     open_people,
@@ -19,6 +18,7 @@ from freehold.app_parts import (
     open_policies,
     open_supervisor,
 )
+from freehold.app_records import open_database
 from freehold.app_tuning import open_fine_tuning
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -93,7 +93,7 @@ async def open_worker(
         HomeError, ConfigError: what workers have copies of cannot be read.
     """
     async with AsyncExitStack() as stack:
-        database = await Database.open(home.database, url=database_url(settings), read_only=True)
+        database = await open_database(home, settings, read_only=True)
         stack.push_async_callback(database.close)
         digests = Digests(home.pepper())
         limits = LimitRegistry(database, digests.end_user)

@@ -194,6 +194,10 @@ def test_a_turn_that_was_lost_writes_nothing(url: str) -> None:
     """Where something was changed behind a turn's back, its write is refused, and nothing of it stays."""
 
     async def scenario(first: Database, second: Database) -> None:
+        async def read() -> None:
+            first.known = await first.numbers()
+
+        first.on_turn(read)
         async with first.turn():
             await put_deployment(second, DeploymentRow("theirs", "api", {}))
             with pytest.raises(Unavailable, match="try again"):

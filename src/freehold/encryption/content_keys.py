@@ -211,8 +211,8 @@ class ContentKeys:
             if not after:
                 if self._database.is_shared and self._masters.is_homes_own:
                     raise Conflict(
-                        "The master key is a file of this gateway's home, and the other gateways would not have the next "
-                        "one: give a new key to all of them by 'encryption.master_key', and the one before in "
+                        "The master key is a file of this gateway's home, and the others would not have the next one: "
+                        "give all of them a new key by 'encryption.master_key', and the one before in "
                         "'encryption.previous_master_keys'; then rotate."
                     )
                 self._masters.begin_rotation()

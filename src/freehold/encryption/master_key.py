@@ -148,7 +148,6 @@ class MasterKeys:
             self._file.delete()
         self._known.pop(earlier, None)
 
-
     @staticmethod
     def _next_name(file: "KeyFile") -> set[str]:
         return {file.next_key().name} if file.has_next else set()

@@ -72,6 +72,6 @@ async def _unwrapped(masters: MasterKeys, stored: dict[str, Any]) -> bytes:
 
 def _unknown(master: str) -> HomeError:
     return HomeError(
-        f"this gateway does not have the master key '{master}', which the others on its database have: give all of them "
-        "the same by 'encryption.master_key', or copy HOME/secrets/content of the first one before the start"
+        f"this gateway does not have the master key '{master}', which the others on its database have: give all of "
+        "them the same by 'encryption.master_key', or copy HOME/secrets/content of the first one before the start"
     )

@@ -20,6 +20,7 @@ from freehold.store.directory import (
     ProjectRow,
     all_rows,
     delete_member,
+    has_organization,
     insert_rows,
     replace_row,
     set_assignments,
@@ -66,7 +67,8 @@ class Directory:
             organization = OrganizationRow(ORGANIZATION, "Default", self._now())
             project = ProjectRow(PROJECT, ORGANIZATION, "Default project", self._now())
             async with self._database.write() as connection:
-                await insert_rows(connection, organization, project)
+                if not await has_organization(connection, ORGANIZATION):  # another gateway may begin at the same time
+                    await insert_rows(connection, organization, project)
             organizations[ORGANIZATION], projects[PROJECT] = organization, project
         members = {row.id: row for row in await all_rows(self._database, MemberRow)}
         held: dict[str, list[AssignmentRow]] = {}

@@ -56,6 +56,11 @@ async def get_fact(database: Database, name: str) -> Any:
         return (await connection.execute(select(home.c.value).where(home.c.name == name))).scalar()
 
 
+def own_fact(database: Database, name: str) -> str:
+    """The name of a fact that holds for this gateway alone, where there are several."""
+    return f"{name}@{database.gateway}" if database.gateway else name
+
+
 async def put_fact(database: Database, name: str, value: Any) -> None:
     """Remember a fact about this home."""
     statement = insert(home).values(name=name, value=value)
