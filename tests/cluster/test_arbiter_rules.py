@@ -1,12 +1,13 @@
 """What must always hold of the arbiter, whatever happens and in whatever order."""
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.types.cluster import NodeState, ShareSettings, WorkClass
-from dataclasses import replace
 from tests.cluster.witness import Witness, node, work
 
 ZONES = ("east", "west")
