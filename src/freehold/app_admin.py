@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.door import People
-from freehold.app_parts import Records, open_erasure
+from freehold.app_parts import open_erasure
+from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
 from freehold.content_filter.registry import FilterRegistry
 from freehold.gateway.content import Content
 from freehold.gateway.content_control import ContentControl
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.leases_view import Uses
 from freehold.gateway.model_services import ModelServices
 from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
@@ -23,13 +24,13 @@ class Governed:
     """What requests are held to.
 
     Args:
-        limits: what callers may use; `ledger` is what they have used of it.
+        limits: what callers may use; `uses` is what they have used of it.
         policies: which requests are allowed.
         filters: what is looked for in texts.
     """
 
     limits: LimitRegistry
-    ledger: Ledger
+    uses: Uses
     policies: PolicyRegistry
     filters: FilterRegistry
 
@@ -52,7 +53,7 @@ def open_administration(
         control,
         catalog,
         governed.limits,
-        governed.ledger,
+        governed.uses,
         governed.policies,
         governed.filters,
         records.journal,
@@ -62,5 +63,6 @@ def open_administration(
         open_erasure(records, content, people, control, (end_jobs,)),
         models,
         records.verifier,
+        records.presence,
         settings,
     )

@@ -19,19 +19,22 @@ from pydantic.fields import FieldInfo
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.batches import BatchesSettings
+from freehold.types.cluster_settings import ClusterSettings
 from freehold.types.content import RetentionSettings
-from freehold.types.content_filter import BlocklistSettings, FilterSettings
+from freehold.types.content_filter import BlocklistSettings, ContentFilterSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
 from freehold.types.encryption import EncryptionSettings
 from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
 from freehold.types.fine_tuning import FineTuningSettings
-from freehold.types.identity import Action, Role
+from freehold.types.gateways import DatabaseSettings, GatewaySettings
 from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
 from freehold.types.mcp import McpServerSettings
 from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
+from freehold.types.roles import RoleSettings
 from freehold.types.signin import IdentitySettings
+from freehold.types.training import TrainingSettings
 
 
 class ServerSettings(SettingsModel):
@@ -110,7 +113,8 @@ class UsageSettings(SettingsModel):
     """`[usage]`: the database that bills and reports are read from."""
 
     database: SecretRef | None = None
-    """Where its URL is kept (`postgresql://user:password@host/name`); without it, SQLite in the home."""
+    """Where its URL is kept (`postgresql://user:password@host/name`); without it, where `[database]` says, and without
+    that SQLite in the home."""
 
 
 class ProvenanceSettings(SettingsModel):
@@ -128,34 +132,16 @@ class ProvenanceSettings(SettingsModel):
         return self
 
 
-class ContentFilterSettings(SettingsModel):
-    """`[filter]`: what all content-filter policies share."""
-
-    weights: str | None = None
-    """A file with weights of the n-gram classifier, as `freehold train content-filter` makes them; without one, those
-    that come with Freehold."""
-
-
-class RoleSettings(SettingsModel):
-    """`[[role]]`: a role of one's own, beside the built-in ones."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-    actions: Annotated[list[Action], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _own(self) -> Self:
-        if self.name in {*Role, "member", "none"}:
-            raise ValueError(f"'{self.name}' is a built-in role; choose another name")
-        return self
-
-
 class Settings(SettingsModel):
     """The whole configuration file."""
 
     server: ServerSettings = ServerSettings()
     catalog: CatalogSettings = CatalogSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    cluster: ClusterSettings = ClusterSettings()
     journal: JournalSettings = JournalSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    gateway: GatewaySettings = GatewaySettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     identity: IdentitySettings = IdentitySettings()
@@ -166,6 +152,7 @@ class Settings(SettingsModel):
     evaluations: EvaluationsSettings = EvaluationsSettings()
     jobs: JobsSettings = JobsSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
+    training: TrainingSettings = TrainingSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
@@ -376,6 +363,12 @@ def key_from_environment() -> str | None:
 def url_from_environment() -> str | None:
     """`FREEHOLD_URL`: the server that the command line talks to, instead of this home's."""
     return os.environ.get("FREEHOLD_URL") or None
+
+
+def gang_from_environment() -> dict[str, str]:
+    """What whoever started this process said of its place among those of a job, under torchrun's names."""
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return {name: value for name in names if (value := os.environ.get(name))}
 
 
 def terminal_from_environment() -> dict[str, str]:

@@ -277,6 +277,9 @@ def test_an_engine_that_cannot_do_the_defaults_is_passed_over(tmp_path: Path) ->
             assert (lease.engine, lease.choice) == ("trial", "needs penalties")
         async with supervised(tmp_path, auto(defaults={"frequency_penalty": 0.2})) as supervisor:
             await served(supervisor, MORE)
+            await eventually(
+                lambda: {lane.state for lane in supervisor.status("chat").lanes} == {"ready"}, "both engines"
+            )
             assert (await served(supervisor)).engine == "quick"
 
     asyncio.run(main())

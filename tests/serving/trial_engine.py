@@ -9,6 +9,7 @@ from pathlib import Path
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, EngineFailed, EngineUnavailable
+from freehold.types.address import Address
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.deployment import DeploymentSettings
@@ -101,7 +102,7 @@ class TrialEngine(Engine):
             return None
         return Launch((sys.executable, "-I", "-S", str(PROCESS), json.dumps(options), str(socket)))
 
-    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+    def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         options = spec.settings.options
         features = frozenset(Feature(name) for name in options.get("features", ["chat"]))
         traits = Traits(features, fingerprint=spec.settings.model, parallel=spec.settings.parallel)

@@ -54,6 +54,12 @@ class BlobStore:
             path.unlink(missing_ok=True)
 
 
+def digest_in(path: Path) -> str:
+    """The digest in hex that a model's path in a store names; empty for a path elsewhere."""
+    _, _, digest = path.name.partition("sha256-")
+    return digest
+
+
 def _files(path: Path) -> list[Path]:
     """The file itself, or the files in a folder."""
     return sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]

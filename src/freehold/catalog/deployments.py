@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from freehold.errors import Conflict, DeploymentNotFound
@@ -100,6 +101,10 @@ class DeploymentRegistry:
         fact = await get_fact(self._database, _LAID)
         return _FIRST if fact is True else frozenset(fact or ())
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """A turn to change deployments by what is known of them: see `Database.turn`."""
+        return self._database.turn()
+
     def all(self) -> list[Deployment]:
         """Every deployment, in the order in which they came."""
         return list(self._by_name.values())
@@ -114,6 +119,11 @@ class DeploymentRegistry:
             return self._by_name[name]
         except KeyError:
             raise DeploymentNotFound(name) from None
+
+    def find(self, name: str) -> DeploymentSettings | None:
+        """The settings of the deployment of that name; None if there is none."""
+        found = self._by_name.get(name)
+        return None if found is None else found.settings
 
     def resolve(self, name: str) -> Deployment:
         """The deployment that callers mean by a name or an alias.
@@ -156,11 +166,11 @@ class DeploymentRegistry:
 
         Raises:
             DeploymentNotFound: there is none.
-            Conflict: it stands in the configuration file, or is another's fallback.
+            Conflict: it stands in the configuration file, or takes what another one cannot.
         """
         self.get(name)
         self._check_changeable(name)
-        users = [d.name for d in self._by_name.values() if name in d.settings.fallbacks]
+        users = [d.name for d in self._by_name.values() if name in d.settings.others]
         if users:
             raise Conflict(f"The deployment '{name}' is a fallback of {', '.join(users)}; change those first.")
         await delete_deployment(self._database, name)

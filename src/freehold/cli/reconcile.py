@@ -59,7 +59,8 @@ def _print(found: dict[str, Any]) -> None:
         print_table(names, [_engine(engine) for engine in found["engines"]])
     print()
     running = f", {found['running']} still running" if found["running"] else ""
-    print(f"{found['records']} records, {found['receipts']} receipts{running}")
+    stretches = f", {found['stretches']} stretches of training" if found["stretches"] else ""
+    print(f"{found['records']} records, {found['receipts']} receipts{stretches}{running}")
     for gap in found["gaps"]:
         print_error(gap)
     if found["gap_count"] > len(found["gaps"]):

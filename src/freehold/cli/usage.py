@@ -19,6 +19,7 @@ from freehold.cli.moments import moment
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
 from freehold.cli.output import print_json, print_note
 from freehold.cli.record_progress import RecordProgress
+from freehold.cli.showback import SHOWBACK_EXAMPLE, showback
 from freehold.cli.tables import print_table
 from freehold.config import load_settings
 from freehold.errors import Unavailable
@@ -142,6 +143,9 @@ def rebuild(
         print_json(answer)
     else:
         print(f"rebuilt {answer['database']} up to record {answer['projected']} of the journal")
+
+
+app.command("showback", epilog=SHOWBACK_EXAMPLE)(showback)
 
 
 async def _call(home: Path, config: Path | None, method: str, path: str) -> dict[str, Any]:

@@ -13,27 +13,36 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from freehold.types.address import Address
 from freehold.types.cluster import Node, Resources
 
 
 class Hosted(Protocol):
-    """A running engine process, wherever it is; `freehold.serving.process.EngineProcess` is the one of this machine.
+    """A running engine process, wherever it is; `freehold.cluster.process.EngineProcess` is the one of this machine.
 
     Attributes:
-        pid: on its own machine, for the log.
+        pid: on its own machine, for people; 0 where it has none yet.
         exited: done with the exit code (negative: the signal) as soon as the process, or its node, is gone.
         tail: the last lines that it wrote.
     """
 
-    pid: int
-    exited: "asyncio.Future[int]"
-    tail: "deque[str]"
+    @property
+    def pid(self) -> int:
+        """See above."""
+
+    @property
+    def exited(self) -> "asyncio.Future[int]":
+        """See above."""
+
+    @property
+    def tail(self) -> "deque[str]":
+        """See above."""
 
     def describe_exit(self) -> str:
         """How the process ended, in words."""
 
     async def terminate(self, grace_s: float) -> None:
-        """Ask the process to end; kill it if it has not after `grace_s`."""
+        """Ask the process to end; kill it if it has not after `grace_s`. Returns when it is gone."""
 
     async def kill(self) -> bool:
         """Kill it at once; whether it is gone."""
@@ -48,12 +57,14 @@ class Placement:
 
     Args:
         workload: names it, as the replica's id.
-        argv: the program; paths of weights in it are those of this machine.
+        argv: the program; paths of weights in it are those of this machine, and so are `socket` and the interpreter.
         env: what its environment has besides its node's own.
         needs: what must be free on the node.
         zones: where it may run; None for anywhere.
-        files: those that the program reads, with their SHA-256 in hex; the node must have them, by its own copy.
-        socket: the Unix socket on this machine by which it is to be reached.
+        files: those that the program reads, files or folders, with their SHA-256 in hex as the catalog names them; the
+            node must have them, by its own copy.
+        socket: the Unix socket by which it would be reached on this machine.
+        node: the id of the node that was chosen for it; None where the cluster is to choose.
     """
 
     workload: str
@@ -63,6 +74,22 @@ class Placement:
     zones: frozenset[str] | None
     files: Mapping[Path, str]
     socket: Path
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A placed engine.
+
+    Args:
+        process: its process.
+        address: where it will listen.
+        node: the id of its node.
+    """
+
+    process: Hosted
+    address: Address
+    node: str
 
 
 class JobPhase(StrEnum):
@@ -79,14 +106,20 @@ class JobPhase(StrEnum):
 class JobOrder:
     """A job to be run: a module of Freehold that says lines of JSON, with all its processes at once.
 
+    Each process finds in its environment which one it is, under torchrun's names: `RANK`, `LOCAL_RANK`, `WORLD_SIZE`,
+    `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`. When one ends badly, so do the others.
+
     Args:
-        id: names it; submitting the same again is an error.
+        id: names it; submitting the same again while it runs is an error.
         module: what is run, as by `python -m`.
         arguments: of the module.
         members: what each of its processes needs; they are placed at once or not at all.
         zones: where it may run; None for anywhere.
         folder: its checkpoints and its log, reachable from every node under the same path.
         python: the interpreter, on every node.
+        env: what the processes' environment has besides their node's own.
+        nodes: the ids of the nodes that were chosen for the members, in their order; empty where the cluster is to
+            choose.
     """
 
     id: str
@@ -97,6 +130,7 @@ class JobOrder:
     folder: Path
     python: str
     env: Mapping[str, str] = field(default_factory=dict)
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +141,33 @@ class JobStatus:
     detail: str = ""
 
 
+def ignore(text: str) -> None:
+    """Take a report that nobody wants."""
+
+
 class Cluster(ABC):
-    """Machines that run engines and jobs. Used on one event loop."""
+    """Machines that run engines and jobs. Used on one event loop.
+
+    Jobs end with the gateway that submitted them; whoever wants them goes on from their checkpoints. A job that has
+    ended is remembered until the same id is submitted again, or the cluster is left.
+    """
 
     @abstractmethod
     async def nodes(self) -> list[Node]:
         """The nodes, lost ones for a while too."""
 
     @abstractmethod
-    async def place(self, placement: Placement, on_line: Callable[[str], None]) -> Hosted:
+    async def place(
+        self, placement: Placement, on_line: Callable[[str], None], report: Callable[[str], None] = ignore
+    ) -> Placed:
         """Start an engine where there is room; what it writes comes line by line to `on_line`.
+
+        `report` is told how far its node is with what it must have first, such as "copying the weights 35 %".
 
         Raises:
             NoRoom: no node has what it needs now; says what is lacking, or that no permitted zone has it.
+            ConfigError: it can never be placed, such as on a machine of no cluster for a zone.
+            EngineFailed: the node could not start it, such as for want of a file.
             OSError: the system cannot start a process.
         """
 
@@ -129,23 +177,57 @@ class Cluster(ABC):
 
         Raises:
             NoRoom: not all of its processes can be placed now.
+            Conflict: a job of that id runs.
         """
 
     @abstractmethod
     async def status(self, job_id: str) -> JobStatus:
-        """How a job is."""
+        """How a job is.
+
+        Raises:
+            NotFound: no job of that id was submitted from here.
+        """
 
     @abstractmethod
     def logs(self, job_id: str) -> AsyncIterator[str]:
-        """What a job has said and says, line by line, until it ends."""
+        """What a job's first process has said on standard output and says, line by line, until the job ends.
+
+        What its processes complain of on standard error is in `folder/complaints.txt`.
+
+        Raises:
+            NotFound: as `status`.
+        """
 
     @abstractmethod
     async def cancel(self, job_id: str, grace_s: float) -> None:
-        """Have a job end: asked first (SIGTERM, on which a training writes a checkpoint), killed after `grace_s`."""
+        """Have a job end: asked first (SIGTERM, on which a training writes a checkpoint), killed after `grace_s`.
+
+        Returns when it has ended, at once where it had.
+
+        Raises:
+            NotFound: as `status`.
+        """
 
     @abstractmethod
     async def drain(self, node_id: str) -> None:
-        """Place nothing more on a node; what runs there goes on until whoever placed it moves it."""
+        """Place nothing more on a node; what runs there goes on until whoever placed it moves it.
+
+        Raises:
+            NotFound: there is no such node.
+            ConfigError: it is the only one there can be.
+        """
+
+    @abstractmethod
+    async def resume(self, node_id: str) -> None:
+        """Place on a node again that drained.
+
+        Raises:
+            NotFound: there is no such node.
+        """
+
+    @abstractmethod
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Tell `listener` soon after a node has come, drains, or is lost."""
 
     @abstractmethod
     async def close(self) -> None:

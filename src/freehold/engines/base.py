@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from freehold.errors import ConfigError, UnsupportedParameter
+from freehold.types.address import Address
 from freehold.types.chat import ChatRequest
+from freehold.types.cluster import Resources
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Traits, features_for
@@ -145,6 +147,8 @@ class Engine(ABC):
     """Whether the model must be in the catalog as a file."""
     takes_adapter: ClassVar[bool] = False
     """Whether it loads a LoRA adapter beside the weights."""
+    reads_folders: ClassVar[bool] = False
+    """Whether it wants language models as folders of safetensors that were not converted."""
     package: ClassVar[str | None] = None
     """The distribution that does its work, whose version decides with others what is fast."""
 
@@ -165,6 +169,20 @@ class Engine(ABC):
         expected = self.expected(settings)
         return features_for(settings.task) if expected is None else expected.features
 
+    def needs(self, spec: EngineSpec) -> Resources:
+        """What one replica needs of a node: what the settings say, and where they are silent what engines usually do.
+
+        That is a core, and in memory 1.3 times the weights and half a GiB.
+        """
+        said = spec.settings.resources
+        weights = sum(file.stat().st_size for file in _files(spec.weights)) if spec.weights else 0
+        return Resources(
+            cores=1.0 if said.cores is None else said.cores,
+            memory_bytes=int(1.3 * weights) + (512 << 20) if said.memory_bytes is None else said.memory_bytes,
+            devices=said.devices,
+            device_kind=said.device_kind,
+        )
+
     def missing(self) -> str | None:
         """What is not installed here that it cannot do without, in words; None where it has all."""
         return None
@@ -182,8 +200,13 @@ class Engine(ABC):
         """The process that serves the deployment on a Unix socket, or None where nothing is to be started."""
 
     @abstractmethod
-    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+    def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         """A connection to the process that `launch` described. Does no input or output yet."""
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself, or the files in a folder."""
+    return [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
 
 
 def check_options(settings: DeploymentSettings, known: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_
 from freehold.engines.picture_http import PictureConnection
 from freehold.engines.picture_options import check_painting, check_use, option_error
 from freehold.errors import ConfigError
+from freehold.types.address import Address
 from freehold.types.deployment import DeploymentSettings
 
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -72,6 +73,6 @@ class DiffusersEngine(Engine):
         argv = (sys.executable, "-m", "freehold.engines.diffusers_server", "--spec", json.dumps(body))
         return Launch(argv, ENVIRONMENT)
 
-    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+    def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         """See `Engine.connect`. A pipeline works on one picture at a time."""
         return PictureConnection(model=spec.settings.model, socket=socket, parallel=spec.settings.parallel or 1)

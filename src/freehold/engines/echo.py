@@ -15,6 +15,7 @@ from freehold.engines.base import Engine, EngineSpec, Launch, check_options
 from freehold.engines.echo_pictures import SIZES
 from freehold.engines.picture_http import PictureConnection
 from freehold.errors import ConfigError
+from freehold.types.address import Address
 from freehold.types.chat import ChatRequest
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits, features_for
@@ -47,7 +48,7 @@ class EchoConnection(PictureConnection):
         socket: where the process listens.
     """
 
-    def __init__(self, settings: DeploymentSettings, socket: Path) -> None:
+    def __init__(self, settings: DeploymentSettings, socket: Address) -> None:
         super().__init__(model=settings.model, socket=socket)
         self.traits = _traits(settings)
 
@@ -97,7 +98,7 @@ class EchoEngine(Engine):
         """See `Engine.expected`."""
         return _traits(settings)
 
-    def connect(self, spec: EngineSpec, socket: Path) -> EchoConnection:
+    def connect(self, spec: EngineSpec, socket: Address) -> EchoConnection:
         """See `Engine.connect`."""
         return EchoConnection(spec.settings, socket)
 

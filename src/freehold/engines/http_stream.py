@@ -6,7 +6,6 @@ as long for an answer in many chunks, which is what streams are.
 """
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from freehold.engines.reaching import tls_context
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError
+from freehold.types.address import Address, TlsAddress
 
 HIGH_WATER: Final = 256 * 1024
 """So many bytes may wait to be read before the other side is not listened to any more."""
@@ -32,18 +33,24 @@ class Place:
         host, port: of TCP.
         tls: whether it is spoken to over TLS.
         socket: the Unix socket to go through instead.
+        name: for whom its certificate must be, if not for `host`.
+        credentials: the folder with the certificates of both sides (see `TlsAddress`), if not the system's are meant.
     """
 
     host: str
     port: int
     tls: bool
     socket: Path | None = None
+    name: str | None = None
+    credentials: Path | None = None
 
     @classmethod
-    def of(cls, url: str, socket: Path | None) -> "Place":
-        """The place of a URL."""
+    def of(cls, url: str, address: Address | None) -> "Place":
+        """The place of a URL, or of an address where there is one."""
+        if isinstance(address, TlsAddress):
+            return cls(address.host, address.port, tls=True, name=address.name, credentials=address.credentials)
         parts = urlsplit(url)
-        tls = parts.scheme == "https"
+        tls, socket = parts.scheme == "https", address
         return cls(parts.hostname or "localhost", parts.port or (443 if tls else 80), tls, socket)
 
 
@@ -287,7 +294,7 @@ class Wires:
         self._idle: deque[Wire] = deque()
         self._busy: set[Wire] = set()
         self._sweeper: asyncio.TimerHandle | None = None
-        self._tls = ssl.create_default_context() if place.tls else None
+        self._tls = tls_context(place.credentials) if place.tls else None
         self._closed = False
 
     async def post(self, head: bytes, body: bytes) -> Wire:
@@ -357,7 +364,9 @@ class Wires:
                 if place.socket is not None:
                     _, wire = await self._loop.create_unix_connection(self._wire, str(place.socket))
                 else:
-                    _, wire = await self._loop.create_connection(self._wire, place.host, place.port, ssl=self._tls)
+                    _, wire = await self._loop.create_connection(
+                        self._wire, place.host, place.port, ssl=self._tls, server_hostname=place.name
+                    )
         except TimeoutError as exc:
             raise EngineUnavailable("the engine could not be reached in time") from exc
         except OSError as exc:

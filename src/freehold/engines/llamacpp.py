@@ -18,6 +18,7 @@ from freehold.engines.measure import AT_ONCE, Order, measurement
 from freehold.errors import (
     ConfigError,
 )
+from freehold.types.address import Address
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature
 
@@ -100,7 +101,7 @@ class LlamaCppEngine(Engine):
             )
         )
 
-    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+    def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         """See `Engine.connect`."""
         return LlamaCppConnection(spec, socket)
 

@@ -3,8 +3,8 @@
 import hashlib
 import importlib.metadata
 import json
-import math
 import re
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,7 +15,7 @@ from freehold.engines import conversation
 from freehold.engines import llamacpp_requests as requests
 from freehold.engines.base import EngineSpec
 from freehold.engines.openai_errors import error_object
-from freehold.engines.openai_http import Deltas, OpenAIConnection
+from freehold.engines.openai_http import Deltas, OpenAIConnection, shortened, too_many_dimensions
 from freehold.engines.openai_stream import StreamGrammar, completion_deltas
 from freehold.engines.tool_calls import (
     CLOSER,
@@ -35,6 +35,7 @@ from freehold.errors import (
     InvalidRequest,
     UnsupportedParameter,
 )
+from freehold.types.address import Address
 from freehold.types.chat import ChatRequest, FunctionDefinition
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.engine import EngineCounters, Feature, Traits
@@ -82,10 +83,11 @@ class LlamaCppConnection(OpenAIConnection):
         socket: where it listens.
     """
 
-    def __init__(self, spec: EngineSpec, socket: Path) -> None:
+    def __init__(self, spec: EngineSpec, socket: Address) -> None:
         super().__init__(model=spec.settings.name, socket=socket)
         self._spec = spec
-        self._socket_path = socket
+        self._address = socket
+        self._made_at = time.time()
         self._traits = Traits(frozenset())
         self._vocabulary = 0
         self._tagged = False
@@ -93,7 +95,7 @@ class LlamaCppConnection(OpenAIConnection):
 
     def url(self, operation: str) -> str:
         """See `OpenAIConnection.url`."""
-        return f"http://localhost/{operation}" if operation in NATIVE else super().url(operation)
+        return f"{self.root}/{operation}" if operation in NATIVE else super().url(operation)
 
     def headers(self) -> Mapping[str, str]:
         """See `OpenAIConnection.headers`.
@@ -158,16 +160,22 @@ class LlamaCppConnection(OpenAIConnection):
     async def counters(self) -> EngineCounters:
         """See `Connection.counters`. llama.cpp counts tokens as it works, those of requests that break off included."""
         raw = await self.fetch_raw("GET", self.url("metrics"), None, timeout_s=PROBE_TIMEOUT_S)
-        try:
-            since = self._socket_path.stat().st_mtime  # bound at the start; the server's own time has another origin
-        except OSError as exc:
-            raise EngineUnavailable("the engine has gone") from exc
+        since = self._started_at()
         found = {name.decode(): int(value) for name, value in _TOKENS_TOTAL.findall(raw)}
         try:
             prompt_tokens = found["prompt_tokens"] + found["prompt_tokens_cached"]
             return EngineCounters(since, None, prompt_tokens, found["tokens_predicted"])
         except KeyError as exc:
             raise EngineFailed("the engine's counters cannot be read") from exc
+
+    def _started_at(self) -> float:
+        """When the engine began: its socket was bound then, and on another machine this connection was made."""
+        if not isinstance(self._address, Path):
+            return self._made_at
+        try:
+            return self._address.stat().st_mtime  # the server's own time has another origin
+        except OSError as exc:
+            raise EngineUnavailable("the engine has gone") from exc
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         """See `Connection.chat`."""
@@ -214,14 +222,11 @@ class LlamaCppConnection(OpenAIConnection):
         """See `Connection.embed`."""
         native = self._traits.embedding_dimensions
         if dimensions is not None and native is not None and dimensions > native:
-            raise InvalidRequest(
-                f"Invalid value for 'dimensions': {dimensions}. This model's vectors have {native} dimensions.",
-                param="dimensions",
-            )
+            raise too_many_dimensions(dimensions, native)
         found = await super().embed(inputs, None)
         if dimensions is None or dimensions == native:
             return found
-        return Embeddings(tuple(_shortened(vector, dimensions) for vector in found.vectors), found.usage)
+        return Embeddings(tuple(shortened(vector, dimensions) for vector in found.vectors), found.usage)
 
     def translate(self, status: int, body: bytes, headers: Mapping[str, str], *, param: str) -> FreeholdError:
         """See `OpenAIConnection.translate`."""
@@ -371,14 +376,6 @@ def _cut(event: Event, top: int) -> Event:
     if not isinstance(event, Delta) or not event.logprobs:
         return event
     return replace(event, logprobs=tuple(replace(token, top=token.top[:top]) for token in event.logprobs))
-
-
-def _shortened(vector: Sequence[float], dimensions: int) -> tuple[float, ...]:
-    """The beginning of the vector, at unit length again."""
-    length = math.hypot(*vector[:dimensions])
-    if length == 0:
-        raise EngineFailed("the engine answered with a vector without a direction")
-    return tuple(value / length for value in vector[:dimensions])
 
 
 def _fingerprint(spec: EngineSpec) -> str:

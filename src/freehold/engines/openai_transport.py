@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,8 +16,10 @@ from multidict import CIMultiDict
 from freehold.engines.base import Connection
 from freehold.engines.http_stream import Place, Wire, Wires, request_head
 from freehold.engines.openai_errors import error_object, status_of, translate_error, translate_error_object
+from freehold.engines.reaching import connector, own_url
 from freehold.engines.sse import EventReader, OversizeEvent
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError
+from freehold.types.address import Address, TlsAddress
 
 LOCAL_URL = "http://localhost/v1"
 """The base of URLs on a Unix socket, where the host says nothing."""
@@ -103,8 +104,8 @@ class HttpConnection(Connection):
 
     Args:
         model: what bodies name as the model.
-        base_url: the URL up to and including `/v1`.
-        socket: the Unix socket to go through; without it, TCP.
+        base_url: the URL up to and including `/v1`; an address over TLS has its own.
+        socket: the Unix socket to go through, or where the engine is on another machine; without it, TCP.
         limits: what to bear.
     """
 
@@ -113,17 +114,22 @@ class HttpConnection(Connection):
         *,
         model: str,
         base_url: str = LOCAL_URL,
-        socket: Path | None = None,
+        socket: Address | None = None,
         limits: ConnectionLimits = DEFAULT_LIMITS,
     ) -> None:
         self._model = model
-        self._base_url = base_url.rstrip("/")
+        self._base_url = own_url(socket) if isinstance(socket, TlsAddress) else base_url.rstrip("/")
         self._socket = socket
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
         self._wires: Wires | None = None
         self._heads: dict[str, bytes] = {}
         self._closed = False
+
+    @property
+    def root(self) -> str:
+        """The URL without `/v1`."""
+        return self._base_url.removesuffix("/v1")
 
     # What subclasses override
 
@@ -345,13 +351,8 @@ class HttpConnection(Connection):
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
-            keep = self._limits.keepalive_s
-            connector: aiohttp.BaseConnector = (
-                aiohttp.TCPConnector(limit=0, keepalive_timeout=keep)
-                if self._socket is None
-                else aiohttp.UnixConnector(path=str(self._socket), limit=0, keepalive_timeout=keep)
-            )
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            made = connector(self._socket, self._limits.keepalive_s)
+            self._session = aiohttp.ClientSession(connector=made, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
 
     @staticmethod

@@ -18,6 +18,7 @@ from freehold.engines.measure import AT_ONCE, Order, measurement
 from freehold.engines.openvino_connection import OpenVinoConnection, declared
 from freehold.engines.openvino_formats import CACHE_PRECISIONS, refused_architecture
 from freehold.errors import ConfigError
+from freehold.types.address import Address
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature
 
@@ -111,7 +112,7 @@ class OpenVinoEngine(Engine):
         body = _body(spec) | {"socket": str(socket)}
         return Launch((sys.executable, "-m", "freehold.engines.openvino_server", "--spec", json.dumps(body)))
 
-    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+    def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         """See `Engine.connect`."""
         return OpenVinoConnection(spec, socket)
 

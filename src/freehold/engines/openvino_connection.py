@@ -1,13 +1,13 @@
 """A way to one server of the `openvino` engine, which speaks the OpenAI API as the gateway does."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from freehold.engines.base import EngineSpec
 from freehold.engines.openai_http import OpenAIConnection
 from freehold.engines.openai_transport import NONSENSE
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, UnsupportedParameter
+from freehold.types.address import Address
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import Prompt
 from freehold.types.engine import EngineCounters, Feature, Traits
@@ -52,7 +52,7 @@ class OpenVinoConnection(OpenAIConnection):
         socket: where it listens.
     """
 
-    def __init__(self, spec: EngineSpec, socket: Path) -> None:
+    def __init__(self, spec: EngineSpec, socket: Address) -> None:
         super().__init__(model=spec.settings.name, socket=socket)
 
     async def open(self) -> Traits:

@@ -16,6 +16,7 @@ from freehold.engines.base import Connection, Engine, EngineSpec, Launch, check_
 from freehold.engines.picture_http import PictureConnection
 from freehold.engines.picture_options import check_painting, check_use, option_error
 from freehold.errors import ConfigError
+from freehold.types.address import Address
 from freehold.types.deployment import DeploymentSettings
 
 OPTIONS: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -71,6 +72,6 @@ class OpenVinoImagesEngine(Engine):
         }
         return Launch((sys.executable, "-m", "freehold.engines.openvino_images_server", "--spec", json.dumps(body)))
 
-    def connect(self, spec: EngineSpec, socket: Path) -> Connection:
+    def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         """See `Engine.connect`. A pipeline works on one picture at a time."""
         return PictureConnection(model=spec.settings.model, socket=socket, parallel=spec.settings.parallel or 1)

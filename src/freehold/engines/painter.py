@@ -14,6 +14,7 @@ from freehold.engines.base import Engine, EngineSpec, Launch, check_options
 from freehold.engines.painter_traits import FEATURES, SIZES
 from freehold.engines.picture_http import PictureConnection
 from freehold.errors import ConfigError
+from freehold.types.address import Address
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
 
@@ -64,7 +65,7 @@ class PainterEngine(Engine):
         """See `Engine.expected`."""
         return Traits(frozenset(map(Feature, FEATURES)), parallel=settings.parallel or PARALLEL, sizes=SIZES)
 
-    def connect(self, spec: EngineSpec, socket: Path) -> PictureConnection:
+    def connect(self, spec: EngineSpec, socket: Address) -> PictureConnection:
         """See `Engine.connect`."""
         return PictureConnection(model=spec.settings.model, socket=socket, parallel=spec.settings.parallel or PARALLEL)
 

@@ -19,12 +19,12 @@ import binascii
 import math
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 from freehold.engines.openai_http import OpenAIConnection
 from freehold.engines.openai_transport import NONSENSE
 from freehold.errors import EngineFailed, EngineUnavailable, FreeholdError
+from freehold.types.address import Address
 from freehold.types.engine import EngineCounters, Feature, Traits
 from freehold.types.generation import Usage
 from freehold.types.images import PaintEvent, PaintRequest, PartialPicture, Picture, PictureOperation
@@ -51,7 +51,7 @@ class PictureConnection(OpenAIConnection):
         parallel: requests that it works on at once; more wait.
     """
 
-    def __init__(self, *, model: str, socket: Path, parallel: int | None = None) -> None:
+    def __init__(self, *, model: str, socket: Address, parallel: int | None = None) -> None:
         super().__init__(model=model, socket=socket)
         self._parallel = parallel
 

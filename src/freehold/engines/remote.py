@@ -10,6 +10,7 @@ from freehold.engines.openai_http import OpenAIConnection
 from freehold.engines.openai_transport import ConnectionLimits
 from freehold.engines.remote_pictures import paint_remotely
 from freehold.errors import ConfigError, EngineTimeout, EngineUnavailable, FreeholdError
+from freehold.types.address import Address
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits, features_for
 from freehold.types.images import PaintEvent, PaintRequest
@@ -125,7 +126,7 @@ class RemoteEngine(Engine):
         """See `Engine.launch`; there is nothing to start."""
         return None
 
-    def connect(self, spec: EngineSpec, socket: Path) -> RemoteConnection:  # noqa: ARG002  # the contract's
+    def connect(self, spec: EngineSpec, socket: Address) -> RemoteConnection:  # noqa: ARG002  # the contract's
         """See `Engine.connect`."""
         return RemoteConnection(spec.settings, spec.api_key)
 

@@ -6,6 +6,7 @@ four bytes a token, which is what OpenAI and Azure take.
 """
 
 from freehold.catalog.deployments import Deployment
+from freehold.types.capacity import Work
 from freehold.types.chat import ChatRequest, ImagePart, UserMessage
 from freehold.types.completions import CompletionRequest
 from freehold.types.embeddings import EmbeddingRequest
@@ -41,6 +42,11 @@ class Bounds:
     likely_completion_tokens: int
     images: int = 0
 
+    @property
+    def work(self) -> Work:
+        """An estimate of what the request needs of provisioned units."""
+        return Work(min(self.likely_prompt_tokens, self.prompt_tokens), self.likely_completion_tokens, 0, self.images)
+
 
 def chat_bounds(request: ChatRequest, body_bytes: int, context: int | None, deployment: Deployment) -> Bounds:
     """The bounds of a chat completion.
@@ -60,7 +66,9 @@ def chat_bounds(request: ChatRequest, body_bytes: int, context: int | None, depl
     parts = len(request.messages) + len(request.tools or ())
     extra = TEMPLATE_TOKENS + MESSAGE_TOKENS * parts + PICTURE_TOKENS * pictures
     limit = request.completion_limit or deployment.settings.defaults.max_tokens
-    return _bounds(body_bytes, extra, context or deployment.settings.context_length, limit, sequences=request.n or 1)
+    return text_bounds(
+        body_bytes, extra, context or deployment.settings.context_length, limit, sequences=request.n or 1
+    )
 
 
 def completion_bounds(
@@ -68,7 +76,7 @@ def completion_bounds(
 ) -> Bounds:
     """The bounds of a text completion of at most `limit` tokens a sequence; the others as `chat_bounds`."""
     prompts = len(request.prompts)
-    return _bounds(
+    return text_bounds(
         body_bytes,
         MESSAGE_TOKENS * prompts,
         context or deployment.settings.context_length,
@@ -82,7 +90,7 @@ def embedding_bounds(request: EmbeddingRequest, body_bytes: int, context: int | 
     """The bounds of embeddings; the arguments as `chat_bounds`."""
     inputs = len(request.inputs)
     context = context or deployment.settings.context_length
-    return _bounds(body_bytes, MESSAGE_TOKENS * inputs, context, 0, prompts=inputs)
+    return text_bounds(body_bytes, MESSAGE_TOKENS * inputs, context, 0, prompts=inputs)
 
 
 def image_bounds(request: ImageRequest, _deployment: Deployment) -> Bounds:
@@ -98,10 +106,19 @@ def image_bounds(request: ImageRequest, _deployment: Deployment) -> Bounds:
     )
 
 
-def _bounds(
+def text_bounds(
     body_bytes: int, extra: int, context: int | None, limit: int | None, *, prompts: int = 1, sequences: int = 1
 ) -> Bounds:
-    """Put the bounds together: a prompt and its completion fit the context, so each is at most that."""
+    """Put the bounds together: a prompt and its completion fit the context, so each is at most that.
+
+    Args:
+        body_bytes: of the request, with all its prompts.
+        extra: tokens that a template may add.
+        context: tokens of the window, if known.
+        limit: tokens of a completion at most, if anybody limits them.
+        prompts: how many there are.
+        sequences: completions that are made.
+    """
     window = context or UNKNOWN_CONTEXT
     completion = min(limit, window) if limit is not None else window
     return Bounds(

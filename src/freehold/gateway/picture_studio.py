@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 import structlog
 
+from freehold.cluster.guard import guard_argv
 from freehold.config import engine_environment
 from freehold.errors import InvalidRequest
 from freehold.gateway.picture_program import LENGTH, packed
-from freehold.serving.guard import guard_argv
 from freehold.types.images import Upload, size_text
 
 log = structlog.get_logger(__name__)

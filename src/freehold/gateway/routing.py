@@ -53,6 +53,25 @@ class Tries:
         return self.failed >= MAX_TRIES
 
 
+def may_try_again(attempt: int, most: int, tries: Tries, *, started: bool, reached: bool, elsewhere: bool) -> bool:
+    """Whether a call that has failed is made once more on the same deployment.
+
+    Args:
+        attempt: which one it was; the first is 1.
+        most: how many there may be.
+        tries: of the sequence, the failure counted.
+        started: whether a piece of the answer has gone to the caller.
+        reached: whether there was a replica to call.
+        elsewhere: whether a fallback is likelier to answer.
+    """
+    return reached and not (started or tries.spent or attempt == most or elsewhere)
+
+
+def patience_of(position: int, candidates: int) -> float:
+    """How long a request waits for a replica of a candidate, by its place among them; the last one has nobody else."""
+    return PATIENCE_S if position == candidates - 1 else 0.0
+
+
 Begin: TypeAlias = Callable[[Deployment, float], Awaitable[AsyncGenerator[EventT]]]
 """Makes ready to answer on a deployment, with the seconds that it may wait for a replica; nothing runs before the
 answer is iterated."""
@@ -94,7 +113,7 @@ class Router:
             try:
                 if failure is not None:
                     await move(deployment)
-                events = await begin(deployment, PATIENCE_S if last else 0)
+                events = await begin(deployment, patience_of(position, len(candidates)))
                 return await begun(events), events
             except SPILLS as exc:
                 if any(sequence.spent for sequence in tries):
@@ -218,8 +237,8 @@ class Router:
                     self._ended(deployment, served, begun, failed=True)
                 tries.failed += isinstance(exc, EngineFailed | EngineTimeout)
                 log.warning("engine_call_failed", deployment=served.name, code=exc.code, tries=tries.failed)
-                better_elsewhere = patience_s == 0 and served.settings.replicas == 1
-                if started or not reached or tries.spent or attempt == most or better_elsewhere:
+                elsewhere = patience_s == 0 and served.settings.replicas == 1
+                if not may_try_again(attempt, most, tries, started=started, reached=reached, elsewhere=elsewhere):
                     raise
 
     def _ended(self, deployment: Deployment, served: Deployment, begun: float, *, failed: bool) -> None:

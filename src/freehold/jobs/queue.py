@@ -116,7 +116,7 @@ class JobQueue:
             RateLimited: too many of its project's have not ended.
         """
         most = self._most_waiting
-        async with self._adding:
+        async with self._adding, self.database.turn():
             if most is not None and await count_waiting(self.database, job.project_id, job.kind) >= most:
                 raise RateLimited(
                     f"The project has {most} jobs of the kind '{job.kind}' that have not ended, and may have no more; "
@@ -186,7 +186,8 @@ class JobQueue:
             _held(lease, await give_back(self.database, lease, self.now_ms(), values, "requeued"))
         else:
             assert state in ENDED, "a job is given back by `retry`"
-            ended = {"state": state, "pausing": False, "error_code": error_code, "finished_at": self.now_ms() // 1000}
+            ended: dict[str, Any] = {"state": state, "pausing": False, "stage": "", "error_code": error_code}
+            ended["finished_at"] = self.now_ms() // 1000
             await self._change(lease, ended, state.value, error_code)
         self.announce()
 

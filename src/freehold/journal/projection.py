@@ -1,4 +1,4 @@
-"""The projection: carries receipts and administrative actions from the journal into the usage database.
+"""The projection: carries receipts, administrative actions and trainings from the journal into the usage database.
 
 It works behind the requests' backs.
 
@@ -21,7 +21,7 @@ import structlog
 from freehold.errors import FreeholdError, HomeError, Unavailable
 from freehold.journal.journal import Journal
 from freehold.journal.projection_flags import flags_of
-from freehold.journal.projection_rows import action_of, row_of
+from freehold.journal.projection_rows import action_of, row_of, stretch_of
 from freehold.journal.reader import Block, Cursor, Line, kind_and_seq, parse_line, read_block, read_line, segment_path
 from freehold.journal.records import Kind
 from freehold.store.usage_database import UsageDatabase
@@ -38,7 +38,7 @@ _LINGER_S: Final = 1.0
 _BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 _STOP_S: Final = 10.0
 _BEHIND_RECORDS: Final = 10_000
-_PROJECTED: Final = frozenset({Kind.RECEIPT.value, Kind.ADMIN.value})
+_PROJECTED: Final = frozenset({Kind.RECEIPT.value, Kind.ADMIN.value, Kind.TRAINING.value})
 
 StateName = Literal["ok", "behind", "failing"]
 
@@ -64,17 +64,18 @@ class WrongJournal(HomeError):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What was read at once: receipts, what was flagged and administrative actions as rows, and how far it goes."""
+    """What was read at once: receipts, what was flagged, administrative actions and trainings; how far it goes."""
 
     rows: list[Row]
     flags: list[Row]
     actions: list[Row]
+    stretches: list[Row]
     records: int
     after: Progress
 
 
 class Projection:
-    """Carries receipts and administrative actions from a journal into a usage database.
+    """Carries receipts, administrative actions and trainings from a journal into a usage database.
 
     Args:
         journal: where they stand.
@@ -219,7 +220,7 @@ class Projection:
         batch = await asyncio.to_thread(_read, self._journal.folder, self._writer, self._progress, until)
         if not batch.records:
             return False
-        before, rows = self._progress, (batch.rows, batch.actions, batch.flags)
+        before, rows = self._progress, (batch.rows, batch.actions, batch.flags, batch.stretches)
         if not await write_batch(self._database, self._writer, before, batch.after, *rows):
             # Another connection of ours came first, such as one that the server before a crash had left.
             self._known = False
@@ -303,7 +304,7 @@ def _read(folder: Path, writer: str, progress: Progress, until: Cursor) -> _Batc
         WrongJournal: it does not follow what was read before.
         JournalDamaged: a line is no record.
     """
-    batch = _Batch([], [], [], 0, progress)
+    batch = _Batch([], [], [], [], 0, progress)
     while batch.records < BATCH_RECORDS:
         block = read_block(folder, Cursor(batch.after.segment, batch.after.offset, batch.after.seq), until)
         if block is None:
@@ -314,7 +315,7 @@ def _read(folder: Path, writer: str, progress: Progress, until: Cursor) -> _Batc
 
 
 def _read_block(path: Path, block: Block, batch: _Batch, writer: str) -> Progress:
-    """Add the receipts and the administrative actions of a block to the batch's rows; how far that goes."""
+    """Add what is projected of a block to the batch's rows; how far that goes."""
     after = batch.after
     _follows(parse_line(path, block.segment, block.offset, block.lines[0] + b"\n"), after)
     offset, seq = block.offset, after.seq
@@ -329,6 +330,8 @@ def _read_block(path: Path, block: Block, batch: _Batch, writer: str) -> Progres
                 batch.flags.extend(flags_of(line, writer))
             elif line.kind == Kind.ADMIN:
                 batch.actions.append(action_of(line, writer))
+            elif line.kind == Kind.TRAINING:
+                batch.stretches.append(stretch_of(line, writer))
             seq = line.seq
         else:
             seq = tail[1]

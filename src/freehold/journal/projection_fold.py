@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from freehold.journal.projection_flags import flags_of
-from freehold.journal.projection_rows import micro_of, row_of
+from freehold.journal.projection_rows import micro_of, row_of, stretch_of
 from freehold.journal.reader import Cursor, Line, read_lines
 from freehold.journal.records import Kind
 from freehold.store.usage_checks import DaySum
 from freehold.store.usage_tables import DAY_US
-from freehold.store.usage_writing import ROW, Row
+from freehold.store.usage_writing import ROW, STRETCH, Row
 from freehold.types.engine import EngineCounters
 from freehold.types.receipt import Outcome
 
@@ -20,6 +20,7 @@ MAX_GAPS: Final = 200
 _EXACT: Final = {Outcome.FINISHED, Outcome.REFUSED}
 """Outcomes after which an engine has made exactly what the receipt says."""
 _INDEX: Final = {name: ROW.index(name) for name in ROW}
+_STRETCH_ID: Final = STRETCH.index("stretch_id")
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class Fold:
         open: request id → its record's number and deployment, for requests without a receipt.
         days: (day in microseconds, deployment) → [requests, tokens, micro-units].
         retried: deployments of which a replica failed a request that another one took over.
+        stretches: the ids of the stretches of trainings.
     """
 
     asked: int
@@ -76,6 +78,7 @@ class Fold:
     open: dict[str, tuple[int, str]] = field(default_factory=dict)
     days: dict[tuple[int, str], list[int]] = field(default_factory=dict)
     retried: set[str] = field(default_factory=set)
+    stretches: set[str] = field(default_factory=set)
     first: int = 0
     last: int = 0
     records: int = 0
@@ -137,10 +140,17 @@ def add_row(days: dict[tuple[int, str], list[int]], row: Row) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What some records should be in the database: the receipts' rows by number, and what was flagged in them."""
+    """What some records should be in the database.
+
+    Args:
+        rows: the receipts' rows, by number.
+        flags: what was flagged in them.
+        stretches: of trainings, by id; those that were not recorded before.
+    """
 
     rows: dict[int, Row]
     flags: set[Row]
+    stretches: dict[str, Row]
 
 
 def read_rows(folder: Path, fold: Fold, after: Cursor, until: Cursor) -> tuple[Cursor, Expected]:
@@ -148,7 +158,17 @@ def read_rows(folder: Path, fold: Fold, after: Cursor, until: Cursor) -> tuple[C
     lines = read_lines(folder, after, until, CHUNK_RECORDS)
     rows = {line.seq: row for line in lines if (row := fold.take(line, folder.name)) is not None}
     flags = {flag for line in lines if line.seq in rows for flag in flags_of(line, folder.name)}
-    return (lines[-1].after if lines else after), Expected(rows, flags)
+    return (lines[-1].after if lines else after), Expected(rows, flags, _stretches(lines, fold, folder.name))
+
+
+def _stretches(lines: Sequence[Line], fold: Fold, writer: str) -> dict[str, Row]:
+    """The rows of those stretches of trainings that stand there for the first time."""
+    found: dict[str, Row] = {}
+    for row in (stretch_of(line, writer) for line in lines if line.kind == Kind.TRAINING):
+        if row[_STRETCH_ID] not in fold.stretches:
+            fold.stretches.add(row[_STRETCH_ID])
+            found[row[_STRETCH_ID]] = row
+    return found
 
 
 def receipts_of(folder: Path, after: Cursor, until: Cursor) -> tuple[Cursor, set[str]]:

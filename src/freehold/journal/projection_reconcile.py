@@ -22,13 +22,16 @@ from freehold.journal.projection_reports import UsageReports
 from freehold.journal.reader import Cursor
 from freehold.store.usage_checks import DaySum, day_sums, flags_between, places_of, rows_between
 from freehold.store.usage_database import UsageDatabase
-from freehold.store.usage_writing import FLAG, ROW, Row
+from freehold.store.usage_training import stretches_of
+from freehold.store.usage_writing import FLAG, ROW, STRETCH, Row
 
 PATIENCE_S: Final = 60.0
 """How long the database may take to catch up."""
 _REQUEST_ID: Final = ROW.index("request_id")
 _FLAG_KEY: Final = FLAG.index("name") + 1
 """How many values at the beginning of a flag's row name it."""
+_PLACE: Final = STRETCH.index("stretch_id")
+"""How many values at the beginning of a stretch's row say where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Reconciliation:
     """What was compared.
 
     Args:
-        records: how many records of the journal were read, of them `receipts`.
+        records: how many records of the journal were read, of them `receipts`, and `stretches` of trainings.
         running: how many requests have no receipt because they still run.
         days: the sums of each day and deployment, and whether database and rollups have the same.
         engines: what each engine counts, beside its receipts.
@@ -45,6 +48,7 @@ class Reconciliation:
 
     records: int
     receipts: int
+    stretches: int
     running: int
     days: list[dict[str, Any]]
     engines: list[dict[str, Any]]
@@ -90,13 +94,15 @@ async def reconcile(reports: UsageReports, report: Callable[[int, int], None]) -
         between = (max(cursor.seq + 1, fold.first), after.seq)
         await _compare(database, journal.folder.name, fold, expected.rows, between, stored)
         await _compare_flags(database, journal.folder.name, fold.gaps, expected, between)
+        await _compare_stretches(database, journal.folder.name, fold.gaps, expected.stretches, between)
         cursor = after
         report(cursor.seq, until.seq)
     engines = engine_gaps(counters, fold, {name for _, name in fold.open.values()})
     await _settled(reports, fold, running, until)
     days = _days(day_figures(fold.days), day_figures(stored), await day_sums(database), fold.gaps)
     still = len(running & fold.open.keys())
-    return Reconciliation(fold.records, fold.receipts, still, days, engines, fold.gaps.named, fold.gaps.count)
+    counts = (fold.records, fold.receipts, len(fold.stretches), still)
+    return Reconciliation(*counts, days, engines, fold.gaps.named, fold.gaps.count)
 
 
 async def _compare(
@@ -144,6 +150,23 @@ async def _compare_flags(
             gaps.add(f"the usage database has the finding {flag}, and the journal has none there")
         elif found[key] != wanted[key]:
             gaps.add(f"the usage database has another finding {flag} than the journal")
+
+
+async def _compare_stretches(
+    database: UsageDatabase, writer: str, gaps: Gaps, expected: Mapping[str, Row], between: tuple[int, int]
+) -> None:
+    """Compare the stretches of trainings in some records with those in the database.
+
+    One that was recorded twice stands at the first of its records, which the journal may no longer have.
+    """
+    found, here = await stretches_of(database, writer, expected.keys(), between)
+    for stretch_id in sorted(expected.keys() - found.keys()):
+        gaps.add(f"the usage database lacks the training {stretch_id}")
+    for stretch_id in sorted(here - expected.keys()):
+        gaps.add(f"the usage database has the training {stretch_id}, and the journal has none there")
+    for stretch_id in sorted(expected.keys() & found.keys()):
+        if expected[stretch_id][_PLACE:] != found[stretch_id][_PLACE:]:
+            gaps.add(f"the usage database has other figures of the training {stretch_id}")
 
 
 async def _settled(reports: UsageReports, fold: Fold, running: set[str], until: Cursor) -> None:

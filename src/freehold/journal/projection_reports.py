@@ -19,6 +19,7 @@ from freehold.store.overview_queries import (
 )
 from freehold.store.usage_database import UsageDatabase
 from freehold.store.usage_queries import UsageQuery, UsageSum, sum_usage
+from freehold.store.usage_training import TrainingSum, sum_trainings
 from freehold.types.engine import EngineCounters
 
 PATIENCE_S: Final = 2.0
@@ -89,6 +90,20 @@ class UsageReports:
         """
         await self._catch_up()
         return await sum_usage(self.database, query)
+
+    async def showback(self, start_s: int, end_s: int) -> tuple[list[UsageSum], list[TrainingSum]]:
+        """What each project used from `start_s` to before `end_s`, seconds since the epoch; as up to date as the sums.
+
+        Returns:
+            Requests, kept apart by organization, project and kind of route; and trainings, by project.
+
+        Raises:
+            Unavailable, HomeError: as `sums`.
+        """
+        await self._catch_up()
+        keys = ("organization_id", "project_id", "route_kind")
+        served = await sum_usage(self.database, UsageQuery(start_s, end_s, group_by=keys))
+        return served, await sum_trainings(self.database, start_s, end_s)
 
     async def flagged(self, query: FlagQuery) -> tuple[list[FlagSum], bool]:
         """What the content filter found, by group, and whether there are more groups; as up to date as the sums.

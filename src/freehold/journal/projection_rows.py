@@ -1,4 +1,4 @@
-"""From a receipt or an administrative action in the journal to a row of the usage database."""
+"""From a receipt, an administrative action or a training in the journal to a row of the usage database."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -11,6 +11,7 @@ from freehold.journal.reader import Line
 from freehold.journal.records import Plain
 from freehold.store.usage_writing import Row
 from freehold.types.receipt import Outcome
+from freehold.types.training import MILLI
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -23,6 +24,7 @@ _KINDS: Final = {
     "embeddings": "embeddings",
     "moderations": "moderations",
 }
+_STRETCH_TEXTS: Final = ("organization_id", "project_id", "principal", "key_id", "name", "outcome", "device_kind")
 
 
 def row_of(line: Line, writer: str) -> Row:
@@ -105,6 +107,36 @@ def action_of(line: Line, writer: str) -> Row:
         raise JournalDamaged(f"record {line.seq} of the journal has no time: {exc}") from exc
     texts = [_key(value) if isinstance(value := body.get(name, ""), str) else "" for name in names]
     return (writer, line.seq, line.segment, line.offset, recorded_at, *texts, orjson.dumps(body).decode())
+
+
+def stretch_of(line: Line, writer: str) -> Row:
+    """The row of a stretch of a training, values in the order of `STRETCH`.
+
+    Raises:
+        JournalDamaged: the record lacks what every stretch has.
+    """
+    body = _storable(line.body) if b"\\u0000" in line.raw else line.body
+    try:
+        duration_us = body["duration_us"]
+        return (
+            writer,
+            line.seq,
+            line.segment,
+            line.offset,
+            _key(body["stretch_id"]),
+            _key(body["training"]),
+            micro_of(body["started_at"]),
+            micro_of(body["ended_at"]),
+            *(_key(body[name]) for name in _STRETCH_TEXTS),
+            *(body[name] for name in ("processes", "devices", "core_milli", "memory_bytes", "step_from", "step_to")),
+            duration_us,
+            body["devices"] * duration_us,
+            body["core_milli"] * duration_us // MILLI,
+            body["tokens"],
+            body["cost_micro"],
+        )
+    except (KeyError, ValueError, TypeError) as exc:
+        raise JournalDamaged(f"record {line.seq} of the journal is no training: {type(exc).__name__} {exc}") from exc
 
 
 def micro_of(at: str) -> int:

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     ADMITTED = "admitted"
     RECEIPT = "receipt"
     ADMIN = "admin"
+    TRAINING = "training"
     CHECKPOINT = "checkpoint"
     RETIRED = "retired"
     RECOVERED = "recovered"

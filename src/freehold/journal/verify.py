@@ -42,7 +42,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-KINDS = {"segment", "admitted", "receipt", "admin", "checkpoint", "retired", "recovered", "closed"}
+KINDS = {"segment", "admitted", "receipt", "admin", "training", "checkpoint", "retired", "recovered", "closed"}
 RECORD = {"seq": int, "prev": str, "at": str, "kind": str, "body": dict}
 CHECKPOINT = {"writer": str, "first": int, "last": int, "head": str, "root": str, "at": str, "signature": str}
 ZEROS = "0" * 64

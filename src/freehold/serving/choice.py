@@ -1,12 +1,11 @@
 """Which replica a request gets, and whether one that gets none may hope for one."""
 
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeVar
 
 from freehold.serving.prompt_cache import Choosable, PromptCache, ReplicaT
 from freehold.serving.prompt_key import PromptKey
-from freehold.serving.replica import Replica
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Feature
 from freehold.types.values import value_class
@@ -39,6 +38,33 @@ class Wish:
 ANY = Wish()
 
 
+class Living(Choosable, Protocol):
+    """What is known of a replica's life."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take a request now, were it not busy."""
+
+    @property
+    def state(self) -> ReplicaState:
+        """Where it is in its life."""
+
+    @property
+    def retiring(self) -> bool:
+        """Whether it takes no more requests for good."""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether its last failure seems to be one that time does not mend."""
+
+    @property
+    def retry_at(self) -> float:
+        """When its next attempt is, while it backs off."""
+
+
+LivingT = TypeVar("LivingT", bound=Living)
+
+
 def choose(
     replicas: Iterable[ReplicaT], wish: Wish, turns: Mapping[str, int], prompts: PromptCache | None = None
 ) -> ReplicaT | None:
@@ -50,25 +76,60 @@ def choose(
         turns: when each replica, by its id, had its last request; larger is later.
         prompts: what the replicas have read.
     """
-    free = [replica for replica in replicas if replica.free and replica.id not in wish.avoid]
-    if len(free) <= 1:
-        return free[0] if free else None
-    ranks = {replica: _rank(replica, wish, turns) for replica in free}
-    best = min(free, key=ranks.__getitem__)
-    if prompts is None or wish.prompt is None:
-        return best
-    return prompts.prefer([replica for replica in free if ranks[replica][:2] == ranks[best][:2]], best, wish.prompt)
+    best: list[ReplicaT] = []
+    least: tuple[int, bool, int] | None = None
+    needs, avoid = wish.needs, wish.avoid
+    able: list[ReplicaT] = []
+    for replica in replicas:
+        if not replica.free or replica.id in avoid:
+            continue
+        able.append(replica)
+        rank = (replica.doubt, not needs <= replica.traits.features, replica.in_flight)
+        if least is None or rank < least:
+            least, best = rank, [replica]
+        elif rank == least:
+            best.append(replica)
+    if least is None:
+        return None
+    first = best[0] if len(best) == 1 else _of_equals(best, wish, turns)
+    if prompts is None or wish.prompt is None or len(able) == 1:
+        return first
+    return prompts.prefer([replica for replica in able if _fitness(replica, wish) == least[:2]], first, wish.prompt)
 
 
-def _rank(replica: Choosable, wish: Wish, turns: Mapping[str, int]) -> tuple[int, bool, int, int]:
-    """Smallest is best: healthy, able, idle, and then the same one for the same text, or the longest unused."""
-    unable = not wish.needs <= replica.traits.features
+def _fitness(replica: Choosable, wish: Wish) -> tuple[int, bool]:
+    """Smallest is best: healthy and able."""
+    return replica.doubt, not wish.needs <= replica.traits.features
+
+
+def _of_equals(replicas: Sequence[ReplicaT], wish: Wish, turns: Mapping[str, int]) -> ReplicaT:
+    """Of those that are equally good the same one for the same text, or the longest unused."""
     text = wish.affinity.text if isinstance(wish.affinity, PromptKey) else wish.affinity
-    tie = turns.get(replica.id, 0) if text is None else zlib.crc32(f"{replica.id} {text}".encode(errors="replace"))
-    return replica.doubt, unable, replica.in_flight, tie
+    if text is None:
+        return min(replicas, key=lambda replica: turns.get(replica.id, 0))
+    return min(replicas, key=lambda replica: zlib.crc32(f"{replica.id} {text}".encode(errors="replace")))
 
 
-def hopeful(replicas: Iterable[Replica], wish: Wish, now: float, left_s: float, *, loading: bool) -> bool:
+def surplus(replicas: Iterable[LivingT], wanted: int) -> list[LivingT]:
+    """Those that are to go where there are more than wanted: first what does not serve, then what does least."""
+    return sorted(replicas, key=lambda replica: (not replica.usable, replica.doubt, -replica.in_flight))[wanted:]
+
+
+def room(queue: int, replicas: Iterable[Living], wanted: int, parallel: int | None) -> int:
+    """How many requests may wait. While nothing serves, no fewer than are served at once as soon as something does.
+
+    Args:
+        queue: how many may wait as a rule.
+        replicas: those of the deployment that are to serve.
+        wanted: how many replicas are to be.
+        parallel: requests that one works on at once; None where it is not known.
+    """
+    if any(replica.usable for replica in replicas):
+        return queue
+    return max(queue, wanted * (parallel or 1))
+
+
+def hopeful(replicas: Iterable[Living], wish: Wish, now: float, left_s: float, *, loading: bool) -> bool:
     """Whether a replica is likely to be ready soon.
 
     Args:

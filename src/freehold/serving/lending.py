@@ -4,24 +4,45 @@ Which replicas there are, and whether more are to come, is `freehold.serving.rep
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from freehold.errors import DeploymentNotFound, EngineUnavailable
-from freehold.serving.choice import ANY, Wish, choose
-from freehold.serving.prompt_cache import PromptCache
+from freehold.serving.choice import ANY, Living, Wish, choose
+from freehold.serving.prompt_cache import PromptCache, Watch
 from freehold.serving.queue import Queue, Waiter
 from freehold.serving.replica import Replica
 from freehold.serving.status import Lease
 
-Grant: TypeAlias = tuple[Replica, Lease]
+LeaseT = TypeVar("LeaseT")
+LeaseT_co = TypeVar("LeaseT_co", covariant=True)
 
 
-class Outlook(Protocol):
+class Lendable(Living, Protocol[LeaseT_co]):
+    """A replica that can be lent."""
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a request broke off on it and it is not known yet whether it is at fault."""
+
+    def lend(self, watch: Watch | None = None) -> LeaseT_co:
+        """Count a request in; `watch` is to be told how it goes."""
+
+    def release(self) -> None:
+        """Count a request out."""
+
+
+LendableT = TypeVar("LendableT", bound=Lendable[Any])
+LendableT_co = TypeVar("LendableT_co", bound=Lendable[Any], covariant=True)
+Lent: TypeAlias = tuple[LendableT, LeaseT]
+"""What a request gets: a replica, and what it is told of it."""
+Grant: TypeAlias = Lent[Replica, Lease]
+
+
+class Outlook(Protocol[LendableT_co]):
     """What lending must know of a deployment."""
 
-    def serving(self) -> list[Replica]:
+    def serving(self) -> Sequence[LendableT_co]:
         """The replicas that serve or are to serve."""
 
     def room(self) -> int:
@@ -40,21 +61,27 @@ class Outlook(Protocol):
         """A request has come or gone, or waits no more."""
 
 
-class Lending:
+class Lending(Generic[LendableT, LeaseT]):
     """The replicas of one deployment, lent out, and the line of those who wait.
+
+    Only `in_turn` and `any_replica` wait; they want an event loop, and everything else only a clock. Whoever waits in
+    another way, as the simulator does, calls `enter`, `consider` and `leave` as `in_turn` does.
 
     Args:
         deployment: its name.
         outlook: what there is to lend.
         prompts: what the replicas have read.
+        clock: seconds; the loop's time where there is a loop.
     """
 
-    def __init__(self, deployment: str, outlook: Outlook, prompts: PromptCache) -> None:
+    def __init__(
+        self, deployment: str, outlook: Outlook[LendableT], prompts: PromptCache, clock: Callable[[], float]
+    ) -> None:
         self._outlook = outlook
         self._prompts = prompts
-        self._queue: Queue[Wish, Grant] = Queue(deployment)
+        self._queue: Queue[Wish, Lent[LendableT, LeaseT]] = Queue(deployment)
         self._watchers: set[asyncio.Future[None]] = set()
-        self._loop = asyncio.get_running_loop()
+        self._clock = clock
         self._turn = 0
         self._turns: dict[str, int] = {}
 
@@ -73,7 +100,7 @@ class Lending:
         """Whether anybody waits for anything."""
         return bool(self._watchers) or len(self._queue) > 0
 
-    def at_once(self, wish: Wish) -> Grant | None:
+    def at_once(self, wish: Wish) -> Lent[LendableT, LeaseT] | None:
         """A replica with a free slot that is under no suspicion; None if there is none.
 
         Whoever of those who wait could have it would have had it already: nobody is overtaken.
@@ -81,7 +108,7 @@ class Lending:
         replica = self._choose(wish)
         return None if replica is None or replica.suspect else self._lend(replica, wish)
 
-    async def in_turn(self, waiter: Waiter[Wish, Grant]) -> Grant:
+    async def in_turn(self, waiter: Waiter[Wish, Lent[LendableT, LeaseT]]) -> Lent[LendableT, LeaseT]:
         """Wait for a replica until it is this request's turn. When it is given up, nothing of it is left.
 
         Raises:
@@ -89,30 +116,42 @@ class Lending:
             Overloaded: all are busy, and the request may not wait.
             DeploymentNotFound: it was removed meanwhile.
         """
-        left_s = self._consider(waiter)
-        if waiter.grant is None:
-            self._queue.join(waiter, self._outlook.room())
+        left_s = self.enter(waiter)
         try:
             while waiter.grant is None:
                 await waiter.woken(left_s)
                 if waiter.grant is None:
-                    left_s = self._consider(waiter)
+                    left_s = self.consider(waiter)
         except BaseException:
             if waiter.grant is not None:
                 self.give_back(waiter.grant[0])
             raise
         finally:
-            self._queue.leave(waiter)
-            self._outlook.used()
+            self.leave(waiter)
         return waiter.grant
 
-    def give_back(self, replica: Replica) -> None:
+    def enter(self, waiter: Waiter[Wish, Lent[LendableT, LeaseT]]) -> float | None:
+        """Serve the waiter at once, or have it wait its turn; the seconds after which it is to look again, if any.
+
+        Raises: as `in_turn`.
+        """
+        left_s = self.consider(waiter)
+        if waiter.grant is None:
+            self._queue.join(waiter, self._outlook.room())
+        return left_s
+
+    def leave(self, waiter: Waiter[Wish, Lent[LendableT, LeaseT]]) -> None:
+        """The waiter waits no more, served or not."""
+        self._queue.leave(waiter)
+        self._outlook.used()
+
+    def give_back(self, replica: LendableT) -> None:
         """Take a lent replica back; whoever is next gets it."""
         replica.release()
         self._dispatch()
         self._outlook.used()
 
-    async def any_replica(self, deadline: float, worthwhile: Callable[[float], bool]) -> Replica:
+    async def any_replica(self, deadline: float, worthwhile: Callable[[float], bool]) -> LendableT:
         """Wait for a usable replica, busy or not; for one under suspicion only until it is cleared or time is up.
 
         Args:
@@ -122,12 +161,12 @@ class Lending:
         Raises: as `in_turn`, but for Overloaded.
         """
         while (replica := self._healthiest()) is None or replica.suspect:
-            left_s = deadline - self._loop.time()
+            left_s = deadline - self._clock()
             if replica is not None and left_s <= 0:
                 break
             if left_s <= 0 or not worthwhile(left_s):
                 raise self._outlook.unavailable(ANY)
-            watcher = self._loop.create_future()
+            watcher = asyncio.get_running_loop().create_future()
             self._watchers.add(watcher)
             try:
                 async with asyncio.timeout(left_s):
@@ -148,30 +187,32 @@ class Lending:
             if not watcher.done():
                 watcher.set_result(None)
 
-    def forget(self, replica: Replica) -> None:
+    def forget(self, replica: LendableT) -> None:
         """The replica is not among those that serve any more."""
         self._turns.pop(replica.id, None)
         self._prompts.forget(replica.id)
 
-    def _healthiest(self) -> Replica | None:
+    def _healthiest(self) -> LendableT | None:
         usable = (replica for replica in self._outlook.serving() if replica.usable)
         return min(usable, key=lambda replica: replica.doubt, default=None)
 
-    def _choose(self, wish: Wish) -> Replica | None:
+    def _choose(self, wish: Wish) -> LendableT | None:
         return choose(self._outlook.serving(), wish, self._turns, self._prompts)
 
-    def _lend(self, replica: Replica, wish: Wish) -> Grant:
-        lease = replica.lend()
+    def _lend(self, replica: LendableT, wish: Wish) -> Lent[LendableT, LeaseT]:
         self._turn += 1
         self._turns[replica.id] = self._turn
+        watch = None
         serving = self._outlook.serving()
         if len(serving) > 1 and wish.prompt is not None:
             others = [other for other in serving if other is not replica]
-            lease = replace(lease, watch=self._prompts.lent(replica, others, wish.prompt))
-        return replica, lease
+            watch = self._prompts.lent(replica, others, wish.prompt)
+        return replica, replica.lend(watch)
 
-    def _consider(self, waiter: Waiter[Wish, Grant]) -> float | None:
+    def consider(self, waiter: Waiter[Wish, Lent[LendableT, LeaseT]]) -> float | None:
         """Serve the waiter if that is possible now; else the seconds that it may go on waiting, None for no limit.
+
+        Raises: as `in_turn`.
 
         Its patience runs while no replica is ready, and while only one under suspicion is free.
         """
@@ -182,7 +223,7 @@ class Lending:
                 raise self._queue.overloaded(waiter.tier)
             waiter.deadline = None
             return None
-        now = self._loop.time()
+        now = self._clock()
         if waiter.deadline is None:
             waiter.deadline = now + self._outlook.limit_s(waiter.patience_s)
         left_s = waiter.deadline - now
@@ -198,7 +239,7 @@ class Lending:
             waiter, replica = found
             self._queue.serve(waiter, self._lend(replica, waiter.wish))
 
-    def _next(self) -> tuple[Waiter[Wish, Grant], Replica] | None:
+    def _next(self) -> tuple[Waiter[Wish, Lent[LendableT, LeaseT]], LendableT] | None:
         """Who is served next, and by which replica. For whom only one under suspicion is free is to look again."""
         free = [replica for replica in self._outlook.serving() if replica.free]
         if not free:

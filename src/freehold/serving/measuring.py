@@ -18,11 +18,11 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from freehold.cluster.process import EngineProcess, logged
 from freehold.engines.base import Engine, EngineSpec, Launch
 from freehold.errors import EngineFailed, FreeholdError
 from freehold.serving.lanes import Lanes
 from freehold.serving.measurements import Candidate, Measurement, Measurements
-from freehold.serving.process import EngineProcess
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 
@@ -200,7 +200,7 @@ async def _run(launch: Launch) -> tuple[list[Candidate], dict[str, Any]]:
     """
     lines: list[str] = []
     try:
-        process = await EngineProcess.start(launch, log, lines.append)
+        process = await EngineProcess.start(launch.argv, launch.env, logged(log, lines.append))
     except OSError as exc:
         raise EngineFailed(f"the measurement cannot be started: {exc.strerror}") from exc
     try:

@@ -8,18 +8,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Never
 
 import structlog
 
+from freehold.cluster.base import Hosted
 from freehold.config import SupervisorSettings
-from freehold.engines.base import Connection, Engine, EngineSpec
+from freehold.engines.base import Connection, EngineSpec
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError, InternalError
 from freehold.serving.backoff import PERMANENT, Backoff
+from freehold.serving.launching import Launching
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
-from freehold.serving.process import EngineProcess
+from freehold.serving.prompt_cache import Watch
 from freehold.serving.status import Lease, ReplicaStatus, Whereabouts
 from freehold.serving.tasks import cancel, to_the_end
 from freehold.types.deployment import ReplicaState
@@ -40,11 +41,9 @@ class Replica:
         replica_id: unique in this run.
         deployment: the deployment's name, for the log.
         preparation: makes the engine's specification.
-        find_engine: gives an engine by its name.
-        socket: where the engine is to listen.
+        launching: starts the engine.
         limits: times and intervals.
         on_change: called after every change of its state or of what it can take.
-        on_line: called with every line that its engine writes.
 
     Attributes:
         state: where it is in its life.
@@ -61,11 +60,9 @@ class Replica:
         replica_id: str,
         deployment: str,
         preparation: Preparation,
-        find_engine: Callable[[str], Engine],
-        socket: Path,
+        launching: Launching,
         limits: SupervisorSettings,
         on_change: Callable[["Replica"], None],
-        on_line: Callable[[str], None],
     ) -> None:
         self.id = replica_id
         self.state = ReplicaState.STARTING
@@ -78,11 +75,9 @@ class Replica:
         self.ended = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(deployment=deployment, replica=replica_id)
         self._preparation = preparation
-        self._find_engine = find_engine
-        self._socket = socket
+        self._launching = launching
         self._limits = limits
         self._on_change = on_change
-        self._on_line = on_line
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(limits)
         self._probe_now = asyncio.Event()
@@ -90,7 +85,8 @@ class Replica:
         self._idle.set()
         self._spec: EngineSpec | None = None
         self._whereabouts: Whereabouts | None = None
-        self._process: EngineProcess | None = None
+        self._process: Hosted | None = None
+        self._node: str | None = None
         self._to_close: Connection | None = None
         self._own = OwnUse()
         self._tail: tuple[str, ...] = ()
@@ -132,17 +128,18 @@ class Replica:
         return ReplicaStatus(
             id=self.id,
             state=self.state,
-            pid=self._process.pid if self._process is not None else None,
+            pid=self._process.pid or None if self._process is not None else None,
             restarts=max(0, self._starts - 1),
             error=self._error,
             progress=self._progress,
             in_flight=self.in_flight,
             started_at=self._started_at,
             engine=self._preparation.engine,
+            node=self._node,
         )
 
-    def lend(self) -> Lease:
-        """Count a request in.
+    def lend(self, watch: Watch | None = None) -> Lease:
+        """Count a request in; `watch` is to be told how it goes.
 
         Raises:
             EngineUnavailable: it is not usable.
@@ -154,7 +151,7 @@ class Replica:
         self._idle.clear()
         engine, weights, report = spec.settings.engine, spec.weights_sha256, self._suspect_of
         return Lease(
-            self.id, connection, self.traits, engine, weights, self._own, report, whereabouts=self._whereabouts
+            self.id, connection, self.traits, engine, weights, self._own, report, None, watch, self._whereabouts
         )
 
     def release(self) -> None:
@@ -250,28 +247,27 @@ class Replica:
         """Prepare, start and serve. Ends only by an error, or cancelled; the engine is gone then."""
         self._enter(ReplicaState.STARTING)
         spec = self._spec = await self._preparation.spec(self._fetching)
-        engine = self._find_engine(spec.settings.engine)
-        engine.validate(spec.settings)
-        self._whereabouts = Whereabouts(spec, self._socket)
-        launch = engine.launch(spec, self._socket)
-        connection = self._to_close = engine.connect(spec, self._socket)
+        self._starts += 1
+        self._started_at = time.time()
+        self._log.info("replica_starting", engine=spec.settings.engine, attempt=self._starts)
+        self._progress = None
+        self._enter(ReplicaState.STARTING)
+        started = await self._launching.start(spec, self._log, self._fetching)
+        self._whereabouts, self._node = started.whereabouts, started.node
+        connection = self._to_close = started.connection
         try:
-            self._starts += 1
-            self._started_at = time.time()
-            self._log.info("replica_starting", engine=spec.settings.engine, attempt=self._starts)
             self._progress = None
             self._enter(ReplicaState.STARTING)
-            if launch is None:
+            if started.process is None:
                 await self._open_and_watch(connection, local=False)
-            self._socket.unlink(missing_ok=True)
-            self._process = await EngineProcess.start(launch, self._log, self._on_line)
+            self._process = started.process
             await self._run(self._process, connection)
         finally:
-            self._process = None
-            self._socket.unlink(missing_ok=True)
+            self._process = self._node = None
+            self._launching.clear()
             await to_the_end(self._close())
 
-    async def _run(self, process: EngineProcess, connection: Connection) -> Never:
+    async def _run(self, process: Hosted, connection: Connection) -> Never:
         """Serve for as long as the process runs. Ends only by an error, or cancelled; the process is gone then."""
         work = asyncio.create_task(self._open_and_watch(connection, local=True), name=f"watch {self.id}")
         began = self._loop.time()
@@ -293,7 +289,7 @@ class Replica:
             await to_the_end(self._clear(process, began))
             await cancel(work)
 
-    async def _clear(self, process: EngineProcess, began: float) -> None:
+    async def _clear(self, process: Hosted, began: float) -> None:
         """See to it that the process is gone, and keep what it said last. `began` is the loop's time of its start."""
         gone = await process.kill()
         self._tail = tuple(process.tail)

@@ -11,21 +11,22 @@ from typing import Any
 import structlog
 
 from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
-from freehold.serving.choice import ANY, Wish, hopeful
+from freehold.serving.choice import ANY, Wish, hopeful, room, surplus
 from freehold.serving.deployment_log import DeploymentLog
+from freehold.serving.launching import Launching
 from freehold.serving.lending import Grant, Lending
 from freehold.serving.preparation import Preparation
 from freehold.serving.prompt_cache import PromptCache
 from freehold.serving.queue import Waiter
 from freehold.serving.replica import Replica
-from freehold.serving.status import DeploymentStatus
+from freehold.serving.status import DeploymentStatus, Lease
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Tier, Traits
 
 _NOT_THE_ENGINES = frozenset(
     {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
-    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing"}
+    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing", "capacity"}
 )
 """Settings that a running engine does not see."""
 
@@ -67,7 +68,7 @@ class ReplicaSet:
         self._removed = False
         self._last_used = self._loop.time()
         self.prompts = PromptCache(settings.prompt_cache_routing)
-        self._lending = Lending(settings.name, self, self.prompts)
+        self._lending: Lending[Replica, Lease] = Lending(settings.name, self, self.prompts, self._loop.time)
         self._changed = asyncio.Event()
         self._step()
         self._task = asyncio.create_task(self._reconcile(), name=f"deployment {settings.name}")
@@ -241,12 +242,9 @@ class ReplicaSet:
             self._changed.set()
 
     def room(self) -> int:
-        """See `Outlook.room`. While nothing serves, no fewer than are served at once as soon as something does."""
-        most = self.settings.queue
-        if any(replica.usable for replica in self.serving()):
-            return most
+        """See `Outlook.room`."""
         parallel = self.settings.parallel if self.traits is None else self.traits.parallel
-        return max(most, self._wanted() * (parallel or 1))
+        return room(self.settings.queue, self.serving(), self._wanted(), parallel)
 
     def limit_s(self, patience_s: float) -> float:
         """See `Outlook.limit_s`; a load on demand may take as long as a start may."""
@@ -309,7 +307,7 @@ class ReplicaSet:
         self._leaving = [replica for replica in self._leaving if not replica.ended.is_set()]
         self._current = [replica for replica in self._current if not replica.ended.is_set()]
         wanted = self._wanted()
-        for replica in sorted(self._current, key=lambda r: (not r.usable, r.doubt, -r.in_flight))[wanted:]:
+        for replica in surplus(self._current, wanted):
             self._retire(replica, self._current)
         ready = sum(replica.usable and replica.doubt == 0 for replica in self._current)
         serving = [replica for replica in self._outdated if replica.usable]
@@ -323,16 +321,9 @@ class ReplicaSet:
     def _new_replica(self) -> Replica:
         name, shared = self.settings.name, self._shared
         replica_id = shared.new_replica_id(name)
-        replica = Replica(
-            replica_id,
-            name,
-            self._preparation,
-            shared.find_engine,
-            shared.sockets.new(),
-            shared.limits,
-            self._replica_changed,
-            partial(self.log.heard, replica_id),
-        )
+        heard = partial(self.log.heard, replica_id)
+        launching = Launching(replica_id, shared.cluster, shared.find_engine, shared.sockets.new(), heard)
+        replica = Replica(replica_id, name, self._preparation, launching, shared.limits, self._replica_changed)
         self.log.changed(replica.status())
         return replica
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from freehold.engines.base import Connection, EngineSpec
 from freehold.serving.own_use import OwnUse
 from freehold.serving.prompt_cache import PromptCacheStatus, Watch
+from freehold.types.address import Address
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Traits
 from freehold.types.values import value_class
@@ -26,6 +26,7 @@ class ReplicaStatus:
         in_flight: requests that it works on.
         started_at: when its present engine was started, in seconds since 1970.
         engine: the engine's name.
+        node: the id of the cluster's node where its engine runs; None while there is none, and for engines elsewhere.
     """
 
     id: str
@@ -37,6 +38,7 @@ class ReplicaStatus:
     in_flight: int
     started_at: float | None
     engine: str = ""
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,11 @@ class Whereabouts:
 
     Args:
         spec: what it was started with.
-        socket: where it listens, if it is a process of this machine.
+        address: where it listens.
     """
 
     spec: EngineSpec
-    socket: Path
+    address: Address
 
 
 @value_class

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from freehold.cluster.base import Cluster
 from freehold.config import SupervisorSettings
 from freehold.engines.auto import Plan
 from freehold.engines.base import Engine
@@ -26,6 +27,7 @@ class Surroundings:
         new_replica_id: the next replica's id, from the deployment's name.
         on_change: told of every change of a replica's state.
         plan: says which engines are to serve a deployment.
+        cluster: where engines run.
     """
 
     limits: SupervisorSettings
@@ -37,3 +39,4 @@ class Surroundings:
     new_replica_id: Callable[[str], str]
     on_change: Callable[[str, ReplicaStatus], None]
     plan: Callable[[DeploymentSettings], Plan]
+    cluster: Cluster

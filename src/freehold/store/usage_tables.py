@@ -154,6 +154,36 @@ filter_flags = Table(
 `name` as in the receipt's `filter`, such as `hate` or `blocklist:NAME`, `severity` 1 to 3, and `blocked` 1 where it was
 why the text did not pass, else 0."""
 
+training_stretches = Table(
+    "training_stretches",
+    usage_metadata,
+    Column("writer", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("segment", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("stretch_id", Text, nullable=False),
+    Column("training", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    *(
+        Column(name, Text, nullable=False)
+        for name in ("organization_id", "project_id", "principal", "key_id", "name", "outcome", "device_kind")
+    ),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("processes", "devices", "core_milli", "memory_bytes", "step_from", "step_to")
+    ),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("duration_us", "device_us", "core_us", "tokens", "cost_micro")
+    ),
+    PrimaryKeyConstraint("writer", "seq", name="pk_training_stretches"),
+    Index("uq_training_stretches_stretch_id", "stretch_id", unique=True),
+    Index("ix_training_stretches_started_at", "started_at"),
+)
+"""A row for each stretch of a training's running; `device_us` and `core_us` are what it had times how long. One that
+was recorded twice, since the server died in between, counts once."""
+
 projection = Table(
     "projection",
     usage_metadata,

@@ -23,6 +23,7 @@ from freehold.store.usage_tables import (
     filter_flags,
     projection,
     requests,
+    training_stretches,
     usage_daily,
     usage_hourly,
 )
@@ -33,6 +34,8 @@ ACTION: Final = tuple(str(name) for name in admin_actions.c.keys())  # noqa: SIM
 """The order of the values of an administrative action's row."""
 FLAG: Final = tuple(str(name) for name in filter_flags.c.keys())  # noqa: SIM118
 """The order of the values of the row of one thing that the content filter found."""
+STRETCH: Final = tuple(str(name) for name in training_stretches.c.keys())  # noqa: SIM118
+"""The order of the values of the row of a stretch of a training."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -88,6 +91,7 @@ async def write_batch(
     rows: Sequence[Row],
     actions: Sequence[Row] = (),
     flags: Sequence[Row] = (),
+    stretches: Sequence[Row] = (),
 ) -> bool:
     """Add what stands between two places of a journal: each record once, however often this is called.
 
@@ -99,6 +103,7 @@ async def write_batch(
         rows: the receipts, values in the order of `ROW`.
         actions: the administrative records, values in the order of `ACTION`.
         flags: what the content filter found in the requests of these receipts, values in the order of `FLAG`.
+        stretches: of trainings, values in the order of `STRETCH`; one that is there already is left out.
 
     Returns:
         False if the database is not at `before`; then nothing was changed.
@@ -117,10 +122,9 @@ async def write_batch(
             return False
         if rows:
             await _add(connection, database, writer, before.seq + 1, after.seq, rows)
-        if actions:
-            await _insert_rows(connection, database.dialect, admin_actions, actions)
-        if flags:
-            await _insert_rows(connection, database.dialect, filter_flags, flags)
+        for table, more in ((admin_actions, actions), (filter_flags, flags), (training_stretches, stretches)):
+            if more:
+                await _insert_rows(connection, database.dialect, table, more)
         return True
 
 
@@ -169,7 +173,7 @@ async def clear(database: UsageDatabase, writer: str, first: int) -> None:
     """
     stays = or_(requests.c.writer != writer, requests.c.seq < first)
     async with database.write() as connection:
-        for table in (admin_actions, filter_flags):
+        for table in (admin_actions, filter_flags, training_stretches):
             goes = and_(table.c.writer == writer, table.c.seq >= first)
             await connection.execute(delete(table) if first == 0 else delete(table).where(goes))
         await connection.execute(delete(projection) if first == 0 else _forget(writer))

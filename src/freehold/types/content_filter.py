@@ -198,6 +198,14 @@ class BlocklistItem(SettingsModel):
         return self
 
 
+class ContentFilterSettings(SettingsModel):
+    """`[filter]`: what all content-filter policies share."""
+
+    weights: str | None = None
+    """A file with weights of the n-gram classifier, as `freehold train content-filter` makes them; without one, those
+    that come with Freehold."""
+
+
 class BlocklistSettings(SettingsModel):
     """A blocklist, as it is written in `[[blocklist]]` or sent to the admin API."""
 

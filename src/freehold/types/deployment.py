@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from freehold.types.base import SettingsModel
+from freehold.types.capacity import CapacitySettings
 from freehold.types.condition import parse_condition
 from freehold.types.price import Price, check_dates, price_at
 
@@ -67,6 +68,19 @@ class CanarySettings(SettingsModel):
         return _checked_condition(value)
 
 
+class ResourcesSettings(SettingsModel):
+    """What one replica needs of a node of a cluster; see `freehold.types.cluster.Resources`."""
+
+    cores: Annotated[float, Field(ge=0, le=4096)] | None = None
+    """Processor cores, parts of one allowed; 1 where it is not given."""
+    memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Main memory; 1.3 times the weights and half a GiB where it is not given."""
+    devices: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Accelerators."""
+    device_kind: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Of which kind, as the nodes say; any where it is not given."""
+
+
 class DeploymentSettings(SettingsModel):
     """One deployment, as it is written in TOML or sent to the admin API. Times are seconds."""
 
@@ -93,6 +107,8 @@ class DeploymentSettings(SettingsModel):
     fallbacks: list[DeploymentName] = Field(default_factory=list)
     zone: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     """Where its model runs, as an organization calls it; policies can demand one."""
+    resources: ResourcesSettings = ResourcesSettings()
+    """What each replica needs of a node, where engines run on a cluster."""
     content_filter: Annotated[str, Field(pattern=NAME_PATTERN)] = "default"
     """The name of the content-filter policy under which its texts are examined; policies can demand one."""
     price: tuple[Price, ...] = ()
@@ -111,6 +127,8 @@ class DeploymentSettings(SettingsModel):
     canary: CanarySettings | None = None
     upgrade: Literal["never", "new_default", "at_retirement"] = "never"
     """When it goes over to the default model of its model's family, if `promote_if` allows it."""
+    capacity: CapacitySettings | None = None
+    """Units that it serves with; without, it serves what it can."""
 
     @field_validator("promote_if")
     @classmethod
@@ -123,6 +141,8 @@ class DeploymentSettings(SettingsModel):
             raise ValueError(f"aliases: '{self.name}' is the deployment's own name")
         if self.name in self.fallbacks:
             raise ValueError(f"fallbacks: '{self.name}' cannot fall back to itself")
+        if self.capacity is not None and self.capacity.spillover == self.name:
+            raise ValueError(f"capacity.spillover: '{self.name}' cannot spill over to itself")
         if self.canary is not None and self.canary.model == self.model and self.canary.options is None:
             raise ValueError(f"canary.model: '{self.model}' is the deployment's own model")
         if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
@@ -138,6 +158,14 @@ class DeploymentSettings(SettingsModel):
     @classmethod
     def _by_date(cls, value: tuple[Price, ...]) -> tuple[Price, ...]:
         return check_dates(value)
+
+    @property
+    def others(self) -> list[str]:
+        """The deployments that take a request when this one cannot, in this order."""
+        spillover = None if self.capacity is None else self.capacity.spillover
+        if spillover is None:
+            return self.fallbacks
+        return [spillover, *(name for name in self.fallbacks if name != spillover)]
 
     def price_at(self, when_s: float) -> Price:
         """The price that is in force at a time (seconds since the epoch)."""

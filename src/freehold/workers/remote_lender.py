@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +22,7 @@ from freehold.serving.status import DeploymentStatus, Lease
 from freehold.types.engine import Feature, Tier, Traits
 from freehold.types.generation import Usage
 from freehold.workers.link import Link
-from freehold.workers.wire import spec_of, traits_of, wire_of_affinity, wire_of_error, wire_of_usage
+from freehold.workers.wire import address_of, spec_of, traits_of, wire_of_affinity, wire_of_error, wire_of_usage
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +149,7 @@ class RemoteLender:
 
 
 async def _opened(number: int, engine: Mapping[str, Any]) -> _Way:
-    connection = get_engine(engine["engine"]).connect(spec_of(engine), Path(engine["socket"]))
+    connection = get_engine(engine["engine"]).connect(spec_of(engine), address_of(engine["address"]))
     try:
         traits = await connection.open()
     except BaseException:

@@ -21,6 +21,7 @@ from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.blocklists import blocklist_routes
 from freehold.api.admin.can import can_routes
 from freehold.api.admin.canaries import canary_routes
+from freehold.api.admin.capacities import capacity_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.compliance import ComplianceSources, compliance_routes
 from freehold.api.admin.content_filters import content_filter_routes
@@ -30,6 +31,7 @@ from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
 from freehold.api.admin.erasures import erasure_routes
 from freehold.api.admin.flagged import flagged_routes
+from freehold.api.admin.gateways import gateway_routes
 from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.journal import journal_routes
 from freehold.api.admin.keys import key_routes
@@ -49,6 +51,7 @@ from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
 from freehold.api.admin.service_accounts import service_account_routes
 from freehold.api.admin.settings import settings_routes
+from freehold.api.admin.showback import showback_routes
 from freehold.api.admin.status import status_routes
 from freehold.api.admin.suspensions import suspension_routes
 from freehold.api.admin.usage import usage_routes
@@ -64,8 +67,9 @@ from freehold.errors import FreeholdError, InternalError, InvalidRequest, Method
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.leases_view import Uses
 from freehold.gateway.model_services import ModelServices
+from freehold.gateway.presence import Presence
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
 from freehold.governance.limits import LimitRegistry
@@ -114,6 +118,7 @@ class AdminServices:
         erasure: erases users and projects.
         models: where models come from, and when a deployment may change to one.
         verifier: says whether the journal is what was written.
+        presence: of this server among the gateways of its database.
         settings: the configuration.
     """
 
@@ -121,7 +126,7 @@ class AdminServices:
     control: DeploymentControl
     catalog: Catalog
     limits: LimitRegistry
-    ledger: Ledger
+    uses: Uses
     policies: PolicyRegistry
     filters: FilterRegistry
     journal: Journal
@@ -131,6 +136,7 @@ class AdminServices:
     erasure: Erasure
     models: ModelServices
     verifier: Verifier
+    presence: Presence
     settings: Settings
 
 
@@ -158,17 +164,19 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         deployment_routes(services.control),
         deployment_log_routes(services.control),
         measurement_routes(services.control),
+        capacity_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         model_version_routes(services.models, services.reports),
-        limit_routes(services.limits, services.ledger),
+        limit_routes(services.limits, services.uses),
         policy_routes(services.policies),
         content_filter_routes(services.filters, people.directory),
         blocklist_routes(services.filters, people.directory),
         can_routes(_explainer(services)),
         usage_routes(services.reports, services.digests.end_user),
+        showback_routes(services.reports, people.directory),
         audit_routes(people.directory, services.reports),
         journal_routes(services.journal, services.verifier),
         compliance_routes(_compliance(services)),
@@ -176,6 +184,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
+        gateway_routes(services.presence),
         master_key_routes(services.content),
         *content_routers(services),
         *abuse_routers(services),

@@ -118,20 +118,20 @@ def usage_routes(reports: UsageReports, digest_end_user: Callable[[str], str]) -
             "until": end_s,
             "data": lines,
             "total": {name: sum(getattr(total, name) for total in found) for name in _FIGURES},
-            "projection": _projection(reports),
+            "projection": projection_object(reports),
         }
 
     @router.get("/usage/projection", dependencies=[allow(Action.READ_USAGE)])
     async def read_projection() -> dict[str, Any]:
         """How far the usage database is behind the journal."""
-        return _projection(reports)
+        return projection_object(reports)
 
     @router.post("/usage/rebuild", status_code=202, dependencies=[allow(Action.MANAGE)])
     async def rebuild(request: Request) -> dict[str, Any]:
         """Empty the usage database and make it anew from the journal; `/admin/usage/projection` tells how far it is."""
         await reports.projection.rebuild()
         record(request, "usage.rebuilt", "usage", "usage")
-        return _projection(reports)
+        return projection_object(reports)
 
     @router.post("/reconcile", dependencies=[allow(Action.READ_USAGE)])
     async def reconcile_all(request: Request) -> StreamingResponse:
@@ -147,7 +147,8 @@ def _line(by: By, total: UsageSum) -> dict[str, Any]:
     return {"key": key, **{name: getattr(total, name) for name in _FIGURES}}
 
 
-def _projection(reports: UsageReports) -> dict[str, Any]:
+def projection_object(reports: UsageReports) -> dict[str, Any]:
+    """How far the usage database is behind the journal."""
     projection = reports.projection
     state = projection.state
     return {

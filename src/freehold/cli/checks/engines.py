@@ -10,10 +10,10 @@ from pathlib import Path
 import structlog
 
 from freehold.cli.checks.result import Finding, Sample, fail, ok, warn
+from freehold.cluster.process import EngineProcess, logged
 from freehold.engines.base import Engine, EngineSpec
 from freehold.engines.registry import ENGINES, get_engine
 from freehold.errors import EngineUnavailable, FreeholdError
-from freehold.serving.process import EngineProcess
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Traits
 
@@ -25,6 +25,7 @@ _OPTIONAL = {
     "diffusers": ("gpu", ("torch", "diffusers", "transformers")),
     "openvino": ("openvino", ("openvino_genai",)),
     "openvino_images": ("openvino", ("openvino_genai",)),
+    "vllm": ("gpu", ("vllm", "torch")),
 }
 """Engines that an extra of the package brings: the extra, and what is in it."""
 
@@ -115,7 +116,8 @@ async def _start(engine: Engine, spec: EngineSpec) -> Traits:
     with tempfile.TemporaryDirectory(prefix="freehold-") as folder:
         socket = Path(folder) / "engine.sock"
         launch = engine.launch(spec, socket)
-        process = await EngineProcess.start(launch, structlog.get_logger(__name__)) if launch else None
+        heard = logged(structlog.get_logger(__name__))
+        process = await EngineProcess.start(launch.argv, launch.env, heard) if launch else None
         connection = engine.connect(spec, socket)
         try:
             async with asyncio.timeout(_START_TIMEOUT_S):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.serving.guard import guard_argv
+from freehold.cluster.guard import guard_argv
 from tests.serving.trial import alive, eventually
 
 SLEEPER = (sys.executable, "-I", "-S", "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)")

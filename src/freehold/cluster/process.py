@@ -1,4 +1,4 @@
-"""One engine process: start it under guard, read what it writes, end it.
+"""One engine process of this machine: start it under guard, read what it writes, end it.
 
 Knows nothing of deployments, health or restarts; that is `freehold.serving.replica`'s business.
 """
@@ -8,15 +8,14 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from structlog.typing import FilteringBoundLogger
 
+from freehold.cluster.guard import guard_argv
 from freehold.config import engine_environment
-from freehold.engines.base import Launch
-from freehold.serving.guard import guard_argv
 
 LINE_CHARACTERS = 2000
 """What is kept of one line of output."""
@@ -26,6 +25,26 @@ _OUTPUT_GRACE_S = 1.0
 """How long to wait, after the exit, for the end of the output."""
 _KILL_WAIT_S = 5.0
 """How long a killed process may take to go; longer means that the kernel holds it."""
+
+
+def described(code: int) -> str:
+    """How a process with that exit code (negative: the signal) ended, in words."""
+    if code >= 0:
+        return f"the engine exited with status {code}"
+    with contextlib.suppress(ValueError):
+        return f"the engine was ended by {signal.Signals(-code).name}"
+    return f"the engine was ended by signal {-code}"
+
+
+def logged(log: FilteringBoundLogger, also: Callable[[str], None] | None = None) -> Callable[[str], None]:
+    """Takes lines of an engine: each goes to the log, as event `engine_log`, and to `also`."""
+
+    def take(line: str) -> None:
+        log.info("engine_log", line=line)
+        if also is not None:
+            also(line)
+
+    return take
 
 
 class EngineProcess:
@@ -47,32 +66,32 @@ class EngineProcess:
 
     @classmethod
     async def start(
-        cls, launch: Launch, log: FilteringBoundLogger, on_line: Callable[[str], None] | None = None
+        cls, argv: Sequence[str], env: Mapping[str, str], on_line: Callable[[str], None]
     ) -> "EngineProcess":
-        """Start the process; its output goes line by line to `log`, as event `engine_log`, and to `on_line`.
+        """Start the process; its output goes line by line to `on_line`.
+
+        Args:
+            argv: the program.
+            env: what its environment has besides this process's own, which it gets less what looks like a secret.
+            on_line: is told each line of both outputs.
 
         Raises:
             OSError: the system cannot start a process.
         """
         transport, protocol = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Protocol(log, on_line),
-            *guard_argv(launch.argv),
+            lambda: _Protocol(on_line),
+            *guard_argv(tuple(argv)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=engine_environment(launch.env),
+            env=engine_environment(env),
             start_new_session=True,
         )
         return cls(transport, protocol)
 
     def describe_exit(self) -> str:
         """How the process ended, in words."""
-        code = self.exited.result()
-        if code >= 0:
-            return f"the engine exited with status {code}"
-        with contextlib.suppress(ValueError):
-            return f"the engine was ended by {signal.Signals(-code).name}"
-        return f"the engine was ended by signal {-code}"
+        return described(self.exited.result())
 
     async def terminate(self, grace_s: float) -> None:
         """Ask the process to end; kill it if it has not after `grace_s`. Returns when it is gone."""
@@ -108,12 +127,11 @@ class EngineProcess:
 class _Protocol(asyncio.SubprocessProtocol):
     """Receives what the process writes and the news of its exit."""
 
-    def __init__(self, log: FilteringBoundLogger, on_line: Callable[[str], None] | None) -> None:
+    def __init__(self, on_line: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._log = log
         self._on_line = on_line
         self._transport: asyncio.SubprocessTransport | None = None
         self._lines = {1: _Lines(), 2: _Lines()}
@@ -147,9 +165,7 @@ class _Protocol(asyncio.SubprocessProtocol):
 
     def _keep(self, line: str) -> None:
         self.tail.append(line)
-        self._log.info("engine_log", line=line)
-        if self._on_line is not None:
-            self._on_line(line)
+        self._on_line(line)
 
 
 class _Lines:

@@ -10,8 +10,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from freehold.engines.base import Launch
-from freehold.serving.process import LINE_CHARACTERS, TAIL_LINES, EngineProcess
+from freehold.cluster.process import LINE_CHARACTERS, TAIL_LINES, EngineProcess, logged
 from tests.serving.trial import BOTH_LOOPS, alive, eventually
 
 Run = Callable[[Any], Any]
@@ -22,8 +21,9 @@ def _logger(capture: LogCapture) -> structlog.typing.FilteringBoundLogger:
     return logger
 
 
-def _python(script: str, **env: str) -> Launch:
-    return Launch((sys.executable, "-I", "-S", "-c", script), env)
+async def _start(script: str, capture: LogCapture | None = None, **env: str) -> EngineProcess:
+    argv = (sys.executable, "-I", "-S", "-c", script)
+    return await EngineProcess.start(argv, env, logged(_logger(capture or LogCapture())))
 
 
 @BOTH_LOOPS
@@ -38,7 +38,7 @@ def test_what_a_process_writes_is_logged_line_by_line(run: Run) -> None:
             "sys.stderr.buffer.write(b'\\xff bad\\n')\n"
             "sys.exit(3)"
         )
-        process = await EngineProcess.start(_python(script), _logger(capture))
+        process = await _start(script, capture)
         await asyncio.wait({process.exited})
         assert await process.kill()
         assert process.describe_exit() == "the engine exited with status 3"
@@ -53,7 +53,7 @@ def test_only_the_last_lines_are_kept() -> None:
     """A process that writes much leaves its last lines."""
 
     async def main() -> None:
-        process = await EngineProcess.start(_python("for n in range(1000): print(n)"), _logger(LogCapture()))
+        process = await _start("for n in range(1000): print(n)")
         await asyncio.wait({process.exited})
         await process.kill()
         assert list(process.tail) == [str(number) for number in range(1000 - TAIL_LINES, 1000)]
@@ -66,7 +66,7 @@ def test_secrets_of_the_environment_stay_here() -> None:
 
     async def main() -> None:
         script = "import os; print(os.environ.get('GIVEN'), os.getpgrp() == os.getpid())"
-        process = await EngineProcess.start(_python(script, GIVEN="yes"), _logger(LogCapture()))
+        process = await _start(script, GIVEN="yes")
         await asyncio.wait({process.exited})
         await process.kill()
         assert list(process.tail) == ["yes True"]
@@ -83,7 +83,7 @@ def test_a_process_ends_by_itself_or_is_killed(run: Run) -> None:
         unwilling = "import signal; signal.signal(15, lambda *_: None); print(1, flush=True)\nwhile 1: signal.pause()"
         ends = []
         for script in (willing, unwilling):
-            process = await EngineProcess.start(_python(script), _logger(LogCapture()))
+            process = await _start(script)
             await eventually(lambda process=process: bool(process.tail), "its first line")  # type: ignore[misc]
             await process.terminate(5.0 if script == willing else 0.2)
             assert not alive(process.pid)
@@ -104,7 +104,7 @@ def test_starting_can_be_cancelled(run: Run) -> None:
 
     async def main() -> None:
         for steps in range(12):
-            starting = asyncio.create_task(EngineProcess.start(_python(mark), _logger(LogCapture())))
+            starting = asyncio.create_task(_start(mark))
             for _ in range(steps):
                 await asyncio.sleep(0)
             starting.cancel()

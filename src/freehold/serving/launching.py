@@ -1,0 +1,100 @@
+"""Starts a replica's engine through the cluster, and makes the connection to it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from freehold.catalog.blobs import digest_in
+from freehold.cluster.base import Cluster, Hosted, Placement
+from freehold.cluster.process import logged
+from freehold.engines.base import Connection, Engine, EngineSpec, Launch
+from freehold.serving.status import Whereabouts
+from freehold.types.cluster import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A started engine.
+
+    Args:
+        connection: the way to it.
+        whereabouts: where it is.
+        process: its process; None where it is somebody else's.
+        node: the id of the node where that runs.
+    """
+
+    connection: Connection
+    whereabouts: Whereabouts
+    process: Hosted | None
+    node: str | None
+
+
+class Launching:
+    """Starts the engine of one replica, as often as that is needed.
+
+    Args:
+        replica_id: of the replica.
+        cluster: where engines run.
+        find_engine: gives an engine by its name.
+        socket: where the engine is to listen, if it is on this machine.
+        on_line: called with every line that it writes.
+    """
+
+    def __init__(
+        self,
+        replica_id: str,
+        cluster: Cluster,
+        find_engine: Callable[[str], Engine],
+        socket: Path,
+        on_line: Callable[[str], None],
+    ) -> None:
+        self._id = replica_id
+        self._cluster = cluster
+        self._find_engine = find_engine
+        self._socket = socket
+        self._on_line = on_line
+
+    async def start(self, spec: EngineSpec, log: FilteringBoundLogger, report: Callable[[str], None]) -> Started:
+        """Start the engine; whoever gets it ends the process and closes the connection.
+
+        Args:
+            spec: what is to be started.
+            log: takes what the engine writes.
+            report: is told how far its node is with what it must have first.
+
+        Raises:
+            NoRoom: no node has room for it.
+            ConfigError: its settings are wrong.
+            EngineFailed, OSError: it cannot be started.
+        """
+        engine = self._find_engine(spec.settings.engine)
+        engine.validate(spec.settings)
+        launch = engine.launch(spec, self._socket)
+        if launch is None:
+            return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, None)
+        placement = self._placement(spec, launch, engine.needs(spec))
+        placed = await self._cluster.place(placement, logged(log, self._on_line), report)
+        try:
+            connection = engine.connect(spec, placed.address)
+        except BaseException:
+            await placed.process.kill()
+            raise
+        return Started(connection, Whereabouts(spec, placed.address), placed.process, placed.node)
+
+    def clear(self) -> None:
+        """Remove what an engine that has gone left behind."""
+        self._socket.unlink(missing_ok=True)
+
+    def _placement(self, spec: EngineSpec, launch: Launch, needs: Resources) -> Placement:
+        zone = spec.settings.zone
+        return Placement(
+            workload=self._id,
+            argv=launch.argv,
+            env=launch.env,
+            needs=needs,
+            zones=None if zone is None else frozenset({zone}),
+            files={path: digest_in(path) for path in (spec.weights, spec.adapter) if path is not None},
+            socket=self._socket,
+        )
