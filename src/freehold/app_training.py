@@ -38,7 +38,8 @@ def open_trainings(content: Content, journal: Recorder, settings: Settings) -> T
 
 def trainer_of(settings: TrainingSettings) -> Trainer:
     """The program that trains: in the Python that the configuration names or, where it names none, that is found."""
-    return Trainer(settings.python or found_python(Path(sys.prefix), NEEDS), MODULE, NEEDS)
+    python = settings.python or found_python(Path(sys.prefix), NEEDS)
+    return Trainer(python, MODULE, NEEDS, setting="[training] python")
 
 
 @asynccontextmanager
