@@ -8,11 +8,11 @@ from typing import Final
 
 from freehold.api.door import Door
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk, Unasked
 from freehold.config import Settings
 from freehold.gateway.content import Content
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.training_changes import TrainingChanges
-from freehold.gateway.training_room import RoomDesk, Unasked
 from freehold.gateway.training_stretch import MODULE
 from freehold.gateway.training_work import TrainingWork, TrainingWorkParts
 from freehold.gateway.trainings import TrainingParts, Trainings

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import update
 
+from freehold.cluster.desk import Had
 from freehold.cluster.local import LocalCluster
 from freehold.errors import FreeholdError
 from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.training_needs import Needs
-from freehold.gateway.training_room import Had
 from freehold.gateway.training_work import TrainingWork, TrainingWorkParts
 from freehold.gateway.tuning_python import Trainer
 from freehold.jobs.queue import JobQueue
@@ -92,8 +92,8 @@ class Desk:
         self.had = Had()
         return self.had
 
-    async def give_back(self, workload_id: str, *, again: bool = False) -> None:
-        """See `RoomDesk.give_back`."""
+    def release(self, workload_id: str, *, again: bool = False) -> None:
+        """See `RoomDesk.release`."""
         self.given_back.append((workload_id, again))
         self.had = None
 
