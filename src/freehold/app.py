@@ -14,11 +14,11 @@ from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
 from freehold.app_gateways import keeping_up
+from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     open_control,
     open_flights,
-    open_limits,
     open_people,
     open_pictures,
     open_policies,
@@ -35,6 +35,7 @@ from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Books
+from freehold.gateway.capacity_office import open_capacity
 from freehold.gateway.content import Content, open_content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.conversation_sharing import Sharing
@@ -132,38 +133,38 @@ async def open_app(
         stack.enter_context(place.locked())
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limits, ledger = await open_limits(database, settings, digests, journal)
+        limiting = await stack.enter_async_context(open_limits(records, settings))
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         owner_key = await owner_key_of(place, people.keys)
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
+        capacities, units = await open_capacity(database, registry, supervisor.room)
+        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
-        desk = LocalDesk(recorder or backlog_of(records, settings), ledger)
-        books = Books(desk, digests, limits.pair)
+        desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
+        books = Books(desk, digests, limiting.limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
-        permits = Permits(policies, people.suspensions, models.versions)
+        permits, router = Permits(policies, people.suspensions, models.versions), Router(supervisor, models.canaries)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
-        router = Router(supervisor, models.canaries)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
         )
         reports = records.reports(supervisor, books)
-        governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
+        governed, end = Governed(limiting.limits, limiting.uses, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
         services = _services(gateway, content, records, models, catalog, reports, provenance, admin, settings)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        versions, origins = models.versions, models.origins
-        copies = Copies(settings, people, content, limits, registry, filters, policies, versions, origins, flights)
-        await stack.enter_async_context(keeping_up(database, copies, control, models.canary_control, ledger))
+        registries = (registry, filters, policies, models.versions, models.origins)
+        copies = Copies(settings, people, content, limiting.limits, *registries, flights)
+        await stack.enter_async_context(keeping_up(database, copies, control, models.canary_control, limiting.ledger))
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         lost = records.presence.lost
