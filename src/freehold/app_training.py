@@ -49,7 +49,7 @@ async def trainings_at_work(
     content: Content,
     trainings: Trainings,
     cluster: Cluster,
-    desk: RoomDesk | None,
+    desk: RoomDesk,
     settings: Settings,
 ) -> AsyncIterator[None]:
     """What works on trainings, while the block runs.
@@ -60,7 +60,7 @@ async def trainings_at_work(
         content: has the queue.
         trainings: what submits them.
         cluster: what runs them.
-        desk: where they ask for room; None where nobody decides.
+        desk: where they ask for room.
         settings: the configuration.
     """
     own, parts = settings.training, trainings.parts
@@ -72,9 +72,10 @@ async def trainings_at_work(
         await trainings.check(principal, row)
 
     work = TrainingWork(
-        TrainingWorkParts(content.queue.database, parts.changes, cluster, desk or Unasked(), parts.trainer, own, check)
+        TrainingWorkParts(content.queue.database, parts.changes, cluster, desk, parts.trainer, own, check)
     )
-    most, of_one = (own.max_running, own.max_running_per_project) if desk is None else (own.max_asking, own.max_asking)
+    undecided = isinstance(desk, Unasked)
+    most, of_one = (own.max_running, own.max_running_per_project) if undecided else (own.max_asking, own.max_asking)
     queue = JobQueue(content.queue.database, per_project=of_one)
     content.queue.on_change(queue.announce)
     async with Workers(queue, {TRAINING_JOB: work}, most):

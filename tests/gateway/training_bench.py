@@ -83,11 +83,13 @@ class Desk:
     refusal: FreeholdError | None = None
     asked: list[Workload] = field(default_factory=list)
 
-    async def room(self, workload: Workload) -> Had:
+    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
         """See `RoomDesk.room`."""
         self.asked.append(workload)
         if self.refusal is not None:
             raise self.refusal
+        if not self.open.is_set():
+            on_wait()
         await self.open.wait()
         self.had = Had()
         return self.had

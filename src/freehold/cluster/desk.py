@@ -44,8 +44,12 @@ class Had:
 class RoomDesk(Protocol):
     """Where room is asked for. A workload has what `room` gave until it gives that back."""
 
-    async def room(self, workload: Workload) -> Had:
+    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
         """Wait for room; who stops waiting gives back what it asked for.
+
+        Args:
+            workload: what wants it.
+            on_wait: called if there is none at once.
 
         Raises:
             InvalidRequest: it will never have any, such as in the zones where it may run; says why.
@@ -63,7 +67,11 @@ class RoomDesk(Protocol):
 class Unasked:
     """Where nobody decides: everyone has room at once, and the cluster says where there is none."""
 
-    async def room(self, workload: Workload) -> Had:  # noqa: ARG002  # as the protocol has it
+    async def room(
+        self,
+        workload: Workload,  # noqa: ARG002  # as the protocol has it
+        on_wait: Callable[[], None] = lambda: None,  # noqa: ARG002
+    ) -> Had:
         """See `RoomDesk.room`."""
         return Had()
 
@@ -110,12 +118,14 @@ class ArbiterDesk:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def room(self, workload: Workload) -> Had:
+    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
         """See `RoomDesk.room`."""
         asked = self._asked.get(workload.id)
         if asked is None:
             asked = self._ask(workload.id)
             self._do(self.arbiter.submit(workload, self._clock()))
+        if not asked.done():
+            on_wait()
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
