@@ -204,7 +204,7 @@ def _jobs(
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
-        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, None, settings),
+        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, supervisor.desk, settings),
     )
 
 
