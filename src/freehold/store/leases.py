@@ -266,6 +266,7 @@ _TIDIED: Final = (
 )
 _REMOVED_ONES: Final = "holder IN (SELECT holder FROM lease_holders WHERE name = :name)"
 _REMOVAL: Final = (
+    "SELECT holder FROM lease_holders WHERE name = :name FOR UPDATE",  # what it has under way itself is done first
     f"DELETE FROM lease_slices WHERE measure IN ('requests', 'tokens', 'concurrent') AND {_REMOVED_ONES}",  # noqa: S608
     f"UPDATE lease_slices SET used = amount, spent = amount WHERE {_REMOVED_ONES}",  # noqa: S608
     "DELETE FROM lease_holders WHERE name = :name",
