@@ -23,7 +23,7 @@ Settle: TypeAlias = Callable[[Pool, str, Ask, int], Told]
 Spent: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
 """(day or month, subject) → what is spent and reserved, and what is spent."""
 
-TRANSACTION_TIMEOUT_S: Final = 2.0
+TRANSACTION_TIMEOUT_S: Final = 5.0
 _EXPIRING: Final = [REQUESTS, TOKENS, CONCURRENT]
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
