@@ -18,6 +18,7 @@ from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.canary import Canaries
+from freehold.gateway.capacity_office import CapacityOffice
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
@@ -236,6 +237,7 @@ def open_control(
     canaries: Canaries,
     *,
     running: bool,
+    units: CapacityOffice | None = None,
 ) -> DeploymentControl:
     """What changes deployments, after those of the file were checked.
 
@@ -250,6 +252,7 @@ def open_control(
         is_filter=filters.knows,
         gate=promotions.gate,
         candidate_of=canaries.candidate_of,
+        capacity=units,
     )
     _check_configured(control, settings)
     return control

@@ -26,6 +26,7 @@ FreeholdError
 │   ├── BodyTooLarge             413
 │   ├── KeyReused                422 idempotency_key_reused
 │   └── RateLimited              429 rate_limit_exceeded
+│       ├── CapacityExceeded     429 capacity_exceeded: a deployment's provisioned units are used up
 │       ├── QuotaExceeded        429 insufficient_quota: a budget is spent
 │       └── Overloaded           429 resource_unavailable: too many wait for the deployment
 ├── ServiceError                 Freehold or an engine is at fault (5xx)
@@ -328,6 +329,12 @@ class QuotaExceeded(RateLimited):
 
     type = "insufficient_quota"
     default_code = "insufficient_quota"
+
+
+class CapacityExceeded(RateLimited):
+    """The provisioned units of the deployment are used up, or are another project's."""
+
+    default_code = "capacity_exceeded"
 
 
 class Overloaded(RateLimited):

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from freehold.errors import AuditUnavailable
+from freehold.errors import AuditUnavailable, FreeholdError
+from freehold.gateway.capacity import Capacities, Draught
 from freehold.gateway.ledger import Charge, Grant, Ledger
 from freehold.gateway.refusal import Short
 from freehold.journal.recorder import Recorder
@@ -77,14 +78,24 @@ class LocalDesk:
         journal: where everything is recorded.
         ledger: what is used of the limits.
         elsewhere: where several gateways share the limits, where more of them may be.
+        capacities: the provisioned units of deployments; None where there are none.
     """
 
-    def __init__(self, journal: Recorder, ledger: Ledger, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self,
+        journal: Recorder,
+        ledger: Ledger,
+        elsewhere: Elsewhere | None = None,
+        capacities: Capacities | None = None,
+    ) -> None:
         self._journal = journal
         self._ledger = ledger
         self._elsewhere = elsewhere
+        self._capacities = capacities
         self._open: dict[str, Grant | None] = {}
         """The running requests, and what is reserved for them if anything is."""
+        self._taken: dict[str, Draught] = {}
+        """What running requests take of provisioned units."""
 
     def check(self) -> None:
         """See `Recorder.check`."""
@@ -93,7 +104,10 @@ class LocalDesk:
     def submit(self, kind: Kind, body: Mapping[str, Any], *, durable: bool) -> asyncio.Future[Position]:
         """See `Recorder.submit`. With its receipt a request does not run any more."""
         if kind is Kind.RECEIPT:
-            self._open.pop(body["request_id"], None)
+            request_id = body["request_id"]
+            self._open.pop(request_id, None)
+            if self._taken and (taken := self._taken.pop(request_id, None)) is not None:
+                self._units.settle(taken, body)
         return self._journal.submit(kind, body, durable=durable)
 
     async def admit(self, claim: Claim, admitted: Admitted) -> Grant:
@@ -121,13 +135,21 @@ class LocalDesk:
             RateLimited, AuditUnavailable: as `admit`.
             Short: this gateway holds too little; `later` asks for more.
         """
-        grant = self._ledger.reserve(claim)
+        taken = None if claim.work is None else self._units.take(claim)
+        try:
+            grant = self._ledger.reserve(claim)
+        except (FreeholdError, Short):
+            self._put_back(taken)
+            raise
         try:
             recorded = self._journal.submit(Kind.ADMITTED, body, durable=False)
         except AuditUnavailable:
             grant.cancel()
+            self._put_back(taken)
             raise
         self._open[body["request_id"]] = grant
+        if taken is not None:
+            self._take(body["request_id"], grant, taken)
         return grant, recorded
 
     async def later(self, act: Callable[[], Made], short: Short) -> Made:
@@ -146,6 +168,7 @@ class LocalDesk:
         grant = self._open.pop(request_id, None)
         if grant is not None:
             grant.cancel()
+        self._put_back(self._taken.pop(request_id, None))
 
     def reserved(self, request_id: str) -> Grant | None:
         """What is reserved for a running request; None if nothing is."""
@@ -166,9 +189,19 @@ class LocalDesk:
         Raises:
             RateLimited, Short: as `begin`; the reservation is as it was.
         """
-        grant = self._open[body["request_id"]]
+        request_id = body["request_id"]
+        grant = self._open[request_id]
         assert grant is not None, "only what was admitted can move"
-        grant.move(claim)
+        taken = None if claim.work is None else self._units.take(claim)
+        try:
+            grant.move(claim)
+        except (FreeholdError, Short):
+            self._put_back(taken)
+            raise
+        self._put_back(self._taken.pop(request_id, None))
+        grant.told = {}
+        if taken is not None:
+            self._take(request_id, grant, taken)
         return self._journal.submit(Kind.ADMITTED, body, durable=False)
 
     async def announce(self, admitted: Admitted) -> None:
@@ -188,3 +221,18 @@ class LocalDesk:
     def running(self) -> frozenset[str]:
         """See `Desk.running`."""
         return frozenset(self._open)
+
+    @property
+    def _units(self) -> Capacities:
+        assert self._capacities is not None, "a claim of work is made where there are units"
+        return self._capacities
+
+    def _take(self, request_id: str, grant: Grant, taken: Draught) -> None:
+        """Take note of what a request takes of provisioned units."""
+        self._taken[request_id] = taken
+        grant.told = self._units.headers(taken)
+
+    def _put_back(self, taken: Draught | None) -> None:
+        """Give back what a request took that does not run there."""
+        if taken is not None:
+            self._units.cancel(taken)

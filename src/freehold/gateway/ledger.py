@@ -151,7 +151,18 @@ class Grant:
         RateLimited, QuotaExceeded: a limit has no room.
     """
 
-    __slots__ = ("_books", "_draughts", "_money", "_now_us", "_open", "_places", "_resting", "_standings", "claim")
+    __slots__ = (
+        "_books",
+        "_draughts",
+        "_money",
+        "_now_us",
+        "_open",
+        "_places",
+        "_resting",
+        "_standings",
+        "claim",
+        "told",
+    )
 
     def __init__(self, claim: Claim, standings: Standings, books: Books, now_us: Callable[[], int]) -> None:
         self.claim = claim
@@ -167,6 +178,8 @@ class Grant:
         self._set_aside()
         self._open = True
         self._resting = False
+        self.told: dict[str, str] = {}
+        """Headers besides those of limits."""
 
     def settle(self, tokens: int, cost_micro: int) -> Charge:
         """Count what was really used, and give back the rest; exactly once.
@@ -246,7 +259,7 @@ class Grant:
 
     def headers(self) -> dict[str, str]:
         """`x-ratelimit-*` as they stand for this request's subjects."""
-        return rate_headers(self._places, self._now_us())
+        return {**rate_headers(self._places, self._now_us()), **self.told}
 
     def _assert_open(self) -> None:
         """Have it hold also where assertions are switched off: a second settlement would make money."""
