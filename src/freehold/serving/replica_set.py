@@ -26,7 +26,7 @@ from freehold.types.engine import EngineCounters, Tier, Traits
 
 _NOT_THE_ENGINES = frozenset(
     {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
-    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing"}
+    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing", "capacity"}
 )
 """Settings that a running engine does not see."""
 
@@ -322,7 +322,7 @@ class ReplicaSet:
         name, shared = self.settings.name, self._shared
         replica_id = shared.new_replica_id(name)
         heard = partial(self.log.heard, replica_id)
-        launching = Launching(replica_id, shared.cluster, shared.find_engine, shared.sockets.new(), heard)
+        launching = Launching(replica_id, shared.cluster, shared.desk, shared.find_engine, shared.sockets.new(), heard)
         replica = Replica(replica_id, name, self._preparation, launching, shared.limits, self._replica_changed)
         self.log.changed(replica.status())
         return replica

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk, Unasked
 from freehold.cluster.local import LocalCluster
 from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
@@ -28,6 +29,7 @@ from freehold.serving.measuring import Measuring
 from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.prompt_key import PromptKey
 from freehold.serving.replica import Replica
+from freehold.serving.room import Room, room_for
 from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
 from freehold.serving.surroundings import Surroundings
@@ -66,6 +68,7 @@ class Supervisor:
         fastest_first: the engines that `engine = "auto"` stands for, by the deployment's task.
         measurements: which options were found to be best on this machine.
         cluster: where engines run; this machine where there is none.
+        desk: where room for them is asked for; nobody is asked where there is none.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Supervisor:
         fastest_first: FastestFirst = FASTEST_FIRST,
         measurements: Measurements | None = None,
         cluster: Cluster | None = None,
+        desk: RoomDesk | None = None,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
         self._measurements = measurements or Measurements()
@@ -93,6 +97,7 @@ class Supervisor:
             on_change=self._tell,
             plan=partial(plan, find_engine=find_engine, fastest_first=fastest_first),
             cluster=cluster or LocalCluster(),
+            desk=desk or Unasked(),
         )
         self._sets: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -107,6 +112,11 @@ class Supervisor:
     def cluster(self) -> Cluster:
         """Where engines run, and jobs can."""
         return self._shared.cluster
+
+    @property
+    def desk(self) -> RoomDesk:
+        """Where room on it is asked for."""
+        return self._shared.desk
 
     def measure_when_idle(self) -> None:
         """Measure from now on, whenever there is nothing to do, which options are best; see `serving.measuring`."""
@@ -124,6 +134,19 @@ class Supervisor:
             CatalogError, ConfigError: its model or a secret is not there.
         """
         return await self._measuring.measure(self._get(name))
+
+    async def room(self, settings: DeploymentSettings) -> Room:
+        """For how many replicas of a deployment there is room where engines run, those that run included.
+
+        Raises:
+            Unavailable: the cluster does not tell.
+        """
+        cluster, lanes = self._shared.cluster, self._sets.get(settings.name)
+        replicas = () if lanes is None else lanes.status().replicas
+        running = sum(replica.node is not None for replica in replicas)
+        needs = self._shared.find_engine(settings.engine).needs(EngineSpec(settings))
+        spread = not isinstance(cluster, LocalCluster)
+        return room_for(await cluster.nodes(), needs, settings.zone, running, spread=spread)
 
     def measured(self, model: str) -> list[Measurement]:
         """What is known of the engines of a model on this machine."""
