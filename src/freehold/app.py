@@ -55,7 +55,6 @@ from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
 from freehold.web.pages import page_routes
 from freehold.workers.clerk import Core
-from freehold.workers.copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ async def open_app(
         limits, ledger = await open_limits(database, settings, digests, journal)
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
-        owner_key = await owner_key_of(place, people.keys)
+        of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
@@ -141,10 +140,9 @@ async def open_app(
         desk = LocalDesk(recorder or backlog_of(records, settings), ledger)
         books = Books(desk, digests, limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
-        permits = Permits(policies, people.suspensions, models.versions)
+        permits, router = Permits(policies, people.suspensions, models.versions), Router(supervisor, models.canaries)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
-        router = Router(supervisor, models.canaries)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
@@ -157,13 +155,10 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
-        versions, origins = models.versions, models.origins
-        copies = Copies(settings, people, content, limits, registry, filters, policies, versions, origins, flights)
-        await stack.enter_async_context(keeping_up(database, copies, control, models.canary_control, ledger))
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
+        peers = keeping_up(database, settings, people, content, governed, models, registry, flights)
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
-        lost = records.presence.lost
-        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, lost, *owner_key)
+        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
 
 
 def _jobs(
