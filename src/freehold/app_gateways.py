@@ -13,6 +13,7 @@ from freehold.gateway.content import Content
 from freehold.gateway.flights import Flights
 from freehold.gateway.model_services import ModelServices
 from freehold.store.database import Database
+from freehold.store.home import Home
 from freehold.types.limits import EVERY, Scope
 from freehold.workers.copies import Copies, Reading
 from freehold.workers.peers import Peers
@@ -23,6 +24,7 @@ _RUNNING: Final = frozenset({"deployments", "content_keys"})
 
 @asynccontextmanager
 async def keeping_up(
+    home: Home,
     database: Database,
     settings: Settings,
     people: People,
@@ -35,6 +37,7 @@ async def keeping_up(
     """Have in force here what other gateways change, while the block runs.
 
     Args:
+        home: this gateway's.
         database: what they write.
         settings: the configuration.
         people: who is let in.
@@ -66,6 +69,6 @@ async def keeping_up(
         if _RUNNING & tables:
             await models.control.follow()
 
-    url = database_url(settings) if database.is_shared else None
+    url = database_url(home, settings) if database.is_shared else None
     async with Peers(database, url, Reading(copies), follow):
         yield
