@@ -73,9 +73,9 @@ async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]
         database = await open_database(home, settings)
         stack.push_async_callback(database.close)
         signer = Signer.load_or_create(home.journal_key, home.journal / "public.pem")
-        presence = await stack.enter_async_context(_presence(database, signer, settings))
         if database.is_shared:
             await share_pepper(database, home, settings.encryption)
+        presence = await stack.enter_async_context(_presence(database, signer, settings))
         journal = await Journal.open(home.journal, signer, settings.journal, writer=presence.name)
         stack.push_async_callback(journal.close)
         usage, projection = await stack.enter_async_context(open_usage(home, settings, journal))

@@ -64,9 +64,8 @@ def test_a_move_to_what_is_not_empty_changes_nothing(postgres_server: PostgreSQL
     assert "is not empty" in refused.stderr
     assert {path.name for path in home.iterdir()} == files
     config = home / "other.toml"
-    config.write_text(
-        CONFIG.format(name="c", more="").replace('{ env = "FREEHOLD_TEST_DATABASE" }', f'{{ file = "{home}/url" }}')
-    )
+    place = f'{{ file = "{home}/url" }}'
+    config.write_text(CONFIG.format(name="c", more="").replace('{ env = "FREEHOLD_TEST_DATABASE" }', place))
     (home / "url").write_text(url)
     wrong = _freehold(home, "serve", "--port", "0", "--config", str(config))
     assert wrong.returncode != 0

@@ -81,34 +81,6 @@ def test_workers_hear_of_other_gateways_too(two: list[Service]) -> None:
     eventually(refused, "the revocation in every worker")
 
 
-def test_one_owner_stays_whoever_removes_them(two: list[Service]) -> None:
-    """Of two owners who are taken their roles at two gateways at once, one keeps it."""
-    first, second = two
-    people = [
-        first.post("/v1/organization/users", {"email": f"{name}@example.org", "name": name, "role": "owner"}).json()
-        for name in ("ann", "ben")
-    ]
-    for service in two:
-        keys = service.get("/v1/organization/admin_api_keys", key=service.key)
-        assert keys.status == 200
-    paths = [f"/v1/organization/users/{person['id']}" for person in people]
-    eventually(lambda: second.get(paths[1], key=second.key).status == 200, "both owners at both gateways")
-    owners = _owners(first)
-    assert owners >= 2
-    with ThreadPoolExecutor(2) as pool:
-        asked = [
-            pool.submit(service.request, "POST", path, {"role": "reader"}, key=service.key)
-            for service, path in zip(two, paths, strict=True)
-        ]
-    assert {each.result().status for each in asked} <= {200, 409}
-    eventually(lambda: _owners(first) == _owners(second) >= 1, "the same owners at both")
-
-
-def _owners(service: Service) -> int:
-    users = service.get("/v1/organization/users?limit=100", key=service.key).json()["data"]
-    return sum(1 for user in users if user["role"] == "owner")
-
-
 def test_a_batch_is_done_once_whoever_takes_it(two: list[Service]) -> None:
     """Batches that are made at one gateway are done by either, each line once."""
     first, second = two
