@@ -181,7 +181,7 @@ async def open_supervisor(
     drain_s = settings.server.request_timeout_s
     known = await get_fact(database, _MEASURED) or []
     measurements = Measurements(known, partial(put_fact, database, _MEASURED))
-    async with open_cluster(settings) as cluster:
+    async with open_cluster(home, settings) as cluster:
         supervisor = Supervisor(
             settings.supervisor,
             home.run,
