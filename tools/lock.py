@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "requirements"
 LOCKS = ("default", "build", "dev", "train", "train-test", "eval")
-TESTING = ("hypothesis", "pytest")
-"""How the names of what runs tests begin."""
+TESTING = ("hypothesis", "pytest", "ray")
+"""How the names of what the tests need begin."""
 
 OF_TORCH = re.compile(r"(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==")
 """Torch, and what it alone needs of CUDA."""

@@ -16,6 +16,7 @@ from freehold.cli.tables import in_bytes, print_table
 from freehold.cluster.ray_node import (
     PORT,
     NodeOrder,
+    RunningNode,
     make_token,
     running_node,
     start_node,
@@ -94,12 +95,7 @@ def up(
         dashboard=dashboard,
     )
     node = start_node(order, token)
-    say(f"This machine is a node of the cluster at {node.head}.")
-    if head:
-        say(f"  Token        {folder / 'token'}")
-        say(f"  More nodes   freehold cluster up --join {node.head}")
-        say(f"  Serve        freehold serve --cluster {node.head}")
-    say("End it with 'freehold cluster down'.")
+    _tell(node, folder)
 
 
 @app.command(epilog="Example: freehold cluster down")
@@ -157,6 +153,15 @@ def drain(
         print_json(answer)
     else:
         say(f"The node '{visible(node)}' {'takes replicas and jobs again' if undo else 'drains'}.")
+
+
+def _tell(node: RunningNode, folder: Path) -> None:
+    say(f"This machine is a node of the cluster at {node.head}.")
+    if node.is_head:
+        say(f"  Token        {folder / 'token'}")
+        say(f"  More nodes   freehold cluster up --join {node.head}")
+        say(f"  Serve        freehold serve --cluster {node.head}")
+    say("End it with 'freehold cluster down'.")
 
 
 def _ask(home: Home, config: Path | None, method: str, path: str) -> dict[str, Any]:

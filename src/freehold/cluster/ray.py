@@ -282,9 +282,10 @@ class RayCluster(Cluster):
                 del self._seen[node_id]
 
     async def _change_drain(self, node_id: str, *, drains: bool) -> None:
-        node = next((node for node in await self.nodes() if node_id in {node.id, node.name}), None)
+        meant = [node for node in await self.nodes() if node_id in {node.id, node.name}]
+        node = min(meant, key=lambda node: node.state is NodeState.LOST, default=None)
         if node is None:
-            raise NotFound(f"The cluster has no node '{node_id}'.")
+            raise NotFound(f"The cluster has no node '{node_id}'; see them with 'freehold cluster nodes'.")
         if drains:
             self._draining.add(node.id)
         else:

@@ -21,7 +21,7 @@ import orjson
 
 from freehold.cluster.ray_process import ray_environment
 from freehold.cluster.ray_wire import KIND_LABEL, ZONE_LABEL
-from freehold.config import engine_environment
+from freehold.config import cluster_environment
 from freehold.errors import ConfigError, Conflict, Unavailable
 from freehold.store.home import write_private
 
@@ -130,7 +130,7 @@ def start_node(order: NodeOrder, token: str) -> RunningNode:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env=engine_environment({**ray_environment(token), **_HEALTH, "FREEHOLD_HOME": str(order.home)}),
+            env=cluster_environment({**ray_environment(token), **_HEALTH, "FREEHOLD_HOME": str(order.home)}),
             start_new_session=True,
             cwd=order.folder,
         )

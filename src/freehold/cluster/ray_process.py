@@ -17,7 +17,7 @@ import structlog
 
 from freehold.cluster.guard import guard_argv
 from freehold.cluster.ray_wire import error_of
-from freehold.config import engine_environment
+from freehold.config import cluster_environment
 from freehold.errors import ConfigError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ class Link:
             stdout=PIPE,
             stderr=PIPE,
             limit=_LONGEST_LINE_BYTES,
-            env=engine_environment(ray_environment(token)),
+            env=cluster_environment(ray_environment(token)),
             start_new_session=True,
         )
         link = cls(process, on_nodes, on_end)
