@@ -1,11 +1,13 @@
-"""A real PostgreSQL for tests, and the usage databases that suites run over.
+"""A real PostgreSQL for tests, and the databases that suites run over.
 
 pytest_plugins = ["tests.postgres"]
 
 def test_reads(usage_url: str | None) -> None:     # runs twice: None is SQLite, a URL is a new database
+def test_keeps(home_url: str | None) -> None:      # likewise, for the home's database
 def test_survives(postgres: PostgreSQL) -> None:   # a server that may be stopped and started again
 """
 
+import asyncio
 import os
 import shutil
 import socket
@@ -15,11 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from freehold.store.database import Database
+
 _NUMBERS = count(1)
 _START_S = 60
+_TEMPLATES: dict[Path, str] = {}
+"""By the folder of a server, the database that new homes are copied from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -p {self.port} -c max_connections=40"
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -p {self.port} -c max_connections=100"
         log = self.folder / "log"
         self._run("pg_ctl", "start", "--wait", f"--timeout={_START_S}", f"--log={log}", f"--options={options}")
 
@@ -54,6 +61,20 @@ class PostgreSQL:
         """A new, empty database; its URL."""
         name = f"usage_{next(_NUMBERS)}"
         self._run("createdb", f"--host={self.folder}", f"--port={self.port}", "--username=postgres", name, data=False)
+        return self._url(name)
+
+    def new_home(self) -> str:
+        """A new database with the tables of a home, which copies one that was made before; its URL."""
+        if self.folder not in _TEMPLATES:
+            url = self.new_database()
+            asyncio.run(_migrated(url))
+            _TEMPLATES[self.folder] = urlsplit(url).path[1:]
+        name = f"home_{next(_NUMBERS)}"
+        place = (f"--host={self.folder}", f"--port={self.port}", "--username=postgres")
+        self._run("createdb", *place, f"--template={_TEMPLATES[self.folder]}", name, data=False)
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
         return f"postgresql://postgres@/{name}?host={self.folder}&port={self.port}"
 
     def _run(self, program: str, *args: str, data: bool = True) -> None:
@@ -123,3 +144,17 @@ def usage_url(request: pytest.FixtureRequest) -> str | None:
         return None
     server: PostgreSQL = request.getfixturevalue("postgres_server")
     return server.new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def home_url(request: pytest.FixtureRequest) -> str | None:
+    """Where a home's database is to be: None for SQLite in the home, or the URL of a new PostgreSQL database."""
+    if request.param == "sqlite":
+        return None
+    server: PostgreSQL = request.getfixturevalue("postgres_server")
+    return server.new_home()
+
+
+async def _migrated(url: str) -> None:
+    database = await Database.open(Path("none"), url=url)
+    await database.close()

@@ -1,5 +1,6 @@
 """The composition root: the only place where objects are built, from the store upwards, and closed in reverse."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,20 +12,20 @@ from starlette.types import ASGIApp
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
+from freehold.app_gateways import keeping_up
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
-    backlog_of,
     open_control,
     open_flights,
     open_limits,
     open_people,
     open_pictures,
     open_policies,
-    open_records,
     open_registry,
     open_supervisor,
     owner_key_of,
 )
+from freehold.app_records import backlog_of, open_records
 from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
@@ -54,6 +55,7 @@ from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
 from freehold.web.pages import page_routes
 from freehold.workers.clerk import Core
+from freehold.workers.copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class App:
     core: Core
     """What it does for workers, where others take the requests."""
     asgi: ASGIApp
+    removed: "asyncio.Future[None]"
+    """Done when this gateway was removed, and must not go on."""
     admin_key: str
     new_admin_key: bool
     """Whether the owner's key was made just now."""
@@ -151,11 +155,15 @@ async def open_app(
         traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
         services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models)
+        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
+        versions, origins = models.versions, models.origins
+        copies = Copies(settings, people, content, limits, registry, filters, policies, versions, origins, flights)
+        await stack.enter_async_context(keeping_up(database, copies, control, models.canary_control, ledger))
         await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
-        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *owner_key)
+        lost = records.presence.lost
+        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, lost, *owner_key)
 
 
 def _jobs(

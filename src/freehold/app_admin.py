@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from freehold.api.admin.application import AdminServices
 from freehold.api.door import People
-from freehold.app_parts import Records, open_erasure
+from freehold.app_parts import open_erasure
+from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
 from freehold.content_filter.registry import FilterRegistry
@@ -62,5 +63,6 @@ def open_administration(
         open_erasure(records, content, people, control, (end_jobs,)),
         models,
         records.verifier,
+        records.presence,
         settings,
     )

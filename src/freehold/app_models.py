@@ -8,7 +8,7 @@ import structlog
 from freehold.api.batch_lines import batch_work
 from freehold.api.door import Door, People
 from freehold.api.eval_runs import evaluation_work
-from freehold.app_parts import Records
+from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
@@ -32,7 +32,7 @@ from freehold.governance.digests import derived
 from freehold.governance.directory import ORGANIZATION, PROJECT
 from freehold.jobs.workers import Do
 from freehold.store.database import Database
-from freehold.store.deployments import get_fact, put_fact
+from freehold.store.deployments import get_fact, own_fact, put_fact
 from freehold.store.home import Home
 from freehold.types.batches import BATCH_JOB
 from freehold.types.deployment import Origin
@@ -136,7 +136,8 @@ async def hold_configured(database: Database, registry: DeploymentRegistry, prom
         ConfigError: one names another model than then, which its condition of then does not allow.
         AuditUnavailable: a decision cannot be recorded.
     """
-    known = await get_fact(database, _CONFIGURED) or {}
+    name = own_fact(database, _CONFIGURED)
+    known = await get_fact(database, name) or {}
     now = [found.settings for found in registry.all() if found.origin is Origin.CONFIG]
     for settings in now:
         before = known.get(settings.name)
@@ -146,7 +147,7 @@ async def hold_configured(database: Database, registry: DeploymentRegistry, prom
             raise ConfigError(f"deployment.model: {exc.message}", param="deployment.model") from exc
     told = {settings.name: {"model": settings.model, "promote_if": settings.promote_if} for settings in now}
     if told != known:
-        await put_fact(database, _CONFIGURED, told)
+        await put_fact(database, name, told)
 
 
 def open_promotions(lineage: Lineage, catalog: Catalog, people: People, results: Results) -> Promotions:

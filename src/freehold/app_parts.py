@@ -1,13 +1,13 @@
 """The larger parts of the application, each opened by a function: what `freehold.app` puts together."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
 from freehold.app_cluster import open_cluster
+from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings, read_secret
@@ -17,7 +17,6 @@ from freehold.engines.auto import among
 from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
-from freehold.gateway.books import Backlog, Books
 from freehold.gateway.canary import Canaries
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
@@ -29,7 +28,6 @@ from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
 from freehold.gateway.promotion import Promotions
 from freehold.gateway.provenance import Provenance
-from freehold.gateway.receipts import Receipts
 from freehold.governance.authorization import Roles
 from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
@@ -42,18 +40,13 @@ from freehold.governance.policy_cases import require_cases, run_cases
 from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
 from freehold.journal.journal import Journal
-from freehold.journal.projection import Projection
-from freehold.journal.projection_reports import UsageReports
-from freehold.journal.signer import Signer
-from freehold.journal.verification import Verifier
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Measurements, Prepare, Supervisor
 from freehold.store.database import Database
-from freehold.store.deployments import get_fact, put_fact
+from freehold.store.deployments import get_fact, own_fact, put_fact
 from freehold.store.home import Home, write_private
 from freehold.store.signin import forget_strangers
-from freehold.store.usage_database import UsageDatabase
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
 from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
@@ -83,58 +76,6 @@ whoever never paints."""
 
 _MEASURED: Final = "measurements"
 """The fact that holds which options of engines were measured to be best."""
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """What is recorded, and where.
-
-    Args:
-        database: the home's.
-        signer: signs what the journal says.
-        journal: what happened.
-        usage: what was used, as the journal says.
-        projection: brings it there.
-        digests: of what must not stand in the journal itself.
-        verifier: says whether the journal is what was written.
-    """
-
-    database: Database
-    signer: Signer
-    journal: Journal
-    usage: UsageDatabase
-    projection: Projection
-    digests: Digests
-    verifier: Verifier
-
-    def receipts(self) -> Receipts:
-        """What is known of requests."""
-        return Receipts(self.journal, self.projection, self.usage)
-
-    def reports(self, supervisor: Supervisor, books: Books) -> UsageReports:
-        """What was used, and whether all agree on it."""
-        return UsageReports(
-            self.journal, self.usage, self.projection, counters=supervisor.counters, running=books.running
-        )
-
-
-@asynccontextmanager
-async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]:
-    """The home's database, its journal, and what is known from that."""
-    async with AsyncExitStack() as stack:
-        database = await Database.open(home.database)
-        stack.push_async_callback(database.close)
-        signer = Signer.load_or_create(home.journal_key, home.journal / "public.pem")
-        journal = await Journal.open(home.journal, signer, settings.journal)
-        stack.push_async_callback(journal.close)
-        usage, projection = await stack.enter_async_context(open_usage(home, settings, journal))
-        verifier = await stack.enter_async_context(Verifier(journal, home.journal, database))
-        yield Records(database, signer, journal, usage, projection, Digests(home.pepper()), verifier)
-
-
-def backlog_of(records: Records, settings: Settings) -> Backlog:
-    """The journal, as long as what is read from it keeps up."""
-    return Backlog(records.journal, records.projection, settings.journal.max_backlog_records)
 
 
 def open_flights(settings: Settings, people: People, content_keys: ContentKeys) -> Flights:
@@ -179,8 +120,8 @@ async def open_supervisor(
 ) -> AsyncIterator[Supervisor]:
     """What runs engines, on a cluster or on this machine; they start when a deployment is set."""
     drain_s = settings.server.request_timeout_s
-    known = await get_fact(database, _MEASURED) or []
-    measurements = Measurements(known, partial(put_fact, database, _MEASURED))
+    name = own_fact(database, _MEASURED)
+    measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
     async with open_cluster(home, settings) as cluster:
         supervisor = Supervisor(
             settings.supervisor,
@@ -197,21 +138,6 @@ async def open_supervisor(
             yield supervisor
         finally:
             await supervisor.stop()
-
-
-@asynccontextmanager
-async def open_usage(
-    home: Home, settings: Settings, journal: Journal
-) -> AsyncIterator[tuple[UsageDatabase, Projection]]:
-    """The usage database, and what brings the journal's records there."""
-    usage = UsageDatabase.at(home.usage_database, _usage_url(settings))
-    projection = Projection(journal, usage)
-    projection.start()
-    try:
-        yield usage, projection
-    finally:
-        await projection.stop()
-        await usage.close()
 
 
 async def open_limits(
@@ -276,8 +202,16 @@ def preparer(catalog: Catalog) -> Prepare:
         try:
             entry = await catalog.find(settings.model)
         except UnknownModel:
-            entry = await catalog.pull(settings.model, progress=tell)
+            entry = await catalog.pull(settings.model, convert=not engine.reads_folders, progress=tell)
         base = await catalog.base_of(entry)
+        if engine.reads_folders:
+            try:
+                served = await catalog.unconverted(base or entry)
+            except UnknownModel as exc:
+                raise ConfigError(f"model: {exc.message}", param="model") from exc
+            adapter = catalog.path(entry) if base is not None else None
+            digest = entry.sha256 if base is not None else served.sha256
+            return EngineSpec(settings, catalog.path(served), digest, api_key, adapter)
         if base is None:
             return EngineSpec(settings, catalog.path(entry), entry.sha256, api_key)
         if not engine.takes_adapter:
@@ -306,15 +240,6 @@ async def open_policies(
     )
     await policies.load(settings.policy)
     return policies
-
-
-def _usage_url(settings: Settings) -> str | None:
-    """The URL of the usage database; None where it is SQLite in the home.
-
-    Raises:
-        ConfigError: the place where it should be kept has none.
-    """
-    return read_secret(settings.usage.database) if settings.usage.database else None
 
 
 def open_control(

@@ -18,6 +18,7 @@ from freehold.app_parts import (
     open_policies,
     open_supervisor,
 )
+from freehold.app_records import open_database
 from freehold.app_tuning import open_fine_tuning
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -92,7 +93,7 @@ async def open_worker(
         HomeError, ConfigError: what workers have copies of cannot be read.
     """
     async with AsyncExitStack() as stack:
-        database = await Database.open(home.database, read_only=True)
+        database = await open_database(home, settings, read_only=True)
         stack.push_async_callback(database.close)
         digests = Digests(home.pepper())
         limits = LimitRegistry(database, digests.end_user)

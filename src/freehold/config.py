@@ -27,6 +27,7 @@ from freehold.types.encryption import EncryptionSettings
 from freehold.types.evaluations import EvaluationsSettings
 from freehold.types.files import FilesSettings
 from freehold.types.fine_tuning import FineTuningSettings
+from freehold.types.gateways import DatabaseSettings, GatewaySettings
 from freehold.types.jobs import JobsSettings
 from freehold.types.limits import LimitSettings
 from freehold.types.mcp import McpServerSettings
@@ -111,7 +112,8 @@ class UsageSettings(SettingsModel):
     """`[usage]`: the database that bills and reports are read from."""
 
     database: SecretRef | None = None
-    """Where its URL is kept (`postgresql://user:password@host/name`); without it, SQLite in the home."""
+    """Where its URL is kept (`postgresql://user:password@host/name`); without it, where `[database]` says, and without
+    that SQLite in the home."""
 
 
 class ProvenanceSettings(SettingsModel):
@@ -137,6 +139,8 @@ class Settings(SettingsModel):
     supervisor: SupervisorSettings = SupervisorSettings()
     cluster: ClusterSettings = ClusterSettings()
     journal: JournalSettings = JournalSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    gateway: GatewaySettings = GatewaySettings()
     usage: UsageSettings = UsageSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
     identity: IdentitySettings = IdentitySettings()

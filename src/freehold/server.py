@@ -100,7 +100,7 @@ async def _serve(
                     spare_collector()
                     log.info("serving", url=url, home=str(home), workers=settings.server.workers)
                     announce(_announcement(app, url))
-                    await first(front.ended, stop)
+                    await first(front.ended, stop, app.removed)
                     await _drain(app, front.pool, settings.server.drain_s)
             finally:
                 app.home.forget_server()

@@ -102,7 +102,12 @@ HEAVY_HOMES = {
     "mcp_types": ("freehold.gateway.mcp_wire",),
     "ray": ("freehold.cluster.ray_link",),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
-    "gguf": ("freehold.catalog.convert", "freehold.engines.openvino_requantized", "freehold.training.finetune"),
+    "gguf": (
+        "freehold.catalog.convert",
+        "freehold.engines.openvino_requantized",
+        "freehold.engines.vllm_adapter",
+        "freehold.training.finetune",
+    ),
     "openvino": ("freehold.cli.size_machine", "freehold.engines.openvino_runtime"),
     "numpy": (
         "freehold.cli.size_machine",
@@ -113,6 +118,7 @@ HEAVY_HOMES = {
         "freehold.engines.openvino_text_model",
         "freehold.engines.painter_model",
         "freehold.engines.painter_pictures",
+        "freehold.engines.vllm_adapter",
         "freehold.training.content_filter",
         "freehold.training.data",
         "freehold.training.finetune",
@@ -124,6 +130,7 @@ HEAVY_HOMES = {
     "sklearn": ("freehold.training.content_filter",),
     "safetensors": (
         "freehold.catalog.convert",
+        "freehold.engines.vllm_adapter",
         "freehold.training.finetune",
         "freehold.training.image",
         "freehold.training.language",

@@ -25,6 +25,7 @@ from tests.engines.llamacpp_models import llamacpp
 from tests.engines.openvino_text import openvino
 from tests.engines.painter_subject import starter_painter
 from tests.engines.subject import Subject, running, socket_path, wait_open
+from tests.engines.vllm_subject import vllm
 
 LONG = " ".join(f"word{number}" for number in range(400))
 CONTEXT_LENGTH = 1000
@@ -98,6 +99,7 @@ FACTORIES: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
     "llamacpp": llamacpp,
     "openvino": openvino,
     "painter": starter_painter,
+    "vllm": vllm,
 }
 SLOW: frozenset[str] = frozenset({"llamacpp", "openvino", "painter"})
 

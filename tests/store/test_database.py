@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from freehold.errors import HomeError
-from freehold.store import artifact_tables, conversation_tables, job_tables, tuning_tables
+from freehold.store import artifact_tables, conversation_tables, evaluation_tables, job_tables, tuning_tables
 from freehold.store.database import Database
 from freehold.store.deployments import DeploymentRow, all_deployments, delete_deployment, put_deployment
 from freehold.store.migrate import HEAD, HOME_SCHEMA, known_revisions, upgrade
@@ -36,6 +36,7 @@ def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
     tables = (
         artifact_tables.artifacts,
         conversation_tables.kept_conversations,
+        evaluation_tables.kept_evals,
         job_tables.jobs,
         tuning_tables.kept_tuning_jobs,
     )

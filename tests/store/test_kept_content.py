@@ -16,9 +16,9 @@ from freehold.types.content import ANSWERS, KINDS
 ROW = KeptAnswerRow("proj_a", b"k" * 32, "org", "user", b"b" * 32, "req_1", b"sealed", 500, 1000)
 
 
-def _with_database(folder: Path, scenario: Callable[[Database], Awaitable[None]]) -> None:
+def _with_database(folder: Path, url: str | None, scenario: Callable[[Database], Awaitable[None]]) -> None:
     async def main() -> None:
-        database = await Database.open(folder / "freehold.db")
+        database = await Database.open(folder / "freehold.db", url=url)
         try:
             await scenario(database)
         finally:
@@ -39,7 +39,7 @@ def test_every_kind_has_a_table_with_the_columns_of_all() -> None:
     assert all(wanted <= set(table.columns.keys()) for tables in KEPT.values() for table in tables)
 
 
-def test_expired_rows_are_deleted(tmp_path: Path) -> None:
+def test_expired_rows_are_deleted(tmp_path: Path, home_url: str | None) -> None:
     """A row goes at the second that it names and not before; the number of rows is told."""
 
     async def scenario(database: Database) -> None:
@@ -50,10 +50,10 @@ def test_expired_rows_are_deleted(tmp_path: Path) -> None:
         assert await get_kept_answer(database, ROW.project_id, ROW.key_digest) is None
         assert await delete_expired(database, ANSWERS, 5000.0) == 1
 
-    _with_database(tmp_path, scenario)
+    _with_database(tmp_path, home_url, scenario)
 
 
-def test_more_than_a_batch_goes_all_the_same(tmp_path: Path) -> None:
+def test_more_than_a_batch_goes_all_the_same(tmp_path: Path, home_url: str | None) -> None:
     """However many rows have expired, all go, and none of the others."""
 
     async def scenario(database: Database) -> None:
@@ -66,10 +66,10 @@ def test_more_than_a_batch_goes_all_the_same(tmp_path: Path) -> None:
         assert await delete_expired(database, ANSWERS, 0) == BATCH + 5
         assert await _count(database) == BATCH + 5
 
-    _with_database(tmp_path, scenario)
+    _with_database(tmp_path, home_url, scenario)
 
 
-def test_a_projects_and_an_owners_rows_are_deleted(tmp_path: Path) -> None:
+def test_a_projects_and_an_owners_rows_are_deleted(tmp_path: Path, home_url: str | None) -> None:
     """Of a project all owners' rows go, of an owner those in all projects, and never another organization's."""
 
     async def scenario(database: Database) -> None:
@@ -87,10 +87,10 @@ def test_a_projects_and_an_owners_rows_are_deleted(tmp_path: Path) -> None:
         assert await delete_of(database, ANSWERS, "org", project_id="org-2-a") == 0
         assert await _count(database) == 5
 
-    _with_database(tmp_path, scenario)
+    _with_database(tmp_path, home_url, scenario)
 
 
-def test_a_shorter_time_holds_for_what_is_there(tmp_path: Path) -> None:
+def test_a_shorter_time_holds_for_what_is_there(tmp_path: Path, home_url: str | None) -> None:
     """A row's end is moved so far that it stays no longer than allowed; never later, and of no other project."""
 
     async def scenario(database: Database) -> None:
@@ -104,7 +104,7 @@ def test_a_shorter_time_holds_for_what_is_there(tmp_path: Path) -> None:
         assert found == replace(ROW, expires_at=600)
         assert await get_kept_answer(database, "proj_b", ROW.key_digest) == other
 
-    _with_database(tmp_path, scenario)
+    _with_database(tmp_path, home_url, scenario)
 
 
 def _values(row: KeptAnswerRow) -> dict[str, object]:

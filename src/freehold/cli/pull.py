@@ -21,7 +21,8 @@ _EPILOG = """\b
 Examples:
   freehold pull smollm2-135m-instruct
   freehold pull hf://org/repo/model.Q4_K_M.gguf --name my-model
-  freehold pull file:///models/model.gguf --sha256 9f86d08…"""
+  freehold pull file:///models/model.gguf --sha256 9f86d08…
+  freehold pull hf://org/repo --no-convert"""
 
 
 @app.command(epilog=_EPILOG)
@@ -36,6 +37,10 @@ def pull(
     sha256: Annotated[
         str | None, typer.Option("--sha256", metavar="HEX", help="The digest that the file must have.")
     ] = None,
+    convert: Annotated[
+        bool,
+        typer.Option("--convert/--no-convert", help="Whether safetensors become GGUF; vllm reads them as they are."),
+    ] = True,
     config: ConfigOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -44,7 +49,7 @@ def pull(
 
     An interrupted fetch goes on where it stopped. --config gives the [catalog] settings when no server runs.
     """
-    body = {"source": reference, "name": name, "sha256": sha256}
+    body = {"source": reference, "name": name, "sha256": sha256, "convert": None if convert else False}
     given = {key: value for key, value in body.items() if value is not None}
     model = asyncio.run(_pull(home_of(home), given, load_settings(config)))
     if as_json:
@@ -53,7 +58,7 @@ def pull(
         print(f"{model['name']}  {model['format']}  {in_bytes(model['size_bytes'])}  sha256:{model['sha256']}")
 
 
-async def _pull(home: Path, body: dict[str, str], settings: Settings) -> dict[str, Any]:
+async def _pull(home: Path, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Fetch one model, showing how far it is, and return its catalog entry."""
     with FetchProgress() as progress:
         progress.begin(body.get("name") or body["source"])

@@ -7,12 +7,14 @@ started for this home is ended, whatever else of Ray runs on the machine.
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -28,6 +30,8 @@ from freehold.store.home import write_private
 PORT: Final = 6379
 STARTED: Final = "will now block forever"
 """What Ray's command writes when the node runs."""
+LONGEST_SESSIONS_BYTES: Final = 107 - len("/session_2026-11-28_18-11-23_109869_4194304/sockets/plasma_store")
+"""How long the path of the folder may be in which Ray has its own files, its sockets among them."""
 _START_S: Final = 120.0
 _STOP_S: Final = 20.0
 _HEALTH: Final[Mapping[str, str]] = {"RAY_health_check_period_ms": "1000", "RAY_health_check_initial_delay_ms": "2000"}
@@ -79,12 +83,14 @@ class RunningNode:
         head: the address of the cluster's head, `HOST:PORT`.
         address: this machine's own, if it was given.
         is_head: whether it is the head itself.
+        sessions: the folder of Ray's own files.
     """
 
     pid: int
     head: str
     address: str | None
     is_head: bool
+    sessions: str
 
 
 def token_of(folder: Path) -> str:
@@ -123,10 +129,11 @@ def start_node(order: NodeOrder, token: str) -> RunningNode:
     if (running := running_node(order.folder)) is not None:
         raise Conflict(f"A node runs for this home already (process {running.pid}): freehold cluster down")
     order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sessions = _sessions_folder(order.folder)
     log = order.folder / "node.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ray.scripts.scripts", *ray_arguments(order)],
+            [sys.executable, "-P", "-m", "ray.scripts.scripts", *ray_arguments(order, sessions)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -141,9 +148,8 @@ def start_node(order: NodeOrder, token: str) -> RunningNode:
             raise Unavailable(f"The node did not start. Ray said: {_last(said)} (all of it is in {log})")
         time.sleep(0.1)
     head = order.head or f"{_own_address(order, said)}:{order.port}"
-    node = RunningNode(process.pid, head, order.address, order.head is None)
-    record = {"pid": node.pid, "head": node.head, "address": node.address, "is_head": node.is_head}
-    write_private(order.folder / "node.json", orjson.dumps(record))
+    node = RunningNode(process.pid, head, order.address, order.head is None, str(sessions))
+    write_private(order.folder / "node.json", orjson.dumps(asdict(node)))
     return node
 
 
@@ -164,11 +170,12 @@ def stop_node(folder: Path) -> bool:
     if node is None:
         return False
     _end(node.pid)
+    shutil.rmtree(node.sessions, ignore_errors=True)
     return True
 
 
-def ray_arguments(order: NodeOrder) -> list[str]:
-    """The arguments of Ray's command."""
+def ray_arguments(order: NodeOrder, sessions: Path) -> list[str]:
+    """The arguments of Ray's command, which has its own files in the folder `sessions`."""
     labels = {ZONE_LABEL: order.zone, KIND_LABEL: order.device_kind}
     said = ",".join(f"{name}={value}" for name, value in labels.items() if value)
     given: Sequence[tuple[str, object]] = (
@@ -181,7 +188,7 @@ def ray_arguments(order: NodeOrder) -> list[str]:
         ("--min-worker-port", order.ports[0]),
         ("--max-worker-port", order.ports[1]),
         ("--dashboard-agent-listen-port", 0),
-        ("--temp-dir", order.folder / "ray"),
+        ("--temp-dir", sessions),
     )
     arguments = ["start", "--block", "--disable-usage-stats", "--log-style", "record", "--log-color", "false"]
     arguments += ["--include-log-monitor", "false"]
@@ -194,6 +201,15 @@ def ray_arguments(order: NodeOrder) -> list[str]:
         if value is not None:
             arguments += [name, str(value)]
     return arguments
+
+
+def _sessions_folder(folder: Path) -> Path:
+    """An empty folder for Ray's own files; where the home's path is too long for Ray's sockets, a temporary one."""
+    sessions = folder / "ray"
+    if len(os.fsencode(sessions)) > LONGEST_SESSIONS_BYTES:
+        return Path(tempfile.mkdtemp(prefix="fh-ray-"))
+    shutil.rmtree(sessions, ignore_errors=True)
+    return sessions
 
 
 def _own_address(order: NodeOrder, said: str) -> str:

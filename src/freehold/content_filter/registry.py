@@ -188,7 +188,7 @@ class FilterRegistry:
         for index, each in enumerate(lists):
             where = f"blocklist[{index}]." if len(lists) > 1 else ""
             await asyncio.to_thread(_prefixed, where, partial(check_items, each.items))
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             return await self._put(policies, lists)
 
     async def add_items(self, name: str, items: Sequence[BlocklistItem]) -> tuple[BlocklistSettings, BlocklistSettings]:
@@ -202,7 +202,7 @@ class FilterRegistry:
             ConfigError, Conflict: as in `put`; or the list would have too many items.
         """
         await asyncio.to_thread(check_items, items)
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             before, _ = self.get_list(name)
             known = {key(item) for item in before.items}
             wanted = (*before.items, *(item for item in items if key(item) not in known))
@@ -221,7 +221,7 @@ class FilterRegistry:
             NotFound: there is no such list, or no such item in it.
             Conflict: the list stands in the configuration file.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             before, _ = self.get_list(name)
             kept = tuple(each for each in before.items if key(each) != key(item))
             if len(kept) == len(before.items):
@@ -238,7 +238,7 @@ class FilterRegistry:
             NotFound: there is none of that name.
             Conflict: it is built in, stands in the configuration file, or a deployment names it.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             settings, origin = self.get(name)
             if origin is Origin.STARTER:
                 raise Conflict(f"The content-filter policy '{name}' is built in; replace it, or leave it as it is.")
@@ -263,7 +263,7 @@ class FilterRegistry:
             NotFound: there is none of that name.
             Conflict: it stands in the configuration file, or a policy names it.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             settings, origin = self.get_list(name)
             self._check_changeable(name, origin, "blocklist")
             check_unnamed(name, (policy for policy, _ in self._policies.values()))

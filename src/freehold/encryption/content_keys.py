@@ -15,6 +15,7 @@ from typing import Final
 
 from freehold.encryption.framing import framed
 from freehold.encryption.master_key import KEY_BYTES, MasterKeys
+from freehold.encryption.shared_pepper import rewrap_pepper
 from freehold.errors import Conflict, ContentUnreadable, ProjectKeyRevoked
 from freehold.store.content_keys import (
     MARK,
@@ -203,11 +204,19 @@ class ContentKeys:
 
         Raises:
             ContentUnreadable: a key is wrapped under a master key that is not known.
+            Conflict: there are several gateways, and the key in use is a file of this one's home.
             KeyServiceUnavailable, HomeError: as they say.
         """
         async with self._rotating:
             if not after:
+                if self._database.is_shared and self._masters.is_homes_own:
+                    raise Conflict(
+                        "The master key is a file of this gateway's home, and the others would not have the next one: "
+                        "give all of them a new key by 'encryption.master_key', and the one before in "
+                        "'encryption.previous_master_keys'; then rotate."
+                    )
                 self._masters.begin_rotation()
+                await rewrap_pepper(self._database, self._masters)
             rows = await list_content_keys(self._database, after=after, limit=BATCH)
             for row in rows:
                 await self._rewrap(row)

@@ -115,6 +115,12 @@ class MasterKeys:
         """The names of all that are known, the one in use last."""
         return [name for name in self._known if name != self.current.name] + [self.current.name]
 
+    @property
+    def is_homes_own(self) -> bool:
+        """Whether the one in use is in a file of the home."""
+        file = self._file
+        return file is not None and file.exists and self.current.name in {file.key().name, *self._next_name(file)}
+
     def begin_rotation(self) -> None:
         """Where the key in use is the home's own: make the next one, unless there is one, and use it from now on.
 
@@ -141,6 +147,10 @@ class MasterKeys:
         else:
             self._file.delete()
         self._known.pop(earlier, None)
+
+    @staticmethod
+    def _next_name(file: "KeyFile") -> set[str]:
+        return {file.next_key().name} if file.has_next else set()
 
 
 class KeyFile:

@@ -47,6 +47,11 @@ async def open_master_keys(path: Path, settings: EncryptionSettings) -> AsyncIte
             await service.close()
 
 
+def has_master_key(path: Path, settings: EncryptionSettings) -> bool:
+    """Whether `open_master_keys` would find a master key, and make none."""
+    return settings.master_key is not None or settings.key_service is not None or KeyFile(path).exists
+
+
 def _service(settings: EncryptionSettings) -> ServiceMasterKey | None:
     found = settings.key_service
     if found is None:

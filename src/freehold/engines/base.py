@@ -147,6 +147,8 @@ class Engine(ABC):
     """Whether the model must be in the catalog as a file."""
     takes_adapter: ClassVar[bool] = False
     """Whether it loads a LoRA adapter beside the weights."""
+    reads_folders: ClassVar[bool] = False
+    """Whether it wants language models as folders of safetensors that were not converted."""
     package: ClassVar[str | None] = None
     """The distribution that does its work, whose version decides with others what is fast."""
 

@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import json
-import math
 import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -16,7 +15,7 @@ from freehold.engines import conversation
 from freehold.engines import llamacpp_requests as requests
 from freehold.engines.base import EngineSpec
 from freehold.engines.openai_errors import error_object
-from freehold.engines.openai_http import Deltas, OpenAIConnection
+from freehold.engines.openai_http import Deltas, OpenAIConnection, shortened, too_many_dimensions
 from freehold.engines.openai_stream import StreamGrammar, completion_deltas
 from freehold.engines.tool_calls import (
     CLOSER,
@@ -223,14 +222,11 @@ class LlamaCppConnection(OpenAIConnection):
         """See `Connection.embed`."""
         native = self._traits.embedding_dimensions
         if dimensions is not None and native is not None and dimensions > native:
-            raise InvalidRequest(
-                f"Invalid value for 'dimensions': {dimensions}. This model's vectors have {native} dimensions.",
-                param="dimensions",
-            )
+            raise too_many_dimensions(dimensions, native)
         found = await super().embed(inputs, None)
         if dimensions is None or dimensions == native:
             return found
-        return Embeddings(tuple(_shortened(vector, dimensions) for vector in found.vectors), found.usage)
+        return Embeddings(tuple(shortened(vector, dimensions) for vector in found.vectors), found.usage)
 
     def translate(self, status: int, body: bytes, headers: Mapping[str, str], *, param: str) -> FreeholdError:
         """See `OpenAIConnection.translate`."""
@@ -380,14 +376,6 @@ def _cut(event: Event, top: int) -> Event:
     if not isinstance(event, Delta) or not event.logprobs:
         return event
     return replace(event, logprobs=tuple(replace(token, top=token.top[:top]) for token in event.logprobs))
-
-
-def _shortened(vector: Sequence[float], dimensions: int) -> tuple[float, ...]:
-    """The beginning of the vector, at unit length again."""
-    length = math.hypot(*vector[:dimensions])
-    if length == 0:
-        raise EngineFailed("the engine answered with a vector without a direction")
-    return tuple(value / length for value in vector[:dimensions])
 
 
 def _fingerprint(spec: EngineSpec) -> str:

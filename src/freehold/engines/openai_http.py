@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from freehold.engines.openai_stream import Alike, StreamGrammar, chat_deltas, completion_deltas, usage_from
 from freehold.engines.openai_transport import DONE, NONSENSE, HttpConnection
-from freehold.errors import EngineFailed
+from freehold.errors import EngineFailed, InvalidRequest
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.generation import Delta, Embeddings, Event, Usage
@@ -152,6 +152,25 @@ class OpenAIConnection(HttpConnection):
         admitted = [delta for delta in found if grammar.admit(delta)]
         alike.learn(data, admitted)
         return admitted
+
+
+def shortened(vector: Sequence[float], dimensions: int) -> tuple[float, ...]:
+    """The beginning of a vector, at unit length again.
+
+    Raises:
+        EngineFailed: it has no direction.
+    """
+    length = math.hypot(*vector[:dimensions])
+    if length == 0:
+        raise EngineFailed("the engine answered with a vector without a direction")
+    return tuple(value / length for value in vector[:dimensions])
+
+
+def too_many_dimensions(asked: int, native: int) -> InvalidRequest:
+    """The error for vectors that are longer than the model's own."""
+    return InvalidRequest(
+        f"Invalid value for 'dimensions': {asked}. This model's vectors have {native} dimensions.", param="dimensions"
+    )
 
 
 def _unit(values: Sequence[float]) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ ENGINES: dict[str, str] = {
     "openvino_images": "freehold.engines.openvino_images:OpenVinoImagesEngine",
     "painter": "freehold.engines.painter:PainterEngine",
     "remote": "freehold.engines.remote:RemoteEngine",
+    "vllm": "freehold.engines.vllm:VllmEngine",
 }
 """Name → "module:Class"."""
 

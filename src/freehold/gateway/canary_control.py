@@ -51,9 +51,10 @@ class CanaryControl:
         Raises:
             DeploymentNotFound, Conflict, ConfigError: as `DeploymentControl.put`.
         """
-        before = self._control.get(name).deployment.settings
-        after = _validated(before, canary=canary.model_dump(mode="json", exclude_none=True))
-        await self._control.put(after)
+        async with self._control.turn():
+            before = self._control.get(name).deployment.settings
+            after = _validated(before, canary=canary.model_dump(mode="json", exclude_none=True))
+            await self._control.put(after)
         return after
 
     async def finish(self, name: str) -> DeploymentSettings:
@@ -64,18 +65,20 @@ class CanaryControl:
             PromotionRefused: the deployment's `promote_if` does not allow it.
             DeploymentNotFound, Conflict, ConfigError, AuditUnavailable: as `DeploymentControl.put`.
         """
-        before, canary = self._running(name)
-        changes = {"model": canary.model} | ({} if canary.options is None else {"options": canary.options})
-        after = _validated(before, canary=None, **changes)
-        await self._control.put(after)
+        async with self._control.turn():
+            before, canary = self._running(name)
+            changes = {"model": canary.model} | ({} if canary.options is None else {"options": canary.options})
+            after = _validated(before, canary=None, **changes)
+            await self._control.put(after)
         await self._record("canary_finished", before, canary)
         return after
 
     async def stop(self, name: str) -> DeploymentSettings:
         """Have the candidate get no more requests. Raises: as `finish`."""
-        before, canary = self._running(name)
-        after = _validated(before, canary=None)
-        await self._control.put(after)
+        async with self._control.turn():
+            before, canary = self._running(name)
+            after = _validated(before, canary=None)
+            await self._control.put(after)
         await self._record("canary_stopped", before, canary)
         return after
 

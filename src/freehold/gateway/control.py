@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -94,6 +95,23 @@ class DeploymentControl:
         if stopping:
             await asyncio.wait(stopping, timeout=REMOVAL_S)
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """A turn to change deployments by what is known of them, also by other gateways."""
+        return self._registry.turn()
+
+    async def follow(self) -> None:
+        """Have run what the registry has now, after it was read again: begin what is new, end what is gone."""
+        if not self._running:
+            return
+        deployments = self._registry.all()
+        named = {name for each in deployments for name in (each.name, f"{each.name}{SUFFIX}")}
+        for name in set(self._supervisor.names()) - named:
+            removing = asyncio.ensure_future(self._supervisor.remove(name))
+            self._removing.add(removing)
+            removing.add_done_callback(self._removing.discard)
+        for deployment in deployments:
+            await self._set(deployment.settings)
+
     async def refresh(self, name: str) -> None:
         """Have a deployment run as it is set, after something else about it has changed.
 
@@ -165,9 +183,10 @@ class DeploymentControl:
             Conflict: the name is taken.
             ConfigError: its engine does not take these settings.
         """
-        if any(d.name == settings.name for d in self._registry.all()):
-            raise Conflict(f"The deployment '{settings.name}' exists already.")
-        await self.put(settings)
+        async with self.turn():
+            if any(d.name == settings.name for d in self._registry.all()):
+                raise Conflict(f"The deployment '{settings.name}' exists already.")
+            await self.put(settings)
         return self.get(settings.name)
 
     async def put(self, settings: DeploymentSettings) -> bool:
@@ -179,8 +198,8 @@ class DeploymentControl:
             ConfigError: its engine does not take these settings, or a fallback or its content-filter policy does not
                 exist.
         """
-        self.check(settings)
-        async with self._changing:
+        async with self.turn(), self._changing:
+            self.check(settings)
             if self._gate is not None:
                 self._registry.check(settings)
                 await self._gate(self._before(settings.name), settings)
@@ -195,9 +214,10 @@ class DeploymentControl:
         Raises:
             DeploymentNotFound, Conflict: as in `get` and `put`.
         """
-        settings = self._registry.get(name).settings
-        changed = DeploymentSettings.model_validate({**settings.wire(), "replicas": replicas})
-        await self.put(changed)
+        async with self.turn():
+            settings = self._registry.get(name).settings
+            changed = DeploymentSettings.model_validate({**settings.wire(), "replicas": replicas})
+            await self.put(changed)
         return self.get(name)
 
     async def delete(self, name: str) -> None:
@@ -206,7 +226,8 @@ class DeploymentControl:
         Raises:
             DeploymentNotFound, Conflict: it is not there, is defined in the file, or is a fallback.
         """
-        await self._registry.delete(name)
+        async with self.turn():
+            await self._registry.delete(name)
         there = {name, f"{name}{SUFFIX}"} & set(self._supervisor.names()) if self._running else set()
         if there:
             removing = {asyncio.ensure_future(self._supervisor.remove(each)) for each in there}

@@ -92,7 +92,9 @@ class Lineage:
             if await has_artifact(self._database, artifact):
                 return
             position = await self._journal.submit(Kind.ADMIN, body_of(artifact), durable=True)
-            recorded = RecordedArtifact(artifact, position.seq, position.segment, position.offset)
+            recorded = RecordedArtifact(
+                artifact, position.seq, position.segment, position.offset, self._database.gateway or "main"
+            )
             await add_artifact(self._database, recorded)
         if artifact.kind is ArtifactKind.MODEL:
             for listener in self._listeners:

@@ -94,8 +94,11 @@ class LineageCheck:
     async def _check(self, recorded: RecordedArtifact, found: Verified) -> None:
         found.artifacts += 1
         artifact = recorded.artifact
+        here = self._journal.folder.name
         try:
-            what = await asyncio.to_thread(self._unproven, recorded)
+            if recorded.writer != here:
+                found.notes.append(f"{artifact.name}: recorded by the gateway '{recorded.writer}', which can prove it")
+            what = await asyncio.to_thread(self._unproven, recorded) if recorded.writer == here else None
         except FileNotFoundError:
             found.notes.append(f"{artifact.name}: the segment {recorded.segment} of the journal was retired")
             what = None

@@ -54,7 +54,7 @@ class Receipts:
             Unavailable: the usage database lags behind, so nobody can tell yet.
         """
         require(principal, Action.READ_RECEIPTS, f"receipts/{request_id}")
-        line = await self._find(request_id)
+        line = await self._find(principal, request_id)
         if line is None or not _may_read(principal, line.body):
             raise _not_found(request_id)
         await self._journal.checkpoint()
@@ -105,8 +105,12 @@ class Receipts:
             raise Unavailable("The usage database lags behind the journal; try again in a moment.")
         return await find_outcome(self._usage, request_id)
 
-    async def _find(self, request_id: str) -> Line | None:
-        """The line of a request's receipt; None if there is none, or no more because its segment was retired."""
+    async def _find(self, principal: Principal, request_id: str) -> Line | None:
+        """The line of a request's receipt; None if there is none, or no more because its segment was retired.
+
+        Raises:
+            NotFound: it stands in another gateway's journal; names that one, if the principal may read it.
+        """
         place = await find_request(self._usage, request_id)
         if place is None:
             if not await self._projection.caught_up(PATIENCE_S):
@@ -114,6 +118,9 @@ class Receipts:
             place = await find_request(self._usage, request_id)
         if place is None:
             return None
+        if place.writer != self._journal.folder.name:
+            whose = {"organization_id": place.organization_id or ORGANIZATION, "project_id": place.project_id}
+            raise _elsewhere(request_id, place.writer) if _may_read(principal, whose) else _not_found(request_id)
         try:
             return await asyncio.to_thread(read_line, self._journal.folder, place.segment, place.offset)
         except FileNotFoundError:
@@ -145,6 +152,14 @@ def _visible(principal: Principal, where: Mapping[str, tuple[str, ...]]) -> dict
 
 def _both(seen: tuple[str, ...], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
     return seen if wanted is None else tuple(set(seen) & set(wanted))
+
+
+def _elsewhere(request_id: str, writer: str) -> NotFound:
+    return NotFound(
+        f"The receipt '{request_id[:64]}' stands in the journal of the gateway '{writer}'; ask that one for it.",
+        param="request_id",
+        code="receipt_elsewhere",
+    )
 
 
 def _not_found(request_id: str) -> NotFound:

@@ -1,8 +1,9 @@
 """Responses as they are kept: the response, what it was asked, what it answered, and the events of its stream."""
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -30,6 +31,12 @@ ROWS: Final = 64
 """Of events, read at a time."""
 
 
+LOOK_S: Final = 0.25
+"""How often the events of a response are looked for that another gateway makes."""
+
+Again: TypeAlias = Callable[[], Awaitable[Holder]]
+
+
 class ResponseStore:
     """Keeps responses.
 
@@ -45,7 +52,10 @@ class ResponseStore:
         """Keep a response with what it was asked, and what it has answered so far."""
         items = [("input", item) for item in given] + [("output", item) for item in draft.output]
         header = {"response": draft.resource(output=[])}
-        return await self.store.create(principal, draft.id, header, items, status=draft.status, background=background)
+        where = self.store.database.gateway
+        return await self.store.create(
+            principal, draft.id, header, items, status=draft.status, background=background, gateway=where
+        )
 
     async def finish(self, holder: Holder, draft: Draft, last: StreamEvent | None) -> bool:
         """Keep what a response has come to; false if it was deleted meanwhile."""
@@ -75,10 +85,17 @@ class ResponseStore:
     async def resource(self, holder: Holder) -> dict[str, Any]:
         """A response as callers see it that is not being made: one that never came to its end has failed."""
         told: dict[str, Any] = dict(holder.header["response"])
+        if self.is_made_elsewhere(holder):
+            return told
         if told["status"] in OPEN:
             return interrupted(told) | {"output": await output_of(self._events(holder, 0))}
         output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output", most_bytes=None)
         return {**told, "output": output}
+
+    def is_made_elsewhere(self, holder: Holder) -> bool:
+        """Whether another gateway makes a response, as far as the database knows."""
+        more = holder.row.more
+        return more["status"] in OPEN and more["gateway"] != self.store.database.gateway
 
     async def items(self, holder: Holder) -> list[dict[str, Any]]:
         """All that was asked and answered."""
@@ -94,10 +111,23 @@ class ResponseStore:
         if not await next_number(self.store.database, holder.id):
             raise not_streamed()
 
-    async def events(self, holder: Holder, after: int) -> AsyncGenerator[StreamEvent]:
-        """The events of a response that is not being made, from the one behind `after` on."""
-        async for event in self._events(holder, after + 1):
-            yield event
+    async def events(self, holder: Holder, after: int, again: Again) -> AsyncGenerator[StreamEvent]:
+        """The events of a response that is not being made here, from the one behind `after` on.
+
+        Args:
+            holder: the response.
+            after: the number of the last event that the caller has seen.
+            again: reads the response again, while another gateway makes it.
+        """
+        while True:
+            elsewhere = self.is_made_elsewhere(holder)
+            async for event in self._events(holder, after + 1):
+                after = event["sequence_number"]
+                yield event
+            if not elsewhere:
+                break
+            await asyncio.sleep(LOOK_S)
+            holder = await again()
         end = await next_number(self.store.database, holder.id)
         if holder.header["response"]["status"] in OPEN and end > after:
             yield {"type": "response.failed", "response": await self.resource(holder), "sequence_number": end}

@@ -8,10 +8,11 @@ away before, nothing of it is. One in the background is kept before it begins, g
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from freehold.errors import FreeholdError, InvalidRequest, RequestError, UnsupportedParameter
+from freehold.errors import Conflict, FreeholdError, InvalidRequest, RequestError, UnsupportedParameter
 from freehold.gateway.account import Account
 from freehold.gateway.item_store import Holder, Item
 from freehold.gateway.response_approvals import approved_calls
@@ -184,7 +185,7 @@ class Responses:
         """
         holder, live = await self._found(principal, Action.READ_CONVERSATIONS, response_id)
         if live is None:
-            return await self._stored_events(holder, after)
+            return await self._stored_events(principal, holder, after)
         if not live.streams:
             raise not_streamed()
         return live.follow(after)
@@ -215,6 +216,7 @@ class Responses:
             live.cancel()
             await live.done.wait()
             return live.draft.resource()
+        self._check_here(holder)
         return await self._store.resource(holder)
 
     async def delete(self, principal: Principal, response_id: str) -> None:
@@ -227,6 +229,8 @@ class Responses:
         if live is not None:
             live.cancel()
             await live.done.wait()
+        else:
+            self._check_here(holder)
         await self._store.store.delete(holder)
 
     def _keeps(self, principal: Principal, request: ResponseRequest) -> bool:
@@ -334,9 +338,21 @@ class Responses:
         finally:
             await run.close()
 
-    async def _stored_events(self, holder: Holder, after: int) -> AsyncGenerator[StreamEvent]:
+    async def _stored_events(self, principal: Principal, holder: Holder, after: int) -> AsyncGenerator[StreamEvent]:
         await self._store.check_streamed(holder)
-        return self._store.events(holder, after)
+        return self._store.events(holder, after, partial(self._store.get, principal, holder.id))
+
+    def _check_here(self, holder: Holder) -> None:
+        """Return if a response can be stopped here.
+
+        Raises:
+            Conflict: another gateway makes it.
+        """
+        if self._store.is_made_elsewhere(holder):
+            raise Conflict(
+                f"The gateway '{holder.row.more['gateway']}' is making this response; ask that one, or wait for its "
+                "end."
+            )
 
     async def _found(self, principal: Principal, action: Action, response_id: str) -> tuple[Holder, Live | None]:
         """A response, and the making of it if that goes on."""

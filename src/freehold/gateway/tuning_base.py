@@ -145,6 +145,8 @@ def objection(entry: ModelEntry) -> str | None:
     """Why a model of the catalog cannot be trained; None if it can."""
     if entry.format == "lora":
         return 'it is an adapter; train it again with \'export\' "f16" or "q8_0" to train it further'
+    if entry.format == "transformers":
+        return "it was pulled with --no-convert; pull it again without, under another name"
     architecture = entry.details.get("architecture")
     if entry.format == "openvino" or architecture not in ARCHITECTURES:
         return f"its architecture is '{architecture}', and only that of Llama can be"

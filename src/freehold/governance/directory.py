@@ -20,6 +20,7 @@ from freehold.store.directory import (
     ProjectRow,
     all_rows,
     delete_member,
+    has_organization,
     insert_rows,
     replace_row,
     set_assignments,
@@ -66,7 +67,8 @@ class Directory:
             organization = OrganizationRow(ORGANIZATION, "Default", self._now())
             project = ProjectRow(PROJECT, ORGANIZATION, "Default project", self._now())
             async with self._database.write() as connection:
-                await insert_rows(connection, organization, project)
+                if not await has_organization(connection, ORGANIZATION):  # another gateway may begin at the same time
+                    await insert_rows(connection, organization, project)
             organizations[ORGANIZATION], projects[PROJECT] = organization, project
         members = {row.id: row for row in await all_rows(self._database, MemberRow)}
         held: dict[str, list[AssignmentRow]] = {}
@@ -207,7 +209,7 @@ class Directory:
         """Make an organization with a first project."""
         row = OrganizationRow(new_id("org-"), name, self._now())
         project = ProjectRow(new_id("proj_"), row.id, "Default project", self._now())
-        async with self._changing, self._database.write() as connection:
+        async with self._database.turn(), self._changing, self._database.write() as connection:
             await insert_rows(connection, row, project)
         self._organizations[row.id], self._projects[project.id] = row, project
         self._tell()
@@ -217,7 +219,7 @@ class Directory:
         """Make a project."""
         self.organization(organization_id)
         row = ProjectRow(new_id("proj_"), organization_id, name, self._now())
-        async with self._changing, self._database.write() as connection:
+        async with self._database.turn(), self._changing, self._database.write() as connection:
             await insert_rows(connection, row)
         self._projects[row.id] = row
         self._tell()
@@ -251,23 +253,16 @@ class Directory:
         """Make a service account of a project; of the organization if that is None."""
         if project_id is not None:
             self.active_project(organization_id, project_id)
-        row = MemberRow(
-            new_id("svc_"),
-            organization_id,
-            MemberKind.SERVICE_ACCOUNT,
-            project_id,
-            name,
-            None,
-            self._now(),
-        )
+        kind = MemberKind.SERVICE_ACCOUNT
+        row = MemberRow(new_id("svc_"), organization_id, kind, project_id, name, None, self._now())
         return await self._create_member(row, project_id or WHOLE, roles, API)
 
     async def update_member(
         self, member_id: str, *, name: str | None = None, disabled: bool | None = None
     ) -> MemberRow:
         """Rename, disable or enable a member. Raises Conflict if it is the last owner that would be disabled."""
-        async with self._changing:
-            row = self._members[member_id]
+        async with self._database.turn(), self._changing:
+            row = self._still(member_id)
             if disabled and row.disabled_at is None:
                 self.check_owner_stays(row)
             at = row.disabled_at if disabled is None else (row.disabled_at or self._now()) if disabled else None
@@ -286,8 +281,8 @@ class Directory:
             Conflict: the organization would have no owner.
         """
         names = [self.roles.check(name) for name in dict.fromkeys(roles)]
-        async with self._changing:
-            row = self._members[member_id]
+        async with self._database.turn(), self._changing:
+            row = self._still(member_id)
             if project_id == WHOLE and Role.OWNER not in names:
                 self.check_owner_stays(row, source)
             kept = {known.role: known for known in self.assignments(member_id, project_id) if known.source == source}
@@ -309,8 +304,8 @@ class Directory:
 
     async def delete_member(self, member_id: str) -> None:
         """Remove a user or service account with all its roles. Raises Conflict if it is the last owner."""
-        async with self._changing:
-            row = self._members[member_id]
+        async with self._database.turn(), self._changing:
+            row = self._still(member_id)
             self.check_owner_stays(row)
             async with self._database.write() as connection:
                 await delete_member(connection, member_id)
@@ -323,7 +318,7 @@ class Directory:
     async def _create_member(self, row: MemberRow, project_id: str, roles: Iterable[str], source: str) -> MemberRow:
         names = [self.roles.check(name) for name in dict.fromkeys(roles)]
         assignments = [AssignmentRow(row.id, project_id, name, source, row.created_at) for name in names]
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             if row.email in self._by_email:
                 raise Conflict(f"There is already a user with the address '{row.email}'.", param="email")
             async with self._database.write() as connection:
@@ -335,8 +330,15 @@ class Directory:
         self._tell()
         return row
 
+    def _still(self, member_id: str) -> MemberRow:
+        """A member that is to be changed. Raises NotFound if another gateway has removed it meanwhile."""
+        row = self._members.get(member_id)
+        if row is None:
+            raise absent("member", member_id)
+        return row
+
     async def _put_project(self, row: ProjectRow) -> ProjectRow:
-        async with self._changing, self._database.write() as connection:
+        async with self._database.turn(), self._changing, self._database.write() as connection:
             await replace_row(connection, row)
         self._projects[row.id] = row
         self._tell()

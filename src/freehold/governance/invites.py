@@ -74,7 +74,12 @@ class Invites:
             Conflict: the address is a user's, or was invited already.
             NotFound, InvalidRequest: a project or a role does not exist.
         """
-        email = normal_email(email)
+        async with self._database.turn():
+            return await self._create(organization_id, normal_email(email), role, projects)
+
+    async def _create(
+        self, organization_id: str, email: str, role: str, projects: Sequence[tuple[str, str]]
+    ) -> InviteRow:
         if self._directory.user_by_email(email) is not None:
             raise Conflict(f"There is already a user with the address '{email}'.", param="email")
         if any(row.email == email and self.status(row) == "pending" for row in self._rows.values()):
@@ -104,10 +109,11 @@ class Invites:
             NotFound: there is no such invitation.
             Conflict: it was accepted, or has expired.
         """
-        row = self.get(organization_id, invite_id)
-        self._check_pending(row)
-        token = secrets.token_urlsafe(32)
-        await self._put(replace(row, token_digest=self._digest(token)))
+        async with self._database.turn():
+            row = self.get(organization_id, invite_id)
+            self._check_pending(row)
+            token = secrets.token_urlsafe(32)
+            await self._put(replace(row, token_digest=self._digest(token)))
         return token
 
     def by_token(self, token: str) -> InviteRow:
@@ -130,12 +136,13 @@ class Invites:
         Raises:
             Conflict: it was accepted before, has expired, or the address is a user's.
         """
-        self._check_pending(self._rows.get(row.id, row))
-        member = await self._directory.create_user(row.organization_id, row.email, name, [row.role])
-        for project_id, role in row.projects:
-            if self._directory.project(row.organization_id, project_id).archived_at is None:
-                await self._directory.set_roles(member.id, project_id, [role])
-        await self._put(replace(row, accepted_at=int(self._clock())))
+        async with self._database.turn():
+            self._check_pending(self._rows.get(row.id, row))
+            member = await self._directory.create_user(row.organization_id, row.email, name, [row.role])
+            for project_id, role in row.projects:
+                if self._directory.project(row.organization_id, project_id).archived_at is None:
+                    await self._directory.set_roles(member.id, project_id, [role])
+            await self._put(replace(row, accepted_at=int(self._clock())))
         return member
 
     async def delete(self, organization_id: str, invite_id: str) -> None:

@@ -95,7 +95,7 @@ class LimitRegistry:
         Raises:
             Conflict: they stand in the configuration file.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             return await self._put(settings)
 
     async def merge(self, scope: Scope, limit_id: str, values: Mapping[str, int]) -> None:
@@ -104,7 +104,7 @@ class LimitRegistry:
         Raises:
             Conflict: they stand in the configuration file.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             known, origin = self._set.get((scope, limit_id), (None, Origin.API))
             _check_changeable(scope, limit_id, origin)
             wire = {} if known is None else known.wire()
@@ -121,7 +121,7 @@ class LimitRegistry:
             NotFound: it has none.
             Conflict: they stand in the configuration file.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             await self._delete(scope, limit_id)
 
     async def _put(self, settings: LimitSettings) -> bool:

@@ -86,7 +86,7 @@ class PolicyRegistry:
             ConfigError: a case does not come out as expected, or a name comes twice.
             Conflict: one stands in the configuration file.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             require_cases(self.check(policies, cases))
             changed = [p for p in policies if self._by_name.get(p.name, (None,))[0] != p]
             await put_policies(self._database, [PolicyRow(policy.name, policy.wire()) for policy in changed])
@@ -101,7 +101,7 @@ class PolicyRegistry:
             NotFound: there is none of that name.
             Conflict: it stands in the configuration file.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             settings, _ = self.get(name)
             self._check_changeable(name)
             await delete_policy(self._database, name)

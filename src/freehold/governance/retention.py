@@ -104,7 +104,7 @@ class RetentionRegistry:
         """
         if not project_id and settings.type == "none":
             raise UnsupportedParameter("Unsupported value: 'type' of an organization cannot be 'none'.", param="type")
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             if self.get(organization_id, project_id) == settings:
                 return False
             row = RetentionRow(organization_id, project_id, settings.model_dump(mode="json", exclude_defaults=True))

@@ -113,7 +113,7 @@ class Suspensions:
         Raises:
             HomeError: the database cannot be written; nothing has changed.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             await self._forget_ended()
             before = self._rows.get(_whose(row), {}).get(row.project_id)
             name = new_id("susp_") if before is None else before.id
@@ -131,7 +131,7 @@ class Suspensions:
             NotFound: there is none of that id that holds.
             HomeError: the database cannot be written; it holds on.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             row = self.get(organization_id, suspension_id)
             await self._remove(row)
         return row
@@ -142,7 +142,7 @@ class Suspensions:
         Args:
             member: the member of an id; None if there is none.
         """
-        async with self._changing:
+        async with self._database.turn(), self._changing:
             rows = [row for there in self._rows.values() for row in there.values()]
             for row in rows:
                 if row.kind == SubjectKind.PRINCIPAL.value and member(row.subject_id) is None:

@@ -116,7 +116,7 @@ class JobQueue:
             RateLimited: too many of its project's have not ended.
         """
         most = self._most_waiting
-        async with self._adding:
+        async with self._adding, self.database.turn():
             if most is not None and await count_waiting(self.database, job.project_id, job.kind) >= most:
                 raise RateLimited(
                     f"The project has {most} jobs of the kind '{job.kind}' that have not ended, and may have no more; "

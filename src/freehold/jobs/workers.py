@@ -10,6 +10,7 @@ import structlog
 
 from freehold.errors import Draining, FreeholdError, LeaseLost
 from freehold.jobs.queue import JobQueue
+from freehold.store.jobs import worker_name
 from freehold.types.ids import new_id
 from freehold.types.jobs import Job, JobState, Lease, Wish
 
@@ -76,7 +77,7 @@ class Workers:
         self._queue = queue
         self._doing = doing
         self._most = most
-        self._name = new_id("worker_")
+        self._name = worker_name(queue.database.gateway, new_id("worker_"))
         self._something = asyncio.Event()
         self._holds: set[Hold] = set()
         self._task: asyncio.Task[None] | None = None

@@ -19,7 +19,7 @@ from freehold.config import engine_environment
 from freehold.errors import Conflict, FreeholdError, HomeError
 from freehold.journal.journal import Journal
 from freehold.store.database import Database
-from freehold.store.deployments import get_fact, put_fact
+from freehold.store.deployments import get_fact, own_fact, put_fact
 
 log = structlog.get_logger("freehold.journal")
 
@@ -68,7 +68,7 @@ class Verifier:
 
     async def __aenter__(self) -> Self:
         """Remember what the last one came to."""
-        found = await get_fact(self._database, _FACT)
+        found = await get_fact(self._database, own_fact(self._database, _FACT))
         if found is not None:
             self.last = Verification(**{**found, "reports": tuple(found["reports"])})
         return self
@@ -145,6 +145,6 @@ class Verifier:
         event = "journal.verified" if verification.state == "intact" else "journal.not_verified"
         log.info(event, state=verification.state, problem=verification.problem)
         try:
-            await put_fact(self._database, _FACT, asdict(verification))
+            await put_fact(self._database, own_fact(self._database, _FACT), asdict(verification))
         except HomeError as exc:
             log.warning("journal.verification_not_remembered", reason=exc.message)

@@ -20,9 +20,10 @@ artifacts: Final = Table(
     Column("seq", BigInteger, nullable=False),
     Column("segment", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    Column("writer", String(64), nullable=False, server_default="main"),
 )
 """Ids, digests and numbers; nothing that a caller wrote but names. `id` is the digest of whose artifact it is, its
-kind, digest and name; the last three columns are where its record stands in the journal. An empty `organization_id` is
+kind, digest and name; the last four columns are where its record stands in the journal. An empty `organization_id` is
 what belongs to the home."""
 
 artifact_parents: Final = Table(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, insert, or_, select, true
+from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, true
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.store.artifact_tables import artifact_parents, artifacts
@@ -29,12 +30,13 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class RecordedArtifact:
-    """An artifact and where in the journal its record stands: number, segment and the byte in that."""
+    """An artifact and where in the journal its record stands: number, segment and the byte in that; whose journal."""
 
     artifact: Artifact
     seq: int
     segment: int
     offset: int
+    writer: str = "main"
 
 
 def artifact_id(artifact: Artifact) -> str:
@@ -44,7 +46,7 @@ def artifact_id(artifact: Artifact) -> str:
 
 
 async def add_artifact(database: Database, recorded: RecordedArtifact) -> None:
-    """Write down an artifact that is not there yet."""
+    """Write down an artifact that is not there yet; what another gateway has written meanwhile stays."""
     artifact = recorded.artifact
     values: dict[str, Any] = {
         "id": artifact_id(artifact),
@@ -58,14 +60,15 @@ async def add_artifact(database: Database, recorded: RecordedArtifact) -> None:
         "seq": recorded.seq,
         "segment": recorded.segment,
         "offset": recorded.offset,
+        "writer": recorded.writer,
     }
     parents = [
         {"artifact_id": values["id"], "number": number, "parent": parent}
         for number, parent in enumerate(artifact.parents)
     ]
     async with database.write() as connection:
-        await connection.execute(insert(artifacts).values(values))
-        if parents:
+        added = await connection.execute(insert(artifacts).values(values).on_conflict_do_nothing())
+        if parents and added.rowcount:
             await connection.execute(insert(artifact_parents), parents)
 
 
@@ -132,7 +135,7 @@ def _recorded(row: RowMapping, parents: Mapping[str, list[str]]) -> RecordedArti
         facts=row["facts"],
         created_at=row["created_at"],
     )
-    return RecordedArtifact(artifact, row["seq"], row["segment"], row["offset"])
+    return RecordedArtifact(artifact, row["seq"], row["segment"], row["offset"], row["writer"])
 
 
 def _seen(viewer: Viewer | None) -> ColumnElement[bool]:

@@ -75,8 +75,10 @@ kept_responses: Final = _holder(
     "kept_responses",
     Column("status", String(16), nullable=False),
     Column("background", Boolean, nullable=False),
+    Column("gateway", String(64), nullable=False, server_default=""),
 )
-"""`status` is the truth about a response; what `header` says is how it was when it was last written."""
+"""`gateway` names the one that makes it, where there are several; `status` is the truth about a response; what `header`
+says is how it was when it was last written."""
 
 kept_response_items: Final = _items("kept_response_items")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert
 
 from freehold.store.database import Database
 from freehold.store.tables import deployments, home
@@ -54,6 +54,11 @@ async def get_fact(database: Database, name: str) -> Any:
     """A fact about this home, or None."""
     async with database.read() as connection:
         return (await connection.execute(select(home.c.value).where(home.c.name == name))).scalar()
+
+
+def own_fact(database: Database, name: str) -> str:
+    """The name of a fact that holds for this gateway alone, where there are several."""
+    return f"{name}@{database.gateway}" if database.gateway else name
 
 
 async def put_fact(database: Database, name: str, value: Any) -> None:

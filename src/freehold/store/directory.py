@@ -100,6 +100,12 @@ async def all_rows(database: Database, kind: type[RowT]) -> list[RowT]:
         return [kind(**row) for row in rows.mappings()]
 
 
+async def has_organization(connection: AsyncConnection, organization_id: str) -> bool:
+    """Whether there is an organization of this id."""
+    found = select(organizations.c.id).where(organizations.c.id == organization_id)
+    return (await connection.execute(found)).first() is not None
+
+
 async def insert_rows(connection: AsyncConnection, *rows: Row) -> None:
     """Add rows within a transaction."""
     for row in rows:

@@ -279,13 +279,26 @@ async def resume_job(connection: AsyncConnection, job_id: str, now_s: int) -> Jo
     return state
 
 
+def worker_name(gateway: str, name: str) -> str:
+    """What a worker of a gateway is called in the queue; an empty gateway is the only one."""
+    return f"{gateway}/{name}" if gateway else name
+
+
 async def release_jobs(database: Database, kinds: Collection[str], now_ms: int) -> int:
-    """Let jobs be taken again whose workers cannot live any more; how many there were."""
+    """Let jobs be taken again whose workers cannot live any more, those of this gateway; how many there were."""
     async with database.write() as connection:
-        done = await connection.execute(
-            update(jobs).where(jobs.c.kind.in_(kinds), jobs.c.state == JobState.RUNNING).values(lease_until_ms=now_ms)
-        )
-        return done.rowcount
+        return await release_jobs_of(connection, database.gateway, now_ms, kinds)
+
+
+async def release_jobs_of(
+    connection: AsyncConnection, gateway: str, now_ms: int, kinds: Collection[str] | None = None
+) -> int:
+    """As `release_jobs`, for the workers of any gateway, within the caller's transaction; of all kinds if None."""
+    which = update(jobs).where(jobs.c.state == JobState.RUNNING)
+    which = which if kinds is None else which.where(jobs.c.kind.in_(kinds))
+    if gateway:
+        which = which.where(jobs.c.worker.startswith(worker_name(gateway, ""), autoescape=True))
+    return (await connection.execute(which.values(lease_until_ms=now_ms))).rowcount
 
 
 async def get_job(database: Database, job_id: str) -> Job | None:

@@ -4,9 +4,9 @@ The tables of each kind have the columns `organization_id`, `project_id`, `owner
 What goes, goes in batches, each a transaction of its own, so that no other writer waits long.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Table, delete, literal_column, select, update
 
 from freehold.store.database import Database
 from freehold.store.evaluation_tables import kept_eval_items, kept_eval_runs, kept_evals
@@ -90,20 +90,20 @@ async def shorten(database: Database, kind: ContentKind, organization_id: str, p
                     table.c.project_id == project_id,
                     table.c.expires_at > end,
                 )
-                .values(expires_at=func.min(table.c.expires_at, end))
+                .values(expires_at=end)
             )
             counts.append((await connection.execute(statement)).rowcount)
     return counts[0]
 
 
 async def _delete(database: Database, table: Table, which: ColumnElement[bool]) -> int:
-    rowid: ColumnElement[int] = literal_column("rowid")
+    row: ColumnElement[Any] = literal_column("ctid" if database.dialect == "postgresql" else "rowid")
     size = BATCH_OF_PIECES if table is kept_file_pieces else BATCH
-    batch = select(rowid).select_from(table).where(which).limit(size)
+    batch = select(row).select_from(table).where(which).limit(size)
     total = 0
     while True:
         async with database.write() as connection:
-            count = (await connection.execute(delete(table).where(rowid.in_(batch)))).rowcount
+            count = (await connection.execute(delete(table).where(row.in_(batch)))).rowcount
         total += count
         if count < size:
             return total

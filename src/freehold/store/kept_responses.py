@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.store.conversation_tables import kept_response_events, kept_responses
 from freehold.store.database import Database
@@ -75,13 +76,16 @@ async def next_number(database: Database, response_id: str) -> int:
 
 
 async def end_interrupted(database: Database) -> int:
-    """Let responses have failed that were being made when the server ended; how many there were."""
-    table = kept_responses
+    """Let responses have failed that this gateway was making when it ended; how many there were."""
     async with database.write() as connection:
-        done = await connection.execute(
-            update(table).where(table.c.status.in_(("queued", "in_progress"))).values(status="failed")
-        )
-        return done.rowcount
+        return await end_interrupted_of(connection, database.gateway)
+
+
+async def end_interrupted_of(connection: AsyncConnection, gateway: str) -> int:
+    """As `end_interrupted`, for any gateway, within the caller's transaction."""
+    table = kept_responses
+    open_ones = update(table).where(table.c.status.in_(("queued", "in_progress")), table.c.gateway.in_({"", gateway}))
+    return (await connection.execute(open_ones.values(status="failed"))).rowcount
 
 
 def _event_values(response: HolderRow, events: EventsRow, expires_at: int) -> dict[str, Any]:

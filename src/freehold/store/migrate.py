@@ -10,11 +10,18 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
+from freehold.errors import HomeError
+
 _STORE = Path(__file__).parent
 _SCRIPTS = _STORE / "migrations"
 """Where Alembic finds `env.py`, which all schemas share."""
 
-HEAD = "0017"
+HEAD = "0019"
+COMPATIBLE_FROM = "0018"
+"""The oldest schema whose code works with a database that is at the newest. A revision that takes something away which
+older code uses, or changes what it means, raises this to itself."""
+_COMPATIBLE = "works with code from schema "
+"""What PostgreSQL is told of that, as a comment on the table of versions, so that older code can read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +32,17 @@ class Schema:
         folder: where its revisions are, a file each, named by their number.
         head: the newest revision.
         version_table: the table in which a database says which revision it is at.
+        compatible_from: the oldest schema whose code works with a database at `head`; only itself, if that is empty.
     """
 
     folder: Path
     head: str
     version_table: str = "alembic_version"
+    compatible_from: str = ""
 
 
-HOME_SCHEMA = Schema(_SCRIPTS / "versions", HEAD)
-USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0004", "freehold_usage_version")
+HOME_SCHEMA = Schema(_SCRIPTS / "versions", HEAD, compatible_from=COMPATIBLE_FROM)
+USAGE_SCHEMA = Schema(_STORE / "usage_migrations" / "versions", "0004", "freehold_usage_version", "0003")
 
 
 def known_revisions(schema: Schema = HOME_SCHEMA) -> set[str]:
@@ -51,6 +60,25 @@ def revision_of(connection: Connection, schema: Schema = HOME_SCHEMA) -> str | N
     return revision
 
 
+def is_older(connection: Connection, schema: Schema = HOME_SCHEMA) -> bool:
+    """Whether a database has to be brought to the schema's head.
+
+    One that is newer is used as it is where it says that code of this schema works with it: while gateways are upgraded
+    one after the other, those of before go on.
+
+    Raises:
+        HomeError: it was written by a newer Freehold, which this one does not work with.
+    """
+    revision = revision_of(connection, schema)
+    if revision is None or revision in known_revisions(schema):
+        return revision != schema.head
+    if connection.dialect.name == "postgresql":
+        told = connection.execute(text(f"SELECT obj_description('{schema.version_table}'::regclass)")).scalar()
+        if isinstance(told, str) and told.startswith(_COMPATIBLE) and told[len(_COMPATIBLE) :] <= schema.head:
+            return False
+    raise HomeError("this home was written by a newer Freehold; install that version or restore an older backup")
+
+
 def upgrade(connection: Connection, schema: Schema = HOME_SCHEMA) -> None:
     """Bring the database behind a connection to the schema's head, within the caller's transaction."""
     from alembic import command  # noqa: PLC0415  # a quarter second that most starts do not need
@@ -63,6 +91,9 @@ def upgrade(connection: Connection, schema: Schema = HOME_SCHEMA) -> None:
     config.attributes["connection"] = connection
     config.attributes["version_table"] = schema.version_table
     command.upgrade(config, schema.head)
+    if connection.dialect.name == "postgresql":
+        oldest = schema.compatible_from or schema.head
+        connection.execute(text(f"COMMENT ON TABLE {schema.version_table} IS '{_COMPATIBLE}{oldest}'"))
 
 
 def _literal(path: Path) -> str:

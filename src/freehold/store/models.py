@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from sqlalchemy import delete, func, or_, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert
 
 from freehold.store.database import Database
 from freehold.store.tables import models

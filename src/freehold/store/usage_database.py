@@ -11,17 +11,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from freehold.errors import ConfigError, HomeError, Unavailable
-from freehold.store.migrate import USAGE_SCHEMA, known_revisions, revision_of, upgrade
+from freehold.errors import HomeError, Unavailable
+from freehold.store import postgres
+from freehold.store.migrate import USAGE_SCHEMA, is_older, upgrade
 
-CONNECT_TIMEOUT_S: Final = 5.0
-COMMAND_TIMEOUT_S: Final = 60.0
 _POOL_SIZE: Final = 4
 _FILE_HINT: Final = (
     "; see that the disk has room. If the file is damaged, stop the server and delete it: it is made anew from the "
@@ -49,46 +47,43 @@ class UsageDatabase:
         self._ready = False
 
     @classmethod
-    def at(cls, path: Path, url: str | None = None) -> Self:
+    def at(cls, path: Path, url: str | None = None, *, param: str = "usage.database") -> Self:
         """The database that a URL names or, without one, the SQLite file. Nothing is opened yet.
 
         Args:
             path: the file in the home.
             url: `postgresql://user:password@host:port/name`, with the parameters that libpq knows.
+            param: the setting that the URL comes from.
 
         Raises:
             ConfigError: the URL is not one of PostgreSQL, or its driver is not installed.
         """
         if url is not None:
-            return cls._postgres(url)
+            return cls._postgres(url, param)
         engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=_POOL_SIZE)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         return cls(engine, path.name, (sqlite3.Error,))
 
     @classmethod
-    def _postgres(cls, url: str) -> Self:
-        host, name = _parts(url)
-        try:
-            import asyncpg  # noqa: PLC0415  # an extra that only PostgreSQL needs
-        except ImportError as exc:
-            raise ConfigError(
-                "usage.database: PostgreSQL needs a driver; install it with: pip install 'freehold[postgres]'",
-                param="usage.database",
-            ) from exc
+    def _postgres(cls, url: str, param: str) -> Self:
+        shown = postgres.shown(url, param)
+        asyncpg = postgres.driver(param)
 
         async def connect() -> Any:
             # asyncpg reads the URL itself, as libpq would: `sslmode`, `host` of a socket and others mean the same.
-            return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S)
+            return await asyncpg.connect(
+                url, timeout=postgres.CONNECT_TIMEOUT_S, command_timeout=postgres.COMMAND_TIMEOUT_S
+            )
 
         engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=connect,
             pool_size=_POOL_SIZE,
             max_overflow=0,
-            pool_timeout=CONNECT_TIMEOUT_S,
+            pool_timeout=postgres.CONNECT_TIMEOUT_S,
             pool_pre_ping=True,
         )
-        return cls(engine, f"{name} at {host}", (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError))
+        return cls(engine, shown, (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -132,18 +127,24 @@ class UsageDatabase:
             if self._ready:
                 return
             async with self._engine.connect() as connection:
-                revision = await connection.run_sync(revision_of, USAGE_SCHEMA)
-            if revision is not None and revision not in known_revisions(USAGE_SCHEMA):
-                raise HomeError(
-                    f"the usage database {self.shown} was written by a newer Freehold; install that version, or give "
-                    "this one a database of its own"
-                )
-            if revision != USAGE_SCHEMA.head:
+                old = await self._is_older(connection)
+            if old:
                 async with self._writer, self._engine.begin() as connection:
                     if self.dialect == "postgresql":
                         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-                    await connection.run_sync(upgrade, USAGE_SCHEMA)
+                    if await self._is_older(connection):  # nobody else was faster
+                        await connection.run_sync(upgrade, USAGE_SCHEMA)
             self._ready = True
+
+    async def _is_older(self, connection: AsyncConnection) -> bool:
+        """Whether the schema has to be brought up to date."""
+        try:
+            return await connection.run_sync(is_older, USAGE_SCHEMA)
+        except HomeError:
+            raise HomeError(
+                f"the usage database {self.shown} was written by a newer Freehold; install that version, or give "
+                "this one a database of its own"
+            ) from None
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -152,34 +153,8 @@ class UsageDatabase:
             yield
         except self._failures as exc:
             self._ready = False
-            cause: object = exc.orig if isinstance(exc, DBAPIError) else exc
-            reason = " ".join(str(cause).split()) or type(cause).__name__
             hint = _FILE_HINT if self.dialect == "sqlite" else ""
-            raise Unavailable(f"The usage database {self.shown} cannot be used: {reason}{hint}") from exc
-
-
-def _parts(url: str) -> tuple[str, str]:
-    """The host and the database's name in a URL.
-
-    Raises:
-        ConfigError: it is not a URL of PostgreSQL. The message has nothing of it, since a password may be in it.
-    """
-    try:
-        split = urlsplit(url)
-        port = split.port
-    except ValueError:
-        raise _wrong("is not a URL; special characters in the password must be percent-encoded") from None
-    if split.scheme not in {"postgresql", "postgres"}:
-        raise _wrong("must begin with postgresql://")
-    name = unquote(split.path.lstrip("/"))
-    if not name or "/" in name:
-        raise _wrong("must name a database, as in postgresql://user:password@host/name")
-    host = split.hostname or "the local socket"
-    return f"{host}:{port}" if port else host, name
-
-
-def _wrong(what: str) -> ConfigError:
-    return ConfigError(f"usage.database: the URL {what}", param="usage.database")
+            raise Unavailable(f"The usage database {self.shown} cannot be used: {postgres.reason(exc)}{hint}") from exc
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:

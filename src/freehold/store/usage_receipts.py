@@ -11,10 +11,13 @@ from freehold.types.receipt import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands: its segment's number, and the offset of its line in bytes."""
+    """Where a record stands: whose journal, the segment's number, the line's offset in bytes; and who it is about."""
 
+    writer: str
     segment: int
     offset: int
+    organization_id: str
+    project_id: str
 
 
 async def find_outcome(database: UsageDatabase, request_id: str) -> tuple[Outcome, int] | None:
@@ -36,7 +39,8 @@ async def find_request(database: UsageDatabase, request_id: str) -> Place | None
     Raises:
         Unavailable, HomeError: as `UsageDatabase.read`.
     """
-    statement = select(requests.c.segment, requests.c.offset).where(requests.c.request_id == request_id)
+    columns = [requests.c[name] for name in Place.__slots__]
+    statement = select(*columns).where(requests.c.request_id == request_id)
     async with database.read() as connection:
         row = (await connection.execute(statement)).one_or_none()
     return None if row is None else Place(*row)

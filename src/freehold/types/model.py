@@ -18,8 +18,9 @@ class ModelEntry:
             digest of the lines of all its files.
         size_bytes: the size of what is served.
         format: what was fetched; safetensors are converted to GGUF, except for pipelines, which are served as they are.
-            Only a pipeline has the format "openvino". A "lora" is an adapter, in GGUF, of the model that
-            `details["parent_sha256"]` names, and is served together with it.
+            Only a pipeline has the format "openvino". "transformers" is a folder of safetensors that were kept as they
+            are, in Hugging Face's layout, with the digest of all its files. A "lora" is an adapter, in GGUF, of the
+            model that `details["parent_sha256"]` names, and is served together with it.
         details: licence, architecture, parameter_count, context_length (tokens), embedding_length, quantization,
             chat_template (whether there is one), pinned (whether the digest of the weights was given beforehand) and
             task ("chat", "embeddings" or "images"), as far as known; of a model that was trained here also parent and
@@ -33,7 +34,7 @@ class ModelEntry:
     source_sha256: str
     sha256: str
     size_bytes: int
-    format: Literal["gguf", "safetensors", "openvino", "lora"]
+    format: Literal["gguf", "safetensors", "openvino", "transformers", "lora"]
     details: Mapping[str, Any] = field(default_factory=dict)
     created_at: int = 0
 

@@ -1,7 +1,8 @@
-"""What a worker has copies of, because every request needs it: read from the database, and again after each change.
+"""What a worker, and each of several gateways, has copies of, because every request needs it.
 
-The core tells which tables were written. What a copy said is replaced at once, never taken away first, so a request is
-decided by what was before or by what is now. When the new one is in force, the running requests are reviewed.
+They are read from the database, and again after each change: a core tells its workers which tables were written, the
+database its gateways. What a copy said is replaced at once, never taken away first, so a request is decided by what was
+before or by what is now. When the new one is in force, the running requests are reviewed.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ TABLES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """The copies of one worker.
+    """The copies of one worker or gateway.
 
     Args:
         settings: the configuration, whose entries go before what is stored.
@@ -65,6 +66,8 @@ class Copies:
         return (
             (_DIRECTORY, people.directory.load),
             (_DIRECTORY | {"api_keys"}, people.keys.load),
+            (frozenset({"invites"}), people.invites.load),
+            (frozenset({"sessions"}), people.identity.sessions.load),
             (frozenset({"suspensions"}), people.suspensions.load),
             (frozenset({"content_keys"}), self.content.keys.load),
             (frozenset({"retention"}), self.content.retention.load),

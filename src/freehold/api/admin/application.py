@@ -31,6 +31,7 @@ from freehold.api.admin.deployments import deployment_routes
 from freehold.api.admin.door import AdminDoor, Allow
 from freehold.api.admin.erasures import erasure_routes
 from freehold.api.admin.flagged import flagged_routes
+from freehold.api.admin.gateways import gateway_routes
 from freehold.api.admin.invites import invite_routes
 from freehold.api.admin.journal import journal_routes
 from freehold.api.admin.keys import key_routes
@@ -68,6 +69,7 @@ from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.model_services import ModelServices
+from freehold.gateway.presence import Presence
 from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
 from freehold.governance.limits import LimitRegistry
@@ -116,6 +118,7 @@ class AdminServices:
         erasure: erases users and projects.
         models: where models come from, and when a deployment may change to one.
         verifier: says whether the journal is what was written.
+        presence: of this server among the gateways of its database.
         settings: the configuration.
     """
 
@@ -133,6 +136,7 @@ class AdminServices:
     erasure: Erasure
     models: ModelServices
     verifier: Verifier
+    presence: Presence
     settings: Settings
 
 
@@ -180,6 +184,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes),
         status_routes(services.journal, services.reports.projection),
+        gateway_routes(services.presence),
         master_key_routes(services.content),
         *content_routers(services),
         *abuse_routers(services),

@@ -21,13 +21,15 @@ from freehold.types.model import ModelEntry, Progress
 
 
 class PullBody(BaseModel):
-    """What to fetch: a starter model's name or a URI; under which name; with which digest."""
+    """What to fetch: a starter model's name or a URI; under which name; with which digest; whether to convert it."""
 
     model_config = ConfigDict(extra="forbid")
 
     source: Annotated[str, Field(min_length=1, max_length=2048)]
     name: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    convert: bool = True
+    """Whether safetensors of a language model become GGUF; without, they are kept as they are."""
 
 
 def model_routes(catalog: Catalog, control: DeploymentControl) -> APIRouter:
@@ -72,7 +74,9 @@ async def _pull(catalog: Catalog, body: PullBody) -> AsyncGenerator[bytes]:
 
     async def work() -> ModelEntry:
         try:
-            return await catalog.pull(body.source, name=body.name, sha256=body.sha256, progress=report)
+            return await catalog.pull(
+                body.source, name=body.name, sha256=body.sha256, convert=body.convert, progress=report
+            )
         finally:
             lines.put_nowait(None)
 

@@ -25,6 +25,7 @@ _OPTIONAL = {
     "diffusers": ("gpu", ("torch", "diffusers", "transformers")),
     "openvino": ("openvino", ("openvino_genai",)),
     "openvino_images": ("openvino", ("openvino_genai",)),
+    "vllm": ("gpu", ("vllm", "torch")),
 }
 """Engines that an extra of the package brings: the extra, and what is in it."""
 

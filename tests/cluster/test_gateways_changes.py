@@ -1,0 +1,117 @@
+"""What is changed at one gateway is in force at the others."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cluster.gateways import gateways
+from tests.postgres import PostgreSQL
+from tests.service import Service, eventually
+
+CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def two(postgres_server: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]]:
+    """Two gateways on one database."""
+    with gateways(tmp_path_factory.mktemp("gateways"), postgres_server.new_home()) as found:
+        yield found
+
+
+def _in_force(condition: Callable[[], bool], what: str) -> float:
+    """Wait until it is so; how many seconds that took."""
+    began = time.monotonic()
+    eventually(condition, what)
+    return time.monotonic() - began
+
+
+def _chats(service: Service, key: str, model: str = "echo") -> int:
+    return service.post("/v1/chat/completions", {**CHAT, "model": model}, key=key).status
+
+
+def _key(service: Service) -> tuple[str, str]:
+    made = service.post("/admin/keys", {"name": "caller", "role": "user"}).json()
+    return made["id"], made["key"]
+
+
+def test_a_key_holds_everywhere_until_it_is_revoked_anywhere(two: list[Service]) -> None:
+    """A key made at one gateway opens the other; revoked there, it opens neither."""
+    first, second = two
+    key_id, key = _key(first)
+    _in_force(lambda: _chats(second, key) == 200, "the new key at the other gateway")
+    assert second.request("DELETE", f"/admin/keys/{key_id}", key=second.key).status == 200
+    assert _chats(second, key) == 401
+    _in_force(lambda: _chats(first, key) == 401, "the revocation at the first gateway")
+
+
+def test_a_running_request_ends_when_its_key_is_revoked_elsewhere(two: list[Service]) -> None:
+    """A stream at one gateway breaks off when its key is revoked at the other."""
+    first, second = two
+    key_id, key = _key(first)
+    body = {**CHAT, "stream": True, "max_tokens": 2000, "messages": [{"role": "user", "content": "word " * 2000}]}
+    assert first.post("/admin/deployments", _slow("slow")).status in {200, 201}
+    _in_force(lambda: _chats(second, key, "slow") == 200, "the new deployment at the other gateway")
+    with second.open("POST", "/v1/chat/completions", {**body, "model": "slow"}, key=key) as stream:
+        assert stream.read(20)
+        assert first.request("DELETE", f"/admin/keys/{key_id}", key=first.key).status == 200
+        rest = stream.read().decode()
+    assert "[DONE]" not in rest
+    assert "error" in rest
+
+
+def _slow(name: str) -> dict[str, object]:
+    return {"name": name, "engine": "echo", "model": "echo", "options": {"delay_s": 0.02}}
+
+
+def test_policies_limits_and_suspensions_reach_the_others(two: list[Service]) -> None:
+    """Each is set at one gateway, refuses at the other, and refuses no more when it was taken back."""
+    first, second = two
+    _, key = _key(first)
+    _in_force(lambda: _chats(second, key) == 200, "the new key")
+    policy = {"name": "none", "deployments": {"deny": ["echo"]}}
+    assert first.request("PUT", "/admin/policies/none", policy, key=first.key).status == 200
+    _in_force(lambda: _chats(second, key) == 403, "the policy")
+    assert second.request("DELETE", "/admin/policies/none", key=second.key).status == 200
+    _in_force(lambda: _chats(first, key) == 200, "the end of the policy")
+    limit = {"scope": "deployment", "id": "echo", "requests_per_minute": 0}
+    assert first.request("PUT", "/admin/limits", limit, key=first.key).status == 200
+    _in_force(lambda: _chats(second, key) == 429, "the limit")
+    assert first.request("DELETE", "/admin/limits/deployment/echo", key=first.key).status == 200
+    _in_force(lambda: _chats(second, key) == 200, "the end of the limit")
+    body = {"end_user": "somebody", "reason": "spam"}
+    made = first.request("POST", "/v1/organization/suspensions", body, key=first.key)
+    assert made.status == 201
+    asked = {**CHAT, "user": "somebody"}
+    _in_force(lambda: second.post("/v1/chat/completions", asked, key=key).status == 403, "the suspension")
+    path = f"/v1/organization/suspensions/{made.json()['id']}"
+    assert second.request("DELETE", path, key=second.key).status == 200
+    _in_force(lambda: first.post("/v1/chat/completions", asked, key=key).status == 200, "the end of the suspension")
+
+
+def test_both_gateways_are_listed(two: list[Service]) -> None:
+    """Each knows of the other, with name, version and state."""
+    for service, name in zip(two, "ab", strict=True):
+        rows = service.get("/admin/gateways", key=service.key).json()["data"]
+        assert [(row["name"], row["state"], row["self"]) for row in rows] == [
+            ("a", "running", name == "a"),
+            ("b", "running", name == "b"),
+        ]
+
+
+def test_usage_of_both_is_one_sum(two: list[Service]) -> None:
+    """What was asked of either stands in the same usage, each receipt once."""
+    first, second = two
+    _, key = _key(first)
+    _in_force(lambda: _chats(second, key) == 200, "the new key")
+
+    def count(service: Service) -> int:
+        answer = service.get("/admin/usage?by=key", key=service.key).json()
+        return sum(row["requests"] for row in answer["data"])
+
+    before = count(first)
+    for service in (first, second, second):
+        assert _chats(service, key) == 200
+    _in_force(lambda: count(first) == count(second) >= before + 3, "one sum")
