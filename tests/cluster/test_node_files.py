@@ -74,7 +74,7 @@ def test_no_file_leaves_the_models_folder(tmp_path: Path, name: str) -> None:
 
 def test_paths_of_the_gateway_become_the_nodes(tmp_path: Path) -> None:
     """Paths are changed wherever they stand whole, also within JSON, the longest first, and nothing else is."""
-    home = "/home/größe/models"
+    home = "/srv/größe/models"
     argv = ["/usr/bin/python", "--spec", json.dumps({"file": f"{home}/sha256-ab", "more": f"{home}/sha256-abc"}), home]
     changed = with_paths(
         argv, [("/usr/bin/python", "/opt/python"), (f"{home}/sha256-ab", "/data/é/ab"), (home, str(tmp_path))]
