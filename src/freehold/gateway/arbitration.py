@@ -45,13 +45,19 @@ class Arbitration:
     def __init__(self, journal: Recorder) -> None:
         self._journal = journal
         self.last: deque[Decided] = deque(maxlen=LAST)
+        self._refused: dict[str, Refuse] = {}
 
     def check(self) -> None:
         """See `Minutes.check`."""
         self._journal.check()
 
     def decided(self, decision: Decision, workload: Workload) -> None:
-        """See `Minutes.decided`. What is decided already is carried out even if it cannot be recorded any more."""
+        """See `Minutes.decided`. What is decided already is carried out even if it cannot be recorded any more.
+
+        A replica that is refused asks again after a while; the same refusal again is no new decision.
+        """
+        if self._repeated(decision):
+            return
         what, details = _told(decision)
         self.last.append(Decided(what, workload, decision.at_s, details))
         about = {"work_class": workload.work_class.name.lower(), "at": utc(decision.at_s), **details}
@@ -68,6 +74,17 @@ class Arbitration:
             log.error("decision_not_recorded", workload=workload.id, decision=what, reason=exc.message)  # noqa: TRY400
         else:
             recorded.add_done_callback(_written)
+
+    def _repeated(self, decision: Decision) -> bool:
+        """Whether the same was refused for the same reason before."""
+        if not isinstance(decision, Refuse):
+            self._refused.pop(decision.workload, None)
+            return False
+        before = self._refused.pop(decision.workload, None)
+        self._refused[decision.workload] = decision
+        while len(self._refused) > LAST:
+            del self._refused[next(iter(self._refused))]
+        return before is not None and (before.reason, before.detail) == (decision.reason, decision.detail)
 
 
 def _written(recorded: "asyncio.Future[Any]") -> None:

@@ -18,9 +18,10 @@ from freehold.engines.auto import AUTO, LeftOut, Plan
 from freehold.errors import EngineUnavailable, FreeholdError, UnsupportedParameter
 from freehold.serving.choice import Wish
 from freehold.serving.deployment_log import DeploymentLog
+from freehold.serving.engine_settings import of_engine
 from freehold.serving.lending import Grant
 from freehold.serving.replica import Replica
-from freehold.serving.replica_set import ReplicaSet, of_engine
+from freehold.serving.replica_set import ReplicaSet
 from freehold.serving.status import DeploymentStatus, LaneStatus, ReplicaStatus
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
@@ -77,6 +78,11 @@ class Lanes:
         for replicas in self._sets:
             if replicas.settings.engine == engine:
                 replicas.renew()
+
+    def leave(self, nodes: frozenset[str]) -> None:
+        """Have its replicas leave those nodes of the cluster."""
+        for replicas in self._sets:
+            replicas.leave(nodes)
 
     def status(self) -> DeploymentStatus:
         """What there is to see now."""

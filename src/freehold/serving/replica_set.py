@@ -6,13 +6,13 @@ Knows nothing of how a replica lives; that is `freehold.serving.replica`'s busin
 import asyncio
 import contextlib
 from functools import partial
-from typing import Any
 
 import structlog
 
 from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
 from freehold.serving.choice import ANY, Wish, hopeful, room, surplus
 from freehold.serving.deployment_log import DeploymentLog
+from freehold.serving.engine_settings import of_engine
 from freehold.serving.launching import Launching
 from freehold.serving.lending import Grant, Lending
 from freehold.serving.preparation import Preparation
@@ -24,12 +24,6 @@ from freehold.serving.status import DeploymentStatus, Lease
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Tier, Traits
-
-_NOT_THE_ENGINES = frozenset(
-    {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
-    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing", "capacity", "autoscale", "work_class"}
-)
-"""Settings that a running engine does not see."""
 
 _ON_THE_WAY = (ReplicaState.STARTING, ReplicaState.FETCHING)
 _BEST_FIRST = (
@@ -98,6 +92,15 @@ class ReplicaSet:
         self._step()
         self._changed.set()
         self._lending.announce()
+
+    def leave(self, nodes: frozenset[str]) -> None:
+        """Exchange the replicas on those nodes for new ones; each serves until a new one is ready."""
+        leaving = [replica for replica in self._current if replica.node in nodes]
+        if leaving:
+            self._current = [replica for replica in self._current if replica not in leaving]
+            self._outdated += leaving
+            self._step()
+            self._changed.set()
 
     def _outdate(self) -> None:
         """Have new replicas take the place of those that there are."""
@@ -389,8 +392,3 @@ async def _counters(replica: Replica) -> EngineCounters | None:
         return await replica.counters()
     except FreeholdError:
         return None
-
-
-def of_engine(settings: DeploymentSettings) -> dict[str, Any]:
-    """The settings that a running engine depends on."""
-    return settings.model_dump(exclude=set(_NOT_THE_ENGINES))

@@ -68,7 +68,7 @@ def workloads(arbiter: Arbiter) -> list[Standing]:
 
 
 def parts(arbiter: Arbiter) -> list[Part]:
-    """What every project has of each class, of those that have or want anything."""
+    """What every project has of each class, of those that had or wanted anything since the start."""
     waiting: dict[object, int] = {}
     for entry in arbiter.entries.values():
         if entry.state in {State.WAITING, State.PENDING}:
@@ -87,5 +87,4 @@ def parts(arbiter: Arbiter) -> list[Part]:
         )
         for work_class in WorkClass
         for line in arbiter.books.lines(work_class)
-        if line.running or line in waiting
     ]
