@@ -8,20 +8,47 @@ from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.base import Cluster
 from freehold.cluster.desk import ArbiterDesk, RoomDesk, Unasked
 from freehold.cluster.local import LocalCluster
-from freehold.config import Settings
+from freehold.cluster.ray import RayCluster, RayPlace
+from freehold.cluster.ray_node import running_node, token_of
+from freehold.config import Settings, read_secret
 from freehold.engines.cores import logical_cores
+from freehold.store.home import Home
 from freehold.types.cluster import Resources
 from freehold.types.cluster_settings import ClusterSettings
 
 
 @asynccontextmanager
-async def open_cluster(settings: Settings) -> AsyncIterator[Cluster]:
-    """Where engines and jobs run."""
-    cluster = LocalCluster(_stated(settings.cluster), settings.cluster.zone)
+async def open_cluster(home: Home, settings: Settings) -> AsyncIterator[Cluster]:
+    """Where engines and jobs run; a Ray cluster is joined when the first of them is to be started.
+
+    Raises:
+        ConfigError: the cluster's token is not there.
+    """
+    said = settings.cluster
+    cluster = LocalCluster(_stated(said), said.zone) if said.address is None else ray_cluster(home, said)
     try:
         yield cluster
     finally:
         await cluster.close()
+
+
+def ray_cluster(home: Home, said: ClusterSettings, *, owner: bool = True) -> RayCluster:
+    """The Ray cluster that the settings name.
+
+    Args:
+        home: of the gateway.
+        said: the settings.
+        owner: whether engines are started there, rather than only looked.
+
+    Raises:
+        ConfigError: the cluster's token is not there.
+    """
+    assert said.address is not None, "there is a cluster elsewhere"
+    token = read_secret(said.token) if said.token else token_of(home.cluster)
+    node = running_node(home.cluster)
+    address = said.node_address or (node.address if node is not None else None)
+    place = RayPlace(said.address, token, home.cluster, address, said.start_timeout_s, owner)
+    return RayCluster(place, home.cluster_name())
 
 
 def _stated(said: ClusterSettings) -> Resources | None:

@@ -119,7 +119,7 @@ async def open_supervisor(
     drain_s = settings.server.request_timeout_s
     name = own_fact(database, _MEASURED)
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
-    async with open_cluster(settings) as cluster, open_desk(settings, cluster) as desk:
+    async with open_cluster(home, settings) as cluster, open_desk(settings, cluster) as desk:
         supervisor = Supervisor(
             settings.supervisor,
             home.run,

@@ -382,6 +382,13 @@ def downloading_environment(temporary: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(temporary)}
 
 
+def cluster_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that speaks Ray: as an engine's, with what is said to Ray by its own variables."""
+    return engine_environment(
+        {**{name: value for name, value in os.environ.items() if name.startswith("RAY_")}, **extra}
+    )
+
+
 def engine_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of an engine process: this process's, less what looks like a secret, plus `extra`."""
     hidden = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import structlog
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
+from freehold.cluster.base import Cluster
 from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
@@ -154,6 +155,11 @@ class DeploymentControl:
         """
         self._registry.get(name)
         return self._supervisor.log(name, count) if self._running and name in self._supervisor.names() else []
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where engines and jobs run."""
+        return self._supervisor.cluster
 
     async def measure(self, name: str) -> list[Measurement]:
         """Measure which options of a deployment's engines are best on this machine, and have them served by those.

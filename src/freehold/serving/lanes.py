@@ -78,6 +78,11 @@ class Lanes:
             if replicas.settings.engine == engine:
                 replicas.renew()
 
+    def leave(self, nodes: frozenset[str]) -> None:
+        """Have its replicas leave those nodes of the cluster."""
+        for replicas in self._sets:
+            replicas.leave(nodes)
+
     def status(self) -> DeploymentStatus:
         """What there is to see now."""
         found = [replicas.status() for replicas in (*self._sets, *self._leaving.values())]

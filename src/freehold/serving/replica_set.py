@@ -96,6 +96,15 @@ class ReplicaSet:
         self._changed.set()
         self._lending.announce()
 
+    def leave(self, nodes: frozenset[str]) -> None:
+        """Exchange the replicas on those nodes for new ones; each serves until a new one is ready."""
+        leaving = [replica for replica in self._current if replica.node in nodes]
+        if leaving:
+            self._current = [replica for replica in self._current if replica not in leaving]
+            self._outdated += leaving
+            self._step()
+            self._changed.set()
+
     def _outdate(self) -> None:
         """Have new replicas take the place of those that there are."""
         self._preparation = Preparation(self._shared.prepare, self.settings)

@@ -23,6 +23,7 @@ from freehold.api.admin.can import can_routes
 from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.capacities import capacity_routes
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.cluster import cluster_routes
 from freehold.api.admin.compliance import ComplianceSources, compliance_routes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
@@ -164,6 +165,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         deployment_routes(services.control),
         deployment_log_routes(services.control),
         measurement_routes(services.control),
+        cluster_routes(services.control),
         capacity_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
