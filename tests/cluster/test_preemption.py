@@ -78,6 +78,7 @@ def test_a_spike_takes_a_trainings_room_and_changes_nothing(service: Service, fo
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
     assert_on_account(service, done)
+    assert "preemptions" in program.fine("jobs", "show", training)
 
 
 def serve_meanwhile(service: Service, program: Program, training: str) -> None:
