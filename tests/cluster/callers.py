@@ -48,7 +48,13 @@ class Gateways:
     def _start(self, number: int) -> Service:
         master = self.homes[0] if number else None
         service = gateway(self._folder, f"g{number}", self._url, master=master, more=self._more)
-        return service.__enter__()
+        try:
+            service.wait_listening()
+            service.wait_ready()
+        except BaseException:
+            service.stop()
+            raise
+        return service
 
     def kill(self, number: int) -> None:
         """End a gateway at once, as when its machine fails."""

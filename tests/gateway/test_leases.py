@@ -53,19 +53,50 @@ class Maker:
         return Request(claim, used, world.choice.randint(0, cost), lasts_s, world.now_s + 2)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_no_budget_is_exceeded_whatever_happens(seed: int) -> None:
-    """Gateways die at every step, messages are lost and late: spent and reserved stay within day and month."""
+def _spend(seed: int) -> World:
+    """A minute of callers whose requests cost money, while gateways die and messages are lost and late."""
     limits = {
         PROJECT: Limits(budget_per_day=20_000, budget_per_month=30_000),
         KEY: Limits(budget_per_month=15_000, concurrent_requests=9),
     }
     world = World(limits, seed, Trouble(lost=0.1, slow_s=1.0, crash=0.05))
     _calls(world, 60, 20, Maker(cost=100, lasts_s=3))
-    assert world.calls > 20
+    return world
 
 
-@pytest.mark.parametrize("seed", range(8))
+def _press(seed: int) -> World:
+    """A minute of callers who want more than the rates allow, while gateways die and messages are lost and late."""
+    limits = {
+        PROJECT: Limits(requests_per_minute=600, tokens_per_minute=40_000),
+        KEY: Limits(tokens_per_minute=30_000, concurrent_requests=30),
+    }
+    world = World(limits, seed, Trouble(lost=0.1, slow_s=1.0, crash=0.02))
+    _calls(world, 60, 25, Maker(tokens=150, lasts_s=5, sure=False))
+    return world
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_no_budget_is_exceeded_whatever_happens(seed: int) -> None:
+    """Gateways die at every step, messages are lost and late: spent and reserved stay within day and month."""
+    assert _spend(seed).calls > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_no_rate_is_exceeded_whatever_happens(seed: int) -> None:
+    """Gateways die, messages are lost: what requests use stays within what one bucket would have let them."""
+    assert _press(seed).calls > 100
+
+
+@pytest.mark.long
+def test_no_limit_is_exceeded_whatever_happens_for_many_seeds() -> None:
+    """The same for three hundred other worlds each."""
+    assert all(_spend(seed).calls > 20 and _press(seed).calls > 100 for seed in range(100, 400))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
 def test_the_last_unit_of_a_budget_is_usable(seed: int) -> None:
     """As soon as all is well again, callers get all of a budget but for less than one call costs."""
     limits = {PROJECT: Limits(budget_per_day=5_000)}
@@ -78,7 +109,8 @@ def test_the_last_unit_of_a_budget_is_usable(seed: int) -> None:
     assert 4_900 <= world.used(PROJECT, 0) <= 5_000
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("tokens", [0, 120])
 def test_rates_are_exact_wherever_callers_come_to(seed: int, tokens: int) -> None:
     """Callers who want more than the limit get at least 98 % of it, and never more; also while they move."""
@@ -93,19 +125,8 @@ def test_rates_are_exact_wherever_callers_come_to(seed: int, tokens: int) -> Non
     assert exact * 0.98 <= used <= exact
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_no_rate_is_exceeded_whatever_happens(seed: int) -> None:
-    """Gateways die, messages are lost: what requests use stays within what one bucket would have let them."""
-    limits = {
-        PROJECT: Limits(requests_per_minute=600, tokens_per_minute=40_000),
-        KEY: Limits(tokens_per_minute=30_000, concurrent_requests=30),
-    }
-    world = World(limits, seed, Trouble(lost=0.1, slow_s=1.0, crash=0.02))
-    _calls(world, 60, 25, Maker(tokens=150, lasts_s=5, sure=False))
-    assert world.calls > 100
-
-
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
 def test_every_slot_is_usable_wherever_callers_come_to(seed: int) -> None:
     """Of 12 requests that may run at once, 12 do while more are wanted, at one gateway or at all."""
     world = World({PROJECT: Limits(concurrent_requests=12)}, seed)
