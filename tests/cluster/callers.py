@@ -16,7 +16,7 @@ import aiohttp
 from tests.cluster.gateways import gateway
 from tests.service import Service
 
-PRESS_S = 0.02
+PRESS_S = 0.1
 """After a refusal a caller comes again so soon."""
 
 
