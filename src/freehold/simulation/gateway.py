@@ -150,6 +150,7 @@ class Gateway:
         deployment = request.candidates[request.position]
         request.replica = None
         deployment.tokens += request.completion_tokens
+        deployment.tokens_read += request.prompt_tokens
         deployment.lending.give_back(replica)
         self._close(request, Outcome.FINISHED, request.prompt_tokens, request.completion_tokens)
 
@@ -244,6 +245,7 @@ class Gateway:
             return
         request.waiter = waiting
         if waiting.grant is None:
+            request.candidates[request.position].line[waiting] = self.agenda.now
             self._wait(waiting, left_s)
             if request.asker.gives_up_s is not None:
                 self.agenda.at(request.arrived + request.asker.gives_up_s, self._give_up, waiting)
@@ -260,7 +262,9 @@ class Gateway:
 
     def _leave(self, request: Request) -> None:
         assert request.waiter is not None, "only who waits can leave"
-        request.candidates[request.position].lending.leave(request.waiter)
+        deployment = request.candidates[request.position]
+        deployment.line.pop(request.waiter, None)
+        deployment.lending.leave(request.waiter)
         request.waiter = None
 
     def _begin(self, request: Request, replica: Replica) -> None:
