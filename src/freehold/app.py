@@ -13,6 +13,7 @@ from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
+from freehold.app_cluster import govern_desk
 from freehold.app_gateways import keeping_up
 from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
@@ -61,7 +62,6 @@ from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
 from freehold.web.pages import page_routes
 from freehold.workers.clerk import Core
-from freehold.workers.copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +133,19 @@ async def open_app(
         stack.enter_context(place.locked())
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limiting = await stack.enter_async_context(open_limits(records, settings))
+        limiting = await stack.enter_async_context(open_limits(place, records, settings))
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
-        owner_key = await owner_key_of(place, people.keys)
+        of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
-        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
+        recording = journal if engines else None
+        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database, recording))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         capacities, units = await open_capacity(database, registry, supervisor.room)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
+        govern_desk(supervisor.desk, people.directory, policies)
         flights = open_flights(settings, people, content.keys)
         desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
         books = Books(desk, digests, limiting.limits.pair)
@@ -162,13 +164,11 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        registries = (registry, filters, policies, models.versions, models.origins)
-        copies = Copies(settings, people, content, limiting.limits, *registries, flights)
-        await stack.enter_async_context(keeping_up(database, copies, control, models.canary_control, limiting.ledger))
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
+        ledger = limiting.ledger
+        peers = keeping_up(place, database, settings, people, content, governed, ledger, models, registry, flights)
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
-        lost = records.presence.lost
-        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, lost, *owner_key)
+        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
 
 
 def _services(

@@ -37,6 +37,7 @@ from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
 from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
+from freehold.journal.recorder import Recorder
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Measurements, Prepare, Supervisor
@@ -113,13 +114,16 @@ def open_erasure(
 
 @asynccontextmanager
 async def open_supervisor(
-    home: Home, settings: Settings, catalog: Catalog, database: Database
+    home: Home, settings: Settings, catalog: Catalog, database: Database, journal: Recorder | None
 ) -> AsyncIterator[Supervisor]:
-    """What runs engines, on a cluster or on this machine; they start when a deployment is set."""
+    """What runs engines, on a cluster or on this machine; they start when a deployment is set.
+
+    Without a journal to record where they are placed nothing is to run.
+    """
     drain_s = settings.server.request_timeout_s
     name = own_fact(database, _MEASURED)
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
-    async with open_cluster(settings) as cluster, open_desk(settings, cluster) as desk:
+    async with open_cluster(settings) as cluster, open_desk(settings, cluster, journal) as desk:
         supervisor = Supervisor(
             settings.supervisor,
             home.run,

@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.batches import BatchesSettings
-from freehold.types.cluster_settings import ClusterSettings
+from freehold.types.cluster import ShareSettings
+from freehold.types.cluster_settings import ArbiterSettings, ClusterSettings
 from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, ContentFilterSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
@@ -139,6 +140,8 @@ class Settings(SettingsModel):
     catalog: CatalogSettings = CatalogSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     cluster: ClusterSettings = ClusterSettings()
+    arbiter: ArbiterSettings = ArbiterSettings()
+    share: list[ShareSettings] = Field(default_factory=list)
     journal: JournalSettings = JournalSettings()
     database: DatabaseSettings = DatabaseSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -193,6 +196,10 @@ class Settings(SettingsModel):
             if (limit.scope, limit.id) in seen:
                 raise ValueError(f"limit[{index}]: there is already a limit of {limit.scope} '{limit.id}'")
             seen.add((limit.scope, limit.id))
+        owners = [(share.organization, share.project) for share in self.share]
+        for index, owner in enumerate(owners):
+            if owner in owners[:index]:
+                raise ValueError(f"share[{index}]: there is already a share of '{owner[1] or owner[0]}'")
         return self
 
     @model_validator(mode="after")
