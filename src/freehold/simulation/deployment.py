@@ -1,6 +1,6 @@
 """One deployment: its synthetic replicas, lent by the service's own lending and queue."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Final
 
 from freehold.errors import EngineUnavailable
@@ -8,14 +8,13 @@ from freehold.serving.autoscale import Autoscaler, Observation
 from freehold.serving.choice import Wish, hopeful, room, surplus
 from freehold.serving.lending import Lending
 from freehold.serving.prompt_cache import PromptCache
+from freehold.serving.scaling import LOOK_S
 from freehold.simulation.agenda import Agenda
 from freehold.simulation.engine import Replica
 from freehold.simulation.scenario import Deployed
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Feature, Traits
 
-LOOK_S: Final = 2.0
-"""How often a deployment that scales is looked at."""
 _LOAD_PATIENCE_S: Final = 300.0
 """How long a request waits for the first replica of a deployment that was scaled to 0; `start_timeout_s` by default."""
 
@@ -52,8 +51,6 @@ class Deployment:
         """Completion tokens that were made, of finished requests."""
         self.tokens_read = 0
         """Prompt tokens of the same."""
-        self.line: dict[Hashable, float] = {}
-        """Who waits, and since when; who came first stands first."""
         self.scalings = 0
         self._scaler = None if settings.autoscale is None else Autoscaler(settings.autoscale, settings.replicas)
         self._counted = 0
@@ -118,7 +115,7 @@ class Deployment:
             ready=self.ready,
             running=sum(replica.in_flight for replica in (*self.replicas, *self.leaving)),
             waiting=self.lending.waiting,
-            waited_s=now - next(iter(self.line.values()), now),
+            waited_s=self.lending.waited_s,
             slots=self.settings.model.parallel,
             tokens_per_s=(tokens - self._counted) / LOOK_S,
         )

@@ -245,7 +245,6 @@ class Gateway:
             return
         request.waiter = waiting
         if waiting.grant is None:
-            request.candidates[request.position].line[waiting] = self.agenda.now
             self._wait(waiting, left_s)
             if request.asker.gives_up_s is not None:
                 self.agenda.at(request.arrived + request.asker.gives_up_s, self._give_up, waiting)
@@ -262,9 +261,7 @@ class Gateway:
 
     def _leave(self, request: Request) -> None:
         assert request.waiter is not None, "only who waits can leave"
-        deployment = request.candidates[request.position]
-        deployment.line.pop(request.waiter, None)
-        deployment.lending.leave(request.waiter)
+        request.candidates[request.position].lending.leave(request.waiter)
         request.waiter = None
 
     def _begin(self, request: Request, replica: Replica) -> None:

@@ -155,7 +155,7 @@ class ClusterChecks:
         return all(wants <= may or wants == 0 for wants, may in zip(need, due, strict=True))
 
     def _could_have(self, workload: Workload) -> bool:
-        """Whether there would be room if nothing was there but what is as urgent, or cannot leave."""
+        """Whether there would be room if nothing was there but what cannot leave, goes before it, or is its own."""
         floor = self._world.floor
         research = workload.work_class is WorkClass.RESEARCH
         staying = {
@@ -163,6 +163,7 @@ class ClusterChecks:
             for name, nodes in floor.holding.items()
             if (holder := floor.tenants[name].workload).checkpoint_s is None
             or (not research and holder.work_class <= workload.work_class)
+            or (research and holder.organization_id == workload.organization_id)
         }
         used, permitted = self._used(staying), self._permitted(workload)
         free = [
