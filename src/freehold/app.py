@@ -61,7 +61,6 @@ from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
 from freehold.web.pages import page_routes
 from freehold.workers.clerk import Core
-from freehold.workers.copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +132,10 @@ async def open_app(
         stack.enter_context(place.locked())
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limiting = await stack.enter_async_context(open_limits(records, settings))
+        limiting = await stack.enter_async_context(open_limits(place, records, settings))
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
-        owner_key = await owner_key_of(place, people.keys)
+        of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
@@ -162,13 +161,11 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        registries = (registry, filters, policies, models.versions, models.origins)
-        copies = Copies(settings, people, content, limiting.limits, *registries, flights)
-        await stack.enter_async_context(keeping_up(database, copies, control, models.canary_control, limiting.ledger))
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
+        ledger = limiting.ledger
+        peers = keeping_up(place, database, settings, people, content, governed, ledger, models, registry, flights)
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
-        lost = records.presence.lost
-        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, lost, *owner_key)
+        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
 
 
 def _services(
@@ -204,7 +201,7 @@ def _jobs(
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
-        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, None, settings),
+        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, supervisor.desk, settings),
     )
 
 

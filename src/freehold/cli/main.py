@@ -34,6 +34,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("organizations", "Make and list organizations.", "freehold.cli.organizations:app"),
     LazyCommand("can", "Tell whether somebody may do something, and why.", "freehold.cli.can:app"),
     LazyCommand("users", "Make, list and disable users.", "freehold.cli.users:app"),
+    LazyCommand("database", "Move the home's database to PostgreSQL.", "freehold.cli.database:app"),
     LazyCommand("gateways", "List and remove the gateways of the database.", "freehold.cli.gateways:app"),
     LazyCommand("limits", "Set budgets and rate limits.", "freehold.cli.limits:app"),
     LazyCommand("policies", "Say which requests are allowed.", "freehold.cli.policies:app"),
