@@ -121,23 +121,34 @@ def size(
     length = context or min(shape.context_length, _USUAL_CONTEXT)
     machine = machine_speed(place, again=measure_again)
     free = memory_available()
-    found = [
-        Estimate(
-            name,
-            memory_of(shape, SHARES[name], length, slots),
-            None if free is None else slots_that_fit(shape, SHARES[name], length, free),
-            speed_of(shape, SHARES[name], machine, slots),
-            readers(shape, SHARES[name], machine, reading_speed),
-        )
-        for name in chosen
-        if name not in refused
-    ]
+    names = [name for name in chosen if name not in refused]
+    found = [_estimate(name, shape, length, slots, machine, free, reading_speed) for name in names]
     if as_json:
         print_json({**_as_json(model, shape, length, slots, machine, free, found), "not_served": refused})
     else:
         _print(f"{model}: {named}", shape, length, machine, free, found, reading_speed)
         for why in refused.values():
             print(f"Not told here: {why}.")
+
+
+def _estimate(
+    engine: str,
+    shape: ModelShape,
+    context: int,
+    slots: int,
+    machine: MachineSpeed,
+    free: int | None,
+    reading_speed: float,
+) -> Estimate:
+    """What one engine would make of the model on this machine."""
+    share = SHARES[engine]
+    return Estimate(
+        engine,
+        memory_of(shape, share, context, slots),
+        None if free is None else slots_that_fit(shape, share, context, free),
+        speed_of(shape, share, machine, slots),
+        readers(shape, share, machine, reading_speed),
+    )
 
 
 def _engines(names: list[str] | None) -> list[str]:
