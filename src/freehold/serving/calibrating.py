@@ -34,6 +34,8 @@ _GAIN: Final = 1.05
 """More at once is tried as long as it brings so many times as much as before."""
 _IN_VAIN: Final = 2
 """So many numbers of callers in a row must not have: one may be chance."""
+_TOO_LONG: Final = 4.0
+"""Where requests of one number of callers take so many times as long as they have to begin in, more only wait longer."""
 _LEAST_SHARE: Final = 0.2
 """Of a level's time at least so much counts as writing: what reading the prompts took is known only roughly."""
 _TEXT: Final = (
@@ -172,7 +174,8 @@ class Calibrator:
             per_s = amount(run) / run.took_s
             self._levels.append(Level(kind, concurrency, round(per_s, 3)))
             in_vain = 0 if per_s > best * _GAIN else in_vain + 1
-            if in_vain == _IN_VAIN or concurrency >= bound:
+            late = run.took_s > self._effort.level_s * _TOO_LONG
+            if in_vain == _IN_VAIN or concurrency >= bound or late:
                 return runs
             best, concurrency = max(best, per_s), min(2 * concurrency, bound)
 
