@@ -9,15 +9,16 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
 from freehold.app_gateways import keeping_up
+from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     open_control,
     open_flights,
-    open_limits,
     open_people,
     open_pictures,
     open_policies,
@@ -25,9 +26,11 @@ from freehold.app_parts import (
     open_supervisor,
     owner_key_of,
 )
-from freehold.app_records import backlog_of, open_records
+from freehold.app_records import Records, backlog_of, open_records
+from freehold.app_training import open_trainings, trainings_at_work
 from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
+from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
@@ -43,6 +46,7 @@ from freehold.gateway.lineage import Lineage
 from freehold.gateway.model_services import ModelServices
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.provenance import Provenance
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.routing import Router
 from freehold.gateway.tuning_python import Trainer
@@ -51,12 +55,12 @@ from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.jobs.workers import Workers
+from freehold.journal.projection_reports import UsageReports
 from freehold.journal.recorder import Recorder
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
 from freehold.web.pages import page_routes
 from freehold.workers.clerk import Core
-from freehold.workers.copies import Copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +132,10 @@ async def open_app(
         stack.enter_context(place.locked())
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limits, ledger = await open_limits(database, settings, digests, journal)
+        limiting = await stack.enter_async_context(open_limits(place, records, settings))
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
-        owner_key = await owner_key_of(place, people.keys)
+        of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
@@ -140,8 +144,8 @@ async def open_app(
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
         flights = open_flights(settings, people, content.keys)
-        desk = LocalDesk(recorder or backlog_of(records, settings), ledger, capacities)
-        books = Books(desk, digests, limits.pair)
+        desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
+        books = Books(desk, digests, limiting.limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits, router = Permits(policies, people.suspensions, models.versions), Router(supervisor, models.canaries)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
@@ -151,31 +155,53 @@ async def open_app(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
         )
         reports = records.reports(supervisor, books)
-        governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
+        governed, end = Governed(limiting.limits, limiting.uses, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
-        traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
-        services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
+        services = _services(gateway, content, records, models, catalog, reports, provenance, admin, settings)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
-        work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
-        versions, origins = models.versions, models.origins
-        copies = Copies(settings, people, content, limits, registry, filters, policies, versions, origins, flights)
-        await stack.enter_async_context(keeping_up(database, copies, control, models.canary_control, ledger))
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, work))
+        work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
+        ledger = limiting.ledger
+        peers = keeping_up(place, database, settings, people, content, governed, ledger, models, registry, flights)
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
-        lost = records.presence.lost
-        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, lost, *owner_key)
+        yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
+
+
+def _services(
+    gateway: Gateway,
+    content: Content,
+    records: Records,
+    models: ModelServices,
+    catalog: Catalog,
+    reports: UsageReports,
+    provenance: Provenance,
+    admin: AdminServices,
+    settings: Settings,
+) -> ApplicationServices:
+    """What the application serves."""
+    receipts, trainings = records.receipts(), open_trainings(content, records.journal, settings)
+    traces = open_traces(records, models.lineage, receipts, catalog, gateway)
+    return ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin, trainings)
 
 
 def _jobs(
-    services: ApplicationServices, room: Room, home: Home, settings: Settings, content: Content, models: ModelServices
+    services: ApplicationServices,
+    registry: DeploymentRegistry,
+    supervisor: Supervisor,
+    home: Home,
+    settings: Settings,
+    content: Content,
+    models: ModelServices,
 ) -> Sequence[AbstractAsyncContextManager[object]]:
     """What works on jobs."""
     gateway, door = services.gateway, services.admin.people.door
+    room = Room(registry, supervisor)
     doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
+        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, supervisor.desk, settings),
     )
 
 

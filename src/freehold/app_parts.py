@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
-from freehold.app_cluster import open_cluster
+from freehold.app_cluster import open_cluster, open_desk
 from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -23,24 +23,20 @@ from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
-from freehold.gateway.ledger import Ledger
 from freehold.gateway.origins import Origins
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
 from freehold.gateway.promotion import Promotions
 from freehold.gateway.provenance import Provenance
 from freehold.governance.authorization import Roles
-from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
-from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
 from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
-from freehold.journal.journal import Journal
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Measurements, Prepare, Supervisor
@@ -123,7 +119,7 @@ async def open_supervisor(
     drain_s = settings.server.request_timeout_s
     name = own_fact(database, _MEASURED)
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
-    async with open_cluster(settings) as cluster:
+    async with open_cluster(settings) as cluster, open_desk(settings, cluster) as desk:
         supervisor = Supervisor(
             settings.supervisor,
             home.run,
@@ -132,6 +128,7 @@ async def open_supervisor(
             fastest_first=among(settings.supervisor.fast_engines),
             measurements=measurements,
             cluster=cluster,
+            desk=desk,
         )
         if settings.supervisor.measure == "when_idle":
             supervisor.measure_when_idle()
@@ -139,18 +136,6 @@ async def open_supervisor(
             yield supervisor
         finally:
             await supervisor.stop()
-
-
-async def open_limits(
-    database: Database, settings: Settings, digests: Digests, journal: Journal
-) -> tuple[LimitRegistry, Ledger]:
-    """What callers may use, and what the journal says they have used of it."""
-    limits = LimitRegistry(database, digests.end_user)
-    await limits.load(settings.limit)
-    ledger = Ledger(limits.effective)
-    limits.on_change(ledger.refresh)
-    ledger.restore(journal.carried.spent, journal.carried.recent)
-    return limits, ledger
 
 
 @asynccontextmanager

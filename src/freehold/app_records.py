@@ -1,15 +1,17 @@
 """What is recorded, and where: the database, the journal, and what is known from that."""
 
+import json
 import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from freehold import __version__
 from freehold.config import Settings, read_secret
 from freehold.encryption.shared_pepper import share_pepper
+from freehold.errors import HomeError
 from freehold.gateway.books import Backlog, Books
 from freehold.gateway.presence import Presence, fingerprint
 from freehold.gateway.receipts import Receipts
@@ -21,8 +23,9 @@ from freehold.journal.signer import Signer
 from freehold.journal.verification import Verifier
 from freehold.serving.supervisor import Supervisor
 from freehold.store.database import Database
-from freehold.store.home import Home
+from freehold.store.home import Home, write_private
 from freehold.store.usage_database import UsageDatabase
+from freehold.types.deployment import SecretRef
 
 _FIRST: Final = "main"
 """The name of the journal of a home that is alone."""
@@ -70,9 +73,9 @@ async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]
         database = await open_database(home, settings)
         stack.push_async_callback(database.close)
         signer = Signer.load_or_create(home.journal_key, home.journal / "public.pem")
-        presence = await stack.enter_async_context(_presence(database, signer, settings))
         if database.is_shared:
             await share_pepper(database, home, settings.encryption)
+        presence = await stack.enter_async_context(_presence(database, signer, settings))
         journal = await Journal.open(home.journal, signer, settings.journal, writer=presence.name)
         stack.push_async_callback(journal.close)
         usage, projection = await stack.enter_async_context(open_usage(home, settings, journal))
@@ -89,21 +92,63 @@ async def open_database(home: Home, settings: Settings, *, read_only: bool = Fal
     """The home's database; it knows this gateway's name where there may be others.
 
     Raises:
-        HomeError, Unavailable, ConfigError: as `Database.open`.
+        HomeError: the home has a database of its own, and is to have another; or as `Database.open`.
+        Unavailable, ConfigError: as `Database.open`.
     """
-    database = await Database.open(home.database, url=database_url(settings), read_only=read_only)
+    url = database_url(home, settings)
+    if url is not None and home.database.exists():
+        raise HomeError(
+            "this home has a database of its own, and 'database.url' names another: bring it there with 'freehold "
+            "database move', or begin with a new home folder"
+        )
+    database = await Database.open(home.database, url=url, read_only=read_only)
     if database.is_shared:
         database.gateway = gateway_name(home, settings)
+        if not read_only:
+            remember_database(home, settings.database.url, database.gateway)
     return database
 
 
+def database_url(home: Home, settings: Settings) -> str | None:
+    """The URL of the home's database: as the settings say or, where they do not, as the home had it before.
+
+    None where it is SQLite in the home.
+
+    Raises:
+        ConfigError: the place where the URL should be kept has none.
+    """
+    ref = settings.database.url
+    if ref is None and home.shared_database.exists():
+        ref = SecretRef.model_validate(_remembered(home)["url"])
+    return None if ref is None else read_secret(ref)
+
+
+def remember_database(home: Home, ref: SecretRef | None, name: str) -> None:
+    """Write down where the database's URL is kept, and the gateway's name, for commands that are given no settings."""
+    if ref is None:
+        return
+    told = {"url": ref.model_dump(exclude_none=True), "gateway": name}
+    if not home.shared_database.exists() or _remembered(home) != told:
+        write_private(home.shared_database, json.dumps(told).encode())
+
+
 def gateway_name(home: Home, settings: Settings) -> str:
-    """What this gateway is called: as the settings say, as the journal that the home has, or as the machine."""
+    """What this gateway is called: as the settings say, as it was before, as its journal, or as the machine."""
     if settings.gateway.name is not None:
         return settings.gateway.name
+    if home.shared_database.exists():
+        return str(_remembered(home)["gateway"])
     if (home.journal / _FIRST).exists():
         return _FIRST
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).strip("-._")[:63] or _FIRST
+
+
+def _remembered(home: Home) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(home.shared_database.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise HomeError(f"{home.shared_database} cannot be read: restore it, or start with 'database.url'") from exc
+    return found
 
 
 def _presence(database: Database, signer: Signer, settings: Settings) -> Presence:
@@ -126,15 +171,6 @@ async def open_usage(
         await usage.close()
 
 
-def database_url(settings: Settings) -> str | None:
-    """The URL of the home's database; None where it is SQLite in the home.
-
-    Raises:
-        ConfigError: the place where it should be kept has none.
-    """
-    return read_secret(settings.database.url) if settings.database.url else None
-
-
 def _usage_database(home: Home, settings: Settings) -> UsageDatabase:
     """The usage database: where the settings say or, without that, beside the home's own.
 
@@ -143,4 +179,4 @@ def _usage_database(home: Home, settings: Settings) -> UsageDatabase:
     """
     if settings.usage.database is not None:
         return UsageDatabase.at(home.usage_database, read_secret(settings.usage.database))
-    return UsageDatabase.at(home.usage_database, database_url(settings), param="database.url")
+    return UsageDatabase.at(home.usage_database, database_url(home, settings), param="database.url")

@@ -38,6 +38,7 @@ FreeholdError
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── NoRoom               no node of the cluster has what is needed
 │   │   ├── AuditUnavailable     the journal cannot be written
+│   │   ├── LimitsUnavailable    what gateways share of the limits cannot be had
 │   │   ├── KeyServiceUnavailable the service that has the master key is not available
 │   │   ├── FilterUnavailable    a text cannot be examined, so it does not pass
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
@@ -423,6 +424,12 @@ class AuditUnavailable(Unavailable):
     """The journal cannot be written, or is too far ahead of its projection: nothing is done unrecorded."""
 
     default_code = "audit_unavailable"
+
+
+class LimitsUnavailable(Unavailable):
+    """Gateways share the limits by a database that cannot be reached, and what this one held of them is used up."""
+
+    default_code = "limits_unavailable"
 
 
 class FilterUnavailable(Unavailable):

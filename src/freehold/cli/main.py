@@ -34,6 +34,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("organizations", "Make and list organizations.", "freehold.cli.organizations:app"),
     LazyCommand("can", "Tell whether somebody may do something, and why.", "freehold.cli.can:app"),
     LazyCommand("users", "Make, list and disable users.", "freehold.cli.users:app"),
+    LazyCommand("database", "Move the home's database to PostgreSQL.", "freehold.cli.database:app"),
     LazyCommand("gateways", "List and remove the gateways of the database.", "freehold.cli.gateways:app"),
     LazyCommand("limits", "Set budgets and rate limits.", "freehold.cli.limits:app"),
     LazyCommand("policies", "Say which requests are allowed.", "freehold.cli.policies:app"),
@@ -57,6 +58,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("train", "Train a model of Freehold's own.", "freehold.cli.train:app"),
     LazyCommand("bench", "Measure what this machine does.", "freehold.cli.bench:app"),
     LazyCommand("size", "Tell what a model will need and how fast it will be.", "freehold.cli.size:app"),
+    LazyCommand("simulate", "Simulate a cluster before it is bought.", "freehold.cli.simulate:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),
     LazyCommand("version", "Print the version.", "freehold.cli.version:app"),
 )

@@ -5,17 +5,20 @@ that the limits are those of one ledger and the records those of one journal.
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from freehold.errors import AuditUnavailable, FreeholdError
 from freehold.gateway.capacity import Capacities, Draught
 from freehold.gateway.ledger import Charge, Grant, Ledger
+from freehold.gateway.refusal import Short
 from freehold.journal.recorder import Recorder
 from freehold.journal.records import Kind
 from freehold.journal.waiting import Position
 from freehold.types.limits import Claim
 from freehold.types.receipt import Admitted
+
+Made = TypeVar("Made")
 
 
 class Reservation(Protocol):
@@ -61,18 +64,33 @@ class Desk(Recorder, Protocol):
         """The ids of the requests that were admitted or announced, and have no receipt."""
 
 
+class Elsewhere(Protocol):
+    """Where more of the limits may be than this gateway holds; see `freehold.gateway.leases_sync.Lender`."""
+
+    async def until(self, act: Callable[[], Made], short: Short) -> Made:
+        """Do something as soon as this gateway holds enough for it."""
+
+
 class LocalDesk:
     """The desk of the process that has the ledger and the journal.
 
     Args:
         journal: where everything is recorded.
         ledger: what is used of the limits.
+        elsewhere: where several gateways share the limits, where more of them may be.
         capacities: the provisioned units of deployments; None where there are none.
     """
 
-    def __init__(self, journal: Recorder, ledger: Ledger, capacities: Capacities | None = None) -> None:
+    def __init__(
+        self,
+        journal: Recorder,
+        ledger: Ledger,
+        elsewhere: Elsewhere | None = None,
+        capacities: Capacities | None = None,
+    ) -> None:
         self._journal = journal
         self._ledger = ledger
+        self._elsewhere = elsewhere
         self._capacities = capacities
         self._open: dict[str, Grant | None] = {}
         """The running requests, and what is reserved for them if anything is."""
@@ -95,7 +113,10 @@ class LocalDesk:
     async def admit(self, claim: Claim, admitted: Admitted) -> Grant:
         """See `Desk.admit`."""
         body = admitted.body()
-        grant, recorded = self.begin(claim, body)
+        try:
+            grant, recorded = self.begin(claim, body)
+        except Short as short:
+            grant, recorded = await self.later(lambda: self.begin(claim, body), short)
         try:
             await recorded
         except BaseException:
@@ -112,11 +133,12 @@ class LocalDesk:
 
         Raises:
             RateLimited, AuditUnavailable: as `admit`.
+            Short: this gateway holds too little; `later` asks for more.
         """
         taken = None if claim.work is None else self._units.take(claim)
         try:
             grant = self._ledger.reserve(claim)
-        except FreeholdError:
+        except (FreeholdError, Short):
             self._put_back(taken)
             raise
         try:
@@ -129,6 +151,17 @@ class LocalDesk:
         if taken is not None:
             self._take(body["request_id"], grant, taken)
         return grant, recorded
+
+    async def later(self, act: Callable[[], Made], short: Short) -> Made:
+        """Do something that was short of what others may hold, as soon as enough is here.
+
+        Raises:
+            RateLimited: there is no more, or not in time.
+            LimitsUnavailable: it cannot be asked for.
+        """
+        if self._elsewhere is None:
+            raise short.error
+        return await self._elsewhere.until(act, short)
 
     def give_up(self, request_id: str) -> None:
         """Give back what is reserved for a request which does not run after all."""
@@ -143,17 +176,26 @@ class LocalDesk:
 
     async def move(self, claim: Claim, admitted: Admitted) -> None:
         """See `Desk.move`."""
-        await self.begin_move(claim, admitted.body())
+        body = admitted.body()
+        try:
+            recorded = self.begin_move(claim, body)
+        except Short as short:
+            recorded = await self.later(lambda: self.begin_move(claim, body), short)
+        await recorded
 
     def begin_move(self, claim: Claim, body: Mapping[str, Any]) -> asyncio.Future[Position]:
-        """Exchange a reservation, without waiting until that is recorded."""
+        """Exchange a reservation, without waiting until that is recorded.
+
+        Raises:
+            RateLimited, Short: as `begin`; the reservation is as it was.
+        """
         request_id = body["request_id"]
         grant = self._open[request_id]
         assert grant is not None, "only what was admitted can move"
         taken = None if claim.work is None else self._units.take(claim)
         try:
             grant.move(claim)
-        except FreeholdError:
+        except (FreeholdError, Short):
             self._put_back(taken)
             raise
         self._put_back(self._taken.pop(request_id, None))

@@ -331,11 +331,9 @@ class Directory:
         return row
 
     def _still(self, member_id: str) -> MemberRow:
-        """A member that is to be changed. Raises NotFound if another gateway has removed it meanwhile."""
-        row = self._members.get(member_id)
-        if row is None:
+        if member_id not in self._members:  # another gateway has removed it meanwhile
             raise absent("member", member_id)
-        return row
+        return self._members[member_id]
 
     async def _put_project(self, row: ProjectRow) -> ProjectRow:
         async with self._database.turn(), self._changing, self._database.write() as connection:

@@ -2,6 +2,7 @@
 
 HOME/
   freehold.db      keys, deployments, models (SQLite)
+  database.json    where these are instead, if they are on PostgreSQL: where its URL is kept, and this gateway's name
   admin.key        the owner's key of this home, mode 0600
   secrets/pepper   the key under which API keys are hashed, mode 0600
   secrets/journal.pem  the key that signs the journal's checkpoints, mode 0600
@@ -48,6 +49,11 @@ class Home:
     def database(self) -> Path:
         """The database file."""
         return self.root / "freehold.db"
+
+    @property
+    def shared_database(self) -> Path:
+        """The file that says where the database is, if it is not in the home."""
+        return self.root / "database.json"
 
     @property
     def models(self) -> Path:

@@ -67,7 +67,7 @@ from freehold.errors import FreeholdError, InternalError, InvalidRequest, Method
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.leases_view import Uses
 from freehold.gateway.model_services import ModelServices
 from freehold.gateway.presence import Presence
 from freehold.governance.digests import Digests
@@ -126,7 +126,7 @@ class AdminServices:
     control: DeploymentControl
     catalog: Catalog
     limits: LimitRegistry
-    ledger: Ledger
+    uses: Uses
     policies: PolicyRegistry
     filters: FilterRegistry
     journal: Journal
@@ -170,7 +170,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         model_version_routes(services.models, services.reports),
-        limit_routes(services.limits, services.ledger),
+        limit_routes(services.limits, services.uses),
         policy_routes(services.policies),
         content_filter_routes(services.filters, people.directory),
         blocklist_routes(services.filters, people.directory),
@@ -182,7 +182,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         compliance_routes(_compliance(services)),
         settings_routes(services.settings),
         organization_admin_routes(people.directory, people.keys, people.invites),
-        backup_routes(services.journal, changes),
+        backup_routes(services.journal, changes, shared=services.settings.database.url is not None),
         status_routes(services.journal, services.reports.projection),
         gateway_routes(services.presence),
         master_key_routes(services.content),
