@@ -35,7 +35,7 @@ _GAIN: Final = 1.05
 _IN_VAIN: Final = 2
 """So many numbers of callers in a row must not have: one may be chance."""
 _TOO_LONG: Final = 4.0
-"""Where requests of one number of callers take so many times as long as they have to begin in, more only wait longer."""
+"""Where requests take so many times as long as they had to begin in, more callers would only wait longer."""
 _LEAST_SHARE: Final = 0.2
 """Of a level's time at least so much counts as writing: what reading the prompts took is known only roughly."""
 _TEXT: Final = (
