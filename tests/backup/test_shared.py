@@ -55,7 +55,7 @@ def _fill(path: Path) -> None:
     """A row of odd values in tables of every kind of column."""
     with closing(sqlite3.connect(path)) as connection:
         columns = {
-            table.name: [(column.name, str(column.type), column.nullable) for column in table.columns]
+            table.name: [(column.name, str(column.type), bool(column.nullable)) for column in table.columns]
             for table in TABLES
         }
         for table, found in columns.items():
