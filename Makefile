@@ -1,5 +1,5 @@
 # Freehold needs Python 3.11 or newer, make and a Python package index. `make serve` and `make test` do the rest.
-.PHONY: serve test test-long check setup lint types unit docs web lint-web pictures lock clean setup-dev setup-train setup-train-test setup-eval postgresql chromium
+.PHONY: serve test test-long check setup lint types unit docs web lint-web pictures lock clean setup-dev setup-train setup-train-test setup-eval postgresql chromium helm
 
 PYTHON ?= python3
 VENV   := .venv
@@ -39,7 +39,7 @@ setup: $(VENV)/.installed web     ## make .venv and install the package with its
 web: $(VENV)/.installed           ## build the pages in web/, if they have changed
 	@$(BIN)/python hatch_build.py
 
-setup-dev: $(VENV)/.installed-dev web postgresql chromium
+setup-dev: $(VENV)/.installed-dev web postgresql chromium helm
 
 # The tests start a PostgreSQL of their own. Where it is missing and cannot be installed, those that need it are skipped.
 postgresql:
@@ -47,6 +47,10 @@ postgresql:
 	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 	echo "PostgreSQL is not installed; the tests that need it will be skipped"
+
+# The chart is rendered by Helm. Where it is missing and cannot be fetched, what it made before is looked at alone.
+helm: $(VENV)/.installed-dev
+	@command -v helm >/dev/null || $(BIN)/python tools/fetch_helm.py || true
 
 # The pages are looked at in a real browser. Where it is missing and cannot be installed, those tests are skipped.
 chromium:

@@ -3,6 +3,7 @@
 Run by `make lock`, or with the names of locks for only those. `default.txt` is what users install, `build.txt` what
 builds the package, `dev.txt` the default set and what the tests need, with the same versions. `train.txt` is the
 default set and what `freehold train` needs, for an environment of its own: with the same versions where those allow it.
+`container.txt` is the default set with PostgreSQL's and the cluster's, for deploy/Containerfile.
 `train-test.txt` is what the tests of training need there besides. `eval.txt` is lm-eval and what it needs, also for an
 environment of its own; Freehold itself is not in it.
 """
@@ -17,7 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "requirements"
-LOCKS = ("default", "build", "dev", "train", "train-test", "eval")
+LOCKS = ("default", "build", "dev", "container", "train", "train-test", "eval")
+CONTAINER = ("postgres", "cluster")
+"""The extras that are in the container."""
 TESTING = ("hypothesis", "pytest")
 """How the names of what runs tests begin."""
 
@@ -74,6 +77,10 @@ def main() -> None:
         compile_lock("build", building, ["default"], "--upgrade")
     if "dev" in names:
         compile_lock("dev", [*default, *dev], ["default", "build"], "--upgrade")
+    if "container" in names:
+        extras = project["project"]["optional-dependencies"]
+        more = [requirement for extra in CONTAINER for requirement in extras.get(extra, [])]
+        compile_lock("container", [*default, *more], ["default"], "--upgrade")
     if "train" in names:
         compile_training_lock(default, project["project"]["optional-dependencies"]["train"])
     if "train-test" in names:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
-from freehold.app_gateways import keeping_up
+from freehold.app_gateways import copies_of, keeping_up
+from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
     open_control,
     open_flights,
-    open_limits,
     open_people,
     open_pictures,
     open_policies,
@@ -25,13 +26,16 @@ from freehold.app_parts import (
     open_supervisor,
     owner_key_of,
 )
-from freehold.app_records import backlog_of, open_records
+from freehold.app_records import Records, backlog_of, open_records
+from freehold.app_training import open_trainings, trainings_at_work
 from freehold.app_tuning import end_tuning, open_fine_tuning, tuning_at_work
 from freehold.catalog.catalog import Catalog
+from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
 from freehold.content_filter.registry import Parts
 from freehold.gateway.batch_room import Room
 from freehold.gateway.books import Books
+from freehold.gateway.capacity_office import open_capacity
 from freehold.gateway.content import Content, open_content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.conversation_sharing import Sharing
@@ -42,6 +46,7 @@ from freehold.gateway.lineage import Lineage
 from freehold.gateway.model_services import ModelServices
 from freehold.gateway.permits import Permits
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.provenance import Provenance
 from freehold.gateway.remote_tools import RemoteTools
 from freehold.gateway.routing import Router
 from freehold.gateway.tuning_python import Trainer
@@ -50,6 +55,7 @@ from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
 from freehold.jobs.workers import Workers
+from freehold.journal.projection_reports import UsageReports
 from freehold.journal.recorder import Recorder
 from freehold.serving.supervisor import Supervisor
 from freehold.store.home import Home
@@ -126,19 +132,19 @@ async def open_app(
         stack.enter_context(place.locked())
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limits, ledger = await open_limits(database, settings, digests, journal)
+        limiting = await stack.enter_async_context(open_limits(records, settings))
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines)
+        capacities, units = await open_capacity(database, registry, supervisor.room)
+        opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
-        flights = open_flights(settings, people, content.keys)
-        desk = LocalDesk(recorder or backlog_of(records, settings), ledger)
-        books = Books(desk, digests, limits.pair)
+        desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
+        flights, books = open_flights(settings, people, content.keys), Books(desk, digests, limiting.limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits, router = Permits(policies, people.suspensions, models.versions), Router(supervisor, models.canaries)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
@@ -148,28 +154,53 @@ async def open_app(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
         )
         reports = records.reports(supervisor, books)
-        governed, end = Governed(limits, ledger, policies, filters), partial(end_tuning, tuned, place)
+        governed, end = Governed(limiting.limits, limiting.uses, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
-        traces = open_traces(records, models.lineage, records.receipts(), catalog, gateway)
-        services = ApplicationServices(gateway, content.answers, records.receipts(), traces, reports, provenance, admin)
+        services = _services(gateway, content, records, models, catalog, reports, provenance, admin, settings)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
-        work = _jobs(services, Room(registry, supervisor), place, settings, content, models) if engines else ()
-        peers = keeping_up(place, database, settings, people, content, governed, models, registry, flights)
+        work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
+        copies = copies_of(settings, people, content, governed, models, registry, flights)
+        peers = keeping_up(records, copies, control, models.canary_control, limiting.ledger)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
 
 
+def _services(
+    gateway: Gateway,
+    content: Content,
+    records: Records,
+    models: ModelServices,
+    catalog: Catalog,
+    reports: UsageReports,
+    provenance: Provenance,
+    admin: AdminServices,
+    settings: Settings,
+) -> ApplicationServices:
+    """What the application serves."""
+    receipts, trainings = records.receipts(), open_trainings(content, records.journal, settings)
+    traces = open_traces(records, models.lineage, receipts, catalog, gateway)
+    return ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin, trainings)
+
+
 def _jobs(
-    services: ApplicationServices, room: Room, home: Home, settings: Settings, content: Content, models: ModelServices
+    services: ApplicationServices,
+    registry: DeploymentRegistry,
+    supervisor: Supervisor,
+    home: Home,
+    settings: Settings,
+    content: Content,
+    models: ModelServices,
 ) -> Sequence[AbstractAsyncContextManager[object]]:
     """What works on jobs."""
     gateway, door = services.gateway, services.admin.people.door
+    room = Room(registry, supervisor)
     doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
+        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, None, settings),
     )
 
 

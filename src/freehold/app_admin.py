@@ -12,7 +12,7 @@ from freehold.config import Settings
 from freehold.content_filter.registry import FilterRegistry
 from freehold.gateway.content import Content
 from freehold.gateway.content_control import ContentControl
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.leases_view import Uses
 from freehold.gateway.model_services import ModelServices
 from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
@@ -24,13 +24,13 @@ class Governed:
     """What requests are held to.
 
     Args:
-        limits: what callers may use; `ledger` is what they have used of it.
+        limits: what callers may use; `uses` is what they have used of it.
         policies: which requests are allowed.
         filters: what is looked for in texts.
     """
 
     limits: LimitRegistry
-    ledger: Ledger
+    uses: Uses
     policies: PolicyRegistry
     filters: FilterRegistry
 
@@ -53,7 +53,7 @@ def open_administration(
         control,
         catalog,
         governed.limits,
-        governed.ledger,
+        governed.uses,
         governed.policies,
         governed.filters,
         records.journal,

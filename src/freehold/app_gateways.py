@@ -6,14 +6,15 @@ from typing import Final
 
 from freehold.api.door import People
 from freehold.app_admin import Governed
-from freehold.app_records import database_url
+from freehold.app_records import Records
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
+from freehold.gateway.canary_control import CanaryControl
 from freehold.gateway.content import Content
+from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
+from freehold.gateway.ledger import Ledger
 from freehold.gateway.model_services import ModelServices
-from freehold.store.database import Database
-from freehold.store.home import Home
 from freehold.types.limits import EVERY, Scope
 from freehold.workers.copies import Copies, Reading
 from freehold.workers.peers import Peers
@@ -22,10 +23,7 @@ _RUNNING: Final = frozenset({"deployments", "content_keys"})
 """The tables by which it is decided what runs."""
 
 
-@asynccontextmanager
-async def keeping_up(
-    home: Home,
-    database: Database,
+def copies_of(
     settings: Settings,
     people: People,
     content: Content,
@@ -33,21 +31,9 @@ async def keeping_up(
     models: ModelServices,
     deployments: DeploymentRegistry,
     flights: Flights,
-) -> AsyncIterator[None]:
-    """Have in force here what other gateways change, while the block runs.
-
-    Args:
-        home: this gateway's.
-        database: what they write.
-        settings: the configuration.
-        people: who is let in.
-        content: what is kept, and under which keys.
-        governed: what requests are held to.
-        models: which models are retired, and what runs.
-        deployments: which there are.
-        flights: the running requests.
-    """
-    copies = Copies(
+) -> Copies:
+    """What a gateway has copies of; the arguments as in `Copies`."""
+    return Copies(
         settings,
         people,
         content,
@@ -60,15 +46,29 @@ async def keeping_up(
         flights,
     )
 
+
+@asynccontextmanager
+async def keeping_up(
+    records: Records, copies: Copies, control: DeploymentControl, canaries: CanaryControl, ledger: Ledger
+) -> AsyncIterator[None]:
+    """Have what other gateways change in force here, while the block runs.
+
+    Args:
+        records: the database that they write.
+        copies: what this gateway has in memory of it.
+        control: has run what is deployed.
+        canaries: knows which were given up.
+        ledger: holds requests to their limits.
+    """
+
     async def follow(tables: frozenset[str]) -> None:
         if "limits" in tables:
             for scope in Scope:
-                governed.ledger.refresh(scope, EVERY)
+                ledger.refresh(scope, EVERY)
         if "artifacts" in tables:
-            await models.canary_control.load()
+            await canaries.load()
         if _RUNNING & tables:
-            await models.control.follow()
+            await control.follow()
 
-    url = database_url(home, settings) if database.is_shared else None
-    async with Peers(database, url, Reading(copies), follow):
+    async with Peers(records.database, records.url, Reading(copies), follow):
         yield

@@ -18,28 +18,25 @@ from freehold.engines.base import EngineSpec
 from freehold.engines.registry import get_engine
 from freehold.errors import ConfigError, UnknownModel
 from freehold.gateway.canary import Canaries
+from freehold.gateway.capacity_office import CapacityOffice
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
 from freehold.gateway.flights import Flights
-from freehold.gateway.ledger import Ledger
 from freehold.gateway.origins import Origins
 from freehold.gateway.picture_studio import Studio
 from freehold.gateway.pictures import Pictures
 from freehold.gateway.promotion import Promotions
 from freehold.gateway.provenance import Provenance
 from freehold.governance.authorization import Roles
-from freehold.governance.digests import Digests
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
-from freehold.governance.limits import LimitRegistry
 from freehold.governance.policies import PolicyRegistry
 from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
 from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
-from freehold.journal.journal import Journal
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Measurements, Prepare, Supervisor
@@ -138,18 +135,6 @@ async def open_supervisor(
             yield supervisor
         finally:
             await supervisor.stop()
-
-
-async def open_limits(
-    database: Database, settings: Settings, digests: Digests, journal: Journal
-) -> tuple[LimitRegistry, Ledger]:
-    """What callers may use, and what the journal says they have used of it."""
-    limits = LimitRegistry(database, digests.end_user)
-    await limits.load(settings.limit)
-    ledger = Ledger(limits.effective)
-    limits.on_change(ledger.refresh)
-    ledger.restore(journal.carried.spent, journal.carried.recent)
-    return limits, ledger
 
 
 @asynccontextmanager
@@ -252,6 +237,7 @@ def open_control(
     canaries: Canaries,
     *,
     running: bool,
+    units: CapacityOffice | None = None,
 ) -> DeploymentControl:
     """What changes deployments, after those of the file were checked.
 
@@ -266,6 +252,7 @@ def open_control(
         is_filter=filters.knows,
         gate=promotions.gate,
         candidate_of=canaries.candidate_of,
+        capacity=units,
     )
     _check_configured(control, settings)
     return control

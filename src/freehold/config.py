@@ -34,6 +34,7 @@ from freehold.types.mcp import McpServerSettings
 from freehold.types.policy import CaseSettings, PolicyFile, PolicySettings
 from freehold.types.roles import RoleSettings
 from freehold.types.signin import IdentitySettings
+from freehold.types.training import TrainingSettings
 
 
 class ServerSettings(SettingsModel):
@@ -151,6 +152,7 @@ class Settings(SettingsModel):
     evaluations: EvaluationsSettings = EvaluationsSettings()
     jobs: JobsSettings = JobsSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
+    training: TrainingSettings = TrainingSettings()
     filter: ContentFilterSettings = ContentFilterSettings()
     role: list[RoleSettings] = Field(default_factory=list)
     limit: list[LimitSettings] = Field(default_factory=list)
@@ -361,6 +363,12 @@ def key_from_environment() -> str | None:
 def url_from_environment() -> str | None:
     """`FREEHOLD_URL`: the server that the command line talks to, instead of this home's."""
     return os.environ.get("FREEHOLD_URL") or None
+
+
+def gang_from_environment() -> dict[str, str]:
+    """What whoever started this process said of its place among those of a job, under torchrun's names."""
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return {name: value for name in names if (value := os.environ.get(name))}
 
 
 def terminal_from_environment() -> dict[str, str]:

@@ -26,6 +26,7 @@ FreeholdError
 │   ├── BodyTooLarge             413
 │   ├── KeyReused                422 idempotency_key_reused
 │   └── RateLimited              429 rate_limit_exceeded
+│       ├── CapacityExceeded     429 capacity_exceeded: a deployment's provisioned units are used up
 │       ├── QuotaExceeded        429 insufficient_quota: a budget is spent
 │       └── Overloaded           429 resource_unavailable: too many wait for the deployment
 ├── ServiceError                 Freehold or an engine is at fault (5xx)
@@ -37,6 +38,7 @@ FreeholdError
 │   │   ├── EngineUnavailable    no replica can take the request
 │   │   ├── NoRoom               no node of the cluster has what is needed
 │   │   ├── AuditUnavailable     the journal cannot be written
+│   │   ├── LimitsUnavailable    what gateways share of the limits cannot be had
 │   │   ├── KeyServiceUnavailable the service that has the master key is not available
 │   │   ├── FilterUnavailable    a text cannot be examined, so it does not pass
 │   │   ├── ProvenanceUnavailable a picture's provenance cannot be written or read
@@ -329,6 +331,12 @@ class QuotaExceeded(RateLimited):
     default_code = "insufficient_quota"
 
 
+class CapacityExceeded(RateLimited):
+    """The provisioned units of the deployment are used up, or are another project's."""
+
+    default_code = "capacity_exceeded"
+
+
 class Overloaded(RateLimited):
     """More requests wait for the deployment than may, and this one's tier goes last."""
 
@@ -416,6 +424,12 @@ class AuditUnavailable(Unavailable):
     """The journal cannot be written, or is too far ahead of its projection: nothing is done unrecorded."""
 
     default_code = "audit_unavailable"
+
+
+class LimitsUnavailable(Unavailable):
+    """Gateways share the limits by a database that cannot be reached, and what this one held of them is used up."""
+
+    default_code = "limits_unavailable"
 
 
 class FilterUnavailable(Unavailable):

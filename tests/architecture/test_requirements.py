@@ -9,10 +9,15 @@ from packaging.utils import canonicalize_name
 
 from tests.architecture.tree import ROOT
 
-LOCKS = ("default", "build", "dev", "train", "eval")
+LOCKS = ("default", "build", "dev", "container", "train", "eval")
 TOO_HEAVY = {"torch", "triton", "tensorflow", "jax", "transformers", "sentencepiece", "vllm", "diffusers", "ray"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TRAIN = PROJECT["project"]["optional-dependencies"]["train"]
+CONTAINER = [
+    requirement
+    for extra in ("postgres", "cluster")
+    for requirement in PROJECT["project"]["optional-dependencies"].get(extra, ())
+]
 
 
 def _entries(lock: str) -> list[str]:
@@ -52,6 +57,7 @@ def test_the_default_install_is_light() -> None:
         ("default", PROJECT["project"]["dependencies"]),
         ("dev", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
         ("build", PROJECT["build-system"]["requires"]),
+        ("container", PROJECT["project"]["dependencies"] + CONTAINER),
         ("eval", PROJECT["project"]["optional-dependencies"]["eval"]),
         ("train", PROJECT["project"]["dependencies"] + [each for each in TRAIN if not each.startswith("torch")]),
     ],
@@ -73,7 +79,7 @@ def test_the_locks_agree_with_each_other() -> None:
     dev = _pins("dev")
     different = [
         f"{name}: {lock} {sorted(versions)}, dev {sorted(dev[name])}"
-        for lock in ("default", "build")
+        for lock in ("default", "build", "container")
         for name, versions in _pins(lock).items()
         if name in dev and dev[name] != versions
     ]

@@ -146,6 +146,22 @@ def test_gpus_and_addresses_are_of_the_environment(tmp_path: Path) -> None:
     assert "CUDA_VISIBLE_DEVICES" not in env
 
 
+@pytest.mark.parametrize(
+    ("given", "devices"),
+    [
+        ({}, 1),
+        ({"options": {"tensor_parallel": 4, "pipeline_parallel": 2}}, 8),
+        ({"options": {"tensor_parallel": 8, "pipeline_parallel": 2, "executor": "ray"}}, 0),
+        ({"resources": {"devices": 2, "device_kind": "NVIDIA H100"}}, 2),
+    ],
+)
+def test_a_replica_needs_the_gpus_of_its_options(given: dict[str, Any], devices: int, tmp_path: Path) -> None:
+    """So many GPUs are asked of one node as the model is spread over; over several nodes vLLM asks Ray itself."""
+    needs = VllmEngine().needs(EngineSpec(settings_of(**given), lay_model(tmp_path)))
+    assert needs.devices == devices
+    assert needs.device_kind == given.get("resources", {}).get("device_kind")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "told"),

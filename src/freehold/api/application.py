@@ -40,6 +40,7 @@ from freehold.api.refused import why_refused
 from freehold.api.reply import Handler
 from freehold.api.signin.routes import SignInServices, signin_routes
 from freehold.api.signin.sessions import session_routes
+from freehold.api.trainings import training_routes
 from freehold.config import ServerSettings
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, NotFound
 from freehold.gateway.file_uploads import PART_BYTES
@@ -49,6 +50,7 @@ from freehold.gateway.pipeline import Gateway
 from freehold.gateway.provenance import Provenance
 from freehold.gateway.receipts import Receipts
 from freehold.gateway.traces import Traces
+from freehold.gateway.trainings import Trainings
 from freehold.journal.projection_reports import UsageReports
 
 FORM_BYTES: Final = 1024 * 1024
@@ -67,6 +69,7 @@ class ApplicationServices:
         reports: usage and costs.
         provenance: where pictures came from.
         admin: the control plane.
+        trainings: what submits trainings from nothing.
     """
 
     gateway: Gateway
@@ -76,6 +79,7 @@ class ApplicationServices:
     reports: UsageReports
     provenance: Provenance
     admin: AdminServices
+    trainings: Trainings
 
 
 def build_application(services: ApplicationServices, bounds: ServerSettings, *, pages: list[BaseRoute]) -> ASGIApp:
@@ -113,6 +117,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         *receipt_routes(operation, services.receipts),
         *lineage_routes(operation, services.traces),
         *job_routes(operation),
+        *training_routes(operation, services.trainings),
         *provenance_routes(operation, services.provenance),
         *organization_routes(operation, services.reports),
         Mount("/v1/organization", organization_application(admin, changes, bounds.max_body_bytes)),

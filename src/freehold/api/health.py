@@ -79,3 +79,6 @@ def _measure(control: DeploymentControl, flights: Flights, metrics: Metrics) -> 
         cache = view.status.prompt_cache if view.status else None
         for outcome, count in cache.outcomes.items() if cache else ():
             metrics.prompt_cache_choices.labels(view.deployment.name, outcome).set(count)
+    metrics.capacity.measure(
+        (view.deployment.name, view.capacity.use) for view in control.all() if view.capacity and view.capacity.use
+    )

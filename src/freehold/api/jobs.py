@@ -91,7 +91,7 @@ def job_object(job: Job) -> dict[str, Any]:
         "id": job.id,
         "kind": job.kind,
         "subject": job.subject,
-        "state": job.state.value,
+        "state": job.shown.value,
         "asked": _asked(job),
         "total": job.total,
         "done": job.done,

@@ -120,6 +120,11 @@ class DeploymentRegistry:
         except KeyError:
             raise DeploymentNotFound(name) from None
 
+    def find(self, name: str) -> DeploymentSettings | None:
+        """The settings of the deployment of that name; None if there is none."""
+        found = self._by_name.get(name)
+        return None if found is None else found.settings
+
     def resolve(self, name: str) -> Deployment:
         """The deployment that callers mean by a name or an alias.
 
@@ -161,11 +166,11 @@ class DeploymentRegistry:
 
         Raises:
             DeploymentNotFound: there is none.
-            Conflict: it stands in the configuration file, or is another's fallback.
+            Conflict: it stands in the configuration file, or takes what another one cannot.
         """
         self.get(name)
         self._check_changeable(name)
-        users = [d.name for d in self._by_name.values() if name in d.settings.fallbacks]
+        users = [d.name for d in self._by_name.values() if name in d.settings.others]
         if users:
             raise Conflict(f"The deployment '{name}' is a fallback of {', '.join(users)}; change those first.")
         await delete_deployment(self._database, name)

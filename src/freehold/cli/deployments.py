@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import typer
 
+from freehold.cli.capacity import calibrate, capacity
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
@@ -21,8 +22,15 @@ from freehold.types.deployment import DeploymentSettings
 
 app = command_group("List, create, scale and delete deployments.", "Example: freehold deployments list")
 
+_CAPACITY_EPILOG = """\b
+Examples:
+  freehold deployments capacity chat
+  freehold deployments capacity chat --units 100 --reserve proj_shop=40 --spillover chat-standard"""
+
 app.command("promote", epilog="Example: freehold deployments promote chat --to ft:chat:1 --dry-run")(promote)
 app.add_typer(canary, name="canary")
+app.command("calibrate", epilog="Example: freehold deployments calibrate chat")(calibrate)
+app.command("capacity", epilog=_CAPACITY_EPILOG)(capacity)
 
 NameArgument: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The deployment's name.")]
 
@@ -272,8 +280,21 @@ async def _list(home: Path, *, as_json: bool) -> None:
     if not answer["data"]:
         print_note("There are no deployments yet; 'freehold serve' makes the starter set in a new home.")
         return
-    columns = ("name", "state", "replicas", "model", "engine", "aliases", "price in/out", "origin")
-    print_table(columns, [_row(found) for found in answer["data"]])
+    columns = ["name", "state", "replicas", "model", "engine", "aliases", "price in/out", "origin"]
+    rows = [list(_row(found)) for found in answer["data"]]
+    if any(_utilization(found) for found in answer["data"]):
+        columns.append("capacity used")
+        for row, found in zip(rows, answer["data"], strict=True):
+            row.append(_utilization(found))
+    print_table(columns, rows)
+
+
+def _utilization(found: dict[str, Any]) -> str:
+    """How much of its units a deployment used in the last minute; empty where it has none."""
+    capacity = found["capacity"]
+    if not capacity or capacity["units"] is None:
+        return ""
+    return f"{capacity['utilization'] or 0:.0f} % of {capacity['units']} units"
 
 
 def _state(found: dict[str, Any]) -> str:
@@ -342,6 +363,8 @@ def _print_one(found: dict[str, Any]) -> None:
     facts |= {name: found.get(name) for name in ("context_length", "embedding_dimensions") if found.get(name)}
     if found["prompt_cache"]:
         facts["prompt cache"] = _prompt_cache(found["prompt_cache"])
+    if _utilization(found):
+        facts["capacity used"] = _utilization(found)
     facts["features"] = ", ".join(found.get("features") or [])
     print_table(("setting", "value"), list(facts.items()))
     if found["engines"]:

@@ -5,13 +5,17 @@ from urllib.parse import quote
 
 from freehold.cli.control import Control
 from freehold.cli.tables import at_time, print_table
+from freehold.types.money import decimal_from_micro
+from freehold.types.training import HOUR_US
 
 TUNING: Final = "fine_tuning"
 BATCH: Final = "batch"
-_PATHS: Final = {BATCH: "/v1/batches", TUNING: "/v1/fine_tuning/jobs"}
+TRAINING: Final = "training"
+_PATHS: Final = {BATCH: "/v1/batches", TUNING: "/v1/fine_tuning/jobs", TRAINING: "/v1/training/jobs"}
 """Kinds whose subjects have an API of their own that tells more."""
 _PAGE: Final = 100
 _MEASURES: Final = {
+    "loss": "loss",
     "train_loss": "training loss",
     "full_valid_loss": "validation loss",
     "valid_loss": "validation loss of a batch",
@@ -99,7 +103,7 @@ def print_details(job: dict[str, Any], rows: Rows) -> None:
         rows: what all jobs have.
     """
     details = job.get("details", {})
-    told = {BATCH: _batch_rows, TUNING: _tuning_rows}.get(job["kind"])
+    told = {BATCH: _batch_rows, TUNING: _tuning_rows, TRAINING: _training_rows}.get(job["kind"])
     print_table(("what", "value"), rows + (told(job) if told is not None and details else []))
     problems = details.get("errors", {}).get("data", []) if job["kind"] == BATCH else []
     if problems:
@@ -117,6 +121,25 @@ def _batch_rows(job: dict[str, Any]) -> Rows:
         ("input", batch["input_file_id"]),
         ("output", batch.get("output_file_id")),
         ("errors", batch.get("error_file_id")),
+    ]
+
+
+def _training_rows(job: dict[str, Any]) -> Rows:
+    training = job["details"]
+    error = training["error"]
+    return [
+        ("recipe", training["name"]),
+        ("data", training["data"]),
+        ("folder", training["out"]),
+        ("processes", training["processes"]),
+        ("zones", ", ".join(training["zones"] or ())),
+        *measured(training["metrics"]),
+        ("preempted", f"{training['preemptions']} times" if training["preemptions"] else None),
+        ("trained tokens", training["trained_tokens"]),
+        ("device hours", f"{training['device_us'] / HOUR_US:.3f}"),
+        ("core hours", f"{training['core_us'] / HOUR_US:.3f}"),
+        ("cost", decimal_from_micro(training["cost_micro"])),
+        ("what is wrong", None if error is None else error["message"]),
     ]
 
 

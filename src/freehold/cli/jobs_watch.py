@@ -13,16 +13,17 @@ from rich.table import Column
 from rich.text import Text
 
 from freehold.cli.control import Control
-from freehold.cli.jobs_details import TUNING, details_path, measured, newest_metrics
+from freehold.cli.jobs_details import TRAINING, TUNING, details_path, measured, newest_metrics
 from freehold.cli.jobs_log import EVERY_S, events_after
 from freehold.cli.output import print_note, visible
 
-ACTIVE: Final = ("queued", "running", "paused")
+ACTIVE: Final = ("queued", "running", "preempted", "paused")
 """The states of jobs that have not ended."""
 _STEPS: Final = 20
 """Into how many parts a job is cut; elsewhere than at a terminal a line tells when another is done."""
 _ENDS: Final = ("succeeded", "failed", "cancelled")
-_ORDINARY: Final = frozenset({*ACTIVE, *_ENDS, "started", "taken_over", "pausing", "resumed", "requeued", "cancelling"})
+_WITHOUT_NEWS: Final = ("started", "taken_over", "waiting", "placed", "pausing", "resumed", "requeued", "cancelling")
+_ORDINARY: Final = frozenset({*ACTIVE, *_ENDS, *_WITHOUT_NEWS})
 """Events that tell no more than the state does."""
 
 
@@ -63,9 +64,14 @@ class Watched:
             self.number = event["number"]
             if event["event"] not in _ORDINARY:
                 self.note = visible(f"{event['event']} {event.get('detail', '')}".strip().replace("\n", " "))
-        own = details_path(self.job) if self.job["kind"] == TUNING else None
-        if own is not None:
+        own = details_path(self.job)
+        if own is not None and self.job["kind"] == TUNING:
             await self._measure(control, own)
+        elif own is not None and self.job["kind"] == TRAINING:
+            training = await control.request("GET", own)
+            self.measures = ", ".join(f"{name} {value}" for name, value in measured(training["metrics"]))
+            if training["error"] is not None:
+                self.result = visible(" ".join(training["error"]["message"].split()))
 
     async def _measure(self, control: Control, path: str) -> None:
         """Ask how a training goes, and once it has ended what came of it."""

@@ -5,14 +5,29 @@ import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
+from freehold.cli.options import HomeOption, JsonOption, home_of
+from freehold.cli.train_submit import Submission, submission, submitted
 from freehold.cli.train_watch import follow
 from freehold.errors import ConfigError
 from freehold.training.language.build import Machines, Run, opened, pretrain
 from freehold.training.language.task import DeviceKind
+
+MasterOption: TypeAlias = Annotated[
+    str | None, typer.Option("--master", metavar="HOST:PORT", help="Of the first machine, if there are several.")
+]
+PriceOption: TypeAlias = Annotated[
+    float | None, typer.Option("--price-per-hour", min=0, help="Of one device, for the log.")
+]
+SubmitOption: TypeAlias = Annotated[
+    bool, typer.Option("--submit", help="Have the service do it, as a job: it asks for room, and makes room.")
+]
+ZoneOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--zone", metavar="ZONE", help="With --submit: where it may run; repeatable.")
+]
 
 
 def train_pretrain(
@@ -40,18 +55,28 @@ def train_pretrain(
     ] = None,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines, each with as many devices.")] = 1,
     node_rank: Annotated[int, typer.Option("--node-rank", min=0, help="Which of the machines this is.")] = 0,
-    master: Annotated[
-        str | None, typer.Option("--master", metavar="HOST:PORT", help="Of the first machine, if there are several.")
-    ] = None,
-    price_per_hour: Annotated[
-        float | None, typer.Option("--price-per-hour", min=0, help="Of one device, for the log.")
-    ] = None,
+    master: MasterOption = None,
+    price_per_hour: PriceOption = None,
+    submit: SubmitOption = False,
+    zones: ZoneOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a language model from nothing. Needs the extra 'train'. Ctrl-C stops it, with a checkpoint.
 
-    requirements/train.txt pins the versions of the extra, and tells how to add torch to them.
+    requirements/train.txt pins the versions of the extra, and tells how to add torch to them. With --submit the
+    folders are those of the server's machine, and of each node; --devices says how many processes there are in all.
     """
+    if zones and not submit:
+        raise typer.BadParameter("--zone goes with --submit")
     run = opened(out.absolute(), data, recipe, pairs(settings or []), resume=resume)
+    if submit:
+        for given, option in ((nodes > 1, "--nodes"), (node_rank, "--node-rank"), (master, "--master")):
+            if given:
+                raise typer.BadParameter(f"{option} does not go with --submit: the service places the processes")
+        asked = Submission(devices, device, threads, tuple(zones or ()), resume)
+        submitted(asyncio.run(submission(home_of(home), run, asked)), as_json=as_json)
+        return
     if run.finished:
         print(f"{out} holds the finished training '{run.recipe.name}', at step {run.step}")
         return

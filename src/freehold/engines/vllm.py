@@ -8,16 +8,18 @@ the catalog has not converted (`freehold pull --no-convert`). The process is `vl
 
 import json
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
 from freehold.engines.picture_options import option_error
-from freehold.engines.vllm_arguments import OPTIONS, arguments, check
+from freehold.engines.vllm_arguments import OPTIONS, arguments, check, members
 from freehold.engines.vllm_connection import EMBEDDING, WRITING, VllmConnection
 from freehold.errors import ConfigError
 from freehold.types.address import Address
+from freehold.types.cluster import Resources
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature
 
@@ -58,6 +60,13 @@ class VllmEngine(Engine):
         if find_spec("vllm") is None:
             return "the package vllm is not installed: pip install 'freehold[gpu]'"
         return None
+
+    def needs(self, spec: EngineSpec) -> Resources:
+        """See `Engine.needs`. The GPUs follow from the options; over several nodes vLLM takes them itself, from Ray."""
+        needs = super().needs(spec)
+        options = spec.settings.options
+        wanted = 0 if options.get("executor") == "ray" else members(options)
+        return replace(needs, devices=needs.devices or wanted)
 
     def launch(self, spec: EngineSpec, socket: Path) -> Launch:
         """See `Engine.launch`."""

@@ -91,7 +91,7 @@ class VllmConnection(OpenAIConnection):
 
     def url(self, operation: str) -> str:
         """See `OpenAIConnection.url`."""
-        return f"http://localhost/{operation}" if operation in OUTSIDE else super().url(operation)
+        return f"{self.root}/{operation}" if operation in OUTSIDE else super().url(operation)
 
     async def open(self) -> Traits:
         """See `Connection.open`."""

@@ -13,6 +13,7 @@ from freehold.catalog.deployments import Deployment
 from freehold.errors import AuditUnavailable, FreeholdError, RateLimited
 from freehold.gateway.account import Account, Admission
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.capacity import CAPACITY, PROVISIONED, SPILLED
 from freehold.gateway.desk import Desk
 from freehold.governance.digests import Digests
 from freehold.journal.journal import Journal, Position
@@ -98,10 +99,12 @@ class Books:
         """
         for position, deployment in enumerate(candidates):
             claim, price, likely_prompt_tokens = self._claim(account, principal, deployment, bounds(deployment))
+            _note_capacity(account, candidates[0], deployment)
             admitted = _admitted(account, principal, deployment, claim, price, likely_prompt_tokens)
             try:
                 grant = await self._desk.admit(claim, admitted)
             except RateLimited as exc:
+                account.notes.pop(CAPACITY, None)
                 if position == len(candidates) - 1 or not fallback_may_have_room(exc):
                     raise
                 account.spilled_from = candidates[0].name
@@ -126,7 +129,14 @@ class Books:
         admission = account.admission
         assert admission is not None, "only what was admitted can move"
         claim, price, likely_prompt_tokens = self._claim(account, principal, deployment, bounds(deployment))
-        await self._desk.move(claim, _admitted(account, principal, deployment, claim, price, likely_prompt_tokens))
+        noted = dict(account.notes)
+        _note_capacity(account, admission.deployment, deployment)
+        admitted = _admitted(account, principal, deployment, claim, price, likely_prompt_tokens)
+        try:
+            await self._desk.move(claim, admitted)
+        except RateLimited:
+            account.notes = noted
+            raise
         account.spilled_from = account.spilled_from or admission.deployment.name
         account.admission = Admission(deployment, admission.grant, price, likely_prompt_tokens)
 
@@ -182,8 +192,17 @@ class Books:
                 prompt_tokens=bounds.prompt_tokens, completion_tokens=bounds.completion_tokens, images=bounds.images
             ),
             at=account.started_at,
+            work=None if deployment.settings.capacity is None else bounds.work,
         )
         return claim, price, min(bounds.likely_prompt_tokens, bounds.prompt_tokens)
+
+
+def _note_capacity(account: Account, first: Deployment, deployment: Deployment) -> None:
+    """Note whether a deployment serves a request with provisioned units, or because those of the first cannot."""
+    if deployment is not first and first.settings.capacity is not None:
+        account.notes[CAPACITY] = SPILLED
+    elif deployment.settings.capacity is not None:
+        account.notes[CAPACITY] = PROVISIONED
 
 
 def fallback_may_have_room(refusal: RateLimited) -> bool:

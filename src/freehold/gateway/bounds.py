@@ -6,6 +6,7 @@ four bytes a token, which is what OpenAI and Azure take.
 """
 
 from freehold.catalog.deployments import Deployment
+from freehold.types.capacity import Work
 from freehold.types.chat import ChatRequest, ImagePart, UserMessage
 from freehold.types.completions import CompletionRequest
 from freehold.types.embeddings import EmbeddingRequest
@@ -40,6 +41,11 @@ class Bounds:
     likely_prompt_tokens: int
     likely_completion_tokens: int
     images: int = 0
+
+    @property
+    def work(self) -> Work:
+        """An estimate of what the request needs of provisioned units."""
+        return Work(min(self.likely_prompt_tokens, self.prompt_tokens), self.likely_completion_tokens, 0, self.images)
 
 
 def chat_bounds(request: ChatRequest, body_bytes: int, context: int | None, deployment: Deployment) -> Bounds:

@@ -18,15 +18,17 @@ class Book:
         ends_at: the moment after it, seconds since the epoch.
     """
 
-    __slots__ = ("ends_at", "name", "open", "reserved", "spent")
+    __slots__ = ("ends_at", "name", "open", "reserved", "spent", "unsaid")
 
-    def __init__(self, name: str, ends_at: int) -> None:
+    def __init__(self, name: str, ends_at: int, *, told: bool = False) -> None:
         self.name = name
         self.ends_at = ends_at
         self.spent: dict[str, int] = {}
         self.reserved: dict[str, int] = {}
         self.open = 0
         """Grants that hold a reservation in it."""
+        self.unsaid: set[str] | None = set() if told else None
+        """Who has spent something of which the other gateways do not know yet, where there are such."""
 
     def reserve(self, key: str, micro: int) -> None:
         """Set money aside."""
@@ -43,12 +45,24 @@ class Book:
     def spend(self, key: str, micro: int) -> None:
         """Count money as spent."""
         self.spent[key] = self.spent.get(key, 0) + micro
+        if self.unsaid is not None:
+            self.unsaid.add(key)
+
+    def use(self, key: str) -> tuple[int, int]:
+        """What is spent and reserved, and what is spent."""
+        spent = self.spent.get(key, 0)
+        return spent + self.reserved.get(key, 0), spent
 
 
 class Books:
-    """The books that can still matter."""
+    """The books that can still matter.
 
-    def __init__(self) -> None:
+    Args:
+        told: whether other gateways are told what is spent.
+    """
+
+    def __init__(self, *, told: bool = False) -> None:
+        self._told = told
         self._by_name: dict[str, Book] = {}
         self._by_day: dict[int, tuple[Book, Book]] = {}
 
@@ -64,6 +78,23 @@ class Books:
             day = date.fromisoformat(f"{name}-01" if is_month else name)
             book = self._month(day) if is_month else self._day(day)
             book.spent.update(amounts)
+            if book.unsaid is not None:
+                book.unsaid.update(amounts)
+
+    def learn(self, spent: Mapping[tuple[str, str], int]) -> None:
+        """Know what was spent at least, by the names of days and months and by subject; of those that are kept."""
+        for (name, key), micro in spent.items():
+            book = self._by_name.get(name)
+            if book is not None and micro > book.spent.get(key, 0):
+                book.spent[key] = micro
+
+    def all(self) -> list[Book]:
+        """Every book that is kept."""
+        return list(self._by_name.values())
+
+    def named(self, name: str) -> Book | None:
+        """The book of a day (`2026-11-24`) or a month (`2026-11`), if it is kept."""
+        return self._by_name.get(name)
 
     def _begin(self, number: int) -> tuple[Book, Book]:
         """The books of a day, new or not; old ones are dropped."""
@@ -80,7 +111,7 @@ class Books:
         return self._book(f"{day:%Y-%m}", (day.replace(day=28) + timedelta(days=4)).replace(day=1))
 
     def _book(self, name: str, after: date) -> Book:
-        return self._by_name.setdefault(name, Book(name, (after - _EPOCH).days * _DAY_S))
+        return self._by_name.setdefault(name, Book(name, (after - _EPOCH).days * _DAY_S, told=self._told))
 
     def _drop(self, wanted: tuple[Book, Book]) -> None:
         """Forget all but the newest days and months, those in which something is reserved, and the wanted ones."""

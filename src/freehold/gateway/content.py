@@ -37,8 +37,9 @@ from freehold.types.batches import BATCH_JOB
 from freehold.types.content import COMPLETIONS, CONVERSATIONS, RESPONSES
 from freehold.types.evaluations import EVAL_JOB
 from freehold.types.fine_tuning import FINE_TUNING_JOB
+from freehold.types.training import TRAINING_JOB
 
-PAUSABLE: Final = frozenset({BATCH_JOB, EVAL_JOB, FINE_TUNING_JOB})
+PAUSABLE: Final = frozenset({BATCH_JOB, EVAL_JOB, FINE_TUNING_JOB, TRAINING_JOB})
 """The kinds of jobs whose work can be paused."""
 
 log = structlog.get_logger(__name__)

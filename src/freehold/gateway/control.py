@@ -6,13 +6,20 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import structlog
+
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
+from freehold.gateway.capacity_office import CapacityOffice, CapacityView
+from freehold.serving.calibrating import Effort
+from freehold.serving.calibrations import Calibration
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.supervisor import DeploymentStatus, Measurement, Supervisor
 from freehold.types.deployment import DeploymentSettings
+
+log = structlog.get_logger(__name__)
 
 REMOVAL_S = 2.0
 """How long deleting waits for running requests before it answers; they may go on after that."""
@@ -32,6 +39,7 @@ class DeploymentView:
     deployment: Deployment
     status: DeploymentStatus | None
     suspended: bool = False
+    capacity: CapacityView | None = None
 
     @property
     def state(self) -> str:
@@ -50,6 +58,7 @@ class DeploymentControl:
         is_filter: whether there is a content-filter policy of that name.
         gate: raises where a deployment may not change so.
         candidate_of: gives what runs beside a deployment for its canary, if it has one.
+        capacity: knows how many units deployments carry; None where they have none.
     """
 
     def __init__(
@@ -62,6 +71,7 @@ class DeploymentControl:
         is_filter: Callable[[str], bool] = lambda _name: True,
         gate: Gate | None = None,
         candidate_of: Callable[[DeploymentSettings], DeploymentSettings | None] = lambda _settings: None,
+        capacity: CapacityOffice | None = None,
     ) -> None:
         self._registry = registry
         self._supervisor = supervisor
@@ -70,6 +80,7 @@ class DeploymentControl:
         self._is_filter = is_filter
         self._gate = gate
         self._candidate_of = candidate_of
+        self._capacity = capacity
         self._changing = asyncio.Lock()
         self._removing: set[asyncio.Future[None]] = set()
 
@@ -78,6 +89,9 @@ class DeploymentControl:
         if self._running:
             for deployment in self._registry.all():
                 await self._set(deployment.settings)
+                capacity = self._capacity_of(deployment.settings)
+                if capacity is not None and capacity.warning is not None:
+                    log.warning("capacity_not_carried", deployment=deployment.name, reason=capacity.warning)
 
     async def review(self) -> None:
         """Stop the deployments of projects that may not be served, and start those of projects that may be again."""
@@ -162,6 +176,23 @@ class DeploymentControl:
         """
         return self._supervisor.measured(self._registry.get(name).settings.model)
 
+    async def calibrate(self, name: str, effort: Effort) -> Calibration:
+        """Measure how many units of capacity the replicas of a deployment carry.
+
+        Args:
+            name: the deployment.
+            effort: how much is tried.
+
+        Raises:
+            DeploymentNotFound: there is none.
+            Conflict: its engines do not run here.
+            EngineFailed, EngineTimeout, EngineUnavailable: a replica does not answer.
+        """
+        settings = self._registry.get(name).settings
+        if self._capacity is None or not self._running or name not in self._supervisor.names():
+            raise Conflict(f"The deployment '{name}' does not run; start the server with 'freehold serve' first.")
+        return await self._capacity.calibrate(self._supervisor, settings, effort)
+
     def settings_of(self, name: str) -> DeploymentSettings:
         """The settings of the deployment of that name or alias.
 
@@ -170,8 +201,12 @@ class DeploymentControl:
         """
         return self._registry.resolve(name).settings
 
-    async def create(self, settings: DeploymentSettings) -> DeploymentView:
+    async def create(self, settings: DeploymentSettings, *, force: bool = False) -> DeploymentView:
         """Make a new deployment.
+
+        Args:
+            settings: what it is to be.
+            force: as `put`.
 
         Raises:
             Conflict: the name is taken.
@@ -180,20 +215,26 @@ class DeploymentControl:
         async with self.turn():
             if any(d.name == settings.name for d in self._registry.all()):
                 raise Conflict(f"The deployment '{settings.name}' exists already.")
-            await self.put(settings)
+            await self.put(settings, force=force)
         return self.get(settings.name)
 
-    async def put(self, settings: DeploymentSettings) -> bool:
+    async def put(self, settings: DeploymentSettings, *, force: bool = False) -> bool:
         """Create a deployment or change it to these settings; false if it was so already.
+
+        Args:
+            settings: what it is to be.
+            force: take more units of capacity than its replicas were measured to carry.
 
         Raises:
             Conflict: it stands in the configuration file, or a name or alias is taken.
             PromotionRefused: it may not change to another model; see `promote_if`.
-            ConfigError: its engine does not take these settings, or a fallback or its content-filter policy does not
-                exist.
+            ConfigError: its engine does not take these settings, a fallback or its content-filter policy does not
+                exist, or its replicas do not carry its units.
         """
         async with self.turn(), self._changing:
             self.check(settings)
+            if self._capacity is not None and not force:
+                await self._capacity.check(self._before(settings.name), settings, self._all_settings())
             if self._gate is not None:
                 self._registry.check(settings)
                 await self._gate(self._before(settings.name), settings)
@@ -202,8 +243,8 @@ class DeploymentControl:
             await self._set(settings)
         return changed
 
-    async def scale(self, name: str, replicas: int) -> DeploymentView:
-        """Change the number of replicas.
+    async def scale(self, name: str, replicas: int, *, force: bool = False) -> DeploymentView:
+        """Change the number of replicas; `force` as in `put`.
 
         Raises:
             DeploymentNotFound, Conflict: as in `get` and `put`.
@@ -211,7 +252,7 @@ class DeploymentControl:
         async with self.turn():
             settings = self._registry.get(name).settings
             changed = DeploymentSettings.model_validate({**settings.wire(), "replicas": replicas})
-            await self.put(changed)
+            await self.put(changed, force=force)
         return self.get(name)
 
     async def delete(self, name: str) -> None:
@@ -244,6 +285,9 @@ class DeploymentControl:
                 raise ConfigError(
                     f"fallbacks[{index}]: there is no deployment '{fallback}'", param=f"fallbacks[{index}]"
                 )
+        spillover = None if settings.capacity is None else settings.capacity.spillover
+        if spillover is not None and spillover not in names:
+            raise ConfigError(f"capacity.spillover: there is no deployment '{spillover}'", param="capacity.spillover")
 
     def _before(self, name: str) -> DeploymentSettings | None:
         """The settings that a deployment has; None if there is none."""
@@ -252,7 +296,16 @@ class DeploymentControl:
     def _view(self, deployment: Deployment) -> DeploymentView:
         suspended = self._suspended(deployment.settings)
         status = self._supervisor.status(deployment.name) if self._running and not suspended else None
-        return DeploymentView(deployment, status, suspended)
+        return DeploymentView(deployment, status, suspended, self._capacity_of(deployment.settings))
+
+    def _capacity_of(self, settings: DeploymentSettings) -> CapacityView | None:
+        """How the deployment's units are; None where it has none, or nothing is served here."""
+        if self._capacity is None:
+            return None
+        return self._capacity.view(settings, self._all_settings())
+
+    def _all_settings(self) -> list[DeploymentSettings]:
+        return [deployment.settings for deployment in self._registry.all()]
 
     async def _set(self, settings: DeploymentSettings) -> None:
         """Have a deployment run as its settings say, unless its project may not be served."""

@@ -15,8 +15,9 @@ from typing import TypeAlias
 
 from freehold.errors import RateLimited
 from freehold.gateway.budget import Book, Books
+from freehold.gateway.leases_book import Holdings, crowded
 from freehold.gateway.rate import UNIT, Draught
-from freehold.gateway.refusal import MICROSECONDS, Amounts, Refusal, over_budget, over_concurrency, over_rate
+from freehold.gateway.refusal import MICROSECONDS, Amounts, Refusal, Short, over_budget, over_concurrency, over_rate
 from freehold.gateway.standing import Standing, Standings, rate_headers
 from freehold.governance.limits import Limits
 from freehold.types.limits import Claim, Scope, Subject
@@ -53,12 +54,18 @@ class Ledger:
     Args:
         effective: gives a subject's limits; asked when a subject comes up, and again after `refresh`.
         clock: seconds since the epoch.
+        leases: where several gateways share the limits, what this one holds of them; nothing else is given out then.
     """
 
-    def __init__(self, effective: Callable[[Subject], Limits], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        effective: Callable[[Subject], Limits],
+        clock: Callable[[], float] = time.time,
+        leases: Holdings | None = None,
+    ) -> None:
         self._clock = clock
-        self._standings = Standings(effective)
-        self._books = Books()
+        self._standings = Standings(effective, leases)
+        self._books = Books(told=leases is not None)
 
     def restore(
         self, spent: Mapping[str, Mapping[str, int]], recent: Mapping[int, Mapping[str, Sequence[int]]]
@@ -78,11 +85,17 @@ class Ledger:
                 scope, _, subject_id = key.partition(":")
                 self._standings.of(Subject(Scope(scope), subject_id), then_us).recall(requests, tokens, then_us)
 
+    @property
+    def books(self) -> Books:
+        """The money."""
+        return self._books
+
     def reserve(self, claim: Claim) -> "Grant":
         """Reserve what a request asks for with all its subjects, or with none.
 
         Raises:
             RateLimited, QuotaExceeded: a limit has no room. Of several the one that will have it last is told.
+            Short: this gateway holds too little, and others may hold more.
         """
         self._standings.forget_some(self._now_us())
         return Grant(claim, self._standings, self._books, self._now_us)
@@ -116,6 +129,11 @@ class Ledger:
             month_ends_at=month.ends_at,
         )
 
+    def periods(self) -> tuple[str, str]:
+        """The names of today's book and of this month's."""
+        day, month = self._books.at(self._clock())
+        return day.name, month.name
+
     def _now_us(self) -> int:
         return int(self._clock() * MICROSECONDS)
 
@@ -133,7 +151,18 @@ class Grant:
         RateLimited, QuotaExceeded: a limit has no room.
     """
 
-    __slots__ = ("_books", "_draughts", "_money", "_now_us", "_open", "_places", "_resting", "_standings", "claim")
+    __slots__ = (
+        "_books",
+        "_draughts",
+        "_money",
+        "_now_us",
+        "_open",
+        "_places",
+        "_resting",
+        "_standings",
+        "claim",
+        "told",
+    )
 
     def __init__(self, claim: Claim, standings: Standings, books: Books, now_us: Callable[[], int]) -> None:
         self.claim = claim
@@ -144,11 +173,13 @@ class Grant:
         now = now_us()
         self._places = [standings.of(subject, now) for subject in claim.subjects]
         self._draughts: dict[str, Draught] = {}
-        _check(self._places, claim, self._money, {}, now)
+        _check(self._places, claim, self._money, {}, now, standings.leases)
         self._enter(self._places, now)
         self._set_aside()
         self._open = True
         self._resting = False
+        self.told: dict[str, str] = {}
+        """Headers besides those of limits."""
 
     def settle(self, tokens: int, cost_micro: int) -> Charge:
         """Count what was really used, and give back the rest; exactly once.
@@ -210,8 +241,8 @@ class Grant:
         held = {standing.key: self._draughts.get(standing.key) for standing in self._places}
         self._release()
         try:
-            _check(places, claim, money, held, now)
-        except RateLimited:
+            _check(places, claim, money, held, now, self._standings.leases)
+        except (RateLimited, Short):
             self._set_aside()
             raise
         for standing in self._places:
@@ -228,7 +259,7 @@ class Grant:
 
     def headers(self) -> dict[str, str]:
         """`x-ratelimit-*` as they stand for this request's subjects."""
-        return rate_headers(self._places, self._now_us())
+        return {**rate_headers(self._places, self._now_us()), **self.told}
 
     def _assert_open(self) -> None:
         """Have it hold also where assertions are switched off: a second settlement would make money."""
@@ -242,7 +273,7 @@ class Grant:
             if standing.limited:
                 standing.refill(now)
                 if standing.requests is not None:
-                    standing.requests.used += UNIT
+                    standing.requests.take(UNIT)
                 if standing.tokens is not None:
                     self._draughts[standing.key] = Draught(standing.tokens, self.claim.tokens)
 
@@ -276,48 +307,79 @@ Held: TypeAlias = Mapping[str, Draught | None]
 """Subjects with which a request is counted already, and the tokens that it took there."""
 
 
-def _check(places: Sequence[Standing], claim: Claim, money: tuple[Book, Book], held: Held, now_us: int) -> None:
+def _check(
+    places: Sequence[Standing],
+    claim: Claim,
+    money: tuple[Book, Book],
+    held: Held,
+    now_us: int,
+    leases: Holdings | None,
+) -> None:
     """See that everybody has room for a request.
 
     Raises:
         RateLimited, QuotaExceeded: somebody has not. Of several the one that will have it last is told.
+        Short: whoever has not may get it from other gateways.
     """
-    refusals = [
-        refusal
-        for standing in places
-        if standing.limited
-        for refusal in _refusals(standing, claim, money, held, now_us)
-    ]
+    refusals: list[Refusal] = []
+    for standing in places:
+        if standing.limited:
+            refusals += _refusals(standing, claim, held, now_us, leases)
+            if claim.cost_micro:  # what costs nothing needs no money, not even from a budget that is spent
+                refusals += _of_money(standing, claim.cost_micro, money, now_us, leases)
     if refusals:
         worst = max(refusals, key=lambda refusal: refusal.weight)
-        raise worst.error(rate_headers(places, now_us))
+        error = worst.error(rate_headers(places, now_us))
+        needs = [refusal.need for refusal in refusals if refusal.need is not None]
+        raise Short(needs, error) if len(needs) == len(refusals) else error
 
 
-def _refusals(standing: Standing, claim: Claim, money: tuple[Book, Book], held: Held, now_us: int) -> Iterator[Refusal]:
-    """Each limit of a subject that has no room."""
+def _refusals(standing: Standing, claim: Claim, held: Held, now_us: int, leases: Holdings | None) -> Iterator[Refusal]:
+    """Each limit of a subject that has no room, but for money."""
     subject, limits = standing.subject, standing.limits
     standing.refill(now_us)
     if standing.key not in held:
         if standing.requests is not None and (wait_us := standing.requests.wait_us(UNIT)) != 0:
-            yield over_rate(subject, "requests per minute (RPM)", standing.requests, 1, wait_us)
+            need = standing.requests.need(UNIT)
+            yield over_rate(subject, "requests per minute (RPM)", standing.requests, 1, wait_us, need)
         if standing.tokens is not None and (wait_us := standing.tokens.wait_us(claim.tokens * UNIT)) != 0:
-            yield over_rate(subject, "tokens per minute (TPM)", standing.tokens, claim.tokens, wait_us)
-        if limits.concurrent_requests is not None and standing.open >= limits.concurrent_requests:
-            yield over_concurrency(subject, limits.concurrent_requests, standing.open)
+            need = standing.tokens.need(claim.tokens * UNIT)
+            yield over_rate(subject, "tokens per minute (TPM)", standing.tokens, claim.tokens, wait_us, need)
+        if limits.concurrent_requests is not None:
+            if standing.open >= limits.concurrent_requests:
+                yield over_concurrency(subject, limits.concurrent_requests, standing.open)
+            elif (
+                leases is not None
+                and standing.slots is not None
+                and (crowd := crowded(standing.slots, leases)) is not None
+            ):
+                yield over_concurrency(subject, limits.concurrent_requests, *crowd)
     elif standing.tokens is not None and (draught := held[standing.key]) is not None:
         # A limit that was set anew meanwhile has not counted the request, and does not begin now.
         wait_us = draught.wait_us(claim.tokens) if draught.bucket is standing.tokens else 0
         if wait_us != 0:
-            yield over_rate(subject, "tokens per minute (TPM)", standing.tokens, claim.tokens, wait_us)
-    if not claim.cost_micro:
-        return  # what costs nothing needs no money, not even from a budget that is spent
+            need = draught.need(claim.tokens)
+            yield over_rate(subject, "tokens per minute (TPM)", standing.tokens, claim.tokens, wait_us, need)
+
+
+def _of_money(
+    standing: Standing, cost_micro: int, money: tuple[Book, Book], now_us: int, leases: Holdings | None
+) -> Iterator[Refusal]:
+    """Each budget of a subject that has no room."""
+    subject, limits = standing.subject, standing.limits
     for budget, period, book in (
         (limits.budget_per_day, "day", money[0]),
         (limits.budget_per_month, "month", money[1]),
     ):
         if budget is None:
             continue
+        need, others = None, (0, 0)
         spent, reserved = book.spent.get(standing.key, 0), book.reserved.get(standing.key, 0)
-        if spent + reserved + claim.cost_micro > budget:
-            amounts = Amounts(budget, spent, reserved, claim.cost_micro)
-            yield over_budget(subject, period, amounts, ends_at=book.ends_at, now_s=now_us / MICROSECONDS)
+        if leases is not None:
+            room, others, need = leases.money(book, subject, standing.key, cost_micro)
+            if room and spent + reserved + cost_micro <= budget:
+                continue
+        elif spent + reserved + cost_micro <= budget:
+            continue
+        amounts = Amounts(budget, spent + others[0], reserved + others[1], cost_micro)
+        yield over_budget(subject, period, amounts, ends_at=book.ends_at, now_s=now_us / MICROSECONDS, need=need)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from freehold.gateway.account import Account
+from freehold.gateway.capacity_metrics import CapacityMetrics
 from freehold.journal.projection_flags import findings_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -64,6 +65,7 @@ class Metrics:
         )
 
         self.cached_prompt_tokens, self.prompt_cache_choices = _of_prompt_caches(self.registry)
+        self.capacity = CapacityMetrics(self.registry)
         self.flags = Counter(
             "freehold_filter_flags",
             "What the content filter found in requests, and whether it blocked.",
@@ -95,6 +97,7 @@ class Metrics:
             return
         if receipt.filter:
             self.flagged(receipt.filter)
+        self.capacity.closed(account)
         if account.deployment is None:
             return
         deployment = account.deployment.name

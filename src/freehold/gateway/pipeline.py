@@ -364,7 +364,7 @@ class Gateway:
     def _candidates(self, principal: Principal, deployment: Deployment, account: Account) -> list[Deployment]:
         """The deployment, the one that the caller names for a spillover, and then those fallbacks that it may use."""
         named = [] if account.spill_to is None else [self._spillover(principal, account, deployment)]
-        names = () if EVALUATED in account.notes else deployment.settings.fallbacks
+        names = () if EVALUATED in account.notes else deployment.settings.others
         usable = [each for each in map(self._deployments.resolve, names) if self.is_open(principal, each)]
         return [deployment, *named, *(fallback for fallback in usable if fallback not in named)]
 

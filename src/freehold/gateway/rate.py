@@ -9,6 +9,8 @@ refill has not brought back since: otherwise a request that ran for an hour woul
 to wait. So in any stretch of time, what the requests begun in it use is at most the limit and the refill of that time.
 """
 
+from freehold.types.leases import Need
+
 UNIT = 60_000_000
 """One request or token, as buckets count."""
 
@@ -51,6 +53,14 @@ class Bucket:
         if amount <= 0 or lacking <= 0:
             return 0
         return None if amount > self.limit * UNIT else -(-lacking // self.limit)
+
+    def take(self, amount: int) -> None:
+        """Count an amount (60-millionths) as used, or give it back where it is negative; nothing is checked."""
+        self.used += amount
+
+    def need(self, _amount: int) -> Need | None:
+        """What to ask others for where an amount is not here; None if that cannot help, as for one ledger."""
+        return None
 
     @property
     def remaining(self) -> int:
@@ -96,7 +106,7 @@ class Draught:
         self.bucket = bucket
         self._taken = self._left = amount * UNIT
         self._refilled_before = bucket.refilled
-        bucket.used += self._taken
+        bucket.take(self._taken)
 
     def wait_us(self, amount: int) -> int | None:
         """How long until the bucket holds what is lacking to an amount in all; None if it never will.
@@ -108,6 +118,10 @@ class Draught:
             return None
         return self.bucket.wait_us(more)
 
+    def need(self, amount: int) -> Need | None:
+        """See `Bucket.need`, for an amount in all."""
+        return self.bucket.need(amount * UNIT - self._taken)
+
     def correct(self, amount: int, now_us: int) -> None:
         """Have it be an amount in all: take the rest, even on credit, or give back what the refill has not."""
         bucket = self.bucket
@@ -117,7 +131,7 @@ class Draught:
         self._taken += change
         self._left = left + change
         self._refilled_before = bucket.refilled
-        bucket.used += change
+        bucket.take(change)
 
 
 def duration(us: int) -> str:

@@ -7,8 +7,11 @@ would. What was spent is kept elsewhere, see budget.py.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from freehold.gateway.leases_book import Holdings
+from freehold.gateway.leases_held import Holding
 from freehold.gateway.rate import Bucket, duration
 from freehold.governance.limits import UNLIMITED, Limits
+from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS
 from freehold.types.limits import EVERY, Scope, Subject
 
 _RESTING = 1000
@@ -23,25 +26,31 @@ class Standing:
         key: the subject as text.
         limits: its limits.
         now_us: the time, microseconds.
+        leases: where several gateways share the limits, what this one holds of them.
     """
 
-    __slots__ = ("key", "limited", "limits", "open", "requests", "subject", "tokens")
+    __slots__ = ("_leases", "key", "limited", "limits", "open", "requests", "slots", "subject", "tokens")
 
-    def __init__(self, subject: Subject, key: str, limits: Limits, now_us: int) -> None:
+    def __init__(self, subject: Subject, key: str, limits: Limits, now_us: int, leases: Holdings | None = None) -> None:
+        self._leases = leases
         self.subject = subject
         self.key = key
         self.open = 0
         """Grants that are not settled."""
         self.requests: Bucket | None = None
         self.tokens: Bucket | None = None
+        self.slots: Holding | None = None
+        """Where several gateways share the limit of concurrent requests, what this one holds of it."""
         self.change(limits, now_us)
 
     def change(self, limits: Limits, now_us: int) -> None:
         """Hold it to other limits from now on; what is used and open remains so."""
         self.limits = limits
         self.limited = limits != UNLIMITED
-        self.requests = _changed(self.requests, limits.requests_per_minute, now_us)
-        self.tokens = _changed(self.tokens, limits.tokens_per_minute, now_us)
+        self.requests = self._changed(REQUESTS, self.requests, limits.requests_per_minute, now_us)
+        self.tokens = self._changed(TOKENS, self.tokens, limits.tokens_per_minute, now_us)
+        if self._leases is not None and limits.concurrent_requests is not None:
+            self.slots = self._leases.holding(CONCURRENT, self.subject, self.key, lambda: (self.open, 0))
 
     def refill(self, now_us: int) -> None:
         """Bring its buckets up to the time."""
@@ -65,14 +74,15 @@ class Standing:
         self.refill(now_us)
         return all(bucket is None or not bucket.full_in_us for bucket in (self.requests, self.tokens))
 
-
-def _changed(bucket: Bucket | None, limit: int | None, now_us: int) -> Bucket | None:
-    if limit is None:
-        return None
-    if bucket is None:
+    def _changed(self, measure: str, bucket: Bucket | None, limit: int | None, now_us: int) -> Bucket | None:
+        if limit is None:
+            return None
+        if bucket is not None:
+            bucket.change(limit, now_us)
+            return bucket
+        if self._leases is not None:
+            return self._leases.bucket(measure, self.subject, self.key, limit)
         return Bucket(limit, now_us)
-    bucket.change(limit, now_us)
-    return bucket
 
 
 class Standings:
@@ -80,10 +90,12 @@ class Standings:
 
     Args:
         effective: gives a subject's limits.
+        leases: where several gateways share the limits, what this one holds of them.
     """
 
-    def __init__(self, effective: Callable[[Subject], Limits]) -> None:
+    def __init__(self, effective: Callable[[Subject], Limits], leases: Holdings | None = None) -> None:
         self._effective = effective
+        self.leases = leases
         self._by_key: OrderedDict[str, Standing] = OrderedDict()
         self._unseen = 0
 
@@ -108,7 +120,7 @@ class Standings:
 
     def _add(self, subject: Subject, key: str, now_us: int) -> Standing:
         self._unseen += 1
-        added = self._by_key[key] = Standing(subject, key, self._effective(subject), now_us)
+        added = self._by_key[key] = Standing(subject, key, self._effective(subject), now_us, self.leases)
         return added
 
     def forget_some(self, now_us: int) -> None:

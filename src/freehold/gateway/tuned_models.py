@@ -146,6 +146,7 @@ def deployment_of(base: DeploymentSettings, entry: ModelEntry) -> DeploymentSett
         "model": entry.name,
         "aliases": [],
         "fallbacks": [],
+        "capacity": None,
         "canary": None,
         "promote_if": None,
         "upgrade": "never",

@@ -5,16 +5,15 @@ A job is changed by whoever made it, and by the service itself; records of the l
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from freehold.gateway.lineage import exact
+from freehold.gateway.own_actions import action_body
 from freehold.journal.recorder import Recorder
 from freehold.journal.records import Kind, canonical, plain
 from freehold.store.fine_tuning import TuningRow
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.identity import Principal
-
-_NOBODY: Final[Mapping[str, Any]] = {}
 
 
 class TuningChanges:
@@ -81,24 +80,7 @@ class TuningChanges:
         by: Principal | None,
         more: Mapping[str, Any],
     ) -> None:
-        who: Mapping[str, Any] = _NOBODY
-        if by is not None:
-            who = {
-                "project_id": by.project_id or None,
-                "principal": by.id,
-                "principal_kind": by.kind.value,
-                "key_id": by.key_id or None,
-                "auth_method": by.auth_method,
-            }
-        body = {
-            "event": event,
-            "organization_id": where[0],
-            "resource_type": resource[0],
-            "resource_id": resource[1],
-            "resource_project_id": where[1],
-            **who,
-            **more,
-        }
+        body = action_body(event, resource, where, by, more)
         await self._journal.submit(Kind.ADMIN, body, durable=True)
 
 

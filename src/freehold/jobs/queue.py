@@ -186,7 +186,8 @@ class JobQueue:
             _held(lease, await give_back(self.database, lease, self.now_ms(), values, "requeued"))
         else:
             assert state in ENDED, "a job is given back by `retry`"
-            ended = {"state": state, "pausing": False, "error_code": error_code, "finished_at": self.now_ms() // 1000}
+            ended: dict[str, Any] = {"state": state, "pausing": False, "stage": "", "error_code": error_code}
+            ended["finished_at"] = self.now_ms() // 1000
             await self._change(lease, ended, state.value, error_code)
         self.announce()
 

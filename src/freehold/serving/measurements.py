@@ -89,7 +89,7 @@ class Measurements:
         settings = spec.settings
         fixed = {"context_length": settings.context_length, "parallel": settings.parallel, **settings.options}
         text = ", ".join(f"{name}={value}" for name, value in sorted(fixed.items()) if value is not None)
-        return Place(engine.name, _version(engine.package), spec.weights_sha256, self._machine, text)
+        return Place(engine.name, version_of(engine.package), spec.weights_sha256, self._machine, text)
 
     def find(self, place: Place) -> Measurement | None:
         """What was measured for it."""
@@ -141,7 +141,8 @@ def this_machine() -> str:
     return f"{name}, {cores} cores"
 
 
-def _version(package: str | None) -> str:
+def version_of(package: str | None) -> str:
+    """The version of an installed distribution; empty where there is none."""
     if package is None:
         return ""
     try:

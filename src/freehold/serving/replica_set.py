@@ -26,7 +26,7 @@ from freehold.types.engine import EngineCounters, Tier, Traits
 
 _NOT_THE_ENGINES = frozenset(
     {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
-    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing"}
+    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing", "capacity"}
 )
 """Settings that a running engine does not see."""
 

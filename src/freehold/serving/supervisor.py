@@ -28,6 +28,7 @@ from freehold.serving.measuring import Measuring
 from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.prompt_key import PromptKey
 from freehold.serving.replica import Replica
+from freehold.serving.room import Room, room_for
 from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
 from freehold.serving.surroundings import Surroundings
@@ -124,6 +125,19 @@ class Supervisor:
             CatalogError, ConfigError: its model or a secret is not there.
         """
         return await self._measuring.measure(self._get(name))
+
+    async def room(self, settings: DeploymentSettings) -> Room:
+        """For how many replicas of a deployment there is room where engines run, those that run included.
+
+        Raises:
+            Unavailable: the cluster does not tell.
+        """
+        cluster, lanes = self._shared.cluster, self._sets.get(settings.name)
+        replicas = () if lanes is None else lanes.status().replicas
+        running = sum(replica.node is not None for replica in replicas)
+        needs = self._shared.find_engine(settings.engine).needs(EngineSpec(settings))
+        spread = not isinstance(cluster, LocalCluster)
+        return room_for(await cluster.nodes(), needs, settings.zone, running, spread=spread)
 
     def measured(self, model: str) -> list[Measurement]:
         """What is known of the engines of a model on this machine."""

@@ -26,6 +26,7 @@ jobs: Final = Table(
     Column("worker", String(64), nullable=False),
     Column("token", Integer, nullable=False),
     Column("lease_until_ms", BigInteger, nullable=False),
+    Column("stage", String(16), nullable=False, server_default=""),
     Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False),
     Column("failed", Integer, nullable=False),

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from freehold.store.database import Database
 from freehold.store.job_tables import job_events, jobs
 from freehold.store.kept_items import Reader
+from freehold.store.training_tables import training_jobs
 from freehold.types.jobs import ENDED, Job, JobEvent, JobState, Lease, Wish
 
 MOST_EVENTS: Final = 200
@@ -56,7 +57,8 @@ async def _delete_jobs(database: Database, which: ColumnElement[bool]) -> int:
     while True:
         async with database.write() as connection:
             ids = (await connection.execute(select(jobs.c.id).where(which).limit(_AT_ONCE))).scalars().all()
-            await connection.execute(delete(job_events).where(job_events.c.job_id.in_(ids)))
+            for parts in (job_events, training_jobs):
+                await connection.execute(delete(parts).where(parts.c.job_id.in_(ids)))
             await connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
         total += len(ids)
         if len(ids) < _AT_ONCE:
@@ -113,6 +115,7 @@ async def take_job(
             "token": row["token"] + 1,
             "attempts": row["attempts"] + 1,
             "lease_until_ms": now_ms + lease_ms,
+            "stage": "",
             "started_at": row["started_at"] or now_ms // 1000,
         }
         await connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(values))
@@ -174,7 +177,7 @@ async def give_back(
             return None
         if wish is Wish.PAUSE:
             values, event, detail = {"state": JobState.PAUSED}, "paused", ""
-        changed = {**values, "pausing": False}
+        changed = {**values, "pausing": False, "stage": ""}
         await connection.execute(update(jobs).where(holds(lease, now_ms)).values(changed))
         await add_event(connection, lease.job_id, now_ms // 1000, event, detail)
         return wish
@@ -331,13 +334,13 @@ async def list_jobs(
         database: where they are.
         reader: who reads.
         kind: only those; all if None.
-        states: only those in one of these; all if there is none.
+        states: only those that are shown in one of these; all if there is none.
         after: only those made before the job of this id.
         limit: how many at most.
     """
     query = select(jobs).where(_seen(reader))
     query = query if kind is None else query.where(jobs.c.kind == kind)
-    query = query.where(jobs.c.state.in_(states)) if states else query
+    query = query.where(or_(*map(_shown, states))) if states else query
     query = query if after is None else query.where(jobs.c.id < after)
     async with database.read() as connection:
         rows = (await connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))).mappings()
@@ -361,6 +364,14 @@ async def next_moment_ms(database: Database, kinds: Collection[str], now_ms: int
     async with database.read() as connection:
         found: int | None = (await connection.execute(query)).scalar_one()
         return found
+
+
+def _shown(state: JobState) -> ColumnElement[bool]:
+    """Whether a job is shown in a state; see `Job.shown`."""
+    waits = and_(jobs.c.state == JobState.RUNNING, jobs.c.stage == state.value)
+    if state is JobState.RUNNING:
+        return and_(jobs.c.state == state, jobs.c.stage == "")
+    return or_(jobs.c.state == state, waits)
 
 
 def _seen(reader: Reader) -> ColumnElement[bool]:

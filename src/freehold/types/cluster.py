@@ -5,6 +5,11 @@ Times are seconds since the epoch, memory is bytes, and devices are accelerators
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from freehold.types.base import SettingsModel
 
 
 class WorkClass(IntEnum):
@@ -85,3 +90,16 @@ class Workload:
     zones: frozenset[str] | None
     queued_at_s: float
     checkpoint_s: float | None = None
+
+
+class ShareSettings(SettingsModel):
+    """`[[share]]`: what an organization, or one of its projects, is due of the cluster, and where it may run."""
+
+    organization: Annotated[str, Field(min_length=1, max_length=64)]
+    """The organization's id."""
+    project: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """The project's id; without one it is the whole organization's share."""
+    weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    """How much it is due, compared with the others of its class; those without a share have 1."""
+    zones: Annotated[list[str], Field(min_length=1)] | None = None
+    """The only zones where its work may run; without them anywhere."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from freehold.types.base import SettingsModel
+from freehold.types.capacity import CapacitySettings
 from freehold.types.condition import parse_condition
 from freehold.types.price import Price, check_dates, price_at
 
@@ -126,6 +127,8 @@ class DeploymentSettings(SettingsModel):
     canary: CanarySettings | None = None
     upgrade: Literal["never", "new_default", "at_retirement"] = "never"
     """When it goes over to the default model of its model's family, if `promote_if` allows it."""
+    capacity: CapacitySettings | None = None
+    """Units that it serves with; without, it serves what it can."""
 
     @field_validator("promote_if")
     @classmethod
@@ -138,6 +141,8 @@ class DeploymentSettings(SettingsModel):
             raise ValueError(f"aliases: '{self.name}' is the deployment's own name")
         if self.name in self.fallbacks:
             raise ValueError(f"fallbacks: '{self.name}' cannot fall back to itself")
+        if self.capacity is not None and self.capacity.spillover == self.name:
+            raise ValueError(f"capacity.spillover: '{self.name}' cannot spill over to itself")
         if self.canary is not None and self.canary.model == self.model and self.canary.options is None:
             raise ValueError(f"canary.model: '{self.model}' is the deployment's own model")
         if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
@@ -153,6 +158,14 @@ class DeploymentSettings(SettingsModel):
     @classmethod
     def _by_date(cls, value: tuple[Price, ...]) -> tuple[Price, ...]:
         return check_dates(value)
+
+    @property
+    def others(self) -> list[str]:
+        """The deployments that take a request when this one cannot, in this order."""
+        spillover = None if self.capacity is None else self.capacity.spillover
+        if spillover is None:
+            return self.fallbacks
+        return [spillover, *(name for name in self.fallbacks if name != spillover)]
 
     def price_at(self, when_s: float) -> Price:
         """The price that is in force at a time (seconds since the epoch)."""

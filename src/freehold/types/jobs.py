@@ -15,6 +15,8 @@ class JobState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PREEMPTED = "preempted"
+    """Only told, of a running job: it gave its room to what goes first, and waits for it again. See `Job.shown`."""
     PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -84,6 +86,8 @@ class Job:
         worker: who works on it; empty before the first.
         token: of the newest lease; 0 before the first.
         lease_until_ms: when that ends, in milliseconds since the epoch.
+        stage: of a running job, what it waits for in the hands of its worker: `queued` for room on the cluster,
+            `preempted` for the room that it had; empty while it is done.
         total: how many steps it has, as far as that is known; 0 is unknown.
         done: how many are done, failed ones included.
         failed: how many of these failed.
@@ -111,12 +115,18 @@ class Job:
     worker: str = ""
     token: int = 0
     lease_until_ms: int = 0
+    stage: str = ""
     total: int = 0
     done: int = 0
     failed: int = 0
     error_code: str = ""
     started_at: int | None = None
     finished_at: int | None = None
+
+    @property
+    def shown(self) -> JobState:
+        """The state as callers are told it: one that a worker has, but that waits for room, does not run."""
+        return JobState(self.stage) if self.state is JobState.RUNNING and self.stage else self.state
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from freehold.types.base import SettingsModel
+from freehold.types.capacity import Work
 from freehold.types.money import decimal_from_micro, micro_from_decimal
 from freehold.types.values import value_class
 
@@ -113,9 +114,11 @@ class Claim:
         tokens: an estimate of prompt and completion, for the limit per minute.
         cost_micro: an upper bound of its cost in micro-units, for the budgets.
         at: when the request began, seconds since the epoch, UTC: it counts in that day and that month.
+        work: an estimate of what it needs, where the deployment has provisioned units.
     """
 
     subjects: tuple[Subject, ...]
     tokens: int
     cost_micro: int
     at: float
+    work: Work | None = None

@@ -44,7 +44,7 @@ class TrainingSettings(SettingsModel):
     """Likewise, of one project."""
     max_asking: Annotated[int, Field(ge=1, le=1024)] = 32
     """Where an arbiter decides: how many run or ask it for room at a time; the others wait in the queue."""
-    folders: tuple[Annotated[str, Field(pattern="^/")], ...] = ()
+    folders: list[Annotated[str, Field(pattern="^/")]] = Field(default_factory=list)
     """Folders in which data and runs may lie of those who do not run the service; `{project}` is the project's id."""
     python: Annotated[str, Field(min_length=1)] | None = None
     """A Python that has the `train` extra, on every node; without one, that which runs the server, or `.venv-train`

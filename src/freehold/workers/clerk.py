@@ -19,6 +19,8 @@ from freehold.errors import AuditUnavailable, DeploymentNotFound, EngineUnavaila
 from freehold.gateway.canary import Canaries
 from freehold.gateway.content import Content
 from freehold.gateway.desk import LocalDesk
+from freehold.gateway.ledger import Grant
+from freehold.gateway.refusal import Short
 from freehold.gateway.versions import Versions
 from freehold.governance.keys import KeyRing
 from freehold.journal.journal import Position
@@ -26,12 +28,13 @@ from freehold.journal.records import Kind, utc
 from freehold.journal.recovery import interrupted_receipt
 from freehold.serving.own_use import OwnCall
 from freehold.serving.status import Lease
-from freehold.serving.supervisor import Acquisition, Supervisor
+from freehold.serving.supervisor import Supervisor
 from freehold.store.database import Database
 from freehold.types.chat import ChatRequest
 from freehold.types.content import Tenant
 from freehold.types.engine import Feature, Tier
 from freehold.workers.link import Link
+from freehold.workers.loan import Loan
 from freehold.workers.wire import affinity_of, claim_of, error_of, usage_of, wire_of_engine, wire_of_traits
 
 log = structlog.get_logger(__name__)
@@ -64,17 +67,6 @@ class Core:
     content: Content
 
 
-@dataclass(slots=True)
-class _Loan:
-    """A replica that the worker asks for or has."""
-
-    acquisition: Acquisition
-    lease: Lease | None = None
-    waiting: "asyncio.Task[None] | None" = None
-    own: "ExitStack | None" = None
-    call: OwnCall | None = None
-
-
 class Clerk:
     """Serves one worker, from its start to its end.
 
@@ -88,7 +80,7 @@ class Clerk:
         self._name = name
         self._desk = core.desk
         self._admitted: dict[str, Mapping[str, Any]] = {}
-        self._loans: dict[int, _Loan] = {}
+        self._loans: dict[int, Loan] = {}
         self._connections: dict[str, tuple[int, Connection]] = {}
         """Of each replica the last connection that was lent, and its number."""
         self._number = 0
@@ -143,7 +135,7 @@ class Clerk:
         for loan in loans.values():
             if loan.lease is not None:
                 loan.lease.own.forgotten()
-            _end(loan)
+            loan.end()
         for task in self._tasks:
             task.cancel()
         if admitted or loans:
@@ -153,8 +145,22 @@ class Clerk:
 
     def _admit(self, number: int, claim: Sequence[Any], body: Mapping[str, Any]) -> None:
         self._desk.check()
+        asked = claim_of(claim)
+
+        def begin() -> None:
+            self._begun(number, body, *self._desk.begin(asked, body))
+
+        self._now_or_later(number, begin)
+
+    def _now_or_later(self, number: int, act: Callable[[], None]) -> None:
+        """Do something, or have it done as soon as this gateway holds enough of the limits for it."""
+        try:
+            act()
+        except Short as short:
+            self._begin(self._told(number, self._desk.later(act, short)), number)
+
+    def _begun(self, number: int, body: Mapping[str, Any], grant: Grant, recorded: asyncio.Future[Position]) -> None:
         request_id = body["request_id"]
-        grant, recorded = self._desk.begin(claim_of(claim), body)
         self._admitted[request_id] = body
 
         def told(done: asyncio.Future[Position]) -> None:
@@ -167,7 +173,10 @@ class Clerk:
         recorded.add_done_callback(told)
 
     def _move(self, number: int, claim: Sequence[Any], body: Mapping[str, Any]) -> None:
-        recorded = self._desk.begin_move(claim_of(claim), body)
+        asked = claim_of(claim)
+        self._now_or_later(number, lambda: self._moved(number, body, self._desk.begin_move(asked, body)))
+
+    def _moved(self, number: int, body: Mapping[str, Any], recorded: asyncio.Future[Position]) -> None:
         self._admitted[body["request_id"]] = body
         grant = self._desk.reserved(body["request_id"])
         assert grant is not None, "what moved is reserved"
@@ -248,7 +257,7 @@ class Clerk:
             patience_s=patience_s,
             tier=Tier(tier),
         )
-        loan = self._loans[lease] = _Loan(acquisition)
+        loan = self._loans[lease] = Loan(acquisition)
         try:
             loan.lease = acquisition.at_once()
         except FreeholdError:
@@ -259,7 +268,7 @@ class Clerk:
         else:
             loan.waiting = self._begin(self._told(number, self._wait(number, lease, loan)), number)
 
-    async def _wait(self, number: int, lease: int, loan: _Loan) -> None:
+    async def _wait(self, number: int, lease: int, loan: Loan) -> None:
         try:
             loan.lease = await loan.acquisition.__aenter__()
         except FreeholdError:
@@ -284,7 +293,7 @@ class Clerk:
     def _release(self, _number: int, lease: int) -> None:
         loan = self._loans.pop(lease, None)
         if loan is not None:
-            _end(loan)
+            loan.end()
 
     def _report(self, _number: int, lease: int, error: Sequence[Any]) -> None:
         loan = self._loans.get(lease)
@@ -374,15 +383,6 @@ class Clerk:
     def _to_worker(self) -> Link:
         assert self.link is not None, "linked before anything is heard"
         return self.link
-
-
-def _end(loan: _Loan) -> None:
-    """Take back what was lent, or is waited for."""
-    if loan.own is not None:
-        loan.own.close()
-    if loan.waiting is not None:
-        loan.waiting.cancel()
-    loan.acquisition.give_back()
 
 
 def _error(done: asyncio.Future[Any]) -> FreeholdError | None:

@@ -1,6 +1,7 @@
 """The values of messages between core and workers, as JSON has them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from freehold.serving.choice import Affinity
 from freehold.serving.prompt_key import PromptKey
 from freehold.serving.status import Lease
 from freehold.types.address import Address, TlsAddress
+from freehold.types.capacity import Work
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature, Traits
 from freehold.types.generation import Usage
@@ -43,13 +45,21 @@ def _plain(value: Any) -> Any:
 
 def wire_of_claim(claim: Claim) -> list[Any]:
     """A claim; its subjects are pairs of scope and id."""
-    return [[(subject.scope, subject.id) for subject in claim.subjects], claim.tokens, claim.cost_micro, claim.at]
+    subjects = [(subject.scope, subject.id) for subject in claim.subjects]
+    work = None if claim.work is None else astuple(claim.work)
+    return [subjects, claim.tokens, claim.cost_micro, claim.at, work]
 
 
 def claim_of(wire: Sequence[Any]) -> Claim:
     """The same claim."""
-    subjects, tokens, cost_micro, at = wire
-    return Claim(tuple(Subject(_SCOPES[scope], name) for scope, name in subjects), tokens, cost_micro, at)
+    subjects, tokens, cost_micro, at, work = wire
+    return Claim(
+        tuple(Subject(_SCOPES[scope], name) for scope, name in subjects),
+        tokens,
+        cost_micro,
+        at,
+        None if work is None else Work(*work),
+    )
 
 
 _SCOPES: Final[Mapping[str, Scope]] = {scope.value: scope for scope in Scope}

@@ -21,6 +21,7 @@ from freehold.api.admin.backup import backup_routes
 from freehold.api.admin.blocklists import blocklist_routes
 from freehold.api.admin.can import can_routes
 from freehold.api.admin.canaries import canary_routes
+from freehold.api.admin.capacities import capacity_routes
 from freehold.api.admin.changes import Changes
 from freehold.api.admin.compliance import ComplianceSources, compliance_routes
 from freehold.api.admin.content_filters import content_filter_routes
@@ -66,7 +67,7 @@ from freehold.errors import FreeholdError, InternalError, InvalidRequest, Method
 from freehold.gateway.content_control import ContentControl
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.erasure import Erasure
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.leases_view import Uses
 from freehold.gateway.model_services import ModelServices
 from freehold.gateway.presence import Presence
 from freehold.governance.digests import Digests
@@ -125,7 +126,7 @@ class AdminServices:
     control: DeploymentControl
     catalog: Catalog
     limits: LimitRegistry
-    ledger: Ledger
+    uses: Uses
     policies: PolicyRegistry
     filters: FilterRegistry
     journal: Journal
@@ -163,12 +164,13 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         deployment_routes(services.control),
         deployment_log_routes(services.control),
         measurement_routes(services.control),
+        capacity_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
         key_routes(people.directory, people.keys),
         model_routes(services.catalog, services.control),
         model_version_routes(services.models, services.reports),
-        limit_routes(services.limits, services.ledger),
+        limit_routes(services.limits, services.uses),
         policy_routes(services.policies),
         content_filter_routes(services.filters, people.directory),
         blocklist_routes(services.filters, people.directory),

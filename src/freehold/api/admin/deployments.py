@@ -3,12 +3,13 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.api.admin.door import actions_at, allow, caller, record
 from freehold.cluster.process import resident_bytes
 from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
+from freehold.gateway.capacity import Share
 from freehold.gateway.control import DeploymentControl, DeploymentView
 from freehold.serving.supervisor import LaneStatus, ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
@@ -25,6 +26,7 @@ class ScaleBody(BaseModel):
 
 READ = allow(Action.READ_DEPLOYMENTS, own_project=True)
 WRITE = allow(Action.WRITE_DEPLOYMENTS, own_project=True)
+Force = Annotated[bool, Query(description="Take more units of capacity than the replicas were measured to carry.")]
 
 
 def deployment_routes(control: DeploymentControl) -> APIRouter:
@@ -38,11 +40,11 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         return {"object": "list", "data": [view_object(view) for view in views]}
 
     @router.post("/deployments", status_code=201, dependencies=[WRITE])
-    async def create_deployment(request: Request, settings: DeploymentSettings) -> dict[str, Any]:
+    async def create_deployment(request: Request, settings: DeploymentSettings, force: Force = False) -> dict[str, Any]:
         """Make a deployment; 409 if the name is taken."""
         _check_own(request, settings)
-        view = await control.create(settings)
-        _record(request, "deployment.created", settings.name, None, settings)
+        view = await control.create(settings, force=force)
+        record_change(request, "deployment.created", settings.name, None, settings)
         return view_object(view)
 
     @router.get("/deployments/{name}", dependencies=[READ])
@@ -51,7 +53,9 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         return view_object(find_deployment(control, request, Action.READ_DEPLOYMENTS, name))
 
     @router.put("/deployments/{name}", dependencies=[WRITE])
-    async def put_deployment(request: Request, name: str, settings: DeploymentSettings) -> dict[str, Any]:
+    async def put_deployment(
+        request: Request, name: str, settings: DeploymentSettings, force: Force = False
+    ) -> dict[str, Any]:
         """Create the deployment or change it to these settings; `changed` tells whether anything was done."""
         if settings.name != name:
             raise InvalidRequest(f"name: the body says '{settings.name}', the path '{name}'.", param="name")
@@ -60,16 +64,16 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         if known is not None:
             known = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name)
         before = None if known is None else known.deployment.settings
-        changed = await control.put(settings)
-        _record(request, "deployment.updated" if known else "deployment.created", name, before, settings)
+        changed = await control.put(settings, force=force)
+        record_change(request, "deployment.updated" if known else "deployment.created", name, before, settings)
         return {**view_object(control.get(name)), "changed": changed}
 
     @router.patch("/deployments/{name}", dependencies=[WRITE])
-    async def scale_deployment(request: Request, name: str, body: ScaleBody) -> dict[str, Any]:
+    async def scale_deployment(request: Request, name: str, body: ScaleBody, force: Force = False) -> dict[str, Any]:
         """Change the number of replicas."""
         before = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
-        view = await control.scale(name, body.replicas)
-        _record(request, "deployment.updated", name, before, view.deployment.settings)
+        view = await control.scale(name, body.replicas, force=force)
+        record_change(request, "deployment.updated", name, before, view.deployment.settings)
         return view_object(view)
 
     @router.delete("/deployments/{name}", dependencies=[WRITE])
@@ -77,7 +81,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
         """Remove a deployment; its running requests may finish."""
         before = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
         await control.delete(name)
-        _record(request, "deployment.deleted", name, before, None)
+        record_change(request, "deployment.deleted", name, before, None)
         return {"object": "deployment", "name": name, "deleted": True}
 
     return router
@@ -108,9 +112,10 @@ def _check_own(request: Request, settings: DeploymentSettings) -> None:
         )
 
 
-def _record(
+def record_change(
     request: Request, event: str, name: str, before: DeploymentSettings | None, after: DeploymentSettings | None
 ) -> None:
+    """Record that a deployment is another one now."""
     settings = after or before
     record(
         request,
@@ -141,6 +146,34 @@ def view_object(view: DeploymentView) -> dict[str, Any]:
         "features": sorted(traits.features) if traits else [],
         "context_length": traits.context_length if traits else None,
         "embedding_dimensions": traits.embedding_dimensions if traits else None,
+        "capacity": capacity_object(view) if view.capacity else None,
+    }
+
+
+def capacity_object(view: DeploymentView) -> dict[str, Any]:
+    """The units of a deployment as the API shows them; `sku` is what Azure's control plane calls it."""
+    found, settings = view.capacity, view.deployment.settings.capacity
+    use = None if found is None else found.use
+    return {
+        "units": None if settings is None else settings.units,
+        "sku": None if settings is None else {"name": "ProvisionedManaged", "capacity": settings.units},
+        "spillover": None if settings is None else settings.spillover,
+        "utilization": None if use is None else round(use.utilization, 2),
+        "bucket_filled": None if use is None else round(use.filled, 2),
+        "shares": [] if use is None else [share_object(share) for share in use.shares],
+        "carried": None if found is None else found.carried,
+        "available": None if found is None else found.available,
+        "warning": None if found is None else found.warning,
+    }
+
+
+def share_object(share: Share) -> dict[str, Any]:
+    """A part of a deployment's units as the API shows it; without a project it is everybody's."""
+    return {
+        "project": share.project,
+        "units": share.units,
+        "utilization": round(share.utilization, 2),
+        "bucket_filled": round(share.filled, 2),
     }
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from freehold.api.admin.door import allow, record
-from freehold.gateway.ledger import Ledger
+from freehold.gateway.leases_view import Uses
+from freehold.gateway.ledger import Use
 from freehold.governance.limits import LimitRegistry
 from freehold.types.deployment import Origin
 from freehold.types.identity import Action
@@ -13,14 +14,21 @@ from freehold.types.limits import EVERY, LimitSettings, Scope
 from freehold.types.money import decimal_from_micro
 
 
-def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
+def limit_routes(registry: LimitRegistry, uses: Uses) -> APIRouter:
     """The routes. Records of changes name an end user by the digest that receipts have, too."""
     router = APIRouter(tags=["limits"])
 
     @router.get("/limits", dependencies=[allow(Action.READ_LIMITS)])
     async def list_limits() -> dict[str, Any]:
         """All limits, each with what is used of it now."""
-        return {"object": "list", "data": [_limit(registry, ledger, *entry) for entry in registry.all()]}
+        entries = registry.all()
+        single = [settings for settings, _ in entries if settings.id != EVERY]
+        used = await uses.of([registry.subject(settings.scope, settings.id) for settings in single])
+        by_subject = {(settings.scope, settings.id): use for settings, use in zip(single, used, strict=True)}
+        return {
+            "object": "list",
+            "data": [_limit(*entry, by_subject.get((entry[0].scope, entry[0].id))) for entry in entries],
+        }
 
     @router.put("/limits", dependencies=[allow(Action.WRITE_LIMITS)])
     async def put_limit(request: Request, body: LimitSettings) -> dict[str, Any]:
@@ -36,7 +44,8 @@ def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
             after=body.wire(),
         )
         found = next(entry for entry in registry.all() if (entry[0].scope, entry[0].id) == (body.scope, body.id))
-        return {**_limit(registry, ledger, *found), "changed": changed}
+        single = [] if body.id == EVERY else await uses.of([registry.subject(body.scope, body.id)])
+        return {**_limit(*found, single[0] if single else None), "changed": changed}
 
     @router.delete("/limits/{scope}/{limit_id:path}", dependencies=[allow(Action.WRITE_LIMITS)])
     async def delete_limit(request: Request, scope: Scope, limit_id: str) -> dict[str, Any]:
@@ -49,11 +58,10 @@ def limit_routes(registry: LimitRegistry, ledger: Ledger) -> APIRouter:
     return router
 
 
-def _limit(registry: LimitRegistry, ledger: Ledger, settings: LimitSettings, origin: Origin) -> dict[str, Any]:
+def _limit(settings: LimitSettings, origin: Origin, use: Use | None) -> dict[str, Any]:
     """A limit and its use; those of `*` are used by each subject by itself, so there is no one figure."""
     body = {"object": "limit", **settings.wire(), "origin": origin.value, "used": None}
-    if settings.id != EVERY:
-        use = ledger.use(registry.subject(settings.scope, settings.id))
+    if use is not None:
         body["used"] = {
             "requests_per_minute": use.requests,
             "tokens_per_minute": use.tokens,

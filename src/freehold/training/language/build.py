@@ -104,13 +104,15 @@ def recipe_of(name: str, vocabulary: int, settings: Mapping[str, str]) -> Langua
     return changed(read(LanguageRecipe, tree), settings)
 
 
-def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[str, str], *, resume: bool) -> Run:
+def opened(
+    out: Path, data: Path | None, recipe: str | LanguageRecipe | None, settings: Mapping[str, str], *, resume: bool
+) -> Run:
     """The training in a folder: a new one, or with `resume` the one that it holds.
 
     Args:
         out: the folder.
         data: of token shards; need not be given again.
-        recipe: a recipe's name, or a JSON file; need not be given again.
+        recipe: a recipe, its name, or a JSON file; need not be given again.
         settings: values of the recipe that are to be others.
         resume: whether to go on with the training in the folder, if it holds one.
 
@@ -128,7 +130,9 @@ def opened(out: Path, data: Path | None, recipe: str | None, settings: Mapping[s
     if source is None:
         raise ConfigError("--data: say where the prepared texts are (freehold train data prepares them)")
     shards = TokenShards.open(source)
-    if recipe is not None:
+    if isinstance(recipe, LanguageRecipe):
+        wanted = changed(recipe, settings)
+    elif recipe is not None:
         wanted = recipe_of(recipe, shards.vocabulary, settings)
     elif known is not None:
         wanted = changed(known.recipe, settings)
@@ -157,7 +161,7 @@ async def pretrain(run: Run, machines: Machines, say: Say) -> None:
         raise ConfigError("--master: say HOST:PORT of the first machine, which the others can reach")
     if not machines.node_rank < machines.nodes:
         raise ConfigError(f"--node-rank: of {machines.nodes} machines the last has {machines.nodes - 1}")
-    with _alone(run, machines):
+    with alone(run, machines.node_rank):
         if machines.node_rank == 0:
             await asyncio.to_thread(keep, run)
         await _processes(run, machines, say)
@@ -239,10 +243,14 @@ def _identity(run: Run) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(run: Run, machines: Machines) -> Iterator[None]:
-    """Keep others from training in the folder as long as this lasts; machines that share it do so together."""
+def alone(run: Run, node_rank: int = 0) -> Iterator[None]:
+    """Keep others from training in the folder as long as this lasts; machines that share it do so together.
+
+    Raises:
+        ConfigError: a training is under way there.
+    """
     run.out.mkdir(parents=True, exist_ok=True)
-    with (run.out / f"{_LOCK}.{machines.node_rank}").open("w") as file:
+    with (run.out / f"{_LOCK}.{node_rank}").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:

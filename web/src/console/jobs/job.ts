@@ -1,6 +1,6 @@
 /** Jobs: work that outlives the request that asked for it, and what the API of each kind tells more. */
-export const KINDS = ['batch', 'fine_tuning', 'eval_run'] as const;
-export const STATES = ['queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled'] as const;
+export const KINDS = ['batch', 'fine_tuning', 'training', 'eval_run'] as const;
+export const STATES = ['queued', 'running', 'preempted', 'paused', 'succeeded', 'failed', 'cancelled'] as const;
 
 export interface Job {
   id: string;

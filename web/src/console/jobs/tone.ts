@@ -2,7 +2,13 @@
 import type { Job } from './job';
 
 type Tone = 'plain' | 'good' | 'warning' | 'danger' | 'accent';
-const TONES: Record<string, Tone> = { running: 'accent', paused: 'warning', succeeded: 'good', failed: 'danger' };
+const TONES: Record<string, Tone> = {
+  running: 'accent',
+  preempted: 'warning',
+  paused: 'warning',
+  succeeded: 'good',
+  failed: 'danger',
+};
 
 export function toneOf(job: Job): Tone {
   return TONES[job.state] ?? 'plain';

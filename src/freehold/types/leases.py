@@ -1,0 +1,145 @@
+"""Leases: parts of a limit that one of several gateways may give out by itself.
+
+Money is micro-units, rates are in the 60-millionths of `freehold.gateway.rate`, slots are requests. Moments are
+microseconds of the database's clock.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from freehold.types.values import value_class
+
+REQUESTS: Final = "requests"
+TOKENS: Final = "tokens"
+CONCURRENT: Final = "concurrent"
+RATES: Final = frozenset({REQUESTS, TOKENS})
+
+
+@value_class
+class Account:
+    """One limit of one subject.
+
+    Args:
+        measure: `requests` or `tokens` a minute, `concurrent` requests, or the day (`2026-11-24`) or the month
+            (`2026-11`) that money is counted in.
+        subject: whose, as `scope:id`.
+    """
+
+    measure: str
+    subject: str
+
+    @property
+    def rated(self) -> bool:
+        """Whether it is a bucket that refills."""
+        return self.measure in RATES
+
+    @property
+    def expires(self) -> bool:
+        """Whether a slice of it ends by itself; one of money lasts as long as its day or month."""
+        return self.rated or self.measure == CONCURRENT
+
+
+@dataclass(slots=True)
+class Slice:
+    """What one gateway holds of an account.
+
+    Args:
+        amount: how much it may have used in all: since the day or month began, or since the slice did; for slots, how
+            many may run.
+        used: how much of that it has used or reserved, as it said last.
+        spent: of money, what is settled.
+        seen_us: when it spoke last.
+        short_us: when it lacked last what others hold; 0 where it does not.
+    """
+
+    amount: int = 0
+    used: int = 0
+    spent: int = 0
+    seen_us: int = 0
+    short_us: int = 0
+
+    @property
+    def unused(self) -> int:
+        """What it could still give out."""
+        return max(0, self.amount - self.used)
+
+
+@dataclass(slots=True)
+class Pool:
+    """All that is known of an account, by the gateways that hold something of it.
+
+    Args:
+        limit: the limit as whoever spoke last knows it.
+        used: of a bucket, what it lacks as of `updated_us`.
+        updated_us: when it was looked at last.
+        slices: by holder.
+    """
+
+    limit: int = 0
+    used: int = 0
+    updated_us: int = 0
+    slices: dict[str, Slice] = field(default_factory=dict)
+
+
+@value_class
+class Ask:
+    """What a gateway says of one account, and wants of it. Amounts are on the scale of `Slice.amount`.
+
+    Args:
+        account: which.
+        limit: its limit: micro-units, units a minute, or slots.
+        used: what the gateway has used and reserved.
+        spent: of money, what is settled.
+        keep: how far it will go in any case: never above the amount that it knows of, and binding from the moment on in
+            which the question is asked. What is above, it gives back.
+        least: what the smallest request needs that waits; 0 where none does.
+        need: what all that wait need.
+        target: how much it would like to hold beyond that.
+        closing: whether it will not come again soon; nothing is wanted then.
+    """
+
+    account: Account
+    limit: int
+    used: int
+    spent: int = 0
+    keep: int = 0
+    least: int = 0
+    need: int = 0
+    target: int = 0
+    closing: bool = False
+
+
+@value_class
+class Told:
+    """What a gateway is told of an account.
+
+    Args:
+        account: which.
+        amount: how far it may go.
+        left: what nobody holds; negative while more is out than the limit.
+        elsewhere: what other living gateways hold and do not use.
+        pressed: whether another gateway lacks what this one may hold.
+        spent: of money, what others have settled.
+        used: what others have used or reserved, or could have where nobody knows.
+    """
+
+    account: Account
+    amount: int
+    left: int
+    elsewhere: int
+    pressed: bool
+    spent: int
+    used: int
+
+
+@value_class
+class Need:
+    """What a request lacks of an account, and other gateways or nobody may hold.
+
+    Args:
+        account: of what.
+        amount: how much the request asks for in all.
+    """
+
+    account: Account
+    amount: int
