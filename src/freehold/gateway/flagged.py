@@ -21,6 +21,7 @@ from freehold.errors import (
     InvalidRequest,
     NotFound,
     ProjectKeyRevoked,
+    Unavailable,
 )
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
