@@ -13,7 +13,7 @@ from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
-from freehold.app_gateways import copies_of, keeping_up
+from freehold.app_gateways import keeping_up
 from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
@@ -132,7 +132,7 @@ async def open_app(
         stack.enter_context(place.locked())
         records = await stack.enter_async_context(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limiting = await stack.enter_async_context(open_limits(records, settings))
+        limiting = await stack.enter_async_context(open_limits(place, records, settings))
         content = await stack.enter_async_context(open_content(database, place, settings))
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
@@ -143,8 +143,9 @@ async def open_app(
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
+        flights = open_flights(settings, people, content.keys)
         desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
-        flights, books = open_flights(settings, people, content.keys), Books(desk, digests, limiting.limits.pair)
+        books = Books(desk, digests, limiting.limits.pair)
         pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
         permits, router = Permits(policies, people.suspensions, models.versions), Router(supervisor, models.canaries)
         mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
@@ -160,8 +161,8 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        copies = copies_of(settings, people, content, governed, models, registry, flights)
-        peers = keeping_up(records, copies, control, models.canary_control, limiting.ledger)
+        ledger = limiting.ledger
+        peers = keeping_up(place, database, settings, people, content, governed, ledger, models, registry, flights)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
@@ -200,7 +201,7 @@ def _jobs(
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
-        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, None, settings),
+        trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, supervisor.desk, settings),
     )
 
 

@@ -4,7 +4,9 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import ArbiterDesk, RoomDesk, Unasked
 from freehold.cluster.local import LocalCluster
 from freehold.config import Settings
 from freehold.engines.cores import logical_cores
@@ -33,3 +35,14 @@ def _stated(said: ClusterSettings) -> Resources | None:
         devices=said.devices or 0,
         device_kind=said.device_kind,
     )
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings, cluster: Cluster) -> AsyncIterator[RoomDesk]:
+    """Where room on a cluster is asked for: the arbiter decides where it is known what there is."""
+    said = settings.cluster
+    if said.address is None and not said.counted:
+        yield Unasked()
+        return
+    async with ArbiterDesk(Arbiter(), cluster) as desk:
+        yield desk

@@ -6,15 +6,15 @@ from typing import Final
 
 from freehold.api.door import People
 from freehold.app_admin import Governed
-from freehold.app_records import Records
+from freehold.app_records import database_url
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
-from freehold.gateway.canary_control import CanaryControl
 from freehold.gateway.content import Content
-from freehold.gateway.control import DeploymentControl
 from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.model_services import ModelServices
+from freehold.store.database import Database
+from freehold.store.home import Home
 from freehold.types.limits import EVERY, Scope
 from freehold.workers.copies import Copies, Reading
 from freehold.workers.peers import Peers
@@ -23,17 +23,34 @@ _RUNNING: Final = frozenset({"deployments", "content_keys"})
 """The tables by which it is decided what runs."""
 
 
-def copies_of(
+@asynccontextmanager
+async def keeping_up(
+    home: Home,
+    database: Database,
     settings: Settings,
     people: People,
     content: Content,
     governed: Governed,
+    ledger: Ledger,
     models: ModelServices,
     deployments: DeploymentRegistry,
     flights: Flights,
-) -> Copies:
-    """What a gateway has copies of; the arguments as in `Copies`."""
-    return Copies(
+) -> AsyncIterator[None]:
+    """Have in force here what other gateways change, while the block runs.
+
+    Args:
+        home: this gateway's.
+        database: what they write.
+        settings: the configuration.
+        people: who is let in.
+        content: what is kept, and under which keys.
+        governed: what requests are held to.
+        ledger: what they have used of limits.
+        models: which models are retired, and what runs.
+        deployments: which there are.
+        flights: the running requests.
+    """
+    copies = Copies(
         settings,
         people,
         content,
@@ -46,29 +63,15 @@ def copies_of(
         flights,
     )
 
-
-@asynccontextmanager
-async def keeping_up(
-    records: Records, copies: Copies, control: DeploymentControl, canaries: CanaryControl, ledger: Ledger
-) -> AsyncIterator[None]:
-    """Have what other gateways change in force here, while the block runs.
-
-    Args:
-        records: the database that they write.
-        copies: what this gateway has in memory of it.
-        control: has run what is deployed.
-        canaries: knows which were given up.
-        ledger: holds requests to their limits.
-    """
-
     async def follow(tables: frozenset[str]) -> None:
         if "limits" in tables:
             for scope in Scope:
                 ledger.refresh(scope, EVERY)
         if "artifacts" in tables:
-            await canaries.load()
+            await models.canary_control.load()
         if _RUNNING & tables:
-            await control.follow()
+            await models.control.follow()
 
-    async with Peers(records.database, records.url, Reading(copies), follow):
+    url = database_url(home, settings) if database.is_shared else None
+    async with Peers(database, url, Reading(copies), follow):
         yield

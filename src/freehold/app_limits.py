@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from freehold.app_records import Records
+from freehold.app_records import Records, database_url
 from freehold.config import Settings
 from freehold.gateway.leases_book import Holdings
 from freehold.gateway.leases_sync import Lender, boot_clock_us
@@ -15,6 +15,7 @@ from freehold.gateway.presence import fingerprint
 from freehold.governance.limits import LimitRegistry
 from freehold.store import postgres
 from freehold.store.database import PARAM
+from freehold.store.home import Home
 from freehold.store.leases import Holder, LeaseStore, remove_holder
 
 
@@ -36,7 +37,7 @@ class LimitParts:
 
 
 @asynccontextmanager
-async def open_limits(records: Records, settings: Settings) -> AsyncIterator[LimitParts]:
+async def open_limits(home: Home, records: Records, settings: Settings) -> AsyncIterator[LimitParts]:
     """What callers may use, and what the journal says they have used of it.
 
     Raises:
@@ -44,7 +45,7 @@ async def open_limits(records: Records, settings: Settings) -> AsyncIterator[Lim
     """
     limits = LimitRegistry(records.database, records.digests.end_user)
     await limits.load(settings.limit)
-    url, carried = records.url, records.journal.carried
+    url, carried = database_url(home, settings), records.journal.carried
     if url is None:
         ledger = Ledger(limits.effective)
         limits.on_change(ledger.refresh)

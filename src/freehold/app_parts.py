@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
-from freehold.app_cluster import open_cluster
+from freehold.app_cluster import open_cluster, open_desk
 from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -119,7 +119,7 @@ async def open_supervisor(
     drain_s = settings.server.request_timeout_s
     name = own_fact(database, _MEASURED)
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
-    async with open_cluster(settings) as cluster:
+    async with open_cluster(settings) as cluster, open_desk(settings, cluster) as desk:
         supervisor = Supervisor(
             settings.supervisor,
             home.run,
@@ -128,6 +128,7 @@ async def open_supervisor(
             fastest_first=among(settings.supervisor.fast_engines),
             measurements=measurements,
             cluster=cluster,
+            desk=desk,
         )
         if settings.supervisor.measure == "when_idle":
             supervisor.measure_when_idle()

@@ -5,7 +5,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from freehold import __version__
@@ -44,7 +44,6 @@ class Records:
         digests: of what must not stand in the journal itself.
         verifier: says whether the journal is what was written.
         presence: of this server among the gateways of the database.
-        url: of the database, where it is PostgreSQL.
     """
 
     database: Database
@@ -55,7 +54,6 @@ class Records:
     digests: Digests
     verifier: Verifier
     presence: Presence
-    url: str | None = field(default=None, repr=False)
 
     def receipts(self) -> Receipts:
         """What is known of requests."""
@@ -82,8 +80,7 @@ async def open_records(home: Home, settings: Settings) -> AsyncIterator[Records]
         stack.push_async_callback(journal.close)
         usage, projection = await stack.enter_async_context(open_usage(home, settings, journal))
         verifier = await stack.enter_async_context(Verifier(journal, home.journal, database))
-        digests, url = Digests(home.pepper()), database_url(home, settings)
-        yield Records(database, signer, journal, usage, projection, digests, verifier, presence, url)
+        yield Records(database, signer, journal, usage, projection, Digests(home.pepper()), verifier, presence)
 
 
 def backlog_of(records: Records, settings: Settings) -> Backlog:

@@ -8,11 +8,11 @@ from typing import Final
 
 from freehold.api.door import Door
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk, Unasked
 from freehold.config import Settings
 from freehold.gateway.content import Content
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.training_changes import TrainingChanges
-from freehold.gateway.training_room import RoomDesk, Unasked
 from freehold.gateway.training_stretch import MODULE
 from freehold.gateway.training_work import TrainingWork, TrainingWorkParts
 from freehold.gateway.trainings import TrainingParts, Trainings
@@ -38,7 +38,8 @@ def open_trainings(content: Content, journal: Recorder, settings: Settings) -> T
 
 def trainer_of(settings: TrainingSettings) -> Trainer:
     """The program that trains: in the Python that the configuration names or, where it names none, that is found."""
-    return Trainer(settings.python or found_python(Path(sys.prefix), NEEDS), MODULE, NEEDS)
+    python = settings.python or found_python(Path(sys.prefix), NEEDS)
+    return Trainer(python, MODULE, NEEDS, setting="[training] python")
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ async def trainings_at_work(
     content: Content,
     trainings: Trainings,
     cluster: Cluster,
-    desk: RoomDesk | None,
+    desk: RoomDesk,
     settings: Settings,
 ) -> AsyncIterator[None]:
     """What works on trainings, while the block runs.
@@ -59,7 +60,7 @@ async def trainings_at_work(
         content: has the queue.
         trainings: what submits them.
         cluster: what runs them.
-        desk: where they ask for room; None where nobody decides.
+        desk: where they ask for room.
         settings: the configuration.
     """
     own, parts = settings.training, trainings.parts
@@ -71,9 +72,10 @@ async def trainings_at_work(
         await trainings.check(principal, row)
 
     work = TrainingWork(
-        TrainingWorkParts(content.queue.database, parts.changes, cluster, desk or Unasked(), parts.trainer, own, check)
+        TrainingWorkParts(content.queue.database, parts.changes, cluster, desk, parts.trainer, own, check)
     )
-    most, of_one = (own.max_running, own.max_running_per_project) if desk is None else (own.max_asking, own.max_asking)
+    undecided = isinstance(desk, Unasked)
+    most, of_one = (own.max_running, own.max_running_per_project) if undecided else (own.max_asking, own.max_asking)
     queue = JobQueue(content.queue.database, per_project=of_one)
     content.queue.on_change(queue.announce)
     async with Workers(queue, {TRAINING_JOB: work}, most):

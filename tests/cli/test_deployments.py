@@ -85,3 +85,43 @@ def test_measuring_wants_a_running_server(program: Program) -> None:
     program.fine("deployments", "create", "echo", "--engine", "echo", "--model", "echo")
     assert "freehold serve" in program.refused(2, "deployments", "measure", "echo")
     assert "not running" in program.fine("deployments", "show", "echo")
+
+
+def test_units_are_given_shown_and_taken_away(program: Program) -> None:
+    """What nobody has measured is refused without --force; given units stand in the list, with whose they are."""
+    create = ["deployments", "create", "echo", "--engine", "echo", "--model", "echo"]
+    program.fine(*create)
+    program.fine("deployments", "create", "rest", "--engine", "echo", "--model", "echo")
+    capacity = ["deployments", "capacity", "echo"]
+    assert "has no units" in program.fine(*capacity)
+    give = [*capacity, "--units", "100", "--reserve", "proj_shop=40", "--spillover", "rest"]
+    assert "freehold deployments calibrate echo" in program.refused(2, *give)
+    told = program.fine(*give, "--force")
+    assert "echo has 100 units; what goes beyond goes to rest" in told
+    assert "proj_shop" in told
+    settings = program.json("deployments", "show", "echo")["settings"]
+    assert settings["capacity"] == {"units": 100, "reserved": {"proj_shop": 40}, "spillover": "rest"}
+    row = next(line for line in program.fine("deployments", "list").splitlines() if line.startswith("echo "))
+    assert row.rstrip().endswith("0 % of 100 units")
+    assert "has no units" in program.fine(*capacity, "--remove")
+    assert "capacity" not in program.json("deployments", "show", "echo")["settings"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--spillover", "rest"], "--units"),
+        (["--units", "3", "--remove"], "--remove"),
+        (["--units", "3", "--reserve", "proj_shop"], "--reserve"),
+        (["--units", "3", "--reserve", "proj_shop=4"], "4 units are reserved of 3"),
+    ],
+)
+def test_units_that_make_no_sense_are_wrong_input(program: Program, options: list[str], told: str) -> None:
+    """Half an order for units ends with 2 and says what is missing or wrong."""
+    assert told in program.refused(2, "deployments", "capacity", "echo", *options)
+
+
+def test_what_does_not_run_is_not_calibrated(program: Program) -> None:
+    """Without a server there is nothing to measure, and it is said how to have it."""
+    program.fine("deployments", "create", "echo", "--engine", "echo", "--model", "echo")
+    assert "freehold serve" in program.refused(2, "deployments", "calibrate", "echo")

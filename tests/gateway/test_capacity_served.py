@@ -46,7 +46,7 @@ async def _at_once(
 
     async def call(body: dict[str, Any]) -> tuple[int, dict[str, str]]:
         async with (
-            aiohttp.ClientSession(service.url, timeout=aiohttp.ClientTimeout(total=120)) as session,
+            aiohttp.ClientSession(service.url, timeout=aiohttp.ClientTimeout(total=1200)) as session,
             session.post(path, json=body, headers={"authorization": f"Bearer {service.key}"}) as answer,
         ):
             await answer.read()
@@ -63,6 +63,25 @@ def _create(service: Service, name: str, *, force: bool = True, **more: Any) -> 
 def _capacity(service: Service, name: str) -> dict[str, Any]:
     found: dict[str, Any] = service.get(f"/admin/deployments/{name}/capacity", key=service.key).json()
     return found
+
+
+def _calibrated(service: Service, name: str, seconds: float) -> dict[str, Any]:
+    """Calibrate a deployment, however long that takes."""
+
+    async def call() -> dict[str, Any]:
+        async with (
+            aiohttp.ClientSession(service.url, timeout=aiohttp.ClientTimeout(total=1200)) as session,
+            session.post(
+                f"/admin/deployments/{name}/calibration",
+                json={"seconds": seconds},
+                headers={"authorization": f"Bearer {service.key}"},
+            ) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    return asyncio.run(call())
 
 
 def _metric(service: Service, line: str) -> float:
@@ -168,7 +187,7 @@ def test_units_are_asked_for_that_replicas_carry(service: Service) -> None:
     assert _create(service, "measured", parallel=2, options={"delay_s": 0.01}).status == 201
     eventually(lambda: service.get(path, key=service.key).json()["state"] == "ready", "it is ready")
     assert service.get(f"{path}/calibration", key=service.key).status == 404
-    found = service.post(f"{path}/calibration", {"seconds": 0.2}).json()
+    found = _calibrated(service, "measured", 0.2)
     units = found["units"]
     assert units > 1
     assert found["replicas"] == 1
@@ -186,6 +205,24 @@ def test_units_are_asked_for_that_replicas_carry(service: Service) -> None:
     assert service.request("DELETE", f"{path}/capacity", key=service.key).json()["settings"].get("capacity") is None
     assert _capacity(service, "measured")["available"] == units
     check_reconciled(service.home.root)
+
+
+@pytest.mark.parametrize(("task", "kind"), [("embeddings", "prompt"), ("images", "pictures")])
+def test_what_embeds_or_paints_is_calibrated_by_that(service: Service, task: str, kind: str) -> None:
+    """Each kind of deployment is measured by what it does, and its requests take of its units."""
+    assert _create(service, task, task=task, parallel=2).status == 201
+    eventually(lambda: service.get(f"/admin/deployments/{task}", key=service.key).json()["state"] == "ready", "ready")
+    found = _calibrated(service, task, 0.1)
+    assert {level["kind"] for level in found["levels"]} == {kind}
+    assert found["units"] > 0
+    put = service.request("PUT", f"/admin/deployments/{task}/capacity", {"units": 1}, key=service.key)
+    assert put.status == 200, put.body
+    bodies = {
+        "embeddings": ("/v1/embeddings", {"model": task, "input": WORDS}),
+        "images": ("/v1/images/generations", {"model": task, "prompt": "A boat", "response_format": "b64_json"}),
+    }
+    assert service.post(*bodies[task]).status == 200
+    eventually(lambda: _capacity(service, task)["utilization"] > 0, "it is counted")
 
 
 def test_a_deployment_that_takes_what_others_cannot_stays(service: Service) -> None:
@@ -234,27 +271,12 @@ capacity = {{ units = 60, burst_s = 5, spillover = "standard" }}
 @pytest.mark.llamacpp
 def test_the_starter_model_serves_its_units_under_load(tmp_path: Path, starter_models: StarterModels) -> None:
     """Calibrated and given half of what it carries, it never fails a request, is used up and spills over."""
-    config = """
-[server]
-starter = false
-
-[[deployment]]
-name = "chat"
-model = "smollm2-135m-instruct"
-context_length = 4096
-
-[[deployment]]
-name = "standard"
-engine = "echo"
-model = "echo"
-"""
     home = starter_models.lay(tmp_path / "home")
-    with Service(home, config.replace('"chat"', '"base"'), workers=1) as service:
+    with Service(home, CONFIG, workers=1) as service:
         created = {"name": "chat", "model": "smollm2-135m-instruct", "context_length": 4096}
         assert service.post("/admin/deployments", created).status == 201
         eventually(lambda: service.get("/admin/deployments/chat", key=service.key).json()["state"] == "ready", "ready")
-        found = service.post("/admin/deployments/chat/calibration", {"seconds": 3}).json()
-        units = found["units"] // 2
+        units = max(1, _calibrated(service, "chat", 3)["units"] // 2)
         capacity = {"units": units, "spillover": "standard", "burst_s": 5}
         put = service.request("PUT", "/admin/deployments/chat/capacity", capacity, key=service.key)
         assert put.status == 200, put.body

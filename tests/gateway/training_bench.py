@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import update
 
+from freehold.cluster.desk import Had
 from freehold.cluster.local import LocalCluster
 from freehold.errors import FreeholdError
 from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.training_needs import Needs
-from freehold.gateway.training_room import Had
 from freehold.gateway.training_work import TrainingWork, TrainingWorkParts
 from freehold.gateway.tuning_python import Trainer
 from freehold.jobs.queue import JobQueue
@@ -83,17 +83,19 @@ class Desk:
     refusal: FreeholdError | None = None
     asked: list[Workload] = field(default_factory=list)
 
-    async def room(self, workload: Workload) -> Had:
+    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
         """See `RoomDesk.room`."""
         self.asked.append(workload)
         if self.refusal is not None:
             raise self.refusal
+        if not self.open.is_set():
+            on_wait()
         await self.open.wait()
         self.had = Had()
         return self.had
 
-    async def give_back(self, workload_id: str, *, again: bool = False) -> None:
-        """See `RoomDesk.give_back`."""
+    def release(self, workload_id: str, *, again: bool = False) -> None:
+        """See `RoomDesk.release`."""
         self.given_back.append((workload_id, again))
         self.had = None
 

@@ -155,7 +155,7 @@ def _node(name: str, free: Resources, zone: str | None = "a", state: NodeState =
 
 
 def test_room_is_what_nodes_have_left() -> None:
-    """Replicas that run have theirs; others go where all that they need is free, in their zone, on nodes in use."""
+    """Others than those that run go where all that they need is free, in their zone, on nodes that take them."""
     needs = Resources(cores=4, memory_bytes=100, devices=2, device_kind="H100")
     nodes = [
         _node("devices", Resources(64, 1000, 5, "H100")),

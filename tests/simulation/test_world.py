@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from freehold.cluster.arbiter.decisions import Place
 from freehold.config import parse_settings
 from freehold.simulation.scenario import Scenario
 from freehold.simulation.tally import Outcome
@@ -168,3 +169,16 @@ def test_a_caller_who_gives_up_leaves_the_line() -> None:
     assert requests["gave_up"] > 500
     assert requests["wait_s"]["p99"] <= 5
     assert report["violations"] == []
+
+
+def test_a_gang_that_needs_every_node_gets_them_although_small_jobs_keep_coming() -> None:
+    """What becomes free is kept for a gang that waits, so that small jobs which come for ever do not keep it out."""
+    small = _job("small", 0.2, at_start=10, arrivals={"per_hour": 60})
+    world = World(_scenario(hours=1, job=[small, _job("whole", 0.3, members=3)]))
+    placed: list[float] = []
+    world.floor.on_decision = lambda decision: (
+        placed.append(decision.at_s) if isinstance(decision, Place) and decision.workload == "whole-1" else None
+    )
+    world.run()
+    assert placed
+    assert placed[0] < 2 * 720 + 120

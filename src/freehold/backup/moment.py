@@ -12,11 +12,15 @@ before the database's moment is recorded. Requests go on meanwhile: receipts of 
 and a request that ran when it was cut is settled as `interrupted` when the backup is restored. Old segments may be
 retired meanwhile, each after a record that says so. Which is the oldest is looked up before the cut, so that none is
 missing in the backup whose record is not in it.
+
+Of several gateways on one database each has a journal and a backup of its own. A gateway knows of its own changes
+only, so the last of their backups has the database to go on with: it is not older than any record in the others.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +28,7 @@ from typing import Any, Final
 from freehold.errors import HomeError, Unavailable
 from freehold.journal.reader import segment_numbers
 from freehold.store.home import Home
+from freehold.store.shared_snapshot import shared_snapshot
 from freehold.store.snapshot import Snapshot
 
 _TRIES: Final = 100
@@ -40,6 +45,7 @@ class Point:
         writer: whose journal it is.
         segment: the newest segment; `offset` is what is on the disk of it, in bytes.
         seq: the last record that is on the disk.
+        shared: whether the home's database is on PostgreSQL.
     """
 
     changes: int
@@ -48,6 +54,7 @@ class Point:
     segment: int
     offset: int
     seq: int
+    shared: bool = False
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> "Point":
@@ -75,16 +82,19 @@ class Moment:
     point: Point
 
 
-async def take_moment(ask: Callable[[], Awaitable[Point]], home: Home, target: Path) -> Moment:
+async def take_moment(
+    ask: Callable[[], Awaitable[Point]], home: Home, target: Path, *, url: str | None = None
+) -> Moment:
     """Copy the database of a moment at which no administrative change was under way.
 
     Args:
         ask: asks the service where it stands.
         home: its home.
         target: where the copy of the database goes.
+        url: of PostgreSQL, where the home's database is there.
 
     Raises:
-        Unavailable: changes went on and on.
+        Unavailable: changes went on and on, or PostgreSQL cannot be used.
         HomeError: the database cannot be read, or the copy not be written.
     """
     for _ in range(_TRIES):
@@ -92,14 +102,31 @@ async def take_moment(ask: Callable[[], Awaitable[Point]], home: Home, target: P
         before = await ask()
         if not before.running:
             oldest = min(segment_numbers(home.journal / before.writer), default=before.segment)
-            with Snapshot(home.database) as snapshot:
+            async with shared_snapshot(url) if url is not None else _of_file(home.database) as snapshot:
                 secrets = read_secrets(home)
                 after = await ask()
                 if (after.running, after.changes) == (0, before.changes):
-                    await asyncio.to_thread(snapshot.copy_to, target)
+                    await snapshot.copy_to(target)
                     return Moment(begun_s, target, secrets, oldest, after)
         await asyncio.sleep(_PAUSE_S)
     raise Unavailable("administrative changes follow each other without a pause; make the backup when they are done")
+
+
+@dataclass(frozen=True, slots=True)
+class _FileSnapshot:
+    """A moment of a file, as `SharedSnapshot` is one of PostgreSQL's."""
+
+    held: Snapshot
+
+    async def copy_to(self, target: Path) -> None:
+        """See `Snapshot.copy_to`."""
+        await asyncio.to_thread(self.held.copy_to, target)
+
+
+@asynccontextmanager
+async def _of_file(path: Path) -> AsyncIterator[_FileSnapshot]:
+    with Snapshot(path) as held:
+        yield _FileSnapshot(held)
 
 
 def read_secrets(home: Home) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ from freehold.cli.lazy import command_group
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, home_of
 from freehold.cli.output import print_json, print_note
 from freehold.cli.tables import in_bytes
-from freehold.config import Settings, load_settings
+from freehold.config import Settings, load_settings, read_secret
 from freehold.errors import Conflict, HomeError, InvalidRequest
 from freehold.store.home import Home
 
@@ -56,8 +56,8 @@ def backup(
 ) -> None:
     """Make a backup of the home, also while it serves under load: nothing waits for it.
 
-    In it are the database, the journal, the secrets and, with --config, the configuration file; not usage.db, which is
-    made from the journal. It is encrypted; without an option for that, a passphrase is asked for.
+    In it are the database, also one on PostgreSQL, the journal, the secrets and, with --config, the configuration file;
+    not usage.db, which is made from the journal. It is encrypted; without an option for that it asks for a passphrase.
     """
     if verify:
         if unencrypted or with_models or config is not None:
@@ -117,13 +117,19 @@ def _workplace(file: Path) -> Iterator[Path]:
 
 async def _moment(home: Path, settings: Settings, target: Path) -> Moment:
     """Have the service record that a backup is made, and copy the database."""
+    url = read_secret(settings.database.url) if settings.database.url is not None else None
     async with open_control_of_home(home, settings) as control:
-        await control.request("POST", "/admin/backup")
 
         async def ask() -> Point:
             return Point.from_wire(await control.request("GET", "/admin/backup"))
 
-        return await take_moment(ask, Home(home), target)
+        if (await ask()).shared != (url is not None):
+            raise InvalidRequest(
+                "the configuration says otherwise of the database than the server; one of them has it on PostgreSQL: "
+                "give the file that it is served with: --config FILE"
+            )
+        await control.request("POST", "/admin/backup")
+        return await take_moment(ask, Home(home), target, url=url)
 
 
 def _write(order: Order, sink: IO[bytes], secret: Secret | None) -> Manifest:

@@ -216,7 +216,8 @@ async def open_control_of_home(home: Path, settings: Settings) -> AsyncIterator[
     """
     if url_from_environment() is not None:
         raise InvalidRequest("this reads the files of a home on this machine; unset FREEHOLD_URL, and give --home")
-    if not (Home(home).database.exists() or Home(home).shared_database.exists()):
+    files = Home(home)
+    if not any(file.exists() for file in (files.database, files.journal_key, files.shared_database)):
         raise NotFound(f"there is no home in {home}; give another --home")
     async with open_control(home, settings) as control:
         yield control

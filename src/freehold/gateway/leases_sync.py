@@ -140,7 +140,11 @@ class Lender:
                 await asyncio.sleep(0)  # others that are about to wait are asked for at the same time
             self._wake.clear()
             answered, self._answered = self._answered, None
-            error = await self._ask(waited_for=answered is not None)
+            try:
+                error = await self._ask(waited_for=answered is not None)
+            except Exception:  # a defect must not end the lending: what was asked for is told as if nobody had answered
+                log.exception("defect", during="leases")
+                error = self._unavailable("the server had an error while asking for more")
             if answered is not None:
                 answered.set_result(error)
             if error is not None:

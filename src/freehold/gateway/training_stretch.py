@@ -16,11 +16,11 @@ import orjson
 import structlog
 
 from freehold.cluster.base import Cluster, JobOrder, JobPhase, JobStatus
+from freehold.cluster.desk import Had
 from freehold.errors import FreeholdError, LeaseLost
 from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.training_log import Reached, TrainingLog
 from freehold.gateway.training_needs import Needs
-from freehold.gateway.training_room import Had
 from freehold.gateway.tuning_python import Trainer
 from freehold.jobs.workers import Hold
 from freehold.journal.records import utc

@@ -13,10 +13,10 @@ from typing import Any, Final
 import structlog
 
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import Had, RoomDesk
 from freehold.errors import ConfigError, InternalError, LeaseLost, RequestError
 from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.training_needs import Needs
-from freehold.gateway.training_room import Had, RoomDesk
 from freehold.gateway.training_stretch import Ended, StretchParts, TrainingStretch, settle_left, waiting
 from freehold.gateway.tuning_python import Trainer
 from freehold.jobs.workers import Hold
@@ -111,7 +111,7 @@ class TrainingWork:
                 raise
             return await self._fail(hold, row, exc.code or "invalid_value", exc.message)
         finally:
-            await asyncio.shield(self._parts.desk.give_back(row.id))
+            self._parts.desk.release(row.id)
 
     async def _one(self, hold: Hold, row: TrainingRow) -> Ended | None:
         """Run one stretch, once there is room; None where the job was asked to stop before there was any."""
@@ -131,7 +131,7 @@ class TrainingWork:
             return None
         ended = await TrainingStretch(self._parts.stretch, hold, row, needs, had)()
         if ended.how == "preempted":
-            await self._parts.desk.give_back(row.id, again=True)
+            self._parts.desk.release(row.id, again=True)
         return ended
 
     async def _settled(self, hold: Hold, row: TrainingRow) -> Needs:

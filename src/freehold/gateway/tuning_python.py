@@ -26,12 +26,14 @@ class Trainer:
         module: what it runs; it speaks as `freehold.training.finetune.worker` does.
         needs: what must be importable there.
         environment: is added to the server's own, for what it runs.
+        setting: which names the interpreter.
     """
 
     python: str = sys.executable
     module: str = "freehold.training.finetune.worker"
     needs: tuple[str, ...] = NEEDS
     environment: Mapping[str, str] = field(default_factory=dict)
+    setting: str = "[fine_tuning] python"
 
     async def check(self) -> None:
         """Return if it can run.
@@ -49,7 +51,7 @@ class Trainer:
             missing = "a Python"
         if missing:
             raise TrainingUnavailable(
-                f"This server cannot train: {missing} cannot be found where '[fine_tuning] python' points. Install "
+                f"This server cannot train: {missing} cannot be found where '{self.setting}' points. Install "
                 "the extra 'train' there (make setup-train, or pip install 'freehold[train]') and try again."
             )
 

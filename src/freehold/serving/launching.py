@@ -1,17 +1,20 @@
 """Starts a replica's engine through the cluster, and makes the connection to it."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
 from freehold.catalog.blobs import digest_in
-from freehold.cluster.base import Cluster, Hosted, Placement
+from freehold.cluster.base import Cluster, Hosted, Placed, Placement
+from freehold.cluster.desk import RoomDesk
 from freehold.cluster.process import logged
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
+from freehold.governance.directory import ORGANIZATION
 from freehold.serving.status import Whereabouts
-from freehold.types.cluster import Resources
+from freehold.types.cluster import Resources, WorkClass, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Launching:
     Args:
         replica_id: of the replica.
         cluster: where engines run.
+        desk: where room for them is asked for.
         find_engine: gives an engine by its name.
         socket: where the engine is to listen, if it is on this machine.
         on_line: called with every line that it writes.
@@ -46,12 +50,14 @@ class Launching:
         self,
         replica_id: str,
         cluster: Cluster,
+        desk: RoomDesk,
         find_engine: Callable[[str], Engine],
         socket: Path,
         on_line: Callable[[str], None],
     ) -> None:
         self._id = replica_id
         self._cluster = cluster
+        self._desk = desk
         self._find_engine = find_engine
         self._socket = socket
         self._on_line = on_line
@@ -66,6 +72,7 @@ class Launching:
 
         Raises:
             NoRoom: no node has room for it.
+            InvalidRequest: none will ever have, such as in its zone.
             ConfigError: its settings are wrong.
             EngineFailed, OSError: it cannot be started.
         """
@@ -75,7 +82,7 @@ class Launching:
         if launch is None:
             return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, None)
         placement = self._placement(spec, launch, engine.needs(spec))
-        placed = await self._cluster.place(placement, logged(log, self._on_line), report)
+        placed = await self._placed(placement, spec.settings.project, logged(log, self._on_line), report)
         try:
             connection = engine.connect(spec, placed.address)
         except BaseException:
@@ -86,6 +93,33 @@ class Launching:
     def clear(self) -> None:
         """Remove what an engine that has gone left behind."""
         self._socket.unlink(missing_ok=True)
+
+    async def _placed(
+        self,
+        placement: Placement,
+        project_id: str | None,
+        on_line: Callable[[str], None],
+        report: Callable[[str], None],
+    ) -> Placed:
+        """Wait for room, which is the engine's until it has gone, and start it there."""
+        workload = Workload(
+            id=placement.workload,
+            work_class=WorkClass.API,
+            organization_id=ORGANIZATION,
+            project_id=project_id,
+            members=(placement.needs,),
+            zones=placement.zones,
+            queued_at_s=time.time(),
+        )
+        had = await self._desk.room(workload, lambda: report("waiting for room"))
+        try:
+            chosen = replace(placement, node=had.nodes[0]) if had.nodes else placement
+            placed = await self._cluster.place(chosen, on_line, report)
+        except BaseException:
+            self._desk.release(workload.id)
+            raise
+        placed.process.exited.add_done_callback(lambda _: self._desk.release(workload.id))
+        return placed
 
     def _placement(self, spec: EngineSpec, launch: Launch, needs: Resources) -> Placement:
         zone = spec.settings.zone

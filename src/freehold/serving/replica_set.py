@@ -322,7 +322,7 @@ class ReplicaSet:
         name, shared = self.settings.name, self._shared
         replica_id = shared.new_replica_id(name)
         heard = partial(self.log.heard, replica_id)
-        launching = Launching(replica_id, shared.cluster, shared.find_engine, shared.sockets.new(), heard)
+        launching = Launching(replica_id, shared.cluster, shared.desk, shared.find_engine, shared.sockets.new(), heard)
         replica = Replica(replica_id, name, self._preparation, launching, shared.limits, self._replica_changed)
         self.log.changed(replica.status())
         return replica

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk, Unasked
 from freehold.cluster.local import LocalCluster
 from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
@@ -67,6 +68,7 @@ class Supervisor:
         fastest_first: the engines that `engine = "auto"` stands for, by the deployment's task.
         measurements: which options were found to be best on this machine.
         cluster: where engines run; this machine where there is none.
+        desk: where room for them is asked for; nobody is asked where there is none.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Supervisor:
         fastest_first: FastestFirst = FASTEST_FIRST,
         measurements: Measurements | None = None,
         cluster: Cluster | None = None,
+        desk: RoomDesk | None = None,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
         self._measurements = measurements or Measurements()
@@ -94,6 +97,7 @@ class Supervisor:
             on_change=self._tell,
             plan=partial(plan, find_engine=find_engine, fastest_first=fastest_first),
             cluster=cluster or LocalCluster(),
+            desk=desk or Unasked(),
         )
         self._sets: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -108,6 +112,11 @@ class Supervisor:
     def cluster(self) -> Cluster:
         """Where engines run, and jobs can."""
         return self._shared.cluster
+
+    @property
+    def desk(self) -> RoomDesk:
+        """Where room on it is asked for."""
+        return self._shared.desk
 
     def measure_when_idle(self) -> None:
         """Measure from now on, whenever there is nothing to do, which options are best; see `serving.measuring`."""

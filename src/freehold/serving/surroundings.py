@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk
 from freehold.config import SupervisorSettings
 from freehold.engines.auto import Plan
 from freehold.engines.base import Engine
@@ -28,6 +29,7 @@ class Surroundings:
         on_change: told of every change of a replica's state.
         plan: says which engines are to serve a deployment.
         cluster: where engines run.
+        desk: where room for them is asked for.
     """
 
     limits: SupervisorSettings
@@ -40,3 +42,4 @@ class Surroundings:
     on_change: Callable[[str, ReplicaStatus], None]
     plan: Callable[[DeploymentSettings], Plan]
     cluster: Cluster
+    desk: RoomDesk

@@ -23,7 +23,7 @@ Settle: TypeAlias = Callable[[Pool, str, Ask, int], Told]
 Spent: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
 """(day or month, subject) → what is spent and reserved, and what is spent."""
 
-TRANSACTION_TIMEOUT_S: Final = 2.0
+TRANSACTION_TIMEOUT_S: Final = 5.0
 _EXPIRING: Final = [REQUESTS, TOKENS, CONCURRENT]
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -266,6 +266,7 @@ _TIDIED: Final = (
 )
 _REMOVED_ONES: Final = "holder IN (SELECT holder FROM lease_holders WHERE name = :name)"
 _REMOVAL: Final = (
+    "SELECT holder FROM lease_holders WHERE name = :name FOR UPDATE",  # what it has under way itself is done first
     f"DELETE FROM lease_slices WHERE measure IN ('requests', 'tokens', 'concurrent') AND {_REMOVED_ONES}",  # noqa: S608
     f"UPDATE lease_slices SET used = amount, spent = amount WHERE {_REMOVED_ONES}",  # noqa: S608
     "DELETE FROM lease_holders WHERE name = :name",

@@ -182,7 +182,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         compliance_routes(_compliance(services)),
         settings_routes(services.settings),
         organization_admin_routes(people.directory, people.keys, people.invites),
-        backup_routes(services.journal, changes),
+        backup_routes(services.journal, changes, shared=services.settings.database.url is not None),
         status_routes(services.journal, services.reports.projection),
         gateway_routes(services.presence),
         master_key_routes(services.content),

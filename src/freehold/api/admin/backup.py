@@ -14,8 +14,14 @@ from freehold.journal.journal import Journal
 from freehold.types.identity import Action
 
 
-def backup_routes(journal: Journal, changes: Changes) -> APIRouter:
-    """The routes."""
+def backup_routes(journal: Journal, changes: Changes, *, shared: bool) -> APIRouter:
+    """The routes.
+
+    Args:
+        journal: this server's.
+        changes: counts administrative changes.
+        shared: whether the home's database is on PostgreSQL, where it has to be copied from.
+    """
     router = APIRouter(tags=["backup"])
 
     @router.post("/backup", dependencies=[allow(Action.MANAGE)])
@@ -41,6 +47,7 @@ def backup_routes(journal: Journal, changes: Changes) -> APIRouter:
             "segment": durable.segment,
             "offset": durable.offset,
             "seq": durable.seq,
+            "shared": shared,
         }
 
     return router

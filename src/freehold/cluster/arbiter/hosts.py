@@ -137,8 +137,6 @@ class Pool:
         self.takeable = [NOTHING] * len(WorkClass)
         self._by_devices: list[dict[Host, None]] = [{}]
         self._by_cores: list[dict[Host, None]] = [{}]
-        self._by_research: list[dict[Host, None]] = [{}]
-        self._by_product: list[dict[Host, None]] = [{}]
 
     @property
     def has_devices(self) -> bool:
@@ -148,8 +146,7 @@ class Pool:
     def enter(self, host: Host) -> None:
         """Have a node found, if it is ready."""
         self.hosts[host.id] = host
-        for levels in (self._by_devices, self._by_research, self._by_product):
-            _lengthen(levels, host.total[2])
+        _lengthen(self._by_devices, host.total[2])
         _lengthen(self._by_cores, host.total[0] // 1000)
         if host.ready:
             self.put_in(host)
@@ -172,27 +169,20 @@ class Pool:
             self.special.pop(host, None)
 
     def put_in(self, host: Host) -> None:
-        """Enter a node in the index, by what is open on it and by what could be had there."""
+        """Enter a node in the index by what is open on it."""
         cores, _memory, devices = host.open
         self._by_devices[max(0, devices)][host] = None
         self._by_cores[max(0, cores) // 1000][host] = None
-        research, product = _attainable(host)
-        self._by_research[research][host] = None
-        self._by_product[product][host] = None
 
     def take_out(self, host: Host) -> None:
         """The reverse of `put_in`."""
         cores, _memory, devices = host.open
         del self._by_devices[max(0, devices)][host]
         del self._by_cores[max(0, cores) // 1000][host]
-        research, product = _attainable(host)
-        del self._by_research[research][host]
-        del self._by_product[product][host]
 
-    def attainable(self, devices: int, work_class: WorkClass) -> Iterator[Host]:
-        """Nodes where there would be so many devices if all left that a class can ask to, as far as devices tell."""
-        levels = self._by_product if work_class is WorkClass.API else self._by_research
-        for level in levels[devices:]:
+    def with_devices(self, devices: int) -> Iterator[Host]:
+        """Nodes with so many open devices."""
+        for level in self._by_devices[devices:]:
             yield from level
 
     def find(self, need: Amount) -> Host | None:
@@ -218,12 +208,6 @@ class Pool:
     def ready_hosts(self) -> Iterator[Host]:
         """Those on which something may be placed."""
         return (host for host in self.hosts.values() if host.ready)
-
-
-def _attainable(host: Host) -> tuple[int, int]:
-    """The devices that are free, coming or could be had from research; and from products as well."""
-    research = host.free[2] + host.coming[2] + host.takeable[WorkClass.RESEARCH][2]
-    return max(0, research), max(0, research + host.takeable[WorkClass.PRODUCT][2])
 
 
 def _lengthen(levels: list[dict[Host, None]], most: int) -> None:

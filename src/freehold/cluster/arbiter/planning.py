@@ -14,7 +14,7 @@ from freehold.cluster.arbiter.shares import Books, Entry, Line, Standing, State,
 from freehold.types.cluster import WorkClass
 
 _ROUNDING: Final = 1e-9
-_CHUNK: Final = 64
+_CHUNK: Final = 16
 """Of so many nodes at a time those are chosen that cost the fewest victims."""
 _BELOW: Final = {
     WorkClass.API: (WorkClass.RESEARCH, WorkClass.PRODUCT),
@@ -157,17 +157,31 @@ class Planner:
 
     def _place(self, amount: Amount, pools: tuple[Pool, ...], count: int) -> bool:
         """Find room for members that need the same; whether there is some for all."""
-        of, devices = self._entry.work_class, amount[2]
-        hosts = [host for pool in pools for host in (pool.attainable(devices, of)) if self._could_have(host, amount)]
-        for host in hosts:
-            count -= self._fill(host, amount, count)
-            if count == 0:
-                return True
-        for start in range(0, len(hosts), _CHUNK):
-            count -= self._clear(hosts[start : start + _CHUNK], amount, pools, count)
-            if count == 0:
-                return True
-        return False
+        for pool in pools:
+            for host in (*pool.special, *pool.with_devices(amount[2])):
+                count -= self._fill(host, amount, count)
+                if count == 0:
+                    return True
+        chunk: list[Host] = []
+        for host in self._victims_hosts(pools):
+            if self._could_have(host, amount):
+                chunk.append(host)
+            if len(chunk) == _CHUNK:
+                count -= self._clear(chunk, amount, pools, count)
+                chunk = []
+                if count == 0:
+                    return True
+        return self._clear(chunk, amount, pools, count) == count
+
+    def _victims_hosts(self, pools: tuple[Pool, ...]) -> Iterator[Host]:
+        """The nodes of those who may have to leave, in the order in which they should."""
+        seen: dict[Host, None] = {}
+        for victim in self._candidates():
+            for host, _amount in victim.parts:
+                if host not in seen:
+                    seen[host] = None
+                    if host.ready and host.pool in pools:
+                        yield host
 
     def _clear(self, hosts: list[Host], amount: Amount, pools: tuple[Pool, ...], most: int) -> int:
         """Have others leave these nodes until there is room for `most` members; for how many there was."""

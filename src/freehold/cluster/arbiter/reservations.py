@@ -5,7 +5,7 @@ waits by how long those run that are there. Nodes are chosen for it only when so
 it could have had: those first of which most is free, and on which nothing of the serving classes stands in the way.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from freehold.cluster.arbiter.hosts import Amount, Host, Pool, covers, fits_in, minus, plus
@@ -47,7 +47,7 @@ class Reservations:
             now_s: the time.
         """
         pools, holders = entry.want.pools, self._holders[entry.work_class]
-        if any(holder.want.pools == pools for holder in holders):
+        if any(holder.want.pools == pools for holder in holders) or not self._wants.fits_ready(entry.want):
             return
         self._granted += 1
         if self._granted % _EVERY == 0:
@@ -59,10 +59,19 @@ class Reservations:
         held = [holder.want.pools for holder in self._holders[work_class]]
         free: dict[tuple[Pool, ...], list[Entry]] = {}
         for want in self._wants.waiting(work_class):
-            if want.pools not in held:
+            if want.pools not in held and self._wants.fits_ready(want):
                 free.setdefault(want.pools, []).extend(queue[0] for queue in want.waiting.values())
         for heads in free.values():
             self.grant(min(heads, key=turn), now_s)
+
+    def review(self) -> Parts:
+        """The nodes have changed: who would not fit any more if they were empty is not next; what was kept for them."""
+        found: Parts = []
+        for holders in self._holders.values():
+            for holder in [holder for holder in holders if not self._wants.fits_ready(holder.want)]:
+                found += self.lift(holder)
+                self.end(holder)
+        return found
 
     def end(self, entry: Entry) -> None:
         """It is not next any more."""
@@ -92,15 +101,29 @@ class Reservations:
         """Before something is placed, choose what is to be kept from it; whether that changes where it may be."""
         changed = False
         hosts = dict(parts)
-        for work_class in WorkClass:
-            if work_class > entry.work_class:
-                break
-            for holder in self._holders[work_class]:
-                if holder is entry or holder.parts or not _meet(holder.want, entry.want):
-                    continue
+        for holder in self._before(entry):
+            if not holder.parts and _meet(holder.want, entry.want):
                 self._claim(holder, self._choose(holder))
                 changed = changed or any(host in hosts for host, _amount in holder.parts)
         return changed
+
+    def _before(self, entry: Entry) -> Iterator[Entry]:
+        """Those that go before it: of more urgent classes, and of its own those that were next before it was."""
+        for work_class in WorkClass:
+            if work_class > entry.work_class:
+                return
+            for holder in self._holders[work_class]:
+                if holder is entry:
+                    return
+                yield holder
+
+    def lift_later(self, entry: Entry) -> list[tuple[Entry, Parts]]:
+        """Keep nothing for a while for those of its class that were next later than it; for whom, and what was kept."""
+        holders = list(self._holders[entry.work_class])
+        if entry not in holders:
+            return []
+        later = holders[holders.index(entry) + 1 :]
+        return [(holder, self.lift(holder)) for holder in later if holder.parts and _meet(holder.want, entry.want)]
 
     def lift_others(self, entry: Entry) -> list[tuple[Entry, Parts]]:
         """Keep nothing for a while for whoever could have `entry` leave again; for whom, and what was kept."""
@@ -112,6 +135,21 @@ class Reservations:
                     found.append((holder, self.lift(holder)))
         return found
 
+    @staticmethod
+    def invite(lifted: Iterable[tuple[Entry, Parts]]) -> tuple[str, ...]:
+        """Note that somebody runs on what is kept for these; their ids."""
+        for holder, _parts in lifted:
+            holder.want.guests[holder.id] = holder.want.guests.get(holder.id, 0) + 1
+        return tuple(holder.id for holder, _parts in lifted)
+
+    def guest_left(self, hosting: str) -> None:
+        """A guest has left; who hosted him may be gone as well."""
+        holder = self._entries.get(hosting)
+        if holder is not None and hosting in holder.want.guests:
+            holder.want.guests[hosting] -= 1
+            if holder.want.guests[hosting] == 0:
+                del holder.want.guests[hosting]
+
     def put_back(self, lifted: Iterable[tuple[Entry, Parts]]) -> None:
         """Keep again what was lifted."""
         for holder, parts in lifted:
@@ -120,7 +158,8 @@ class Reservations:
     def _longest(self, entry: Entry, now_s: float) -> Entry:
         """Who has waited longest for the same pools, if that is too long; else the entry itself."""
         heads = [queue[0] for want in self._wants.waiting(entry.work_class) for queue in want.waiting.values()]
-        oldest = min((head for head in heads if head.want.pools == entry.want.pools), key=lambda head: head.since)
+        heads = [head for head in heads if head.want.pools == entry.want.pools and self._wants.fits_ready(head.want)]
+        oldest = min(heads, key=lambda head: head.since)
         return oldest if now_s - oldest.workload.queued_at_s >= self._overdue_s else entry
 
     @staticmethod

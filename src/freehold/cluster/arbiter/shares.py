@@ -87,6 +87,7 @@ class Want:
         guests: of those who wait, who has how many guests, by their ids.
         users: how many there are that want it, whether they wait or run.
         possible: the version of the nodes with which it was found that it fits on an empty cluster.
+        ready: the version of the nodes with which it was found whether it fits on those that are ready.
     """
 
     work_class: WorkClass
@@ -99,6 +100,7 @@ class Want:
     guests: dict[str, int] = field(default_factory=dict)
     users: int = 0
     possible: int = -1
+    ready: tuple[int, bool] = (-1, False)
 
 
 @dataclass(eq=False, slots=True)

@@ -73,6 +73,14 @@ class Wants:
             )
         return Refusal.NEVER_FITS, f"It needs {needs}, which no nodes have, even if they were empty (zones: {where})."
 
+    def fits_ready(self, want: Want) -> bool:
+        """Whether it would fit on those nodes that are ready now, if they were empty."""
+        version, fits = want.ready
+        if version != self._pools.version:
+            fits = _fits_empty(want.groups, ready=True)
+            want.ready = self._pools.version, fits
+        return fits
+
     def note(self, want: Want) -> None:
         """Somebody has come to wait, or waits no more."""
         if want.waiting:
@@ -124,11 +132,11 @@ def _union(groups: _Groups) -> tuple[Pool, ...]:
     return tuple(dict.fromkeys(pool for _amount, pools, _count in groups for pool in pools))
 
 
-def _fits_empty(groups: _Groups) -> bool:
-    """Whether there is room for all members on nodes on which nothing runs."""
+def _fits_empty(groups: _Groups, *, ready: bool = False) -> bool:
+    """Whether there is room for all members on all nodes, or those that are ready, if nothing ran on them."""
     left: dict[Host, Amount] = {}
     for amount, pools, count in groups:
-        hosts = [host for pool in pools for host in pool.hosts.values()]
+        hosts = [host for pool in pools for host in pool.hosts.values() if host.ready or not ready]
         hosts.sort(key=lambda host: left.get(host, host.total)[2])
         missing = count
         for host in hosts:

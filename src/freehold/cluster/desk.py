@@ -1,0 +1,198 @@
+"""Where room on the cluster is asked for: by replicas before they are placed, by jobs before they are submitted.
+
+    had = await desk.room(workload)
+    …                                   # run on had.nodes, and end when had.wanted_back is done
+    desk.release(workload.id)
+
+The arbiter decides; the desk tells it of nodes, workloads and the time, and hands on what it says. One event loop.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol, Self
+
+import structlog
+
+from freehold.cluster.arbiter.arbiter import Arbiter
+from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Take
+from freehold.cluster.base import Cluster
+from freehold.errors import FreeholdError, InvalidRequest
+from freehold.types.cluster import Node, Workload
+
+log = structlog.get_logger(__name__)
+
+LOOK_S: Final = 5.0
+"""How often the cluster's nodes are looked at, though none said that it has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """Room that a workload has.
+
+    Args:
+        nodes: the ids of the nodes for its members, in their order; empty where the cluster chooses.
+        wanted_back: done with the seconds that it may take at most, as soon as the room is to be given back.
+    """
+
+    nodes: tuple[str, ...] = ()
+    wanted_back: "asyncio.Future[float]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class RoomDesk(Protocol):
+    """Where room is asked for. A workload has what `room` gave until it gives that back."""
+
+    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
+        """Wait for room; who stops waiting gives back what it asked for.
+
+        Args:
+            workload: what wants it.
+            on_wait: called if there is none at once.
+
+        Raises:
+            InvalidRequest: it will never have any, such as in the zones where it may run; says why.
+        """
+
+    def release(self, workload_id: str, *, again: bool = False) -> None:
+        """Take room back that a workload has, or that it waits for; of one that is not known, nothing.
+
+        Args:
+            workload_id: names it.
+            again: whether it keeps its turn, and asks again.
+        """
+
+
+class Unasked:
+    """Where nobody decides: everyone has room at once, and the cluster says where there is none."""
+
+    async def room(
+        self,
+        workload: Workload,  # noqa: ARG002  # as the protocol has it
+        on_wait: Callable[[], None] = lambda: None,  # noqa: ARG002
+    ) -> Had:
+        """See `RoomDesk.room`."""
+        return Had()
+
+    def release(self, workload_id: str, *, again: bool = False) -> None:
+        """See `RoomDesk.release`."""
+
+
+class ArbiterDesk:
+    """See `RoomDesk`: the arbiter decides. Its block keeps it told of the nodes and of the time.
+
+    Args:
+        arbiter: decides.
+        cluster: whose room it is.
+        record: takes each decision.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        arbiter: Arbiter,
+        cluster: Cluster,
+        record: Callable[[Decision], None] = lambda _decision: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.arbiter = arbiter
+        self._cluster = cluster
+        self._record = record
+        self._clock = clock
+        self._asked: dict[str, asyncio.Future[Had]] = {}
+        self._had: dict[str, Had] = {}
+        self._nodes: dict[str, Node] = {}
+        self._looking = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.look()
+        self._cluster.on_change(self._looking.set)
+        self._task = asyncio.create_task(self._run(), name="arbiter")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
+        """See `RoomDesk.room`."""
+        asked = self._asked.get(workload.id)
+        if asked is None:
+            asked = self._ask(workload.id)
+            self._do(self.arbiter.submit(workload, self._clock()))
+        if not asked.done():
+            on_wait()
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            self.release(workload.id)
+            raise
+
+    def release(self, workload_id: str, *, again: bool = False) -> None:
+        """See `RoomDesk.release`."""
+        had = self._had.pop(workload_id, None)
+        asked = self._asked.pop(workload_id, None)
+        if had is None and asked is None:
+            return
+        if again and had is not None:
+            self._ask(workload_id)
+            self._do(self.arbiter.yielded(workload_id, self._clock()))
+        elif workload_id in self.arbiter.entries:
+            self._do(self.arbiter.release(workload_id, self._clock()))
+
+    async def look(self) -> None:
+        """Tell the arbiter which nodes there are."""
+        nodes = {node.id: node for node in await self._cluster.nodes()}
+        for gone in self._nodes.keys() - nodes.keys():
+            self._do(self.arbiter.forget_node(gone, self._clock()))
+        for node in nodes.values():
+            known = self._nodes.get(node.id)
+            if known is None or (known.total, known.zone, known.state) != (node.total, node.zone, node.state):
+                self._do(self.arbiter.set_node(node, self._clock()))
+        self._nodes = nodes
+
+    def _ask(self, workload_id: str) -> "asyncio.Future[Had]":
+        asked: asyncio.Future[Had] = asyncio.get_running_loop().create_future()
+        self._asked[workload_id] = asked
+        return asked
+
+    def _do(self, decisions: Sequence[Decision]) -> None:
+        """Hand on what was decided."""
+        for decision in decisions:
+            self._record(decision)
+            match decision:
+                case Place(workload, nodes):
+                    self._had[workload] = had = Had(nodes)
+                    self._asked.pop(workload).set_result(had)
+                case Preempt(workload, _, deadline_s):
+                    self._want_back(workload, max(0.0, deadline_s - self._clock()))
+                case Take(workload):
+                    self._want_back(workload, 0.0)
+                case Refuse(workload, reason, detail):
+                    self._asked.pop(workload).set_exception(InvalidRequest(detail, code=reason.value))
+        if decisions:
+            self._looking.set()  # a deadline may have come nearer
+
+    def _want_back(self, workload_id: str, within_s: float) -> None:
+        had = self._had.get(workload_id)
+        if had is not None and not had.wanted_back.done():
+            had.wanted_back.set_result(within_s)
+
+    async def _run(self) -> None:
+        """Look at the nodes now and then, and see that nobody keeps room beyond its time."""
+        while True:
+            self._looking.clear()
+            deadline_s = self.arbiter.next_deadline_s
+            wait_s = LOOK_S if deadline_s is None else min(LOOK_S, max(0.0, deadline_s - self._clock()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._looking.wait()
+            self._do(self.arbiter.advance(self._clock()))
+            try:
+                await self.look()
+            except FreeholdError as exc:
+                log.warning("nodes_unknown", reason=exc.message)
