@@ -159,13 +159,19 @@ async def open_app(
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
         services = _services(gateway, content, records, models, catalog, reports, provenance, admin, settings)
         asgi = build_application(services, settings.server, pages=page_routes())
-        upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
         ledger = limiting.ledger
         peers = keeping_up(place, database, settings, people, content, governed, ledger, models, registry, flights)
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
+        await stack.enter_async_context(
+            _at_work(gateway, _upkeep(records, content, people, models), control, (peers, *work))
+        )
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
+
+
+def _upkeep(records: Records, content: Content, people: People, models: ModelServices) -> Upkeep:
+    """What has to be done now and then."""
+    return Upkeep(records.journal, records.projection, content.sweep, people.keys, models, records.database)
 
 
 def _services(
