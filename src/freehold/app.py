@@ -160,11 +160,9 @@ async def open_app(
         services = _services(gateway, content, records, models, catalog, reports, provenance, admin, settings)
         asgi = build_application(services, settings.server, pages=page_routes())
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        ledger = limiting.ledger
+        ledger, upkeep = limiting.ledger, _upkeep(records, content, people, models)
         peers = keeping_up(place, database, settings, people, content, governed, ledger, models, registry, flights)
-        await stack.enter_async_context(
-            _at_work(gateway, _upkeep(records, content, people, models), control, (peers, *work))
-        )
+        await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
 
