@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from freehold.cluster.base import JobOrder, JobPhase
+from freehold.cluster.base import JobOrder, JobPhase, Placement
 from freehold.cluster.ray import RayCluster, RayPlace
 from freehold.cluster.ray_node import token_of
 from freehold.errors import NoRoom
@@ -131,6 +131,28 @@ def test_a_job_that_fails_says_why(nodes: Nodes, tmp_path: Path) -> None:
     assert status.phase is JobPhase.FAILED
     assert "process 1 of 2" in status.detail
     assert status.detail.endswith("no data")
+
+
+@pytest.mark.long
+def test_a_lost_way_to_the_cluster_is_made_again(nodes: Nodes, tmp_path: Path) -> None:
+    """When the process that speaks Ray is killed, what was placed has ended, and whatever comes next makes another."""
+    argv = (sys.executable, "-c", "print('here', flush=True); import time; time.sleep(600)")
+    placement = Placement("sleeper-1", argv, {}, Resources(cores=6), None, {}, tmp_path / "e.sock")
+
+    async def work(cluster: RayCluster) -> tuple[str, int]:
+        lines: list[str] = []
+        placed = await cluster.place(placement, lines.append)
+        await _until(lambda: lines == ["here"], "the first line")
+        assert cluster._link is not None
+        cluster._link.process.kill()
+        await asyncio.wait({placed.process.exited})
+        again = await cluster.place(placement, lines.append)
+        await again.process.kill()
+        return placed.process.describe_exit(), len(await cluster.nodes())
+
+    how, count = _on_cluster(nodes, work)
+    assert "the process that speaks to the cluster ended" in how
+    assert count == 2
 
 
 def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:
