@@ -48,7 +48,7 @@ from freehold.store.signin import forget_strangers
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
 from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
-from freehold.types.model import Progress
+from freehold.types.model import ModelEntry, Progress
 
 STARTER_DEPLOYMENTS = (
     DeploymentSettings(
@@ -201,7 +201,7 @@ def preparer(catalog: Catalog) -> Prepare:
         try:
             entry = await catalog.find(settings.model)
         except UnknownModel:
-            entry = await catalog.pull(settings.model, convert=not engine.reads_folders, progress=tell)
+            entry = await _fetched(catalog, settings.model, convert=not engine.reads_folders, tell=tell)
         base = await catalog.base_of(entry)
         if engine.reads_folders:
             try:
@@ -221,6 +221,17 @@ def preparer(catalog: Catalog) -> Prepare:
         return EngineSpec(settings, catalog.path(base), entry.sha256, api_key, catalog.path(entry))
 
     return prepare
+
+
+async def _fetched(catalog: Catalog, model: str, *, convert: bool, tell: Callable[[Progress], None]) -> ModelEntry:
+    """A model that is not on this machine: from where another gateway has it, the same bytes, or as it is named."""
+    known = await catalog.known(model)
+    if known is None:
+        return await catalog.pull(model, convert=convert, progress=tell)
+    converted = known.format != "transformers"
+    return await catalog.pull(
+        known.source, name=known.name, sha256=known.source_sha256, convert=converted, progress=tell
+    )
 
 
 async def open_registry(database: Database, settings: Settings) -> DeploymentRegistry:

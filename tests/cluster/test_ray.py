@@ -9,13 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from freehold.cluster.base import JobOrder, JobPhase
+from freehold.cluster.base import JobOrder, JobPhase, Placement
 from freehold.cluster.ray import RayCluster, RayPlace
 from freehold.cluster.ray_node import token_of
 from freehold.errors import NoRoom
 from freehold.store.home import Home
 from freehold.types.cluster import NodeState, Resources
-from tests.cluster.nodes import HEAD, Nodes, two_nodes
+from tests.cluster.nodes import HEAD, OTHER, Nodes, two_nodes
 from tests.conftest import StarterModels
 from tests.faults.books import check_receipts, check_reconciled, check_verified
 from tests.service import Service
@@ -133,6 +133,28 @@ def test_a_job_that_fails_says_why(nodes: Nodes, tmp_path: Path) -> None:
     assert status.detail.endswith("no data")
 
 
+@pytest.mark.long
+def test_a_lost_way_to_the_cluster_is_made_again(nodes: Nodes, tmp_path: Path) -> None:
+    """When the process that speaks Ray is killed, what was placed has ended, and whatever comes next makes another."""
+    argv = (sys.executable, "-c", "print('here', flush=True); import time; time.sleep(600)")
+    placement = Placement("sleeper-1", argv, {}, Resources(cores=6), None, {}, tmp_path / "e.sock")
+
+    async def work(cluster: RayCluster) -> tuple[str, int]:
+        lines: list[str] = []
+        placed = await cluster.place(placement, lines.append)
+        await _until(lambda: lines == ["here"], "the first line")
+        assert cluster._link is not None
+        cluster._link.process.kill()
+        await asyncio.wait({placed.process.exited})
+        again = await cluster.place(placement, lines.append)
+        await again.process.kill()
+        return placed.process.describe_exit(), len(await cluster.nodes())
+
+    how, count = _on_cluster(nodes, work)
+    assert "the process that speaks to the cluster ended" in how
+    assert count == 2
+
+
 def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:
     """Text and pictures come from two nodes; one is killed under load, and every request is answered and recorded."""
     with Service(nodes.first, SERVER + nodes.config + TEXT + PICTURES) as service:
@@ -148,18 +170,17 @@ def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:
 
 @pytest.mark.long
 def test_models_come_to_the_nodes_that_lack_them(starter_models: StarterModels, tmp_path: Path) -> None:
-    """A node gets a copy of the model, serves by it, is left when it drains, and is lost without a failed request."""
+    """A node gets a copy of the model; it is lost, and comes back for a drained one, without a failed request."""
     starter_models.lay(tmp_path / "first")
     with two_nodes(tmp_path) as nodes, Service(nodes.first, SERVER + nodes.config + CHAT + PICTURES) as service:
         _both_nodes_serve(service, {"chat", "pictures"})
         names = [{file.name for file in (home / "models" / "blobs").iterdir()} for home in (nodes.first, nodes.second)]
         assert names[1] <= names[0]
         assert len(names[1]) == 1
-        head = next(node["id"] for node in _nodes(service) if node["name"] == HEAD)
         calls = [_text("chat"), _text("chat"), _picture]
-        drained = asyncio.run(_under_load(service, calls, lambda: _drain(service, head)))
-        assert service.post(f"/admin/cluster/nodes/{head}/resume", {}).status == 200
         lost = asyncio.run(_lose_a_node(service, nodes, calls))
+        nodes.join()
+        drained = asyncio.run(_under_load(service, calls, lambda: _drain(service, HEAD)))
         check_reconciled(nodes.first)
     check_receipts(nodes.first, [*drained, *lost])
     check_verified(nodes.first)
@@ -254,7 +275,7 @@ async def _drain(service: Service, node: str) -> None:
     """Drain a node and wait until no replica is there."""
     answer = await asyncio.to_thread(service.post, f"/admin/cluster/nodes/{node}/drain", {})
     assert answer.status == 200
-    await _until(lambda: all(where != HEAD for where, _ in _replicas(service).values()), "no replica on the first")
+    await _until(lambda: {where for where, _ in _replicas(service).values()} == {OTHER}, "all replicas on the second")
 
 
 def _replicas(service: Service) -> dict[str, tuple[str, str]]:

@@ -53,6 +53,7 @@ class RoomDesk(Protocol):
 
         Raises:
             InvalidRequest: it will never have any, such as in the zones where it may run; says why.
+            Unavailable: the cluster cannot be reached.
         """
 
     def release(self, workload_id: str, *, again: bool = False) -> None:
@@ -139,7 +140,6 @@ class ArbiterDesk:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.look()
         self._cluster.on_change(self._looking.set)
         self._task = asyncio.create_task(self._run(), name="arbiter")
         return self
@@ -160,6 +160,8 @@ class ArbiterDesk:
         Raises:
             AuditUnavailable: decisions cannot be recorded.
         """
+        if not self._nodes:
+            await self.look()  # not before: what is never asked for need not join a cluster
         asked = self._asked.get(workload.id)
         if asked is None:
             self.minutes.check()

@@ -27,7 +27,7 @@ from freehold.types.cluster import Node, NodeState, Resources
 
 log = structlog.get_logger(__name__)
 
-DOUBT_S: Final = 30.0
+DOUBT_S: Final = 10.0
 """A node that lost an engine takes nothing for so long, unless the cluster has said meanwhile that it is lost."""
 REMEMBER_S: Final = 600.0
 """Lost nodes are shown for so long."""
@@ -98,7 +98,7 @@ class RayCluster(Cluster):
             raise ConfigError(f"model: '{unnamed[0].name}' has no digest, so that no other node can have it")
         link, kind = await self._joined(), placement.workload.rpartition("-")[0] or placement.workload
         self._take_nodes(await link.order("nodes"))
-        nodes = self._known()
+        nodes = self._trusted()
         if placement.node is not None:
             nodes = [node for node in nodes if node.id == placement.node]
         of_kind = [where for where, other, _ in self._used.values() if other == kind]
@@ -216,7 +216,7 @@ class RayCluster(Cluster):
 
     def _chosen(self, job: JobOrder) -> list[Node]:
         """The nodes of a job's processes."""
-        nodes = self._known()
+        nodes = self._trusted()
         if not job.nodes:
             return choose(nodes, job.members, job.zones, job.id)
         found: list[Node] = []
@@ -238,9 +238,13 @@ class RayCluster(Cluster):
             found.append({"node": node.id, "needs": wire_of_needs(needs), "order": order})
         return found
 
+    def _trusted(self) -> list[Node]:
+        """The nodes without those that have just lost something, which may be lost themselves."""
+        now = time.monotonic()
+        return [node for node in self._known() if self._doubted.get(node.id, 0.0) <= now]
+
     def _known(self) -> list[Node]:
         """The nodes, with what is free by the cluster's account and by our own, whichever is less."""
-        now = time.monotonic()
         found = []
         for seen in self._seen.values():
             node = seen.node
@@ -254,9 +258,7 @@ class RayCluster(Cluster):
                 devices=min(free.devices, node.free.devices),
             )
             state = node.state
-            if state is NodeState.READY and self._doubted.get(node.id, 0) > now:
-                state = NodeState.LOST
-            elif state is NodeState.READY and node.id in self._draining:
+            if state is NodeState.READY and node.id in self._draining:
                 state = NodeState.DRAINING
             found.append(replace(node, free=free, state=state))
         return found

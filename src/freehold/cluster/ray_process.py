@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from freehold.cluster.guard import guard_argv
-from freehold.cluster.ray_wire import error_of
+from freehold.cluster.ray_wire import LOST_CODE, error_of
 from freehold.config import cluster_environment
 from freehold.errors import ConfigError, Unavailable
 
@@ -195,9 +195,8 @@ class Link:
             for order in orders.values():
                 if not order.answer.done():
                     order.answer.set_exception(Unavailable(f"The cluster was lost: {why}"))
-                    order.answer.exception()
-                else:
-                    order.on_event(["exit", -signal.SIGKILL, why])
+                    order.answer.exception()  # there may be nobody who waits for it
+                order.on_event(["exit", LOST_CODE, why])
             self.on_end()
 
     def _take(self, message: Mapping[str, Any]) -> None:

@@ -111,6 +111,7 @@ class Launching:
             members=(placement.needs,),
             zones=placement.zones,
             queued_at_s=time.time(),
+            apart=placement.workload.rpartition("-")[0] or None,
         )
         had = await self._desk.room(workload, lambda: report("waiting for room"))
         try:

@@ -80,6 +80,8 @@ class Workload:
         queued_at_s: since when it waits, or waited.
         checkpoint_s: how long it may take to write a checkpoint before its devices are taken; None for what is never
             taken from.
+        apart: a name that it shares with those from whose nodes it keeps away where it can, as replicas of one
+            deployment do; None for what may be anywhere. Only for workloads of one member.
     """
 
     id: str
@@ -90,6 +92,7 @@ class Workload:
     zones: frozenset[str] | None
     queued_at_s: float
     checkpoint_s: float | None = None
+    apart: str | None = None
 
 
 class ShareSettings(SettingsModel):
