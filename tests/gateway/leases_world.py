@@ -38,12 +38,16 @@ class Trouble:
         slow_s: how long a message takes at most.
         crash: the chance that a gateway dies, at each of its steps.
         down_s: how long it is down at most.
+        cut: the chance that a gateway loses the database, at each of its questions.
+        cut_s: for how long at most.
     """
 
     lost: float = 0.0
     slow_s: float = 0.02
     crash: float = 0.0
     down_s: float = 5.0
+    cut: float = 0.0
+    cut_s: float = 40.0
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Gateway:
         self.spent: dict[str, dict[str, int]] = {}
         self.open: dict[int, Request] = {}
         self.waiting: dict[int, tuple[Request, Short]] = {}
+        self.cut_until_s = 0.0
         self.skew_s = world.choice.uniform(-500, 500)
         self.drift = world.choice.uniform(-1e-3, 1e-3)
         self.start()
@@ -240,6 +245,9 @@ class World:
         life, sent_s = gateway.life, self.now_s
         there, back = self.choice.random() * self.trouble.slow_s, self.choice.random() * self.trouble.slow_s
         lost_there, lost_back = (self.choice.random() < self.trouble.lost for _ in range(2))
+        if self.choice.random() < self.trouble.cut:
+            gateway.cut_until_s = self.now_s + self.choice.random() * self.trouble.cut_s
+        lost_there = lost_there or self.now_s < gateway.cut_until_s
 
         def given_up() -> None:
             if gateway.life == life and gateway.up:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from freehold.cli.cluster_arbiter import decisions, shares
 from freehold.cli.cluster_settings import as_started
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
@@ -29,6 +30,9 @@ from freehold.store.home import Home
 from freehold.types.deployment import SecretRef
 
 app = command_group("Make this machine a node of a cluster, and see its nodes.", "Example: freehold cluster nodes")
+
+app.command("decisions", epilog="Example: freehold cluster decisions --limit 50")(decisions)
+app.command("shares", epilog="Example: freehold cluster shares")(shares)
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _UP_EPILOG = """\b

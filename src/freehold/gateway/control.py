@@ -10,6 +10,7 @@ import structlog
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
 from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk
 from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
@@ -134,6 +135,11 @@ class DeploymentControl:
         """
         if self._running:
             await self._set(self._registry.get(name).settings)
+
+    @property
+    def desk(self) -> RoomDesk:
+        """Where room for replicas is asked for."""
+        return self._supervisor.desk
 
     def all(self) -> list[DeploymentView]:
         """Every deployment."""

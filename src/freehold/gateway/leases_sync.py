@@ -61,6 +61,7 @@ class Lender:
         self._answered: asyncio.Future[LimitsUnavailable | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._scan_us = self._tidied_us = 0
+        self._reached_at = time.monotonic()
         self._failing: str | None = None
         self._fenced = False
 
@@ -98,7 +99,8 @@ class Lender:
             RateLimited: there is no more, here or elsewhere, or not in time.
             LimitsUnavailable: the database cannot be reached.
         """
-        number, deadline = next(self._numbers), time.monotonic() + PATIENCE_S
+        number, begun = next(self._numbers), time.monotonic()
+        deadline = begun + PATIENCE_S
         while True:
             self._holdings.waits(number, short.needs)
             try:
@@ -109,7 +111,8 @@ class Lender:
                 return act()
             except Short as again:
                 if not answered:
-                    raise again.error from None
+                    silent = self._reached_at < begun
+                    raise self._unavailable("the database does not answer") if silent else again.error from None
                 short = again
 
     async def _next_answer(self, patience_s: float) -> bool:
@@ -171,6 +174,7 @@ class Lender:
             self._say_again(spent)
             return self._failed(exc)
         self._holdings.answers(questions, told, self._holdings.now_us())
+        self._reached_at = time.monotonic()
         await self._tidy(now_us)
         if self._failing is not None:
             log.info("leases.reached_again")

@@ -106,3 +106,8 @@ class ShareSettings(SettingsModel):
     """How much it is due, compared with the others of its class; those without a share have 1."""
     zones: Annotated[list[str], Field(min_length=1)] | None = None
     """The only zones where its work may run; without them anywhere."""
+
+    @property
+    def owner(self) -> tuple[str, str | None]:
+        """Whose it is."""
+        return self.organization, self.project

@@ -15,6 +15,7 @@ from freehold import __version__
 from freehold.api.admin.abuse import abuse_routes
 from freehold.api.admin.accounts import account_routes
 from freehold.api.admin.admin_keys import admin_key_routes
+from freehold.api.admin.arbiter import arbiter_routes
 from freehold.api.admin.audit import audit_routes
 from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
@@ -187,6 +188,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         backup_routes(services.journal, changes, shared=services.settings.database.url is not None),
         status_routes(services.journal, services.reports.projection),
         gateway_routes(services.presence),
+        arbiter_routes(services.control.desk),
         master_key_routes(services.content),
         *content_routers(services),
         *abuse_routers(services),
