@@ -54,7 +54,8 @@ async def _kill_and_restart(callers: Callers, kills: int, each: int, choice: ran
         await callers.more(choice.randint(1, each))
         if len(starting) == 3:
             await asyncio.wait(starting.values(), return_when=asyncio.FIRST_COMPLETED)
-        starting = {number: task for number, task in starting.items() if not task.done()}
+        for number in [number for number, task in starting.items() if task.done()]:
+            starting.pop(number).result()
         number = choice.choice([number for number in range(3) if number not in starting])
         callers.gateways.kill(number)
         starting[number] = asyncio.create_task(asyncio.to_thread(callers.gateways.restart, number))
