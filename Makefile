@@ -15,12 +15,14 @@ serve: setup                      ## install, fetch the starter models, serve on
 # What Python and pytest make of the sources is kept: each part of the tests would make it again otherwise.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait more than they compute, so two of their files run at a time; those that run llama.cpp run one by one.
+# Tests wait more than they compute, the slow ones most of all: two cores are half idle with two files of them at a time.
+# Those that run llama.cpp run one by one.
 WORKERS ?= 2
+SLOW_WORKERS ?= 3
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test: setup-dev setup-train-test check ## everything: lint, types and every test
-	$(PYTEST) -m "slow and not llamacpp and not finetune and not long"
+	$(PYTEST) -n $(SLOW_WORKERS) -m "slow and not llamacpp and not finetune and not long"
 	$(BIN)/python -m pytest -m "slow and llamacpp and not finetune and not long"
 	$(PYTEST) -m "finetune and not long"
 	OMP_NUM_THREADS=1 $(TRAIN)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/training -m "torch and not long"

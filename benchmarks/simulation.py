@@ -141,7 +141,7 @@ def _checkpoints(pool: ProcessPoolExecutor) -> Figure:
 def _with_replicas(scenario: Scenario, count: int) -> Scenario:
     """The product's deployment with so many replicas, and no others."""
     deployments = [
-        each.model_copy(update={"replicas": each.replicas.model_copy(update={"min": count, "max": count})})
+        each.model_copy(update={"replicas": count, "autoscale": None})
         for each in scenario.deployment
         if each.name == "chat"
     ]

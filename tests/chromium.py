@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -24,7 +24,7 @@ import pytest
 from freehold.store.database import Database
 
 _NUMBERS = count(1)
-_START_S = 60
+_START_S = 180
 _TEMPLATES: dict[Path, str] = {}
 """By the folder of a server, the database that new homes are copied from."""
 

@@ -21,8 +21,8 @@ OUT = ROOT / "requirements"
 LOCKS = ("default", "build", "dev", "container", "train", "train-test", "eval")
 CONTAINER = ("postgres", "cluster")
 """The extras that are in the container."""
-TESTING = ("hypothesis", "pytest")
-"""How the names of what runs tests begin."""
+TESTING = ("hypothesis", "pytest", "ray")
+"""How the names of what the tests need begin."""
 
 OF_TORCH = re.compile(r"(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==")
 """Torch, and what it alone needs of CUDA."""

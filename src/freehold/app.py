@@ -13,6 +13,7 @@ from freehold.api.admin.application import AdminServices
 from freehold.api.application import ApplicationServices, build_application
 from freehold.api.door import People
 from freehold.app_admin import Governed, open_administration
+from freehold.app_cluster import govern_desk
 from freehold.app_gateways import keeping_up
 from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
@@ -137,12 +138,14 @@ async def open_app(
         people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
         of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
-        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database))
+        recording = journal if engines else None
+        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database, recording))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         capacities, units = await open_capacity(database, registry, supervisor.room)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
+        govern_desk(supervisor.desk, people.directory, policies)
         flights = open_flights(settings, people, content.keys)
         desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
         books = Books(desk, digests, limiting.limits.pair)

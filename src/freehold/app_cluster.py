@@ -8,20 +8,51 @@ from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.base import Cluster
 from freehold.cluster.desk import ArbiterDesk, RoomDesk, Unasked
 from freehold.cluster.local import LocalCluster
-from freehold.config import Settings
+from freehold.cluster.ray import RayCluster, RayPlace
+from freehold.cluster.ray_node import running_node, token_of
+from freehold.config import Settings, read_secret
 from freehold.engines.cores import logical_cores
+from freehold.gateway.arbitration import Arbitration
+from freehold.governance.directory import ORGANIZATION, Directory
+from freehold.governance.policies import PolicyRegistry
+from freehold.journal.recorder import Recorder
+from freehold.store.home import Home
 from freehold.types.cluster import Resources
 from freehold.types.cluster_settings import ClusterSettings
 
 
 @asynccontextmanager
-async def open_cluster(settings: Settings) -> AsyncIterator[Cluster]:
-    """Where engines and jobs run."""
-    cluster = LocalCluster(_stated(settings.cluster), settings.cluster.zone)
+async def open_cluster(home: Home, settings: Settings) -> AsyncIterator[Cluster]:
+    """Where engines and jobs run; a Ray cluster is joined when the first of them is to be started.
+
+    Raises:
+        ConfigError: the cluster's token is not there.
+    """
+    said = settings.cluster
+    cluster = LocalCluster(_stated(said), said.zone) if said.address is None else ray_cluster(home, said)
     try:
         yield cluster
     finally:
         await cluster.close()
+
+
+def ray_cluster(home: Home, said: ClusterSettings, *, owner: bool = True) -> RayCluster:
+    """The Ray cluster that the settings name.
+
+    Args:
+        home: of the gateway.
+        said: the settings.
+        owner: whether engines are started there, rather than only looked.
+
+    Raises:
+        ConfigError: the cluster's token is not there.
+    """
+    assert said.address is not None, "there is a cluster elsewhere"
+    token = read_secret(said.token) if said.token else token_of(home.cluster)
+    node = running_node(home.cluster)
+    address = said.node_address or (node.address if node is not None else None)
+    place = RayPlace(said.address, token, home.cluster, address, said.start_timeout_s, owner)
+    return RayCluster(place, home.cluster_name())
 
 
 def _stated(said: ClusterSettings) -> Resources | None:
@@ -38,11 +69,48 @@ def _stated(said: ClusterSettings) -> Resources | None:
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings, cluster: Cluster) -> AsyncIterator[RoomDesk]:
-    """Where room on a cluster is asked for: the arbiter decides where it is known what there is."""
+async def open_desk(settings: Settings, cluster: Cluster, journal: Recorder | None) -> AsyncIterator[RoomDesk]:
+    """Where room on a cluster is asked for: the arbiter decides where it is known what there is.
+
+    Args:
+        settings: the configuration.
+        cluster: whose room it is.
+        journal: where decisions are recorded; None where nothing is to be placed.
+    """
     said = settings.cluster
-    if said.address is None and not said.counted:
+    if journal is None or (said.address is None and not said.counted):
         yield Unasked()
         return
-    async with ArbiterDesk(Arbiter(), cluster) as desk:
+    arbiter = Arbiter(settings.share, overdue_s=settings.arbiter.overdue_s)
+    async with ArbiterDesk(arbiter, cluster, Arbitration(journal)) as desk:
         yield desk
+
+
+class Owners:
+    """Who owns projects, and where policies permit their work to be; see `freehold.cluster.desk.Ownership`.
+
+    Args:
+        directory: of organizations and projects.
+        policies: those in force.
+    """
+
+    def __init__(self, directory: Directory, policies: PolicyRegistry) -> None:
+        self._directory = directory
+        self._policies = policies
+
+    def organization_of(self, project_id: str | None) -> str:
+        """The organization of a project; without one, or of one that is gone, that which runs the service."""
+        for organization in self._directory.organizations():
+            if any(project.id == project_id for project in self._directory.projects(organization.id, archived=True)):
+                return organization.id
+        return ORGANIZATION
+
+    def permits_zone(self, organization_id: str, project_id: str | None, zone: str | None) -> bool:
+        """Whether work may run in a zone."""
+        return self._policies.current.permits_zone(organization_id, project_id, zone)
+
+
+def govern_desk(desk: RoomDesk, directory: Directory, policies: PolicyRegistry) -> None:
+    """Have the desk know who owns what, where there is an arbiter."""
+    if isinstance(desk, ArbiterDesk):
+        desk.govern(Owners(directory, policies))

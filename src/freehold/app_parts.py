@@ -37,6 +37,7 @@ from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
 from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
+from freehold.journal.recorder import Recorder
 from freehold.provenance.finisher import Finisher
 from freehold.provenance.reader import ProvenanceReader
 from freehold.serving.supervisor import Measurements, Prepare, Supervisor
@@ -47,7 +48,7 @@ from freehold.store.signin import forget_strangers
 from freehold.types.deployment import DeploymentSettings, SamplingDefaults
 from freehold.types.identity import Role
 from freehold.types.images import DEFAULT_MODEL as DEFAULT_PICTURE_MODEL
-from freehold.types.model import Progress
+from freehold.types.model import ModelEntry, Progress
 
 STARTER_DEPLOYMENTS = (
     DeploymentSettings(
@@ -113,13 +114,16 @@ def open_erasure(
 
 @asynccontextmanager
 async def open_supervisor(
-    home: Home, settings: Settings, catalog: Catalog, database: Database
+    home: Home, settings: Settings, catalog: Catalog, database: Database, journal: Recorder | None
 ) -> AsyncIterator[Supervisor]:
-    """What runs engines, on a cluster or on this machine; they start when a deployment is set."""
+    """What runs engines, on a cluster or on this machine; they start when a deployment is set.
+
+    Without a journal to record where they are placed nothing is to run.
+    """
     drain_s = settings.server.request_timeout_s
     name = own_fact(database, _MEASURED)
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
-    async with open_cluster(settings) as cluster, open_desk(settings, cluster) as desk:
+    async with open_cluster(home, settings) as cluster, open_desk(settings, cluster, journal) as desk:
         supervisor = Supervisor(
             settings.supervisor,
             home.run,
@@ -188,7 +192,7 @@ def preparer(catalog: Catalog) -> Prepare:
         try:
             entry = await catalog.find(settings.model)
         except UnknownModel:
-            entry = await catalog.pull(settings.model, convert=not engine.reads_folders, progress=tell)
+            entry = await _fetched(catalog, settings.model, convert=not engine.reads_folders, tell=tell)
         base = await catalog.base_of(entry)
         if engine.reads_folders:
             try:
@@ -208,6 +212,17 @@ def preparer(catalog: Catalog) -> Prepare:
         return EngineSpec(settings, catalog.path(base), entry.sha256, api_key, catalog.path(entry))
 
     return prepare
+
+
+async def _fetched(catalog: Catalog, model: str, *, convert: bool, tell: Callable[[Progress], None]) -> ModelEntry:
+    """A model that is not on this machine: from where another gateway has it, the same bytes, or as it is named."""
+    known = await catalog.known(model)
+    if known is None:
+        return await catalog.pull(model, convert=convert, progress=tell)
+    converted = known.format != "transformers"
+    return await catalog.pull(
+        known.source, name=known.name, sha256=known.source_sha256, convert=converted, progress=tell
+    )
 
 
 async def open_registry(database: Database, settings: Settings) -> DeploymentRegistry:

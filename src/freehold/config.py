@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.batches import BatchesSettings
-from freehold.types.cluster_settings import ClusterSettings
+from freehold.types.cluster import ShareSettings
+from freehold.types.cluster_settings import ArbiterSettings, ClusterSettings
 from freehold.types.content import RetentionSettings
 from freehold.types.content_filter import BlocklistSettings, ContentFilterSettings, FilterSettings
 from freehold.types.deployment import DeploymentSettings, SecretRef
@@ -139,6 +140,8 @@ class Settings(SettingsModel):
     catalog: CatalogSettings = CatalogSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     cluster: ClusterSettings = ClusterSettings()
+    arbiter: ArbiterSettings = ArbiterSettings()
+    share: list[ShareSettings] = Field(default_factory=list)
     journal: JournalSettings = JournalSettings()
     database: DatabaseSettings = DatabaseSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -187,18 +190,19 @@ class Settings(SettingsModel):
         return self
 
     @model_validator(mode="after")
-    def _unique_limits(self) -> Self:
-        seen: set[tuple[str, str]] = set()
-        for index, limit in enumerate(self.limit):
-            if (limit.scope, limit.id) in seen:
-                raise ValueError(f"limit[{index}]: there is already a limit of {limit.scope} '{limit.id}'")
-            seen.add((limit.scope, limit.id))
+    def _unique_limits_and_shares(self) -> Self:
+        limits = [(limit.scope, limit.id) for limit in self.limit]
+        for index, (scope, name) in enumerate(limits):
+            if (scope, name) in limits[:index]:
+                raise ValueError(f"limit[{index}]: there is already a limit of {scope} '{name}'")
+        for index, share in enumerate(self.share):
+            if any(each.owner == share.owner for each in self.share[:index]):
+                raise ValueError(f"share[{index}]: there is already a share of '{share.project or share.organization}'")
         return self
 
     @model_validator(mode="after")
     def _unique_roles(self) -> Self:
-        names = [role.name for role in self.role]
-        for index, name in enumerate(names):
+        for index, name in enumerate(names := [role.name for role in self.role]):
             if name in names[:index]:
                 raise ValueError(f"role[{index}]: there is already a role '{name}'")
         return self
@@ -380,6 +384,13 @@ def terminal_from_environment() -> dict[str, str]:
 def downloading_environment(temporary: Path) -> dict[str, str]:
     """The environment of a program that downloads with its own configuration; its temporary files go to a folder."""
     return {**os.environ, "TMPDIR": str(temporary)}
+
+
+def cluster_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that speaks Ray: as an engine's, with what is said to Ray by its own variables."""
+    return engine_environment(
+        {**{name: value for name, value in os.environ.items() if name.startswith("RAY_")}, **extra}
+    )
 
 
 def engine_environment(extra: Mapping[str, str]) -> dict[str, str]:

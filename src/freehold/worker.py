@@ -17,7 +17,7 @@ import structlog
 import uvloop
 
 from freehold.app_worker import WorkerApp, open_worker
-from freehold.errors import ConfigError, HomeError
+from freehold.errors import ConfigError, HomeError, Unavailable
 from freehold.listening import first, on_signals, serving, spare_collector
 from freehold.log_lines import configure_logging
 from freehold.store.home import Home
@@ -121,7 +121,7 @@ class Worker:
                 if tables:
                     await self.app.reading.again(tables)
                 await self._take(state)
-            except (HomeError, ConfigError) as exc:
+            except (HomeError, ConfigError, Unavailable) as exc:
                 log.critical("copies_not_read", reason=exc.message)
                 if not self.broken.done():
                     self.broken.set_result(None)

@@ -101,6 +101,7 @@ HEAVY_HOMES = {
     "httpx2": ("freehold.gateway.mcp_wire",),
     "mcp": ("freehold.gateway.mcp_wire",),
     "mcp_types": ("freehold.gateway.mcp_wire",),
+    "ray": ("freehold.cluster.ray_link",),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": (
         "freehold.catalog.convert",

@@ -14,15 +14,17 @@ import pytest
 from sqlalchemy import inspect
 
 from freehold.errors import HomeError, Unavailable
-from freehold.store.copying import OF_GATEWAYS, TABLES, copy_rows
 from freehold.store.database import Database
 from freehold.store.deployments import put_fact
 from freehold.store.migrate import HOME_SCHEMA
+from freehold.store.moving import copy_tables, home_tables
 from freehold.store.shared_snapshot import shared_snapshot
 from tests.cluster.gateways import gateway
 from tests.postgres import PostgreSQL
 from tests.service import Service
 
+TABLES = home_tables()
+OF_GATEWAYS = {"changes", "gateways", "lease_accounts", "lease_holders", "lease_slices"}
 KEY_BYTES = b"k" * 32
 ALONE = """
 [server]
@@ -99,8 +101,8 @@ def test_a_copy_has_every_row_to_the_letter(postgres_server: PostgreSQL, tmp_pat
     async def there(path: Path) -> None:
         first, second = await Database.open(path), await Database.open(path, url=url)
         async with first.read() as source, second.write() as target:
-            counts = await copy_rows(source, target)
-        assert set(counts.values()) == {2}
+            moved = await copy_tables(source, target, TABLES)
+        assert {each.rows for each in moved} == {2}
         await first.close()
         await second.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.app_parts import preparer
 from freehold.errors import (
     CatalogError,
     DigestMismatch,
@@ -15,6 +16,7 @@ from freehold.errors import (
     UnsafePath,
     UnsupportedModelFormat,
 )
+from freehold.types.deployment import DeploymentSettings
 from tests.catalog.making import gguf_bytes, make_wheel, safetensors_bytes
 from tests.catalog.serving import FileServer, open_catalog
 
@@ -241,3 +243,23 @@ def test_the_catalog_does_not_load_numpy() -> None:
         "import sys, freehold.catalog.catalog; sys.exit(bool({'numpy', 'gguf', 'safetensors'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_model_that_another_gateway_has_is_fetched_here(tmp_path: Path) -> None:
+    """Where the catalog knows a model whose file is not here, the same bytes come from its source, or none."""
+
+    async def scenario() -> None:
+        (tmp_path / "m.gguf").write_bytes(MODEL)
+        async with open_catalog(tmp_path / "home") as catalog:
+            entry = await catalog.pull(f"file://{tmp_path}/m.gguf", name="ours")
+            catalog.path(entry).unlink()
+            settings = DeploymentSettings(name="chat", model="ours", engine="llamacpp")
+            spec = await preparer(catalog)(settings, lambda _: None)
+            assert spec.weights is not None
+            assert spec.weights.read_bytes() == MODEL
+            catalog.path(entry).unlink()
+            (tmp_path / "m.gguf").write_bytes(MODEL + b"changed")
+            with pytest.raises(DigestMismatch):
+                await preparer(catalog)(settings, lambda _: None)
+
+    asyncio.run(scenario())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from freehold.cli.size_probe import machine_mark, machine_speed
+from tests.catalog.llama_folder import byte_level_tokenizer, llama_files
 from tests.catalog.making import gguf_bytes
 from tests.cli.program import Program
 
@@ -124,3 +125,36 @@ def test_the_machine_is_measured_once(tmp_path: Path) -> None:
     absent = tmp_path / "absent"
     assert machine_speed(absent).cores == first.cores
     assert not absent.exists()
+
+
+def test_gpus_are_told_by_their_makers_figures(program: Program) -> None:
+    """On GPUs the weights, the room that is left and what it holds add up, and speeds are bounds by bandwidth."""
+    found = program.json("size", "70B", "--bits", "16", "--gpu", "h100", "--gpus", "4", "--context", "8192")
+    vllm, gpus = found["vllm"], found["gpus"]
+    assert vllm["weights"] == 140_000_000_000
+    assert vllm["weights"] + vllm["working"] + vllm["keys_and_values"] == round(0.9 * 4 * gpus["memory_bytes"])
+    assert vllm["tokens"] == vllm["keys_and_values"] // (80 * 8 * 256 * 2)
+    assert vllm["slots"] == vllm["tokens"] // 8192
+    assert 0 < vllm["alone"] < 4 * gpus["bandwidth_bytes_s"] / vllm["weights"]
+    assert vllm["alone"] < vllm["together"]
+
+
+def test_what_does_not_fit_on_gpus_is_told(program: Program) -> None:
+    """A model that is larger than the GPUs is told with what to give instead, and an unknown GPU with those known."""
+    assert "It does not fit: give more --gpus" in program.fine("size", "70B", "--bits", "16", "--gpu", "h100")
+    assert "there are: a100, h100" in program.refused(2, "size", "70B", "--gpu", "h1")
+
+
+@pytest.mark.slow
+def test_an_unconverted_model_is_read(program: Program, tmp_path: Path) -> None:
+    """A model that was kept as safetensors is sized for GPUs by its own files, and for nothing else."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for name, data in llama_files(byte_level_tokenizer()).items():
+        (folder / name).write_bytes(data)
+    program.fine("pull", f"file://{folder}", "--no-convert")
+    found = program.json("size", "tiny", "--gpu", "h100")
+    assert found["vllm"]["weights"] == (folder / "model.safetensors").stat().st_size
+    assert found["shape"]["exact"] is True
+    assert "give --gpu" in program.refused(2, "size", "tiny")
+    assert "cannot be spread over 3 GPUs" in program.refused(2, "size", "tiny", "--gpu", "h100", "--gpus", "3")

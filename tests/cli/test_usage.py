@@ -178,3 +178,16 @@ def test_gaps_and_their_mending(kind: str, tmp_path: Path, request: pytest.Fixtu
 def test_a_rebuild_is_not_begun_unasked(billed: Program) -> None:
     """Without a person to ask and without --yes, nothing is rebuilt."""
     assert "--yes" in billed.refused(2, "usage", "rebuild")
+
+
+@pytest.mark.slow
+def test_a_month_by_project(billed: Program) -> None:
+    """Showback has a line for each project with what was served and what was trained, as a table, CSV or JSON."""
+    lines = [line.split() for line in billed.fine("usage", "showback").splitlines()]
+    assert lines[0][:5] == ["ORGANIZATION", "PROJECT", "REQUESTS", "PROMPT", "COMPLETION"]
+    assert lines[-1] == ["total", "-", "4", "12", "12", "0", "0.027", "0", "0.000", "0.000", "0", "0", "0.027"]
+    (row,) = csv.DictReader(io.StringIO(billed.fine("usage", "showback", "--csv")))
+    assert (row["project_id"], row["requests"], row["serving"], row["total"]) == ("proj-default", "4", "0.027", "0.027")
+    assert billed.json("usage", "showback", "--month", "2020-12")["data"] == []
+    assert "must be a month such as 2026-01" in billed.run("usage", "showback", "--month", "December").stderr
+    assert "choose one of" in billed.run("usage", "showback", "--csv", "--json").stderr

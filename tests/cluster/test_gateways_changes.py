@@ -62,8 +62,8 @@ def test_a_running_request_ends_when_its_key_is_revoked_elsewhere(two: list[Serv
     assert "error" in rest
 
 
-def _slow(name: str) -> dict[str, object]:
-    return {"name": name, "engine": "echo", "model": "echo", "options": {"delay_s": 0.02}}
+def _slow(name: str, delay_s: float = 0.02) -> dict[str, object]:
+    return {"name": name, "engine": "echo", "model": "echo", "options": {"delay_s": delay_s}}
 
 
 def test_policies_limits_and_suspensions_reach_the_others(two: list[Service]) -> None:
@@ -89,6 +89,26 @@ def test_policies_limits_and_suspensions_reach_the_others(two: list[Service]) ->
     path = f"/v1/organization/suspensions/{made.json()['id']}"
     assert second.request("DELETE", path, key=second.key).status == 200
     _in_force(lambda: first.post("/v1/chat/completions", asked, key=key).status == 200, "the end of the suspension")
+
+
+def test_a_background_response_is_seen_from_everywhere(two: list[Service]) -> None:
+    """While one gateway makes it, the other tells how far it is, streams it, and does not pretend to cancel it."""
+    first, second = two
+    assert first.post("/admin/deployments", _slow("slower", 0.05)).status in {200, 201}
+    _in_force(lambda: _chats(first, first.key, "slower") == 200, "the deployment")
+    order = {"model": "slower", "input": "word " * 40, "background": True, "stream": True}
+    with first.open("POST", "/v1/responses", order, key=first.key) as stream:
+        begun = stream.read(200).decode()
+        response_id = begun.split('"id":"')[1].split('"')[0]
+        told = second.get(f"/v1/responses/{response_id}", key=first.key).json()
+        assert told["status"] in {"queued", "in_progress"}, told
+        assert second.request("POST", f"/v1/responses/{response_id}/cancel", key=first.key).status == 409
+        with second.open("GET", f"/v1/responses/{response_id}?stream=true", key=first.key) as theirs:
+            followed = theirs.read().decode()
+        rest = stream.read().decode()
+    assert "response.completed" in rest
+    assert "response.completed" in followed
+    assert second.get(f"/v1/responses/{response_id}", key=first.key).json()["status"] == "completed"
 
 
 def test_both_gateways_are_listed(two: list[Service]) -> None:

@@ -17,6 +17,9 @@ from tests.deploy.manifests import CUSTOM, manifests, of_kind, pods
 from tools.render_chart import CHART, DIGEST, RENDERED, cases, digest, helm, render
 
 CASES = cases()
+KEYS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+ZONE_LABEL, KIND_LABEL = "freehold-zone", "freehold-device-kind"
+"""As `freehold.cluster` reads them of Ray's nodes."""
 VERSIONS = ("1.29", "1.37")
 """The oldest Kubernetes that the chart takes, and the newest that schemas are there for."""
 
@@ -68,7 +71,7 @@ def test_the_pods_of_ray_are_valid(case: str) -> None:
     assert spec.keys() == {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
     assert spec["authOptions"] == {"mode": "token", "secretName": "freehold-ray-token"}
     for group in spec["workerGroupSpecs"]:
-        assert group.keys() == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+        assert group.keys() - {"labels"} == KEYS
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
     for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
@@ -152,10 +155,11 @@ def test_narrow_policies_name_who_may_come_and_where_to_go() -> None:
 
 
 def test_gpus_and_zones_are_the_groups() -> None:
-    """A group's GPUs are limits of its container beside its own, and its zone goes to Ray."""
+    """A group's GPUs are limits of its container beside its own; zone and kind are the labels by which Ray has them."""
     (cluster,) = of_kind("everything", "RayCluster")
     groups = {group["groupName"]: group for group in cluster["spec"]["workerGroupSpecs"]}
-    assert [group["rayStartParams"]["labels"] for group in groups.values()] == ["zone=eu", "zone=us"]
+    assert groups["h100-eu"]["labels"] == {ZONE_LABEL: "eu", KIND_LABEL: "H100"}
+    assert groups["h100-us"]["labels"] == {ZONE_LABEL: "us"}
     limits = groups["h100-eu"]["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert limits == {"memory": "512Gi", "nvidia.com/gpu": "8"}
 

@@ -57,7 +57,8 @@ def test_it_gives_its_room_to_what_goes_first(tmp_path: Path) -> None:
             await made.until(lambda: reached(made, 19))
             assert await shown(JobState.RUNNING)
             made.desk.preempt()
-            await made.until(lambda: shown(JobState.PREEMPTED))
+            await made.until(lambda: waits(made, "preempted"))
+            assert await shown(JobState.PREEMPTED)
             then = await made.now()
             assert (then.status, then.step, then.preemptions) == ("preempted", 19, 1)
             assert made.desk.given_back == [("train_1", True)]
@@ -71,7 +72,8 @@ def test_it_gives_its_room_to_what_goes_first(tmp_path: Path) -> None:
             assert [(each["step_from"], each["step_to"]) for each in made.journal.stretches] == [(0, 19), (19, 20)]
             assert sum(each["tokens"] for each in made.journal.stretches) == (await made.now()).tokens == 15_360
             _, events = await made.queue.get("org", made.row.job_id)
-            assert [each.event for each in events] == ["queued", "started", "waiting", "placed", "preempted", "placed"]
+            happened = ["queued", "started", "waiting", "placed", "preempted", "waiting", "placed"]
+            assert [each.event for each in events] == happened
 
     run(scenario)
 

@@ -237,9 +237,9 @@ async def preempted(made: Bench) -> bool:
     return (await made.now()).status == "preempted"
 
 
-async def waits(made: Bench) -> bool:
-    """Whether a worker has it, and waits for room."""
-    return (await made.job()).stage == "queued"
+async def waits(made: Bench, stage: str = "queued") -> bool:
+    """Whether a worker has it, and has asked for room."""
+    return (await made.job()).stage == stage and len(made.desk.asked) > (stage == "preempted")
 
 
 async def left_as(made: Bench, values: Mapping[str, Any]) -> None:

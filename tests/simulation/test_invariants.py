@@ -79,7 +79,6 @@ CROWDED: dict[str, Any] = {
             "name": "chat",
             "model": {"prefill_tokens_s": 900, "decode_tokens_s": 40, "decode_tokens_s_full": 60, "parallel": 2},
             "needs": {"cores": 2, "devices": 2, "device_kind": "old"},
-            "replicas": {"min": 1, "max": 1},
             "queue": 20,
             "price": {"input": "1.00", "output": "4.00"},
         }

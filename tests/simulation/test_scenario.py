@@ -32,7 +32,7 @@ def test_what_comes_with_the_program_runs(name: str) -> None:
         ('deployment = "chat"', 'deployment = "chatt"', "there is no deployment 'chatt'; there are: chat"),
         ("median = 120, p95 = 600", "median = 900, p95 = 600", "median <= p95 <= most"),
         ("decode_tokens_s_full = 201", "decode_tokens_s_full = 20100", "decode_tokens_s_full must lie between"),
-        ("min = 1, max = 1", "min = 2, max = 1", "min must not be greater than max"),
+        ("replicas = 1", "autoscale = { min = 2, max = 1 }", "2 is more than max, 1"),
         ("hours = 8", "hours = 0", "hours"),
         ("[[node]]", "[[nodes]]", "nodes"),
         ("[[node]]", "[[node", "not valid TOML"),

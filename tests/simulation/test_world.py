@@ -103,7 +103,7 @@ def test_a_failure_breaks_off_what_had_begun_and_nothing_else() -> None:
     slow = {**MODEL, "prefill_tokens_s": 1, "parallel": 2, "decode_tokens_s_full": 100}
     scenario = _scenario(
         node=[{"name": name, "cores": 4, "devices": 1, "zone": name} for name in ("a", "b")],
-        deployment=[_deployment(model=slow, replicas={"min": 2, "max": 2})],
+        deployment=[_deployment(model=slow, replicas=2)],
         caller=[_caller(0)],
         outage=[{"zone": "a", "at_hour": 0.05, "lasts_hours": 0.2}],
     )

@@ -65,7 +65,7 @@ def _deployment(chance: Random, name: str, names: list[str], zones: tuple[str, .
     decode = chance.uniform(20, 100)
     found: dict[str, Any] = {
         "name": name,
-        "class": chance.choice(("api", "product")),
+        "work_class": chance.choice(("api", "product")),
         "model": {
             "prefill_tokens_s": chance.uniform(200, 5000),
             "decode_tokens_s": decode,
@@ -74,10 +74,12 @@ def _deployment(chance: Random, name: str, names: list[str], zones: tuple[str, .
             "load_s": chance.choice((0, 5, 60)),
         },
         "needs": {"cores": chance.choice((1, 4, 12)), "memory_gib": 4, "devices": _some(chance, devices)},
-        "replicas": {"min": least, "max": max(1, most)},
+        "replicas": least,
         "queue": chance.choice((0, 3, 50)),
         "price": {"input": "1.00", "output": "4.00"},
     }
+    if chance.random() < 0.7:
+        found["autoscale"] = {"min": least, "max": max(1, most), "down_after_s": 120}
     if chance.random() < 0.5:
         found["fallbacks"] = [other for other in names if other != name][:1]
     if chance.random() < 0.3:

@@ -69,6 +69,8 @@ def fill(service: Service, folder: Path) -> dict[str, str]:
     service.post("/admin/deployments", {"name": "tea", "model": "echo", "engine": "echo", "price": price})
     service.post("/admin/deployments", {"name": "broken", "model": "nothing-here", "engine": "llamacpp"})
     eventually(lambda: _state(service, "tea") == "ready", "the deployment is ready")
+    units = {"units": 5, "reserved": {"proj-default": 2}, "spillover": "chat"}
+    service.request("PUT", "/admin/deployments/tea/capacity?force=true", units, key=service.key)
     canary = {"model": "echo-2", "share": 0.2, "rollback_if": "errors > base + 0.05"}
     service.post("/admin/deployments/tea/canary", canary)
     for words in range(1, 9):

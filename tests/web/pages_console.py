@@ -20,6 +20,7 @@ def sights(receipt: str, job: str) -> list[Sight]:
         Sight("console-deployment", "/console/deployments/tea", _row("tea-1")),
         Sight("console-deployment-broken", "/console/deployments/broken", _text("There is no model")),
         Sight("console-deployment-new", "/console/deployments", _dialog("New deployment", "Create deployment")),
+        Sight("console-capacity", "/console/capacity", _row("tea")),
         Sight("console-models", "/console/models", _row("tiny-1")),
         Sight("console-model", "/console/models/tiny-1", _text("Digest given beforehand")),
         Sight("console-model-fetch", "/console/models", _dialog("Fetch a model", "Fetch")),

@@ -73,9 +73,13 @@ def _measure(control: DeploymentControl, flights: Flights, metrics: Metrics) -> 
     """Set the gauges to what is so now."""
     metrics.in_flight.set(len(flights))
     metrics.replicas.clear()
+    metrics.replicas_wanted.clear()
     for view in control.all():
         for replica in view.status.replicas if view.status else ():
             metrics.replicas.labels(view.deployment.name, replica.state.value).inc()
+        scale = view.status.scale if view.status else None
+        wanted = view.deployment.settings.replicas if scale is None else scale.wanted
+        metrics.replicas_wanted.labels(view.deployment.name).set(wanted)
         cache = view.status.prompt_cache if view.status else None
         for outcome, count in cache.outcomes.items() if cache else ():
             metrics.prompt_cache_choices.labels(view.deployment.name, outcome).set(count)

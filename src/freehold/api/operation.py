@@ -40,8 +40,8 @@ from freehold.errors import (
     FreeholdError,
     HomeError,
     InternalError,
-    KeyServiceUnavailable,
     ProjectKeyRevoked,
+    Unavailable,
 )
 from freehold.gateway.account import Account
 from freehold.gateway.flights import ClientGone, Flight
@@ -275,7 +275,7 @@ class Operation:
         headers = (("content-type", media_type.decode()),)
         try:
             await slot.keep(KeptAnswer(account.request_id, status, headers, body))
-        except (HomeError, ContentUnreadable, ProjectKeyRevoked, KeyServiceUnavailable) as exc:
+        except (HomeError, ContentUnreadable, ProjectKeyRevoked, Unavailable) as exc:
             log.warning("answer_not_kept", request_id=account.request_id, reason=exc.message)
 
     async def _fail(self, wire: "_Wire", account: Account, error: FreeholdError) -> FreeholdError:

@@ -86,6 +86,10 @@ class Catalog:
             )
         return entry
 
+    async def known(self, reference: str) -> ModelEntry | None:
+        """As `find`, also where its file is not here, because another gateway has fetched it; None if there is none."""
+        return await find_model(self._database, reference)
+
     def path(self, entry: ModelEntry) -> Path:
         """The verified file of a model; of a pipeline, its folder."""
         return self._blobs.path(entry.sha256)

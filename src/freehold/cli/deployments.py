@@ -306,12 +306,14 @@ def _state(found: dict[str, Any]) -> str:
 def _row(found: dict[str, Any]) -> tuple[object, ...]:
     """A deployment as a row of the list."""
     settings = parse_settings(found["settings"], DeploymentSettings)
-    ready = min(sum(replica["state"] == "ready" for replica in found["replicas"]), settings.replicas)
+    scale = found["scale"]
+    wanted = settings.replicas if scale is None else scale["wanted"]
+    ready = min(sum(replica["state"] == "ready" for replica in found["replicas"]), wanted)
     price = settings.price_at(time.time()).wire()
     return (
         found["name"],
         _state(found),
-        f"{ready}/{settings.replicas}",
+        f"{ready}/{wanted}" if scale is None else f"{ready}/{wanted} ({scale['min']} to {scale['max']})",
         settings.model,
         settings.engine,
         ", ".join(settings.aliases),
@@ -363,6 +365,8 @@ def _print_one(found: dict[str, Any]) -> None:
     facts |= {name: found.get(name) for name in ("context_length", "embedding_dimensions") if found.get(name)}
     if found["prompt_cache"]:
         facts["prompt cache"] = _prompt_cache(found["prompt_cache"])
+    if scale := found["scale"]:
+        facts["autoscale"] = f"{scale['min']} to {scale['max']}, now {scale['wanted']}: {scale['reason']}"
     if _utilization(found):
         facts["capacity used"] = _utilization(found)
     facts["features"] = ", ".join(found.get("features") or [])

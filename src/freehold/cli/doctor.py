@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.checks.engines import check_engines
+from freehold.cli.checks.engines import check_engines, check_ray
 from freehold.cli.checks.home import check_home
 from freehold.cli.checks.machine import check_machine
 from freehold.cli.checks.models import check_models, sample_of
@@ -68,7 +68,7 @@ async def _examine(root: Path, settings: Settings, *, verify: bool) -> list[Find
                 findings += await check_deployments(control)
         except FreeholdError as exc:
             findings.append(fail("service", exc.message, "mend what is named above, then try again"))
-    return [*findings, *await check_engines(sample)]
+    return [*findings, *await check_engines(sample), check_ray()]
 
 
 def _print(findings: list[Finding]) -> None:

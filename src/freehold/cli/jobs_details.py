@@ -134,7 +134,7 @@ def _training_rows(job: dict[str, Any]) -> Rows:
         ("processes", training["processes"]),
         ("zones", ", ".join(training["zones"] or ())),
         *measured(training["metrics"]),
-        ("preempted", f"{training['preemptions']} times" if training["preemptions"] else None),
+        ("preemptions", training["preemptions"] or None),
         ("trained tokens", training["trained_tokens"]),
         ("device hours", f"{training['device_us'] / HOUR_US:.3f}"),
         ("core hours", f"{training['core_us'] / HOUR_US:.3f}"),

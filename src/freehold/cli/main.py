@@ -58,6 +58,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("train", "Train a model of Freehold's own.", "freehold.cli.train:app"),
     LazyCommand("bench", "Measure what this machine does.", "freehold.cli.bench:app"),
     LazyCommand("size", "Tell what a model will need and how fast it will be.", "freehold.cli.size:app"),
+    LazyCommand("cluster", "Make this machine a node of a cluster, and see its nodes.", "freehold.cli.cluster:app"),
     LazyCommand("simulate", "Simulate a cluster before it is bought.", "freehold.cli.simulate:app"),
     LazyCommand("doctor", "Tell what is wrong here and how to mend it.", "freehold.cli.doctor:app"),
     LazyCommand("version", "Print the version.", "freehold.cli.version:app"),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from freehold.app import App, open_app
+from freehold.cli.cluster_settings import on_cluster
 from freehold.cli.lazy import command_group
 from freehold.cli.options import ConfigOption, HomeOption, home_of
 from freehold.cli.output import print_note
@@ -41,6 +42,10 @@ def serve(
         int | None,
         typer.Option(min=1, max=256, help="How many processes take requests. [default: the file's, or 1]"),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The head of the cluster that engines run on. [default: the file's]"),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Start the service: fetch what models are missing, start the deployments, answer requests.
@@ -54,6 +59,8 @@ def serve(
     }
     settings = load_settings(config)
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=given)})
+    if cluster is not None:
+        settings = on_cluster(settings, cluster)
     configure_logging(settings.server.log_level)
     first_start = not Home(place).admin_key.exists()
     asyncio.run(_fetch_missing(place, settings))

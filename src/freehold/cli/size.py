@@ -23,10 +23,13 @@ from freehold.catalog.sizing import (
     slots_that_fit,
     speed_of,
 )
+from freehold.catalog.sizing_gpu import Gpus, check_heads, shape_of_folder
+from freehold.cli import size_gpu
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, home_of
 from freehold.cli.output import print_json, print_note
+from freehold.cli.size_gpu import gpus_named
 from freehold.cli.size_probe import machine_speed, memory_available
 from freehold.cli.tables import in_bytes, print_table
 from freehold.config import Settings, load_settings, url_from_environment
@@ -44,7 +47,8 @@ _EPILOG = """\b
 Examples:
   freehold size smollm2-135m-instruct
   freehold size hf://org/repo/model-Q4_K_M.gguf --context 16384 --slots 4
-  freehold size 7B --bits 4.5"""
+  freehold size 7B --bits 4.5
+  freehold size 70B --bits 16 --gpu h100 --gpus 4"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,11 @@ def size(
     reading_speed: Annotated[
         float, typer.Option(min=0.1, help="Tokens a second at which people read; 6 are about 250 words a minute.")
     ] = 6.0,
+    gpu: Annotated[
+        str | None,
+        typer.Option("--gpu", metavar="NAME", help="What vllm would make of GPUs such as h100, not of this machine."),
+    ] = None,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, max=1024, help="How many, with --gpu.")] = 1,
     measure_again: Annotated[
         bool, typer.Option("--measure-again", help="Measure the machine anew, not as it was found before.")
     ] = False,
@@ -96,34 +105,50 @@ def size(
 
     The memory is computed from the model's own header, which is all that is fetched of it. The speed is an estimate
     from this machine's bandwidth and arithmetic, which are measured once, in a few seconds; 'freehold bench engine'
-    measures a deployment. Processors only: what a GPU would do is not told.
+    measures a deployment. With --gpu it tells of GPUs under vllm instead, by their makers' figures.
     """
     chosen = _engines(engines)
     place = home_of(home)
     shape, named, peeked = asyncio.run(_shape(model, bits, place, load_settings(config)))
+    if gpu is not None:
+        _on_gpus(f"{model}: {named}", shape, peeked, gpus_named(gpu, gpus), context, slots, as_json=as_json)
+        return
+    if isinstance(peeked, Path):
+        raise InvalidRequest(f"'{model}' is kept as safetensors, which vllm serves: give --gpu, such as --gpu h100")
     refused = {} if peeked is None else {name: why for name in chosen if (why := _refused(name, peeked)) is not None}
     if len(refused) == len(chosen):
         raise InvalidRequest(next(iter(refused.values())))
     length = context or min(shape.context_length, _USUAL_CONTEXT)
     machine = machine_speed(place, again=measure_again)
     free = memory_available()
-    found = [
-        Estimate(
-            name,
-            memory_of(shape, SHARES[name], length, slots),
-            None if free is None else slots_that_fit(shape, SHARES[name], length, free),
-            speed_of(shape, SHARES[name], machine, slots),
-            readers(shape, SHARES[name], machine, reading_speed),
-        )
-        for name in chosen
-        if name not in refused
-    ]
+    names = [name for name in chosen if name not in refused]
+    found = [_estimate(name, shape, length, slots, machine, free, reading_speed) for name in names]
     if as_json:
         print_json({**_as_json(model, shape, length, slots, machine, free, found), "not_served": refused})
     else:
         _print(f"{model}: {named}", shape, length, machine, free, found, reading_speed)
         for why in refused.values():
             print(f"Not told here: {why}.")
+
+
+def _estimate(
+    engine: str,
+    shape: ModelShape,
+    context: int,
+    slots: int,
+    machine: MachineSpeed,
+    free: int | None,
+    reading_speed: float,
+) -> Estimate:
+    """What one engine would make of the model on this machine."""
+    share = SHARES[engine]
+    return Estimate(
+        engine,
+        memory_of(shape, share, context, slots),
+        None if free is None else slots_that_fit(shape, share, context, free),
+        speed_of(shape, share, machine, slots),
+        readers(shape, share, machine, reading_speed),
+    )
 
 
 def _engines(names: list[str] | None) -> list[str]:
@@ -150,8 +175,30 @@ def _refused(engine: str, peeked: Peek) -> str | None:
     return f"the engine 'openvino' does not read the architecture '{architecture}'"
 
 
-async def _shape(model: str, bits: float | None, home: Path, settings: Settings) -> tuple[ModelShape, str, Peek | None]:
-    """What is known of the model, how to tell it, and its header, unless it is a mere size.
+def _on_gpus(
+    title: str,
+    shape: ModelShape,
+    peeked: Peek | Path | None,
+    gpus: Gpus,
+    context: int | None,
+    slots: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Tell what GPUs would make of the model."""
+    if isinstance(peeked, Path):
+        check_heads(peeked, gpus.count)
+    length = context or min(shape.context_length, _USUAL_CONTEXT)
+    if as_json:
+        print_json(size_gpu.facts(title.partition(":")[0], shape, gpus, length, slots))
+    else:
+        size_gpu.tell(f"{title}, {_count(shape.parameters)} parameters", shape, gpus, length, slots)
+
+
+async def _shape(
+    model: str, bits: float | None, home: Path, settings: Settings
+) -> tuple[ModelShape, str, Peek | Path | None]:
+    """What is known of the model, how to tell it, and its header or its folder, unless it is a mere size.
 
     Raises:
         typer.BadParameter: the options do not go together.
@@ -168,6 +215,8 @@ async def _shape(model: str, bits: float | None, home: Path, settings: Settings)
     if bits is not None:
         raise typer.BadParameter("a file has its own bits; give them with a size such as 7B", param_hint="--bits")
     file = None if "://" in model else await _catalog_file(model, home, settings)
+    if file is not None and file.is_dir():
+        return shape_of_folder(file), "safetensors", file
     found = await peek(model, settings.catalog) if file is None else await asyncio.to_thread(peek_file, file)
     kind = found.header.metadata.get("general.file_type")
     quantization = FILE_TYPES.get(kind, "GGUF") if isinstance(kind, int) else "GGUF"
@@ -194,7 +243,7 @@ async def _catalog_file(model: str, home: Path, settings: Settings) -> Path:
             "URI such as hf://org/repo/file.gguf, or a size such as 7B"
         )
     file = next(iter(Home(home).models.rglob(f"sha256-{entry['sha256']}")), None)
-    if file is None or file.is_dir():
+    if file is None or (file.is_dir() and entry["format"] != "transformers"):
         raise InvalidRequest(f"'{model}' is not one GGUF file, so its needs cannot be computed; give a size such as 7B")
     return file
 

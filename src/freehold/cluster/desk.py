@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, Self
 
 import structlog
@@ -53,6 +53,7 @@ class RoomDesk(Protocol):
 
         Raises:
             InvalidRequest: it will never have any, such as in the zones where it may run; says why.
+            Unavailable: the cluster cannot be reached.
         """
 
     def release(self, workload_id: str, *, again: bool = False) -> None:
@@ -62,6 +63,36 @@ class RoomDesk(Protocol):
             workload_id: names it.
             again: whether it keeps its turn, and asks again.
         """
+
+
+class Ownership(Protocol):
+    """Who owns what, and where it may be."""
+
+    def organization_of(self, project_id: str | None) -> str:
+        """The organization of a project."""
+
+    def permits_zone(self, organization_id: str, project_id: str | None, zone: str | None) -> bool:
+        """Whether work of an organization, or of a project of it, may run in a zone."""
+
+
+class Minutes(Protocol):
+    """Takes down what is decided."""
+
+    def check(self) -> None:
+        """Return if something can be recorded. Raises AuditUnavailable."""
+
+    def decided(self, decision: Decision, workload: Workload) -> None:
+        """Record a decision about a workload."""
+
+
+class Unrecorded:
+    """Takes nothing down."""
+
+    def check(self) -> None:
+        """See `Minutes.check`."""
+
+    def decided(self, decision: Decision, workload: Workload) -> None:
+        """See `Minutes.decided`."""
 
 
 class Unasked:
@@ -85,7 +116,7 @@ class ArbiterDesk:
     Args:
         arbiter: decides.
         cluster: whose room it is.
-        record: takes each decision.
+        minutes: takes each decision down; without being able to, nothing new is placed.
         clock: seconds since the epoch.
     """
 
@@ -93,12 +124,14 @@ class ArbiterDesk:
         self,
         arbiter: Arbiter,
         cluster: Cluster,
-        record: Callable[[Decision], None] = lambda _decision: None,
+        minutes: Minutes | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.arbiter = arbiter
         self._cluster = cluster
-        self._record = record
+        self.minutes: Minutes = minutes or Unrecorded()
+        self._ownership: Ownership | None = None
+        self._workloads: dict[str, Workload] = {}
         self._clock = clock
         self._asked: dict[str, asyncio.Future[Had]] = {}
         self._had: dict[str, Had] = {}
@@ -107,7 +140,6 @@ class ArbiterDesk:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.look()
         self._cluster.on_change(self._looking.set)
         self._task = asyncio.create_task(self._run(), name="arbiter")
         return self
@@ -118,11 +150,23 @@ class ArbiterDesk:
             with suppress(asyncio.CancelledError):
                 await self._task
 
+    def govern(self, ownership: Ownership) -> None:
+        """Have it know from now on who owns what, and where that may run."""
+        self._ownership = ownership
+
     async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
-        """See `RoomDesk.room`."""
+        """See `RoomDesk.room`.
+
+        Raises:
+            AuditUnavailable: decisions cannot be recorded.
+        """
+        if not self._nodes:
+            await self.look()  # not before: what is never asked for need not join a cluster
         asked = self._asked.get(workload.id)
         if asked is None:
+            self.minutes.check()
             asked = self._ask(workload.id)
+            workload = self._workloads[workload.id] = self._owned(workload)
             self._do(self.arbiter.submit(workload, self._clock()))
         if not asked.done():
             on_wait()
@@ -143,6 +187,7 @@ class ArbiterDesk:
             self._do(self.arbiter.yielded(workload_id, self._clock()))
         elif workload_id in self.arbiter.entries:
             self._do(self.arbiter.release(workload_id, self._clock()))
+            self._workloads.pop(workload_id, None)
 
     async def look(self) -> None:
         """Tell the arbiter which nodes there are."""
@@ -155,6 +200,24 @@ class ArbiterDesk:
                 self._do(self.arbiter.set_node(node, self._clock()))
         self._nodes = nodes
 
+    def _owned(self, workload: Workload) -> Workload:
+        """The workload with its owner's organization, and where it may run by what is permitted to its owner."""
+        if self._ownership is None:
+            return workload
+        if workload.project_id is not None:
+            organization = self._ownership.organization_of(workload.project_id)
+            workload = replace(workload, organization_id=organization)
+        return replace(workload, zones=self._zones(self._ownership, workload))
+
+    def _zones(self, ownership: Ownership, workload: Workload) -> frozenset[str] | None:
+        there = dict.fromkeys(node.zone for node in self._nodes.values())
+        permits, organization = ownership.permits_zone, workload.organization_id
+        permitted = [zone for zone in there if permits(organization, workload.project_id, zone)]
+        if len(permitted) == len(there):
+            return workload.zones
+        zones = frozenset(zone for zone in permitted if zone is not None)
+        return zones if workload.zones is None else zones & workload.zones
+
     def _ask(self, workload_id: str) -> "asyncio.Future[Had]":
         asked: asyncio.Future[Had] = asyncio.get_running_loop().create_future()
         self._asked[workload_id] = asked
@@ -163,7 +226,7 @@ class ArbiterDesk:
     def _do(self, decisions: Sequence[Decision]) -> None:
         """Hand on what was decided."""
         for decision in decisions:
-            self._record(decision)
+            self.minutes.decided(decision, self._workloads[decision.workload])
             match decision:
                 case Place(workload, nodes):
                     self._had[workload] = had = Had(nodes)
@@ -173,6 +236,7 @@ class ArbiterDesk:
                 case Take(workload):
                     self._want_back(workload, 0.0)
                 case Refuse(workload, reason, detail):
+                    self._workloads.pop(workload)
                     self._asked.pop(workload).set_exception(InvalidRequest(detail, code=reason.value))
         if decisions:
             self._looking.set()  # a deadline may have come nearer

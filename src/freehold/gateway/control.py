@@ -9,6 +9,8 @@ from typing import TypeAlias
 import structlog
 
 from freehold.catalog.deployments import Deployment, DeploymentRegistry
+from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk
 from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
@@ -134,6 +136,11 @@ class DeploymentControl:
         if self._running:
             await self._set(self._registry.get(name).settings)
 
+    @property
+    def desk(self) -> RoomDesk:
+        """Where room for replicas is asked for."""
+        return self._supervisor.desk
+
     def all(self) -> list[DeploymentView]:
         """Every deployment."""
         return [self._view(deployment) for deployment in self._registry.all()]
@@ -154,6 +161,11 @@ class DeploymentControl:
         """
         self._registry.get(name)
         return self._supervisor.log(name, count) if self._running and name in self._supervisor.names() else []
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where engines and jobs run."""
+        return self._supervisor.cluster
 
     async def measure(self, name: str) -> list[Measurement]:
         """Measure which options of a deployment's engines are best on this machine, and have them served by those.

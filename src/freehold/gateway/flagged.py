@@ -19,9 +19,9 @@ from freehold.errors import (
     ContentUnreadable,
     HomeError,
     InvalidRequest,
-    KeyServiceUnavailable,
     NotFound,
     ProjectKeyRevoked,
+    Unavailable,
 )
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
@@ -130,7 +130,7 @@ class FlaggedContent:
                 expires_at=math.ceil(now + keep_s),
             )
             await put_kept_flagged(self._database, row)
-        except (HomeError, ContentUnreadable, ProjectKeyRevoked, KeyServiceUnavailable) as exc:
+        except (HomeError, ContentUnreadable, ProjectKeyRevoked, Unavailable) as exc:
             log.warning("flagged_not_kept", request_id=request_id, reason=exc.message)
             return False
         return True

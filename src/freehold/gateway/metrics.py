@@ -60,6 +60,9 @@ class Metrics:
         self.cost = Counter(
             "freehold_cost_micro", "What requests cost, in micro-units.", ("deployment",), registry=self.registry
         )
+        self.replicas_wanted = Gauge(
+            "freehold_replicas_wanted", "Replicas that there are to be.", ("deployment",), registry=self.registry
+        )
         self.replicas = Gauge(
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )

@@ -96,6 +96,7 @@ class TrainingWork:
         row = await settle_left(self._parts.stretch, hold, row)
         try:
             while True:
+                row = await load_training(self._parts.database, row.id) or row
                 if (state := await self._asked(hold, row)) is not None:
                     return state
                 await self._parts.check(row)

@@ -116,6 +116,15 @@ class _Policy:
             unknown = unknown or fits is None
         return None if unknown else True
 
+    def permits_zone(self, organization_id: str, project_id: str | None, zone: str | None) -> bool:
+        """Whether work of a whole organization or project may be in a zone; what is for some callers says nothing."""
+        of = {"organizations": organization_id, "projects": project_id}
+        if self._zones is None or not self._applies_to.keys() <= of.keys():
+            return True
+        if not all(names.fits(of[name]) for name, names in self._applies_to.items()):
+            return True
+        return bool(self._zones.fits(zone))
+
     def denials(self, request: PolicyRequest) -> Iterator[PolicyDecision]:
         """Each rule that does not allow the deployment."""
         deployment = f"the deployment '{request.deployment}'"
@@ -192,6 +201,10 @@ class PolicySet:
         """Whether a deployment is open to a caller at all, whatever is asked of it."""
         rules = self._rules.get(request) or self._remember(request)
         return rules.denial is None and rules.doubtful is None
+
+    def permits_zone(self, organization_id: str, project_id: str | None, zone: str | None) -> bool:
+        """Whether an organization's or a project's work may run in a zone, whoever asks for it."""
+        return all(policy.permits_zone(organization_id, project_id, zone) for policy in self._compiled)
 
     def ceilings(self, request: PolicyRequest) -> Mapping[str, Any]:
         """The lowest ceilings for a caller of a deployment, by name."""

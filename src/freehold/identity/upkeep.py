@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import structlog
 
-from freehold.errors import HomeError
+from freehold.errors import HomeError, Unavailable
 from freehold.governance.directory import Directory
 from freehold.identity.sessions import Sessions
 from freehold.store.database import Database
@@ -51,7 +51,7 @@ class IdentityUpkeep:
             if self._changed:
                 self._changed = False
                 await forget_strangers(self._database)
-        except HomeError as exc:
+        except (HomeError, Unavailable) as exc:
             self._changed = True
             log.warning("identity_not_tidied", reason=exc.message)
 

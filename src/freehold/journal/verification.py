@@ -16,7 +16,7 @@ import orjson
 import structlog
 
 from freehold.config import engine_environment
-from freehold.errors import Conflict, FreeholdError, HomeError
+from freehold.errors import Conflict, FreeholdError, HomeError, Unavailable
 from freehold.journal.journal import Journal
 from freehold.store.database import Database
 from freehold.store.deployments import get_fact, own_fact, put_fact
@@ -146,5 +146,5 @@ class Verifier:
         log.info(event, state=verification.state, problem=verification.problem)
         try:
             await put_fact(self._database, own_fact(self._database, _FACT), asdict(verification))
-        except HomeError as exc:
+        except (HomeError, Unavailable) as exc:
             log.warning("journal.verification_not_remembered", reason=exc.message)

@@ -34,6 +34,8 @@ _GAIN: Final = 1.05
 """More at once is tried as long as it brings so many times as much as before."""
 _IN_VAIN: Final = 2
 """So many numbers of callers in a row must not have: one may be chance."""
+_TOO_LONG: Final = 4.0
+"""Where requests take so many times as long as they had to begin in, more callers would only wait longer."""
 _LEAST_SHARE: Final = 0.2
 """Of a level's time at least so much counts as writing: what reading the prompts took is known only roughly."""
 _TEXT: Final = (
@@ -41,7 +43,7 @@ _TEXT: Final = (
     "valley candle mirror thunder orange village shadow blanket corner teacher mountain bottle summer kitchen"
 )
 _WORDS: Final = _TEXT.split()
-_TASK: Final = "Tell a long story about a lighthouse, its keeper, a storm and a ship, and leave nothing out."
+_TASK: Final = "Tell a long story about them, a storm and a ship, and leave nothing out."
 
 One: TypeAlias = Callable[[], Awaitable[Usage]]
 """One request; what it used."""
@@ -118,8 +120,8 @@ class Calibrator:
             reading = self._writing(traits, self._words, 1)
             runs = await self._rising("prompt", reading, traits, _prompts)
             prompt = _most(runs, _prompts)
-            cached = await self._cached(traits, max(run.concurrency for run in runs), prompt)
-            writing = self._writing(traits, lambda: _TASK, self._effort.completion_tokens)
+            cached = await self._cached(traits, prompt)
+            writing = self._writing(traits, self._task, self._effort.completion_tokens)
             runs = await self._rising("completion", writing, traits, _completions)
             completion = max(_written(run, prompt) for run in runs)
         found = self._found(before, prompt, cached, completion, images)
@@ -172,7 +174,8 @@ class Calibrator:
             per_s = amount(run) / run.took_s
             self._levels.append(Level(kind, concurrency, round(per_s, 3)))
             in_vain = 0 if per_s > best * _GAIN else in_vain + 1
-            if in_vain == _IN_VAIN or concurrency >= bound:
+            late = run.took_s > self._effort.level_s * _TOO_LONG
+            if in_vain == _IN_VAIN or concurrency >= bound or late:
                 return runs
             best, concurrency = max(best, per_s), min(2 * concurrency, bound)
 
@@ -196,17 +199,23 @@ class Calibrator:
         took_s = time.perf_counter() - begun
         return _Run(concurrency, sum(used, Usage()), self._images - before, took_s)
 
-    async def _cached(self, traits: Traits, concurrency: int, prompt_per_s: float) -> float | None:
-        """Tokens a second of prompts that were read before; None where nothing tells of them."""
+    async def _cached(self, traits: Traits, prompt_per_s: float) -> float | None:
+        """Tokens a second of a prompt that one caller sends over and over; None where nothing tells of a cache."""
         text = self._words()
-        run = await self._level(self._writing(traits, lambda: text, 1), concurrency)
+        again = self._writing(traits, lambda: text, 1)
+        await again()
+        run = await self._level(again, 1)
         usage = run.usage
         if usage.cached_tokens * 2 < usage.prompt_tokens:
             return None
         rest_s = run.took_s - (usage.prompt_tokens - usage.cached_tokens) / prompt_per_s
         per_s = max(prompt_per_s, usage.cached_tokens / max(rest_s, run.took_s * _LEAST_SHARE))
-        self._levels.append(Level("cached", concurrency, round(per_s, 3)))
+        self._levels.append(Level("cached", 1, round(per_s, 3)))
         return per_s
+
+    def _task(self) -> str:
+        """What takes long to answer, and begins as nothing did before."""
+        return f"The {self._dice.choice(_WORDS)} and the {self._dice.choice(_WORDS)}. {_TASK}"
 
     def _words(self) -> str:
         """A prompt that nobody has read, or will read again."""
@@ -264,8 +273,9 @@ class Calibrator:
 
 
 def _written(run: _Run, prompt_per_s: float) -> float:
-    """Tokens of completions a second, less the time in which the prompts were read."""
-    reading_s = run.usage.prompt_tokens / prompt_per_s if prompt_per_s else 0.0
+    """Tokens of completions a second, less the time in which the prompts were read, as far as no cache had them."""
+    read = run.usage.prompt_tokens - run.usage.cached_tokens
+    reading_s = read / prompt_per_s if prompt_per_s else 0.0
     return run.usage.completion_tokens / max(run.took_s - reading_s, run.took_s * _LEAST_SHARE)
 
 

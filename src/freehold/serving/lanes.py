@@ -18,9 +18,10 @@ from freehold.engines.auto import AUTO, LeftOut, Plan
 from freehold.errors import EngineUnavailable, FreeholdError, UnsupportedParameter
 from freehold.serving.choice import Wish
 from freehold.serving.deployment_log import DeploymentLog
+from freehold.serving.engine_settings import of_engine
 from freehold.serving.lending import Grant
 from freehold.serving.replica import Replica
-from freehold.serving.replica_set import ReplicaSet, of_engine
+from freehold.serving.replica_set import ReplicaSet
 from freehold.serving.status import DeploymentStatus, LaneStatus, ReplicaStatus
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
@@ -78,6 +79,11 @@ class Lanes:
             if replicas.settings.engine == engine:
                 replicas.renew()
 
+    def leave(self, nodes: frozenset[str]) -> None:
+        """Have its replicas leave those nodes of the cluster."""
+        for replicas in self._sets:
+            replicas.leave(nodes)
+
     def status(self) -> DeploymentStatus:
         """What there is to see now."""
         found = [replicas.status() for replicas in (*self._sets, *self._leaving.values())]
@@ -89,6 +95,7 @@ class Lanes:
             waiting=sum(status.waiting for status in found),
             lanes=self._lanes() if self.settings.engine == AUTO else (),
             prompt_cache=found[0].prompt_cache,
+            scale=found[0].scale,
         )
 
     def lease(self, wish: Wish, patience_s: float, tier: Tier) -> Awaitable[Grant]:
@@ -183,7 +190,7 @@ class Lanes:
     def _on_demand(self, lane: DeploymentSettings) -> DeploymentSettings:
         """The settings of an engine beside a faster one: one replica, when it is needed."""
         unload_s = self.settings.idle_unload_s or self._shared.limits.full_engine_unload_s
-        update = {"start": "on_demand", "replicas": min(1, lane.replicas), "idle_unload_s": unload_s}
+        update = {"start": "on_demand", "replicas": min(1, lane.replicas), "idle_unload_s": unload_s, "autoscale": None}
         return lane.model_copy(update=update)
 
     def _dismiss(self, replicas: ReplicaSet) -> None:

@@ -15,6 +15,7 @@ from freehold.engines.base import Connection, Engine, EngineSpec, Launch
 from freehold.governance.directory import ORGANIZATION
 from freehold.serving.status import Whereabouts
 from freehold.types.cluster import Resources, WorkClass, Workload
+from freehold.types.deployment import DeploymentSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Launching:
         if launch is None:
             return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, None)
         placement = self._placement(spec, launch, engine.needs(spec))
-        placed = await self._placed(placement, spec.settings.project, logged(log, self._on_line), report)
+        placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
         try:
             connection = engine.connect(spec, placed.address)
         except BaseException:
@@ -97,19 +98,20 @@ class Launching:
     async def _placed(
         self,
         placement: Placement,
-        project_id: str | None,
+        settings: DeploymentSettings,
         on_line: Callable[[str], None],
         report: Callable[[str], None],
     ) -> Placed:
         """Wait for room, which is the engine's until it has gone, and start it there."""
         workload = Workload(
             id=placement.workload,
-            work_class=WorkClass.API,
+            work_class=WorkClass[settings.work_class.upper()],
             organization_id=ORGANIZATION,
-            project_id=project_id,
+            project_id=settings.project,
             members=(placement.needs,),
             zones=placement.zones,
             queued_at_s=time.time(),
+            apart=placement.workload.rpartition("-")[0] or None,
         )
         had = await self._desk.room(workload, lambda: report("waiting for room"))
         try:

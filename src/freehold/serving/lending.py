@@ -91,6 +91,12 @@ class Lending(Generic[LendableT, LeaseT]):
         return len(self._queue)
 
     @property
+    def waited_s(self) -> float:
+        """How long the request has waited that has waited longest."""
+        since = min((waiter.since for waiter in self._queue), default=None)
+        return 0.0 if since is None else self._clock() - since
+
+    @property
     def lent(self) -> int:
         """How many requests got a replica."""
         return self._turn
@@ -137,6 +143,7 @@ class Lending(Generic[LendableT, LeaseT]):
         """
         left_s = self.consider(waiter)
         if waiter.grant is None:
+            waiter.since = self._clock()
             self._queue.join(waiter, self._outlook.room())
         return left_s
 

@@ -28,6 +28,7 @@ class Waiter(Generic[WishT, GrantT]):
     Attributes:
         grant: what it waited for, once it has it. Whoever awaits owns it and gives it back.
         deadline: the loop's time at which its patience ends; None while that does not run.
+        since: the clock's time at which it came.
     """
 
     def __init__(self, tier: Tier, wish: WishT, patience_s: float) -> None:
@@ -36,6 +37,7 @@ class Waiter(Generic[WishT, GrantT]):
         self.patience_s = patience_s
         self.grant: GrantT | None = None
         self.deadline: float | None = None
+        self.since = 0.0
         self._refusal: Overloaded | None = None
         self._wake: asyncio.Future[None] | None = None
 

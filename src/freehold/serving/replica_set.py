@@ -6,29 +6,24 @@ Knows nothing of how a replica lives; that is `freehold.serving.replica`'s busin
 import asyncio
 import contextlib
 from functools import partial
-from typing import Any
 
 import structlog
 
 from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
 from freehold.serving.choice import ANY, Wish, hopeful, room, surplus
 from freehold.serving.deployment_log import DeploymentLog
+from freehold.serving.engine_settings import of_engine
 from freehold.serving.launching import Launching
 from freehold.serving.lending import Grant, Lending
 from freehold.serving.preparation import Preparation
 from freehold.serving.prompt_cache import PromptCache
 from freehold.serving.queue import Waiter
 from freehold.serving.replica import Replica
+from freehold.serving.scaling import Scaling
 from freehold.serving.status import DeploymentStatus, Lease
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Tier, Traits
-
-_NOT_THE_ENGINES = frozenset(
-    {"name", "aliases", "replicas", "idle_unload_s", "start", "fallbacks", "price", "defaults", "queue"}
-    | {"promote_if", "canary", "upgrade", "description", "prompt_cache_routing", "capacity"}
-)
-"""Settings that a running engine does not see."""
 
 _ON_THE_WAY = (ReplicaState.STARTING, ReplicaState.FETCHING)
 _BEST_FIRST = (
@@ -67,6 +62,7 @@ class ReplicaSet:
         self._closed = False
         self._removed = False
         self._last_used = self._loop.time()
+        self._scaling = Scaling(settings, self.counters, self._loop.time)
         self.prompts = PromptCache(settings.prompt_cache_routing)
         self._lending: Lending[Replica, Lease] = Lending(settings.name, self, self.prompts, self._loop.time)
         self._changed = asyncio.Event()
@@ -80,6 +76,7 @@ class ReplicaSet:
         if settings == before:
             return
         self.prompts.mode = settings.prompt_cache_routing
+        self._scaling.configure(settings)
         if of_engine(settings) != of_engine(before):
             self._outdate()
         if settings.start == "eager" and before.start != "eager":
@@ -95,6 +92,15 @@ class ReplicaSet:
         self._step()
         self._changed.set()
         self._lending.announce()
+
+    def leave(self, nodes: frozenset[str]) -> None:
+        """Exchange the replicas on those nodes for new ones; each serves until a new one is ready."""
+        leaving = [replica for replica in self._current if replica.node in nodes]
+        if leaving:
+            self._current = [replica for replica in self._current if replica not in leaving]
+            self._outdated += leaving
+            self._step()
+            self._changed.set()
 
     def _outdate(self) -> None:
         """Have new replicas take the place of those that there are."""
@@ -114,6 +120,7 @@ class ReplicaSet:
             traits=self.traits,
             waiting=self._lending.waiting,
             prompt_cache=self.prompts.status() if len(replicas) > 1 else None,
+            scale=self._scaling.status(self._wanted()),
         )
 
     @property
@@ -223,6 +230,7 @@ class ReplicaSet:
             replica.retire(drain_s)
         self._lending.announce()
         await asyncio.wait({self._task})
+        await self._scaling.close()
         await asyncio.gather(*(replica.ended.wait() for replica in replicas))
         self._leaving = self._outdated = self._current = []
 
@@ -231,12 +239,13 @@ class ReplicaSet:
         return [*self._current, *self._outdated]
 
     def _wanted(self, *, loaded: bool = False) -> int:
-        return self.settings.replicas if (loaded or self._loaded) and not self._closed else 0
+        return self._scaling.replicas if (loaded or self._loaded) and not self._closed else 0
 
     def _load(self) -> None:
         """Load the deployment where it is unloaded."""
         if not self._loaded and self._wanted(loaded=True) > 0:
             self._loaded = self._loading = True
+            self._scaling.wake()
             self._touch()
             self._step()
             self._changed.set()
@@ -295,8 +304,13 @@ class ReplicaSet:
             self._unload_if_idle()
             self._step()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._idle_left()):
+                async with asyncio.timeout(self._next_look()):
                     await self._changed.wait()
+
+    def _next_look(self) -> float | None:
+        """Seconds until something is to be done although nothing changes."""
+        looks = [left_s for left_s in (self._idle_left(), self._scaling.left_s()) if left_s is not None]
+        return min(looks) if looks and self._loaded else None
 
     def _step(self) -> None:
         """Start what is missing and retire what is too much.
@@ -361,7 +375,8 @@ class ReplicaSet:
 
     def _unload_if_idle(self) -> None:
         left_s = self._idle_left()
-        if left_s is not None and left_s <= 0:
+        empty = self._scaling.look(self.serving(), self._lending.waiting, self._lending.waited_s, self.traits)
+        if (left_s is not None and left_s <= 0) or (empty and self._loaded and not self._lending.awaited):
             structlog.get_logger(__name__).info("deployment_unloaded", deployment=self.settings.name)
             self._loaded = False
 
@@ -377,8 +392,3 @@ async def _counters(replica: Replica) -> EngineCounters | None:
         return await replica.counters()
     except FreeholdError:
         return None
-
-
-def of_engine(settings: DeploymentSettings) -> dict[str, Any]:
-    """The settings that a running engine depends on."""
-    return settings.model_dump(exclude=set(_NOT_THE_ENGINES))

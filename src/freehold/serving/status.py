@@ -57,6 +57,16 @@ class LaneStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleStatus:
+    """How many replicas a deployment with `autoscale` is to have now, between how many, and why."""
+
+    min: int
+    max: int
+    wanted: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentStatus:
     """One deployment, as an administrator sees it.
 
@@ -67,6 +77,7 @@ class DeploymentStatus:
         waiting: requests that wait for a replica.
         lanes: the engines that `auto` stands for, the fastest first; none where the deployment names its engine.
         prompt_cache: how requests are sent to what has read their prompts; None where there are no two replicas.
+        scale: how many replicas there are to be; None where the settings say it.
     """
 
     name: str
@@ -76,6 +87,7 @@ class DeploymentStatus:
     waiting: int = 0
     lanes: tuple[LaneStatus, ...] = ()
     prompt_cache: PromptCacheStatus | None = None
+    scale: ScaleStatus | None = None
 
 
 ENGINE_CHOICE: Final = "engine_choice"

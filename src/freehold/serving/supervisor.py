@@ -19,7 +19,7 @@ from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine, EngineSpec
 from freehold.engines.registry import get_engine
-from freehold.errors import DeploymentNotFound, Draining
+from freehold.errors import DeploymentNotFound, Draining, FreeholdError
 from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.lanes import Lanes
@@ -34,6 +34,7 @@ from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
 from freehold.serving.surroundings import Surroundings
 from freehold.serving.tasks import cancel
+from freehold.types.cluster import NodeState
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Feature, Tier, Traits
 
@@ -107,6 +108,8 @@ class Supervisor:
         self._stopped = False
         self._measuring = Measuring(self._shared, self._measurements, lambda: self._sets)
         self._measurer: asyncio.Task[None] | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._shared.cluster.on_change(self._nodes_changed)
 
     @property
     def cluster(self) -> Cluster:
@@ -272,8 +275,9 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop every engine at once, all in parallel, within `stop_timeout_s`. Afterwards none of them is alive."""
         self._stopped = True
-        if self._measurer is not None:
-            await cancel(self._measurer)
+        for task in (self._measurer, self._moving):
+            if task is not None:
+                await cancel(task)
         closing = [asyncio.create_task(replicas.close(0)) for replicas in (*self._sets.values(), *self._removed)]
         self._closing.update(closing)
         for task in closing:
@@ -281,6 +285,22 @@ class Supervisor:
         if self._closing:
             await asyncio.wait(set(self._closing))
         self._sockets.close()
+
+    def _nodes_changed(self) -> None:
+        """Hear that the cluster's nodes are others, or otherwise."""
+        if not self._stopped and (self._moving is None or self._moving.done()):
+            self._moving = asyncio.create_task(self._leave_draining_nodes(), name="leave draining nodes")
+
+    async def _leave_draining_nodes(self) -> None:
+        """Move replicas from the nodes that drain."""
+        try:
+            nodes = await self._shared.cluster.nodes()
+        except FreeholdError:
+            return  # the cluster cannot be reached: there is nothing to be moved
+        draining = frozenset(node.id for node in nodes if node.state is NodeState.DRAINING)
+        if draining:
+            for lanes in self._sets.values():
+                lanes.leave(draining)
 
     def _get(self, name: str) -> Lanes:
         replicas = self._sets.get(name)

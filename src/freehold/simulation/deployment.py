@@ -1,18 +1,21 @@
 """One deployment: its synthetic replicas, lent by the service's own lending and queue."""
 
 from collections.abc import Callable
+from typing import Final
 
 from freehold.errors import EngineUnavailable
+from freehold.serving.autoscale import Autoscaler, Observation
 from freehold.serving.choice import Wish, hopeful, room, surplus
 from freehold.serving.lending import Lending
 from freehold.serving.prompt_cache import PromptCache
+from freehold.serving.scaling import LOOK_S
 from freehold.simulation.agenda import Agenda
 from freehold.simulation.engine import Replica
 from freehold.simulation.scenario import Deployed
 from freehold.types.deployment import ReplicaState
 from freehold.types.engine import Feature, Traits
 
-_LOAD_PATIENCE_S = 300.0
+_LOAD_PATIENCE_S: Final = 300.0
 """How long a request waits for the first replica of a deployment that was scaled to 0; `start_timeout_s` by default."""
 
 
@@ -46,6 +49,11 @@ class Deployment:
         self.wanted = 0
         self.tokens = 0
         """Completion tokens that were made, of finished requests."""
+        self.tokens_read = 0
+        """Prompt tokens of the same."""
+        self.scalings = 0
+        self._scaler = None if settings.autoscale is None else Autoscaler(settings.autoscale, settings.replicas)
+        self._counted = 0
         self._agenda = agenda
         self._ask_for = ask_for
         self._give_up = give_up
@@ -87,10 +95,38 @@ class Deployment:
             self.lending.forget(replica)
             self.want(self.wanted)
 
+    def begin(self) -> None:
+        """Have the replicas that there are to be at first, and look from now on whether more or fewer are needed."""
+        self.want(self.settings.replicas if self._scaler is None else self._scaler.wanted)
+        if self._scaler is not None:
+            self._agenda.at(self._agenda.now + LOOK_S, self._look)
+
     def load(self) -> None:
         """Somebody wants a replica: where there is none, have one."""
-        if self.wanted == 0 and self.settings.replicas.max > 0:
-            self.want(1)
+        if self._scaler is not None and self.wanted == 0:
+            self._scale(self._scaler.wake(self._agenda.now))
+
+    def _look(self, _nothing: None) -> None:
+        """See what there is to do, and have as many replicas as that needs."""
+        assert self._scaler is not None, "only a deployment that scales looks"
+        now, tokens = self._agenda.now, self.tokens + self.tokens_read
+        seen = Observation(
+            at_s=now,
+            ready=self.ready,
+            running=sum(replica.in_flight for replica in (*self.replicas, *self.leaving)),
+            waiting=self.lending.waiting,
+            waited_s=self.lending.waited_s,
+            slots=self.settings.model.parallel,
+            tokens_per_s=(tokens - self._counted) / LOOK_S,
+        )
+        self._counted = tokens
+        self._scale(self._scaler.look(seen))
+        self._agenda.at(now + LOOK_S, self._look)
+
+    def _scale(self, count: int) -> None:
+        if count != self.wanted:
+            self.scalings += 1
+            self.want(count)
 
     def serving(self) -> list[Replica]:
         """See `Outlook.serving`."""

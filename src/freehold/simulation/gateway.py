@@ -150,6 +150,7 @@ class Gateway:
         deployment = request.candidates[request.position]
         request.replica = None
         deployment.tokens += request.completion_tokens
+        deployment.tokens_read += request.prompt_tokens
         deployment.lending.give_back(replica)
         self._close(request, Outcome.FINISHED, request.prompt_tokens, request.completion_tokens)
 

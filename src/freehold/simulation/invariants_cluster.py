@@ -1,7 +1,7 @@
 """That nodes hold what is placed on them, that whoever goes first does not wait, and that nobody waits forever."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -10,9 +10,11 @@ from freehold.simulation.world import HOUR_S, World
 from freehold.types.cluster import Node, NodeState, Resources, WorkClass, Workload
 
 Tell: TypeAlias = Callable[[str, str, str], None]
-Amounts: TypeAlias = tuple[float, float, int]
+Amounts: TypeAlias = tuple[float, float, float]
+"""Cores, bytes of memory, devices."""
 _SLACK_S: Final = 1.0
 _ALMOST: Final = 1e-6
+NOTHING: Final = (0.0, 0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class ClusterChecks:
         self._bound_s = max((each.checkpoint_s for each in jobs), default=0.0) + _SLACK_S
         longest = max((each.hours.most * HOUR_S + each.restart_s for each in jobs), default=0.0)
         self._longest_s = longest_s if longest_s is not None else HOUR_S + 4 * longest
+        self._weights = {share.organization: share.weight for share in world.scenario.share if share.project is None}
         self._zones = {(share.organization, share.project): share.zones for share in world.scenario.share}
         self._progress = 0
         """Goes up whenever nodes or what callers wait for change, so that waiting begins anew."""
@@ -110,13 +113,12 @@ class ClusterChecks:
                 self._tell("no priority inversion", workload.id, detail)
         self._kept = kept
 
-    def _look_at_starvation(self, waiting: Iterable[Workload]) -> None:
+    def _look_at_starvation(self, waiting: Sequence[Workload]) -> None:
         """Whose organization has less than it is due, and for whom there would be room, does not wait forever."""
         now, behind = self._world.agenda.now, {}
-        meter = self._world.floor.meter
+        due = self._due(waiting) if waiting else {}
         for workload in waiting:
-            name = workload.organization_id
-            if not meter.lacks(name, self._world.floor.units(workload)):
+            if workload.organization_id not in due or not self._within(workload, due[workload.organization_id]):
                 continue
             if not self._could_have(workload):
                 continue
@@ -125,8 +127,35 @@ class ClusterChecks:
                 self._tell("nobody starves", workload.id, f"it has waited for {now - since:.0f} s")
         self._behind = behind
 
+    def _due(self, waiting: Iterable[Workload]) -> dict[str, Amounts]:
+        """What each organization may still have: its share of what callers leave, less what it has."""
+        floor = self._world.floor
+        left, has = NOTHING, {each.organization_id: NOTHING for each in waiting}
+        for node in floor.nodes.values():
+            if node.state is NodeState.READY:
+                left = _plus(left, _amounts(node.total), 1)
+        for name in floor.holding:
+            workload = floor.tenants[name].workload
+            for member in workload.members:
+                if workload.work_class is WorkClass.RESEARCH:
+                    mine = has.get(workload.organization_id, NOTHING)
+                    has[workload.organization_id] = _plus(mine, _amounts(member), 1)
+                else:
+                    left = _plus(left, _amounts(member), -1)
+        weights = {name: self._weights.get(name, 1.0) for name in has}
+        every = sum(weights.values())
+        return {name: _plus(_part(left, weights[name] / every), has[name], -1) for name in has}
+
+    @staticmethod
+    def _within(workload: Workload, due: Amounts) -> bool:
+        """Whether it would take no more than that, of anything."""
+        need = NOTHING
+        for member in workload.members:
+            need = _plus(need, _amounts(member), 1)
+        return all(wants <= may or wants == 0 for wants, may in zip(need, due, strict=True))
+
     def _could_have(self, workload: Workload) -> bool:
-        """Whether there would be room if nothing was there but what is as urgent, or cannot leave."""
+        """Whether there would be room if nothing was there but what cannot leave, goes before it, or is its own."""
         floor = self._world.floor
         research = workload.work_class is WorkClass.RESEARCH
         staying = {
@@ -134,6 +163,7 @@ class ClusterChecks:
             for name, nodes in floor.holding.items()
             if (holder := floor.tenants[name].workload).checkpoint_s is None
             or (not research and holder.work_class <= workload.work_class)
+            or (research and holder.organization_id == workload.organization_id)
         }
         used, permitted = self._used(staying), self._permitted(workload)
         free = [
@@ -148,7 +178,7 @@ class ClusterChecks:
 
     def _used(self, holding: dict[str, tuple[str, ...]]) -> defaultdict[str, Amounts]:
         """What is given of each node."""
-        used: defaultdict[str, Amounts] = defaultdict(lambda: (0.0, 0.0, 0))
+        used: defaultdict[str, Amounts] = defaultdict(lambda: NOTHING)
         for name, nodes in holding.items():
             for node_id, member in zip(nodes, self._world.floor.tenants[name].workload.members, strict=False):
                 cores, memory, devices = used[node_id]
@@ -167,6 +197,14 @@ class ClusterChecks:
 
 def _amounts(resources: Resources) -> Amounts:
     return resources.cores, float(resources.memory_bytes), resources.devices
+
+
+def _plus(one: Amounts, other: Amounts, sign: int) -> Amounts:
+    return one[0] + sign * other[0], one[1] + sign * other[1], one[2] + sign * other[2]
+
+
+def _part(amounts: Amounts, share: float) -> Amounts:
+    return amounts[0] * share, amounts[1] * share, amounts[2] * share
 
 
 def _times(room: tuple[float, ...], need: Amounts) -> int:

@@ -92,6 +92,7 @@ def _deployment(world: World, name: str, hours: float) -> dict[str, Any]:
         "class": CLASSES[deployment.rank],
         "completion_tokens_s": round(deployment.tokens / (hours * HOUR_S), 3),
         "requests": deployment.lending.lent,
+        "scalings": deployment.scalings,
         "replicas": {"mean": round(fmean(counted), 3), "most": max(counted)},
     }
 

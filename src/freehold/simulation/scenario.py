@@ -12,7 +12,7 @@ from freehold.config import parse_settings
 from freehold.errors import ConfigError
 from freehold.types.base import SettingsModel
 from freehold.types.cluster import Resources, ShareSettings, WorkClass
-from freehold.types.deployment import NAME_PATTERN
+from freehold.types.deployment import NAME_PATTERN, AutoscaleSettings
 from freehold.types.engine import Tier
 from freehold.types.limits import LimitSettings
 from freehold.types.price import Price, check_dates
@@ -114,27 +114,16 @@ class Model(SettingsModel):
         return self
 
 
-class Scaling(SettingsModel):
-    """How many replicas there are: always `min`, or as many as are needed up to `max`."""
-
-    min: Annotated[int, Field(ge=0, le=10_000)] = 1
-    max: Annotated[int, Field(ge=1, le=10_000)] = 1
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min > self.max:
-            raise ValueError("min must not be greater than max")
-        return self
-
-
 class Deployed(SettingsModel):
     """One deployment."""
 
     name: Name
-    work_class: Annotated[Literal["api", "product"], Field(alias="class")] = "api"
+    work_class: Literal["api", "product"] = "api"
     model: Model
     needs: Needs = Needs()
-    replicas: Scaling = Scaling()
+    replicas: Annotated[int, Field(ge=0, le=10_000)] = 1
+    """With `autoscale`, how many at first."""
+    autoscale: AutoscaleSettings | None = None
     queue: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """How many requests may wait for a replica at once."""
     context_length: Annotated[int, Field(ge=16)] = 32_768

@@ -80,8 +80,6 @@ class Tally:
     jobs: JobCounts = field(default_factory=JobCounts)
     node_failures: int = 0
     outages: int = 0
-    scalings: int = 0
-    """How often the number of a deployment's replicas was changed."""
     events: int = 0
     samples: list[Sample] = field(default_factory=list)
 
@@ -183,12 +181,6 @@ class Meter:
         self.used[workload.work_class] += amount
         if workload.work_class is WorkClass.RESEARCH:
             self._has[workload.organization_id] += amount
-
-    def lacks(self, organization: str, amount: float) -> bool:
-        """Whether an organization's research would not have more than it is due with so much more."""
-        left = self.total - sum(used for rank, used in self.used.items() if rank is not WorkClass.RESEARCH)
-        due = self._due(max(0.0, left)).get(organization, 0.0)
-        return self._has[organization] + amount <= due
 
     def served(self) -> dict[str, float]:
         """How much of what it was due each organization got; 1 is all."""

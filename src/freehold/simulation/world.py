@@ -102,7 +102,7 @@ class World:
         """Put up the nodes and the deployments, and let everybody come."""
         self.floor.begin()
         for deployment in self.deployments.values():
-            deployment.want(deployment.settings.replicas.min)
+            deployment.begin()
         for group in self.groups:
             group.begin()
         for asker in self.askers:

@@ -1,64 +1,33 @@
-"""Every row of one home's database in another of the same schema; either may be SQLite or PostgreSQL.
+"""The rows of one database in another of the same schema; either may be SQLite or PostgreSQL.
 
 The rows are copied table by table as the tables are declared; JSON goes over as the text that it is, so that what reads
 the copy reads the same to the letter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import JSON, Table, Text, bindparam, cast, delete, insert, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from freehold.store import (
-    artifact_tables,
-    changes,
-    conversation_tables,
-    evaluation_tables,
-    gateway_rows,
-    job_tables,
-    tuning_tables,
-)
-from freehold.store import tables as own_tables
-
-DECLARING: Final = (
-    artifact_tables,
-    changes,
-    conversation_tables,
-    evaluation_tables,
-    gateway_rows,
-    job_tables,
-    own_tables,
-    tuning_tables,
-)
-"""The modules that declare tables of the home's database."""
-OF_GATEWAYS: Final = frozenset({"changes", "gateways"})
-"""What is of the gateways that run, and is not copied."""
-TABLES: Final[Sequence[Table]] = [table for table in own_tables.metadata.sorted_tables if table.name not in OF_GATEWAYS]
 BATCH: Final = 500
 """Rows that are in memory at once."""
 
 
-async def copy_rows(source: AsyncConnection, target: AsyncConnection) -> Mapping[str, int]:
-    """Copy all rows within the transactions of two connections; what the target had is deleted.
+async def copy_rows(source: AsyncConnection, target: AsyncConnection, tables: Iterable[Table]) -> None:
+    """Copy all rows of these tables within the transactions of two connections; what the target had is deleted.
 
     Args:
         source: one moment of a database.
         target: of the same schema.
-
-    Returns:
-        How many rows each table has.
+        tables: which.
     """
-    counts: dict[str, int] = {}
-    for table in TABLES:
+    for table in tables:
         await target.execute(delete(table))
         read, written = _reading(table), _writing(table, target.dialect.name)
-        counts[table.name] = 0
         async with source.stream(read) as rows:
             async for part in rows.mappings().partitions(BATCH):
                 await target.execute(written, [{f"v_{name}": value for name, value in row.items()} for row in part])
-                counts[table.name] += len(part)
-    return counts
 
 
 def _reading(table: Table) -> Any:

@@ -14,6 +14,7 @@ HOME/
   usage.db         what bills and reports are read from, made from the journal (SQLite)
   models/          verified model files, by their digest
   jobs/            a folder for each job that trains: its examples and checkpoints, removed when it has ended
+  cluster/         certificates and the token of a cluster, and this machine as one of its nodes
   machine.json     what `freehold size` measured of this machine
   run/             sockets of engines; server.json while a server runs
   lock             held by the process that uses the home
@@ -64,6 +65,19 @@ class Home:
     def jobs(self) -> Path:
         """The folder of jobs that train."""
         return self.root / "jobs"
+
+    @property
+    def cluster(self) -> Path:
+        """The folder of what belongs to a cluster."""
+        return self.root / "cluster"
+
+    def cluster_name(self) -> str:
+        """By which what was started for this home is known on a cluster; made where there is none yet."""
+        file = self.cluster / "name"
+        if not file.exists():
+            self.cluster.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(file, secrets.token_hex(6).encode())
+        return file.read_text(encoding="ascii")
 
     @property
     def journal(self) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from freehold.store.database import Database
 from freehold.store.tables import api_keys
@@ -72,7 +72,8 @@ async def set_revoked(database: Database, key_ids: list[str], at: int) -> None:
 
 
 async def set_last_used(database: Database, moments: Mapping[str, int]) -> None:
-    """Write down when keys were last used."""
-    statement = update(api_keys).where(api_keys.c.id == bindparam("key")).values(last_used_at=bindparam("at"))
+    """Write down when keys were last used, unless a later moment stands there."""
+    newer = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < bindparam("at"))
+    statement = update(api_keys).where(api_keys.c.id == bindparam("key"), newer).values(last_used_at=bindparam("at"))
     async with database.write() as connection:
         await connection.execute(statement, [{"key": key, "at": at} for key, at in moments.items()])

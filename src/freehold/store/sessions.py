@@ -44,8 +44,9 @@ async def set_project(database: Database, digest: bytes, project_id: str) -> Non
 
 
 async def set_seen(database: Database, seen: Mapping[bytes, int]) -> None:
-    """Note when sessions were last used, by their digests."""
-    statement = update(sessions).where(sessions.c.digest == bindparam("which")).values(seen_at=bindparam("at"))
+    """Note when sessions were last used, by their digests, unless a later moment stands there."""
+    here = sessions.c.digest == bindparam("which"), sessions.c.seen_at < bindparam("at")
+    statement = update(sessions).where(*here).values(seen_at=bindparam("at"))
     async with database.write() as connection:
         await connection.execute(statement, [{"which": digest, "at": at} for digest, at in seen.items()])
 

@@ -16,6 +16,7 @@ from freehold.store import postgres, sqlite
 from freehold.store.copying import copy_rows
 from freehold.store.database import PARAM
 from freehold.store.migrate import HOME_SCHEMA, revision_of, upgrade
+from freehold.store.moving import home_tables
 
 
 class SharedSnapshot:
@@ -39,7 +40,7 @@ class SharedSnapshot:
             await asyncio.to_thread(target.touch, mode=0o600)
             async with engine.begin() as copy:
                 await copy.run_sync(upgrade, HOME_SCHEMA)
-                await copy_rows(self._connection, copy)
+                await copy_rows(self._connection, copy, home_tables())
             async with engine.connect() as plain:
                 await plain.exec_driver_sql("PRAGMA journal_mode=DELETE")
         except OSError as exc:

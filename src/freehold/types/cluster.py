@@ -80,6 +80,8 @@ class Workload:
         queued_at_s: since when it waits, or waited.
         checkpoint_s: how long it may take to write a checkpoint before its devices are taken; None for what is never
             taken from.
+        apart: a name that it shares with those from whose nodes it keeps away where it can, as replicas of one
+            deployment do; None for what may be anywhere. Only for workloads of one member.
     """
 
     id: str
@@ -90,6 +92,7 @@ class Workload:
     zones: frozenset[str] | None
     queued_at_s: float
     checkpoint_s: float | None = None
+    apart: str | None = None
 
 
 class ShareSettings(SettingsModel):
@@ -103,3 +106,8 @@ class ShareSettings(SettingsModel):
     """How much it is due, compared with the others of its class; those without a share have 1."""
     zones: Annotated[list[str], Field(min_length=1)] | None = None
     """The only zones where its work may run; without them anywhere."""
+
+    @property
+    def owner(self) -> tuple[str, str | None]:
+        """Whose it is."""
+        return self.organization, self.project

@@ -42,3 +42,10 @@ class ClusterSettings(SettingsModel):
     def counted(self) -> bool:
         """Whether it is counted what this machine's engines and jobs need."""
         return any(value is not None for value in (self.cores, self.memory_bytes, self.devices))
+
+
+class ArbiterSettings(SettingsModel):
+    """`[arbiter]`: who gets room where a cluster's is counted."""
+
+    overdue_s: Annotated[float, Field(gt=0)] = 3600.0
+    """Who has waited so long for room, in seconds, is next in its class now and then, whatever its share."""

@@ -81,6 +81,24 @@ class ResourcesSettings(SettingsModel):
     """Of which kind, as the nodes say; any where it is not given."""
 
 
+class AutoscaleSettings(SettingsModel):
+    """Between how many replicas a deployment has, by what it has to do. Times are seconds."""
+
+    min: Annotated[int, Field(ge=0, le=64)] = 0
+    """With 0 the last replica ends after `down_after_s` without a request; the next request starts one."""
+    max: Annotated[int, Field(ge=1, le=64)]
+    queue_time_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    """More replicas start when a request has waited longer for one."""
+    down_after_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """Replicas end when fewer would have been enough for so long."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min: {self.min} is more than max, {self.max}")
+        return self
+
+
 class DeploymentSettings(SettingsModel):
     """One deployment, as it is written in TOML or sent to the admin API. Times are seconds."""
 
@@ -101,6 +119,11 @@ class DeploymentSettings(SettingsModel):
     queue: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """How many requests may wait for a replica at once; of more than that the lowest tier's are refused."""
     replicas: Annotated[int, Field(ge=0, le=64)] = 1
+    """How many engine processes; with `autoscale`, how many at first, and 0 still stops it."""
+    autoscale: AutoscaleSettings | None = None
+    """How many replicas there are by what it has to do."""
+    work_class: Literal["api", "product", "research"] = "api"
+    """On a cluster: whose replicas go first where there is no room for all, and take room from those behind."""
     idle_unload_s: Annotated[float, Field(gt=0)] | None = None
     """Stop the replicas after this long without a request; the next request starts them again."""
     start: Literal["eager", "on_demand"] = "eager"

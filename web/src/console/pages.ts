@@ -45,6 +45,14 @@ const OWN: readonly ConsolePage[] = [
     load: () => import('./models/Page.svelte'),
   },
   {
+    id: 'capacity',
+    label: 'console:nav.capacity',
+    group: 'serving',
+    needs: ['deployments:read'],
+    service: true,
+    load: () => import('./capacity/Page.svelte'),
+  },
+  {
     id: 'jobs',
     label: 'console:nav.jobs',
     group: 'serving',

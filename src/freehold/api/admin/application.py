@@ -15,6 +15,7 @@ from freehold import __version__
 from freehold.api.admin.abuse import abuse_routes
 from freehold.api.admin.accounts import account_routes
 from freehold.api.admin.admin_keys import admin_key_routes
+from freehold.api.admin.arbiter import arbiter_routes
 from freehold.api.admin.audit import audit_routes
 from freehold.api.admin.audit_logs import audit_log_routes
 from freehold.api.admin.backup import backup_routes
@@ -23,6 +24,7 @@ from freehold.api.admin.can import can_routes
 from freehold.api.admin.canaries import canary_routes
 from freehold.api.admin.capacities import capacity_routes
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.cluster import cluster_routes
 from freehold.api.admin.compliance import ComplianceSources, compliance_routes
 from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
@@ -164,6 +166,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         deployment_routes(services.control),
         deployment_log_routes(services.control),
         measurement_routes(services.control),
+        cluster_routes(services.control),
         capacity_routes(services.control),
         promotion_routes(services.control, services.models.promotions),
         canary_routes(services.control, services.models.canaries, services.models.canary_control),
@@ -185,6 +188,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         backup_routes(services.journal, changes, shared=services.settings.database.url is not None),
         status_routes(services.journal, services.reports.projection),
         gateway_routes(services.presence),
+        arbiter_routes(services.control.desk),
         master_key_routes(services.content),
         *content_routers(services),
         *abuse_routers(services),

@@ -143,6 +143,7 @@ def view_object(view: DeploymentView) -> dict[str, Any]:
         "replicas": [replica_object(replica) for replica in status.replicas] if status else [],
         "engines": [lane_object(lane) for lane in status.lanes] if status else [],
         "prompt_cache": asdict(status.prompt_cache) if status and status.prompt_cache else None,
+        "scale": asdict(status.scale) if status and status.scale else None,
         "features": sorted(traits.features) if traits else [],
         "context_length": traits.context_length if traits else None,
         "embedding_dimensions": traits.embedding_dimensions if traits else None,

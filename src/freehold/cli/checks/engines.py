@@ -39,6 +39,11 @@ async def check_engines(sample: Sample | None) -> list[Finding]:
     return [await _check(name, sample) for name in sorted(ENGINES)]
 
 
+def check_ray() -> Finding:
+    """Whether this machine can be a node of a cluster."""
+    return _installed("cluster", "cluster", ("ray",), "installed; 'freehold cluster up' makes this machine a node")
+
+
 async def _check(name: str, sample: Sample | None) -> Finding:
     check = f"engine {name}"
     try:
@@ -63,12 +68,14 @@ async def _check(name: str, sample: Sample | None) -> Finding:
     return await _try(check, engine, sample)
 
 
-def _installed(check: str, extra: str, libraries: tuple[str, ...]) -> Finding:
+def _installed(
+    check: str, extra: str, libraries: tuple[str, ...], there: str = "installed; starts with its first deployment"
+) -> Finding:
     """Whether an engine's libraries are there. Whoever has not installed them does not miss them."""
     missing = [library for library in libraries if find_spec(library) is None]
     if missing:
         return ok(check, f"not installed ({', '.join(missing)}); 'pip install freehold[{extra}]' brings it")
-    return ok(check, "installed; starts with its first deployment")
+    return ok(check, there)
 
 
 async def _load(library: str) -> str:

@@ -3,6 +3,7 @@
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Resume, Take, Taken, Wait, Waiting
@@ -147,9 +148,9 @@ class Floor:
 
     def _place(self, entry: Entry) -> bool:
         """Start something, claim room for it, or do nothing."""
-        parts = find_room(entry.want)
+        parts = self._room(entry)
         if parts is not None and self._reservations.keep(entry, parts):
-            parts = find_room(entry.want)
+            parts = self._room(entry)
         if parts is not None:
             self._start(entry, parts)
             return True
@@ -161,6 +162,19 @@ class Floor:
                 self._carry_out(entry, plan)
                 return True
         return False
+
+    def _room(self, entry: Entry) -> list[tuple[Host, Amount]] | None:
+        """Room for all members; of one that keeps apart, where the fewest of its name are."""
+        parts = find_room(entry.want)
+        if parts is None or entry.workload.apart is None or len(parts) > 1 or not self._like(entry, parts[0][0]):
+            return parts
+        amount, pools, _one = entry.want.groups[0]
+        open_to_it = (host for pool in pools for host in pool.ready_hosts() if covers(host.open, amount))
+        return [(min(open_to_it, key=partial(self._like, entry), default=parts[0][0]), amount)]
+
+    def _like(self, entry: Entry, host: Host) -> int:
+        """How many on a node have the name of this one."""
+        return sum(self.entries[tenant].workload.apart == entry.workload.apart for tenant in host.tenants)
 
     def _start_as_guest(self, entry: Entry) -> bool:
         """Place something that can be asked to leave again where something is kept for others."""

@@ -40,19 +40,19 @@ class Reservations:
         return self._holders[work_class]
 
     def grant(self, entry: Entry, now_s: float) -> None:
-        """Something did not fit: it is the next, unless another is already.
+        """Something did not fit: whose turn it is of those that wait for the same pools is next, unless one is already.
 
         Args:
-            entry: the first of those that did not.
+            entry: what did not fit.
             now_s: the time.
         """
         pools, holders = entry.want.pools, self._holders[entry.work_class]
         if any(holder.want.pools == pools for holder in holders) or not self._wants.fits_ready(entry.want):
             return
         self._granted += 1
-        if self._granted % _EVERY == 0:
-            entry = self._longest(entry, now_s)
-        holders[entry] = None
+        heads = self._heads(entry)
+        first = min(heads, key=turn)
+        holders[self._longest(heads, first, now_s) if self._granted % _EVERY == 0 else first] = None
 
     def grant_next(self, work_class: WorkClass, now_s: float) -> None:
         """Have somebody be the next wherever somebody waits and nobody is."""
@@ -155,12 +155,19 @@ class Reservations:
         for holder, parts in lifted:
             self._claim(holder, parts)
 
-    def _longest(self, entry: Entry, now_s: float) -> Entry:
-        """Who has waited longest for the same pools, if that is too long; else the entry itself."""
-        heads = [queue[0] for want in self._wants.waiting(entry.work_class) for queue in want.waiting.values()]
-        heads = [head for head in heads if head.want.pools == entry.want.pools and self._wants.fits_ready(head.want)]
+    def _heads(self, entry: Entry) -> list[Entry]:
+        """The first of each line that waits for the same pools, and for whom they are enough."""
+        return [
+            queue[0]
+            for want in self._wants.waiting(entry.work_class)
+            if want.pools == entry.want.pools and self._wants.fits_ready(want)
+            for queue in want.waiting.values()
+        ]
+
+    def _longest(self, heads: Iterable[Entry], first: Entry, now_s: float) -> Entry:
+        """Who of these has waited longest, if that is too long; else the first."""
         oldest = min(heads, key=lambda head: head.since)
-        return oldest if now_s - oldest.workload.queued_at_s >= self._overdue_s else entry
+        return oldest if now_s - oldest.workload.queued_at_s >= self._overdue_s else first
 
     @staticmethod
     def _claim(entry: Entry, parts: Parts) -> None:

@@ -64,12 +64,14 @@ class Wants:
         needs = _in_words(workload)
         if zones is None:
             return Refusal.NEVER_FITS, f"It needs {needs}, which all nodes together have not, even if they were empty."
-        where = ", ".join(sorted(zones)) or "none that is also permitted to its organization and project"
+        where = ", ".join(sorted(zones))
         anywhere = self._groups(tuple(Counter(workload.members).items()), None)
+        if not zones and _fits_empty(anywhere):
+            return Refusal.OUTSIDE_ZONES, f"It needs {needs}; no zone that the cluster has is permitted to it."
         if _fits_empty(anywhere):
             return Refusal.OUTSIDE_ZONES, (
                 f"It needs {needs}, and may run only in these zones: {where}. Their nodes have not that much, "
-                "others would."
+                "others have."
             )
         return Refusal.NEVER_FITS, f"It needs {needs}, which no nodes have, even if they were empty (zones: {where})."
 

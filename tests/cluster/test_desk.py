@@ -1,0 +1,116 @@
+"""The desk where room is asked for: whoever asks has it, waits for it, gives it back, or never has any."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from freehold.cluster.arbiter.arbiter import Arbiter
+from freehold.cluster.desk import ArbiterDesk, Unasked
+from freehold.cluster.local import LocalCluster
+from freehold.errors import InvalidRequest
+from freehold.types.cluster import Resources, WorkClass, Workload
+
+PATIENCE_S = 60.0
+
+
+def wants(name: str, cores: float, work_class: WorkClass = WorkClass.API, **more: object) -> Workload:
+    """Something that wants cores; research can write a checkpoint."""
+    values = {
+        "organization_id": "org",
+        "project_id": None,
+        "zones": None,
+        "queued_at_s": 0.0,
+        "checkpoint_s": 30.0 if work_class is WorkClass.RESEARCH else None,
+        **more,
+    }
+    return Workload(id=name, work_class=work_class, members=(Resources(cores=cores),), **values)  # type: ignore[arg-type]
+
+
+def run(scenario: Callable[[ArbiterDesk], Awaitable[None]], zone: str | None = None) -> None:
+    """Run it at the desk of a machine with four cores."""
+
+    async def main() -> None:
+        cluster = LocalCluster(Resources(cores=4.0, memory_bytes=1 << 30), zone)
+        async with asyncio.timeout(PATIENCE_S), ArbiterDesk(Arbiter(), cluster) as desk:
+            await scenario(desk)
+
+    asyncio.run(main())
+
+
+def test_room_is_had_and_waited_for() -> None:
+    """What fits has room at once; what does not waits until somebody gives some back, and is told that it waits."""
+
+    async def scenario(desk: ArbiterDesk) -> None:
+        waits: list[str] = []
+        assert (await desk.room(wants("a", 3), lambda: waits.append("a"))).nodes == ("local",)
+        second = asyncio.create_task(desk.room(wants("b", 2), lambda: waits.append("b")))
+        await asyncio.sleep(0)
+        assert (waits, second.done()) == (["b"], False)
+        desk.release("a")
+        assert (await second).nodes == ("local",)
+
+    run(scenario)
+
+
+def test_research_makes_room_and_has_it_again() -> None:
+    """A training is asked for its room when callers need it, and has it again once they have gone."""
+
+    async def scenario(desk: ArbiterDesk) -> None:
+        had = await desk.room(wants("training", 4, WorkClass.RESEARCH))
+        serving = asyncio.create_task(desk.room(wants("replica", 1)))
+        assert 0 < await had.wanted_back <= 30
+        assert not serving.done()
+        desk.release("training", again=True)
+        await serving
+        again = asyncio.create_task(desk.room(wants("training", 4, WorkClass.RESEARCH)))
+        await asyncio.sleep(0)
+        assert not again.done()
+        desk.release("replica")
+        assert (await again).nodes == ("local",)
+
+    run(scenario)
+
+
+def test_who_stops_waiting_is_forgotten() -> None:
+    """Whoever stops waiting gets nothing, and others do; to give back what one has not does nothing."""
+
+    async def scenario(desk: ArbiterDesk) -> None:
+        await desk.room(wants("a", 4))
+        waiting = asyncio.create_task(desk.room(wants("b", 1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        desk.release("b")
+        desk.release("nobody")
+        desk.release("a")
+        assert (await desk.room(wants("c", 4))).nodes == ("local",)
+
+    run(scenario)
+
+
+def test_what_can_never_run_is_refused() -> None:
+    """Too large a workload, or one that may not run here, is refused at once with the reason."""
+
+    async def scenario(desk: ArbiterDesk) -> None:
+        with pytest.raises(InvalidRequest) as large:
+            await desk.room(wants("large", 5))
+        assert large.value.code == "never_fits"
+        with pytest.raises(InvalidRequest) as abroad:
+            await desk.room(wants("abroad", 1, zones=frozenset({"us"})))
+        assert abroad.value.code == "outside_zones"
+
+    run(scenario, zone="eu")
+
+
+def test_where_nobody_decides(tmp_path: Path) -> None:
+    """Without an arbiter everybody has room at once, and the cluster chooses the node."""
+
+    async def scenario() -> None:
+        desk = Unasked()
+        had = await desk.room(wants(tmp_path.name, 1000))
+        assert (had.nodes, had.wanted_back.done()) == ((), False)
+        desk.release(tmp_path.name)
+
+    asyncio.run(scenario())
