@@ -164,8 +164,7 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        ledger = limiting.ledger
-        peers = keeping_up(place, database, settings, people, content, governed, ledger, models, registry, flights)
+        peers = keeping_up(database, settings, people, content, governed, limiting.ledger, models, registry, flights)
         await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
