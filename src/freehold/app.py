@@ -128,44 +128,42 @@ async def open_app(
     Raises:
         HomeError, ConfigError: the folder cannot be used, or a deployment of the file is wrong.
     """
-    place = Home(home)
     async with AsyncExitStack() as stack:
+        place, enter = Home(home), stack.enter_async_context
         stack.enter_context(place.locked())
-        records = await stack.enter_async_context(open_records(place, settings))
+        records = await enter(open_records(place, settings))
         database, journal, digests = records.database, records.journal, records.digests
-        limiting = await stack.enter_async_context(open_limits(place, records, settings))
-        content = await stack.enter_async_context(open_content(database, place, settings))
-        people = await stack.enter_async_context(open_people(database, place, settings, content.keys))
+        held = await enter(open_limits(place, records, settings))
+        content = await enter(open_content(database, place, settings))
+        people = await enter(open_people(database, place, settings, content.keys))
         of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
-        recording = journal if engines else None
-        supervisor = await stack.enter_async_context(open_supervisor(place, settings, catalog, database, recording))
+        supervisor = await enter(open_supervisor(place, settings, catalog, database, journal, engines))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         capacities, units = await open_capacity(database, registry, supervisor.room)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
-        govern_desk(supervisor.desk, people.directory, policies)
         flights = open_flights(settings, people, content.keys)
-        desk = LocalDesk(recorder or backlog_of(records, settings), limiting.ledger, limiting.lender, capacities)
-        books = Books(desk, digests, limiting.limits.pair)
-        pictures, provenance = await stack.enter_async_context(open_pictures(place, settings))
+        desk = LocalDesk(recorder or backlog_of(records, settings), held.ledger, held.lender, capacities)
+        books = Books(desk, digests, held.limits.pair)
+        pictures, provenance = await enter(open_pictures(place, settings))
         permits, router = Permits(policies, people.suspensions, models.versions), Router(supervisor, models.canaries)
-        mcp = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
+        mcp = await enter(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         tuned = open_fine_tuning(content, catalog, control, journal, settings, trainer)
         sharing = Sharing(content.conversations, journal, people.directory.member)
         gateway = Gateway(
             registry, supervisor, flights, books, permits, pictures, content, filters, mcp, router, tuned, sharing
         )
         reports = records.reports(supervisor, books)
-        governed, end = Governed(limiting.limits, limiting.uses, policies, filters), partial(end_tuning, tuned, place)
+        governed, end = Governed(held.limits, held.uses, policies, filters), partial(end_tuning, tuned, place)
         admin = open_administration(records, people, content, catalog, models, governed, reports, end, settings)
         services = _services(gateway, content, records, models, catalog, reports, provenance, admin, settings)
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        peers = keeping_up(database, settings, people, content, governed, limiting.ledger, models, registry, flights)
-        await stack.enter_async_context(_at_work(gateway, upkeep, control, (peers, *work)))
+        kept = keeping_up(database, settings, people, content, governed, held.ledger, models, registry, flights)
+        await enter(_at_work(gateway, upkeep, control, (kept, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
 
@@ -196,7 +194,8 @@ def _jobs(
     content: Content,
     models: ModelServices,
 ) -> Sequence[AbstractAsyncContextManager[object]]:
-    """What works on jobs."""
+    """What works on jobs, and knows on whose share they count."""
+    govern_desk(supervisor.desk, services.admin.people.directory, services.admin.policies)
     gateway, door = services.gateway, services.admin.people.door
     room = Room(registry, supervisor)
     doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)

@@ -114,16 +114,25 @@ def open_erasure(
 
 @asynccontextmanager
 async def open_supervisor(
-    home: Home, settings: Settings, catalog: Catalog, database: Database, journal: Recorder | None
+    home: Home, settings: Settings, catalog: Catalog, database: Database, journal: Recorder | None, running: bool
 ) -> AsyncIterator[Supervisor]:
     """What runs engines, on a cluster or on this machine; they start when a deployment is set.
 
-    Without a journal to record where they are placed nothing is to run.
+    Args:
+        home: of the service.
+        settings: the configuration.
+        catalog: their models.
+        database: remembers what was measured of them.
+        journal: where it is recorded where they are placed.
+        running: whether any is to run.
     """
     drain_s = settings.server.request_timeout_s
     name = own_fact(database, _MEASURED)
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
-    async with open_cluster(home, settings) as cluster, open_desk(settings, cluster, journal) as desk:
+    async with (
+        open_cluster(home, settings) as cluster,
+        open_desk(settings, cluster, journal if running else None) as desk,
+    ):
         supervisor = Supervisor(
             settings.supervisor,
             home.run,

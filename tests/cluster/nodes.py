@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.cluster.ray_node import RunningNode, running_node
+from freehold.cluster.ray_node import RunningNode, running_node, stop_node
 from freehold.store.home import Home
 
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
@@ -74,6 +74,7 @@ class Nodes:
         for home in (self.second, self.first):
             if running_node(Home(home).cluster) is not None:
                 command(home, "down")
+            stop_node(Home(home).cluster)
 
 
 @contextmanager

@@ -48,14 +48,19 @@ model = "echo"
 
 
 async def _kill_and_restart(callers: Callers, kills: int, each: int, choice: random.Random) -> None:
-    """Kill gateways under load, one after the other, each after so many more answers, and start them again."""
+    """Kill gateways under load, each after so many more answers, and start them again while others are killed."""
+    starting: dict[int, asyncio.Task[None]] = {}
     for _ in range(kills):
-        number = choice.randrange(3)
         await callers.more(choice.randint(1, each))
+        if len(starting) == 3:
+            await asyncio.wait(starting.values(), return_when=asyncio.FIRST_COMPLETED)
+        for number in [number for number, task in starting.items() if task.done()]:
+            starting.pop(number).result()
+        number = choice.choice([number for number in range(3) if number not in starting])
         callers.gateways.kill(number)
-        await asyncio.sleep(choice.random() / 2)
-        await asyncio.to_thread(callers.gateways.restart, number)
-        callers.seen.refused.clear()
+        starting[number] = asyncio.create_task(asyncio.to_thread(callers.gateways.restart, number))
+    await asyncio.gather(*starting.values())
+    callers.seen.refused.clear()
 
 
 def _exhaust(gateways: Gateways, count: int, kills: int, each: int) -> Seen:

@@ -238,8 +238,9 @@ async def preempted(made: Bench) -> bool:
 
 
 async def waits(made: Bench, stage: str = "queued") -> bool:
-    """Whether a worker has it, and has asked for room."""
-    return (await made.job()).stage == stage and len(made.desk.asked) > (stage == "preempted")
+    """Whether a worker has it, and waits for room."""
+    job, events = await made.queue.get("org", made.row.job_id)
+    return job.stage == stage and events[-1].event == "waiting"
 
 
 async def left_as(made: Bench, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,15 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from freehold.errors import HomeError
-from freehold.store import artifact_tables, conversation_tables, evaluation_tables, job_tables, tuning_tables
+from freehold.store import (
+    artifact_tables,
+    conversation_tables,
+    evaluation_tables,
+    job_tables,
+    lease_tables,
+    training_tables,
+    tuning_tables,
+)
 from freehold.store.database import Database
 from freehold.store.deployments import DeploymentRow, all_deployments, delete_deployment, put_deployment
 from freehold.store.migrate import HEAD, HOME_SCHEMA, known_revisions, upgrade
@@ -38,6 +46,8 @@ def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
         conversation_tables.kept_conversations,
         evaluation_tables.kept_evals,
         job_tables.jobs,
+        lease_tables.lease_holders,
+        training_tables.training_jobs,
         tuning_tables.kept_tuning_jobs,
     )
     assert all(table.metadata is metadata for table in tables), "all tables are known"

@@ -187,14 +187,17 @@ def _print_nodes(found: list[dict[str, Any]]) -> None:
             node["id"][:12],
             node["zone"] or "-",
             node["state"],
-            _part(node, "cores"),
-            f"{in_bytes(node['free']['memory_bytes'])} of {in_bytes(node['total']['memory_bytes'])}",
-            f"{_part(node, 'devices')} {node['total']['device_kind'] or ''}".strip(),
+            *(_amounts(node) if any(node["total"].values()) else ("not counted",) * 3),
             len(node["replicas"]),
         )
         for node in found
     ]
     print_table(("node", "id", "zone", "state", "cores free", "memory free", "devices free", "replicas"), rows)
+
+
+def _amounts(node: dict[str, Any]) -> tuple[str, str, str]:
+    memory = f"{in_bytes(node['free']['memory_bytes'])} of {in_bytes(node['total']['memory_bytes'])}"
+    return _part(node, "cores"), memory, f"{_part(node, 'devices')} {node['total']['device_kind'] or ''}".strip()
 
 
 def _part(node: dict[str, Any], name: str) -> str:

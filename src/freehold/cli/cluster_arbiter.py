@@ -39,6 +39,7 @@ def decisions(
         ("workload", "class", "organization", "project", "state", "where, or why it waits"),
         [(each["workload"], *_owner(each), each["state"], _where(each)) for each in answer["workloads"]],
     )
+    say("")
     print_table(
         ("when", "decision", "workload", "class", "details"),
         [

@@ -128,6 +128,7 @@ def start_node(order: NodeOrder, token: str) -> RunningNode:
         raise ConfigError("Ray is not installed here: pip install 'freehold[cluster]'")
     if (running := running_node(order.folder)) is not None:
         raise Conflict(f"A node runs for this home already (process {running.pid}): freehold cluster down")
+    stop_node(order.folder)  # removes what one that was killed has left
     order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sessions = _sessions_folder(order.folder)
     log = order.folder / "node.log"
@@ -155,23 +156,33 @@ def start_node(order: NodeOrder, token: str) -> RunningNode:
 
 def running_node(folder: Path) -> RunningNode | None:
     """The node that runs for a home; None where none does."""
-    try:
-        record = orjson.loads((folder / "node.json").read_bytes())
-        command = Path(f"/proc/{record['pid']}/cmdline").read_bytes()
-    except (OSError, ValueError):
+    node = _recorded(folder)
+    if node is None:
         return None
-    return RunningNode(**record) if b"ray.scripts.scripts" in command else None
+    try:
+        command = Path(f"/proc/{node.pid}/cmdline").read_bytes()
+    except OSError:
+        return None
+    return node if b"ray.scripts.scripts" in command else None
 
 
 def stop_node(folder: Path) -> bool:
     """End the node that runs for a home, with all that Ray started for it; whether there was one."""
-    node = running_node(folder)
+    node, recorded = running_node(folder), _recorded(folder)
     (folder / "node.json").unlink(missing_ok=True)
-    if node is None:
-        return False
-    _end(node.pid)
-    shutil.rmtree(node.sessions, ignore_errors=True)
-    return True
+    if node is not None:
+        _end(node.pid)
+    if recorded is not None:
+        shutil.rmtree(recorded.sessions, ignore_errors=True)
+    return node is not None
+
+
+def _recorded(folder: Path) -> RunningNode | None:
+    """The node that was started last for a home, unless it was ended."""
+    try:
+        return RunningNode(**orjson.loads((folder / "node.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def ray_arguments(order: NodeOrder, sessions: Path) -> list[str]:

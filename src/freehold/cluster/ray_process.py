@@ -91,10 +91,10 @@ class Link:
             async with asyncio.timeout(_JOIN_S):
                 await link._begin()
         except TimeoutError as exc:
-            await link.close()
+            await link.close(grace_s=0)  # nothing runs there yet
             raise Unavailable(f"The cluster did not answer within {_JOIN_S:g} s.") from exc
         except BaseException:
-            await link.close()
+            await link.close(grace_s=0)
             raise
         return link
 
@@ -167,13 +167,13 @@ class Link:
         if self.process.stdin is not None and not self.process.stdin.is_closing():
             self.process.stdin.write(orjson.dumps(order) + b"\n")
 
-    async def close(self) -> None:
-        """End the process, and with it all actors."""
+    async def close(self, grace_s: float = _STOP_S) -> None:
+        """End the process, and with it all actors; kill it if it has not ended after that time."""
         if self.process.returncode is None:
             if self.process.stdin is not None:
                 self.process.stdin.close()
             try:
-                async with asyncio.timeout(_STOP_S):
+                async with asyncio.timeout(grace_s):
                     await self.process.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):

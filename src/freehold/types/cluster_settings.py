@@ -1,8 +1,9 @@
 """The settings of the cluster that a server's engines and jobs run on."""
 
+import re
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from freehold.types.base import SettingsModel
 from freehold.types.deployment import NAME_PATTERN, SecretRef
@@ -11,7 +12,7 @@ from freehold.types.deployment import NAME_PATTERN, SecretRef
 class ClusterSettings(SettingsModel):
     """`[cluster]`: where engines and jobs run. Without an address, on this machine."""
 
-    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$")] | None = None
+    address: str | None = None
     """Of a Ray cluster: `HOST:PORT` of its head, as `freehold cluster up --head` tells it."""
     token: SecretRef | None = None
     """The cluster's token; without one, that in `HOME/cluster/token`, which `freehold cluster up` makes."""
@@ -30,6 +31,13 @@ class ClusterSettings(SettingsModel):
     """Of which kind these are."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """How long a node may take to take a replica or a job, the copying of weights not counted. Seconds."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}", value):
+            raise ValueError("must be HOST:PORT, as 'freehold cluster up --head' tells it")
+        return value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -229,6 +229,7 @@ class Pools:
         self.total = NOTHING
         self.version = 0
         self.layout = 0
+        self._counted: dict[Host, Amount] = {}
         self._pools: dict[tuple[str | None, str | None], Pool] = {}
 
     def set(self, node: Node) -> Host:
@@ -241,21 +242,21 @@ class Pools:
             host = self.hosts[node.id] = Host(node, pool)
             pool.enter(host)
         host.become(node)
-        self._sum()
+        self._count(host, NOTHING if host.state is NodeState.LOST else host.total)
         return host
 
     def remove(self, host: Host) -> None:
         """Forget a node."""
         host.pool.leave(host)
         del self.hosts[host.id]
-        self._sum()
+        self._count(host, NOTHING)
+        del self._counted[host]
 
-    def _sum(self) -> None:
+    def _count(self, host: Host, amount: Amount) -> None:
+        """Have a node count for so much."""
         self.version += 1
-        self.total = NOTHING
-        for host in self.hosts.values():
-            if host.state is not NodeState.LOST:
-                self.total = plus(self.total, host.total)
+        self.total = plus(minus(self.total, self._counted.get(host, NOTHING)), amount)
+        self._counted[host] = amount
 
     def of(self, zones: frozenset[str] | None, need: Resources) -> tuple[Pool, ...]:
         """Where something may run: for what needs no devices those without any first."""
