@@ -6,7 +6,6 @@ from typing import Final
 
 from freehold.api.door import People
 from freehold.app_admin import Governed
-from freehold.app_records import database_url
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
 from freehold.gateway.content import Content
@@ -14,7 +13,6 @@ from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.model_services import ModelServices
 from freehold.store.database import Database
-from freehold.store.home import Home
 from freehold.types.limits import EVERY, Scope
 from freehold.workers.copies import Copies, Reading
 from freehold.workers.peers import Peers
@@ -25,7 +23,6 @@ _RUNNING: Final = frozenset({"deployments", "content_keys"})
 
 @asynccontextmanager
 async def keeping_up(
-    home: Home,
     database: Database,
     settings: Settings,
     people: People,
@@ -39,7 +36,6 @@ async def keeping_up(
     """Have in force here what other gateways change, while the block runs.
 
     Args:
-        home: this gateway's.
         database: what they write.
         settings: the configuration.
         people: who is let in.
@@ -72,6 +68,5 @@ async def keeping_up(
         if _RUNNING & tables:
             await models.control.follow()
 
-    url = database_url(home, settings) if database.is_shared else None
-    async with Peers(database, url, Reading(copies), follow):
+    async with Peers(database, Reading(copies), follow):
         yield

@@ -57,6 +57,7 @@ class Database:
     Attributes:
         dialect: `sqlite` or `postgresql`.
         shown: how the database is called in messages; there is no credential in it.
+        url: of PostgreSQL, for connections of one's own.
         gateway: the name of the gateway that this process is; empty where there is one by nature.
         known: the numbers of the changes that this gateway has read, by table; only on PostgreSQL.
     """
@@ -64,6 +65,7 @@ class Database:
     def __init__(self, engine: AsyncEngine, shown: str, failures: tuple[type[Exception], ...] = ()) -> None:
         self.dialect: str = engine.dialect.name
         self.shown = shown
+        self.url: str | None = None
         self.gateway = ""
         self.known: dict[str, int] = {}
         self._engine = engine
@@ -96,6 +98,7 @@ class Database:
         else:
             engine = postgres.engine(url, PARAM, read_only=read_only)
             database = cls(engine, postgres.shown(url, PARAM), postgres.failures(PARAM))
+            database.url = url
             if not read_only:
                 event.listen(engine.sync_engine, "before_cursor_execute", database._note)
         if read_only:

@@ -27,7 +27,6 @@ class Peers:
 
     Args:
         database: what they write.
-        url: of the database; None where it is SQLite.
         reading: reads what this gateway has copies of again.
         follow: does what follows from a change, told the tables; it is in force when this returns.
     """
@@ -35,12 +34,10 @@ class Peers:
     def __init__(
         self,
         database: Database,
-        url: str | None,
         reading: Reading,
         follow: Callable[[frozenset[str]], Awaitable[None]],
     ) -> None:
         self._database = database
-        self._url = url
         self._reading = reading
         self._follow = follow
         self._wake = asyncio.Event()
@@ -49,7 +46,7 @@ class Peers:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._url is not None:
+        if self._database.is_shared:
             self._database.on_turn(self.catch_up)
             await self.catch_up()
             self._task = asyncio.create_task(self._run(), name="other gateways")
@@ -105,10 +102,10 @@ class Peers:
         """Have PostgreSQL tell; where it cannot be reached, looking goes on, and says so."""
         if self._listener is not None and not self._listener.is_closed():
             return
-        assert self._url is not None, "nothing runs without"
+        assert self._database.url is not None, "nothing runs without"
         await self._stop_listening()
         with suppress(*failures(PARAM)):
-            listener = await connect(self._url, PARAM)
+            listener = await connect(self._database.url, PARAM)
             listener.add_termination_listener(lambda _connection: self._wake.set())
             await listener.add_listener(CHANNEL, lambda *_message: self._wake.set())
             self._listener = listener
