@@ -37,6 +37,8 @@ _STOP_S: Final = 20.0
 _HEALTH: Final[Mapping[str, str]] = {"RAY_health_check_period_ms": "1000", "RAY_health_check_initial_delay_ms": "2000"}
 """The head asks nodes more often than by Ray's default how they are, so that a lost one is known after some seconds.
 How long each may take to answer stays Ray's."""
+_RANK: Final[Mapping[str, str]] = {"RAY_worker_niceness": "0"}
+"""Engines stand behind no other program of their node; by Ray's default whatever else runs there would go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def start_node(order: NodeOrder, token: str) -> RunningNode:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env=cluster_environment({**ray_environment(token), **_HEALTH, "FREEHOLD_HOME": str(order.home)}),
+            env=cluster_environment({**ray_environment(token), **_HEALTH, **_RANK, "FREEHOLD_HOME": str(order.home)}),
             start_new_session=True,
             cwd=order.folder,
         )
