@@ -54,7 +54,7 @@ async def _ask(loads: list[Load], pids: list[int], postgres: int | None, total: 
     before = [sum(map(processor_s, pids)), processor_s(postgres) if postgres else 0.0]
     begun = time.perf_counter()
     share = total // len(loads)
-    await asyncio.gather(*(requests_per_second(load, share, connections // len(loads)) for load in loads))
+    await asyncio.gather(*(requests_per_second(load, share, connections) for load in loads))
     took_s, asked = time.perf_counter() - begun, share * len(loads)
     spent = [sum(map(processor_s, pids)) - before[0], (processor_s(postgres) if postgres else 0.0) - before[1]]
     return [asked / took_s, *(1e6 * each / asked for each in spent)]
@@ -91,7 +91,7 @@ async def main(postgres: int | None, rounds: int, total: int, connections: int) 
 
 def _print(figures: dict[str, Figures], rounds: int, connections: int) -> None:
     print(machine())
-    print(f"medians of {rounds} rounds, {connections} connections in all, {os.cpu_count()} cores for all processes")
+    print(f"medians of {rounds} rounds, {connections} connections to each, {os.cpu_count()} cores for all processes")
     print("gateways | requests/s | gateways, µs a request | PostgreSQL, µs a request | with a core for each: times one")
     one = statistics.median(figures["1"].gateway_us)
     for name, each in figures.items():
