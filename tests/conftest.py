@@ -77,7 +77,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what runs llama.cpp: two of its engines at once on the same cores cost each other more than half."""
+    """Mark what runs llama.cpp: two of its engines at once on the same cores cost each other more than half.
+
+    What takes minutes is slow, too.
+    """
+    if item.get_closest_marker("long") is not None:
+        item.add_marker(pytest.mark.slow)
     if "starter_models" in getattr(item, "fixturenames", ()) or "llamacpp" in item.nodeid:
         item.add_marker(pytest.mark.llamacpp)
 
