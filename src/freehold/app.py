@@ -18,6 +18,7 @@ from freehold.app_gateways import keeping_up
 from freehold.app_limits import open_limits
 from freehold.app_models import open_model_services, open_traces, open_work
 from freehold.app_parts import (
+    keep_where_permitted,
     open_control,
     open_flights,
     open_people,
@@ -180,6 +181,7 @@ def _services(
     settings: Settings,
 ) -> ApplicationServices:
     """What the application serves."""
+    keep_where_permitted(content.retention, settings, admin.policies)
     receipts, trainings = records.receipts(), open_trainings(content, records.journal, settings)
     traces = open_traces(records, models.lineage, receipts, catalog, gateway)
     return ApplicationServices(gateway, content.answers, receipts, traces, reports, provenance, admin, trainings)

@@ -35,6 +35,7 @@ from freehold.governance.keys import KeyRing
 from freehold.governance.policies import PolicyRegistry
 from freehold.governance.policy import PolicySet
 from freehold.governance.policy_cases import require_cases, run_cases
+from freehold.governance.retention import RetentionRegistry
 from freehold.governance.suspensions import Suspensions
 from freehold.identity.identity import open_identity
 from freehold.journal.recorder import Recorder
@@ -250,6 +251,15 @@ async def open_policies(
     )
     await policies.load(settings.policy)
     return policies
+
+
+def keep_where_permitted(retention: RetentionRegistry, settings: Settings, policies: PolicyRegistry) -> None:
+    """Have nothing kept of those whose content may not be in the zone of the database, where that is said."""
+    zone = settings.database.zone
+    if zone is not None:
+        retention.place(
+            zone, lambda organization, project: policies.current.permits_zone(organization, project or None, zone)
+        )
 
 
 def open_control(

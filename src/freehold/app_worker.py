@@ -11,6 +11,7 @@ from freehold.api.door import People
 from freehold.api.operation import Plane
 from freehold.app_models import open_promotions
 from freehold.app_parts import (
+    keep_where_permitted,
     open_control,
     open_flights,
     open_people,
@@ -112,6 +113,7 @@ async def open_worker(
         await origins.refresh()
         filters = await open_filters(database, settings, deployments, lender)
         policies = await open_policies(database, settings, deployments, origins)
+        keep_where_permitted(content.retention, settings, policies)
         flights = open_flights(settings, people, content.keys)
         books = Books(desk, digests, limits.pair)
         permits = Permits(policies, people.suspensions, versions)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import UnsupportedParameter, ZeroRetention
+from freehold.errors import PolicyDenied, UnsupportedParameter, ZeroRetention
 from freehold.governance.retention import RetentionRegistry
 from freehold.store.database import Database
 from freehold.types.content import ANSWERS, KINDS, PICTURES, RetentionOverride, RetentionSettings
@@ -53,6 +53,25 @@ def test_the_nearest_setting_counts(tmp_path: Path) -> None:
     defaults = RetentionSettings(answers_s=7200)
     with_registry(tmp_path, change, defaults)
     with_registry(tmp_path, check, defaults)
+
+
+def test_what_may_not_be_here_is_not_kept_from_now_on(tmp_path: Path) -> None:
+    """Whose content may not be in the database's zone keeps nothing more, and loses nothing; others are not touched."""
+
+    async def check(registry: RetentionRegistry) -> None:
+        before = registry.keep_s("org", "proj", ANSWERS)
+        registry.place("us", lambda _organization, project: project != "proj")
+        assert registry.effective("org", "proj").zero
+        assert registry.keep_s("org", "proj", ANSWERS) == 0
+        assert registry.may_stay_s("org", "proj", ANSWERS) == before > 0
+        assert registry.type_of("org") == "modified_abuse_monitoring"
+        with pytest.raises(PolicyDenied, match="the zone 'us'") as caught:
+            registry.check_keeping("org", "proj", "store")
+        assert caught.value.param == "store"
+        registry.check_keeping("org", "proj-2", "store")
+        assert registry.keep_s("org", "proj-2", ANSWERS) == before
+
+    with_registry(tmp_path, check)
 
 
 def test_zero_retention_cannot_be_undone_from_below(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Sweep:
         deleted = {}
         for kind in KINDS:
             for organization_id, project_id in await holders(self._database, kind):
-                keep_s = self._retention.keep_s(organization_id, project_id, kind)
+                keep_s = self._retention.may_stay_s(organization_id, project_id, kind)
                 await shorten(self._database, kind, organization_id, project_id, keep_s)
             deleted[kind.name] = await delete_expired(self._database, kind, self._clock())
         await delete_ended(self._database, self._clock() - ENDED_JOBS_S)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from freehold.types.base import SettingsModel
-from freehold.types.deployment import SecretRef
+from freehold.types.deployment import NAME_PATTERN, SecretRef
 
 
 class DatabaseSettings(SettingsModel):
@@ -13,6 +13,8 @@ class DatabaseSettings(SettingsModel):
 
     url: SecretRef | None = None
     """Where the URL of PostgreSQL is kept (`postgresql://user:password@host/name`); without it, SQLite in the home."""
+    zone: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    """Where it stands, as the organization calls it; policies can keep a project's content out of it."""
 
 
 class GatewaySettings(SettingsModel):
