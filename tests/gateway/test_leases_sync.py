@@ -16,7 +16,7 @@ from freehold.types.limits import Claim, Scope, Subject
 from tests.gateway.leases_bench import Gateway, gateway, gateways
 from tests.postgres import PostgreSQL
 
-pytest_plugins = ["tests.postgres"]
+pytestmark = pytest.mark.slow
 
 PROJECT = Subject(Scope.PROJECT, "proj-shared")
 BUDGET = {PROJECT: Limits(budget_per_day=4_000)}

@@ -14,6 +14,8 @@ from freehold.types.jobs import JobState, Wish
 from freehold.types.training import TRAINING_JOB, TrainingRequest
 from tests.gateway.training_bench import NOON_S, bench, cut, left_as, preempted, reached, run, waits
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_training_runs_to_its_end(tmp_path: Path) -> None:
     """It has room, trains, gives the room back, and one record says what it had, for how long, and what that costs."""

@@ -111,7 +111,7 @@ class Autoscaler:
         else:
             need = min(need, max(1, seen.ready))
         if seen.tokens_per_s is not None and self._each > 0:
-            by_tokens = math.ceil(seen.tokens_per_s / (self._each * _FULL))
+            by_tokens = math.ceil(min(self.settings.max, seen.tokens_per_s / (self._each * _FULL)))
             if by_tokens > need:
                 need, reason = by_tokens, f"{seen.tokens_per_s:.0f} tokens/s, of which one does {self._each:.0f}"
         return self._bounded(need), reason
