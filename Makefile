@@ -15,17 +15,22 @@ serve: setup                      ## install, fetch the starter models, serve on
 # What Python and pytest make of the sources is kept: each part of the tests would make it again otherwise.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait more than they compute, the slow ones most of all: two cores are half idle with two files of them at a time.
-# Those that run llama.cpp run one by one.
+# Tests wait more than they compute, so two or three of their files run at a time; those that run llama.cpp run one by one.
+# What fails then runs once more, alone: a busy machine is no defect. What fails twice fails.
 WORKERS ?= 2
 SLOW_WORKERS ?= 3
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+ALONE   := -m pytest -n 0 --last-failed --last-failed-no-failures none
+SLOW    := slow and not llamacpp and not finetune and not long
+LLAMA   := slow and llamacpp and not finetune and not long
+TORCH   := OMP_NUM_THREADS=1 $(TRAIN)/bin/python
 
 test: setup-dev setup-train-test check ## everything: lint, types and every test
-	$(PYTEST) -n $(SLOW_WORKERS) -m "slow and not llamacpp and not finetune and not long"
-	$(BIN)/python -m pytest -m "slow and llamacpp and not finetune and not long"
-	$(PYTEST) -m "finetune and not long"
-	OMP_NUM_THREADS=1 $(TRAIN)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/training -m "torch and not long"
+	$(PYTEST) -n $(SLOW_WORKERS) -m "$(SLOW)" || $(BIN)/python $(ALONE) -m "$(SLOW)"
+	$(BIN)/python -m pytest -m "$(LLAMA)" || $(BIN)/python $(ALONE) -m "$(LLAMA)"
+	$(PYTEST) -m "finetune and not long" || $(BIN)/python $(ALONE) -m "finetune and not long"
+	$(TORCH) -m pytest -n $(WORKERS) --dist loadfile tests/training -m "torch and not long" || \
+	$(TORCH) $(ALONE) tests/training -m "torch and not long"
 
 test-long: setup-dev setup-train-test  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
@@ -118,7 +123,7 @@ types: setup-dev
 	$(BIN)/mypy
 
 unit: setup-dev
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" || $(BIN)/python $(ALONE) -m "not slow"
 
 docs: setup-dev                   ## write the generated pages of docs/reference/
 	$(BIN)/python -m tools.cli_reference

@@ -70,7 +70,7 @@ class StarterModels:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Tests of faults have a short form, which is the default, and a long form of their own (`make test-long`)."""
-    parser.addoption("--kills", type=int, default=8, help="how often the tests of sudden death kill a server")
+    parser.addoption("--kills", type=int, default=4, help="how often the tests of sudden death kill a server")
     parser.addoption(
         "--full-size", action="store_true", help="train on all of the data, and let what goes wrong last longer"
     )

@@ -176,7 +176,12 @@ def test_a_caller_who_leaves_leaves_nothing(service: Service, sent: float) -> No
     with socket.create_connection((host, int(port)), timeout=30) as wire:
         wire.sendall(head.encode() + body[: int(sent * len(body))])
     eventually(lambda: ended(service) > before, "the request has ended")
-    left = [each["id"] for each in service.get(FILES, key=service.key).json()["data"]]
+
+    def there() -> list[str]:
+        return [each["id"] for each in service.get(FILES, key=service.key).json()["data"]]
+
+    eventually(lambda: len(there()) == stored(service)[0], "what had begun to be written is written")
+    left = there()
     assert (left, stored(service)) == ([], (0, 0)) or (sent == 1.0 and stored(service) == (1, 6) and len(left) == 1)
     for file_id in left:
         assert service.request("DELETE", f"{FILES}/{file_id}", key=service.key).status == 200

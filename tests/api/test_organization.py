@@ -79,6 +79,7 @@ def answers(home: Path, url: str | None, questions: list[tuple[str, ...]]) -> li
     async def scenario() -> list[dict[str, Any]]:
         async with open_usage(home, url) as usage:
             await usage.record(RECEIPTS)
+            await usage.caught_up()
             ask = asker(usage.reports)
             return [await ask(*question) for question in questions]
 
@@ -197,6 +198,7 @@ def test_pages_lead_through_the_whole_range(width: str, limit: int, usage_url: s
     async def scenario() -> list[dict[str, Any]]:
         async with open_usage(tmp_path, usage_url) as usage:
             await usage.record(RECEIPTS)
+            await usage.caught_up()
             ask = asker(usage.reports)
             question = [f"start_time={TODAY_S + 5}", f"end_time={TODAY_S + 2 * DAY_S - 5}", f"bucket_width={width}"]
             pages = [await ask("usage/completions", *question, f"limit={limit}")]
@@ -328,6 +330,7 @@ def test_usage_comes_as_a_table(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with open_usage(tmp_path) as usage:
             await usage.record(RECEIPTS)
+            await usage.caught_up()
             ask = asker(usage.reports)
             since, until = f"start_time={TODAY_S - 200 * DAY_S}", f"end_time={TODAY_S + 2 * DAY_S}"
             found = await table(ask("costs", since, until, "group_by=line_item", "format=csv"))

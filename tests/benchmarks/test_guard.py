@@ -9,6 +9,7 @@ from benchmarks.speed.rounds import Summary
 
 
 @pytest.mark.slow
+@pytest.mark.llamacpp  # no engine, but it too wants the processor's cores for itself
 def test_no_quarter_of_the_speed_is_lost() -> None:
     """With everything on, what is left of the bare pass-through's speed has not fallen by a quarter."""
     found = asyncio.run(quotients(Effort(requests=800, rounds=5)))

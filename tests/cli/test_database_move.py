@@ -50,6 +50,7 @@ def _requests(service: Service) -> int:
     return sum(int(line["requests"]) for line in answer["data"])
 
 
+@pytest.mark.long
 def test_a_move_to_what_is_not_empty_changes_nothing(postgres_server: PostgreSQL, tmp_path: Path) -> None:
     """It is refused with what to do; the home serves as before, and cannot be started on the other database."""
     url = postgres_server.new_home()

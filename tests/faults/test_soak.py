@@ -20,6 +20,7 @@ def check(plan: Plan, folder: Path) -> None:
     assert report.outcomes["finished"] > 100
 
 
+@pytest.mark.long
 def test_nothing_leaks_in_a_short_soak(tmp_path: Path) -> None:
     """After a minute of load no memory, socket, grant or slot is lost, and receipts equal requests."""
     check(Plan(minutes=1.2, seed=20261128, kill_s=6, warm_s=6), tmp_path)

@@ -76,7 +76,7 @@ def test_a_database_of_an_older_version_gets_its_actions_by_a_rebuild(usage_url:
             await usage.journal.submit(Kind.ADMIN, action(1), durable=True)
             await usage.caught_up()
         async with open_usage(tmp_path, usage_url, started=False) as usage, usage.database.write() as connection:
-            for later in ("filter_flags", "admin_actions"):
+            for later in ("training_stretches", "filter_flags", "admin_actions"):
                 await connection.execute(text(f"DROP TABLE {later}"))
             await connection.execute(text("UPDATE freehold_usage_version SET version_num = '0001'"))
         async with open_usage(tmp_path, usage_url) as usage:

@@ -118,7 +118,8 @@ def test_a_database_of_an_older_version_gets_the_table(usage_url: str | None, tm
             await usage.record([receipt(1)])
             await usage.caught_up()
         async with open_usage(tmp_path, usage_url, started=False) as usage, usage.database.write() as connection:
-            await connection.execute(text("DROP TABLE filter_flags"))
+            for later in ("training_stretches", "filter_flags"):
+                await connection.execute(text(f"DROP TABLE {later}"))
             await connection.execute(text("UPDATE freehold_usage_version SET version_num = '0002'"))
         async with open_usage(tmp_path, usage_url) as usage:
             await usage.record([flagged(2)])

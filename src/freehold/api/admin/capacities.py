@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from freehold.api.admin.deployments import READ, WRITE, capacity_object, find_deployment, record_change, view_object
+from freehold.api.admin.deployments import READ, WRITE, capacity_object, find_deployment, view_object
 from freehold.api.admin.door import record
 from freehold.errors import NotFound
 from freehold.gateway.control import DeploymentControl
@@ -80,7 +80,15 @@ async def _change(
         wire["capacity"] = capacity.model_dump(mode="json", exclude_defaults=True)
     after = DeploymentSettings.model_validate(wire)
     changed = await control.put(after, force=force)
-    record_change(request, "deployment.updated", name, before, after)
+    record(
+        request,
+        "deployment.updated",
+        "deployment",
+        name,
+        before=before.wire(),
+        after=after.wire(),
+        project_id=after.project,
+    )
     return {**view_object(control.get(name)), "changed": changed}
 
 
