@@ -35,7 +35,7 @@ test: setup-dev setup-train-test check ## everything: lint, types and every test
 test-long: setup-dev setup-train-test  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data
 	$(BIN)/python -m pytest tests/faults/test_sigkill.py --kills 200
 	$(BIN)/python -m pytest -m "long and not finetune"
-	$(BIN)/python -m pytest tests/faults/test_database_down.py tests/journal/test_journal_killed.py tests/web/*_pages.py --full-size
+	$(BIN)/python -m pytest tests/faults/test_database_down.py tests/faults/test_erasure_killed.py tests/faults/test_batches.py tests/journal/test_journal_killed.py tests/web/*_pages.py --full-size
 	$(BIN)/python -m pytest -m finetune --full-size
 	$(TRAIN)/bin/python -m pytest tests/training -m "torch and long"
 

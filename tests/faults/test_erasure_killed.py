@@ -16,7 +16,7 @@ from tests.service import Service
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 4
+ROUNDS, SHORT_ROUNDS = 4, 2
 LONGEST_S = 0.06
 """A server lives up to so long once it was asked."""
 
@@ -39,10 +39,10 @@ def killed_while(service: Service, path: str, choice: random.Random) -> None:
     asking.join()
 
 
-def test_an_erasure_that_was_cut_off_is_finished_by_the_next_call(tmp_path: Path) -> None:
+def test_an_erasure_that_was_cut_off_is_finished_by_the_next_call(tmp_path: Path, full_size: bool) -> None:
     """Whenever the server dies, the content is whole afterwards or its key gone, and the next call proves it gone."""
     choice = random.Random(20261127)
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if full_size else SHORT_ROUNDS):
         with Service(tmp_path / "home", CONFIG) as service:
             project_id, key = make_project(service, "Erased")
             assert ask(service, key, headers={"idempotency-key": "one"}).status == 200
@@ -60,7 +60,7 @@ def test_an_erasure_that_was_cut_off_is_finished_by_the_next_call(tmp_path: Path
     check_verified(tmp_path / "home")
 
 
-def test_a_rotation_that_was_cut_off_loses_nothing(tmp_path: Path) -> None:
+def test_a_rotation_that_was_cut_off_loses_nothing(tmp_path: Path, full_size: bool) -> None:
     """Whenever the server dies, what was kept can be read, and the next rotation leaves one master key."""
     choice = random.Random(20261128)
     keys = []
@@ -69,7 +69,7 @@ def test_a_rotation_that_was_cut_off_loses_nothing(tmp_path: Path) -> None:
             _, key = make_project(service, f"Rotated {number}")
             keys.append(key)
             assert ask(service, key, headers={"idempotency-key": "one"}).status == 200
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if full_size else SHORT_ROUNDS):
         with Service(tmp_path / "home", CONFIG) as service:
             killed_while(service, "/admin/master-key/rotate", choice)
         with Service(tmp_path / "home", CONFIG) as service:
