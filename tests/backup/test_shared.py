@@ -166,7 +166,7 @@ def _freehold(*argv: str, url: str | None = None) -> subprocess.CompletedProcess
 
 @pytest.mark.slow
 def test_a_gateway_on_postgresql_is_restored(postgres_server: PostgreSQL, tmp_path: Path) -> None:
-    """A backup of a serving gateway has the shared database: what is restored knows its keys."""
+    """A backup of a serving gateway has the shared database: what is restored knows its keys, alone and moved back."""
     url = postgres_server.new_database()
     key_file, backup = tmp_path / "backup.key", tmp_path / "one.backup"
     key_file.write_bytes(KEY_BYTES)
@@ -192,3 +192,8 @@ def test_a_gateway_on_postgresql_is_restored(postgres_server: PostgreSQL, tmp_pa
         assert service.post("/v1/chat/completions", chat, key=made["key"]).status == 200
         verified = _freehold("audit", "verify", "--home", str(restored))
         assert verified.returncode == 0, verified.stdout + verified.stderr
+    empty = postgres_server.new_database()
+    moved = _freehold("database", "move", "--config", config, "--home", str(restored), url=empty)
+    assert moved.returncode == 0, moved.stdout + moved.stderr
+    with gateway(tmp_path, "restored", empty) as service:
+        assert service.post("/v1/chat/completions", chat, key=made["key"]).status == 200
