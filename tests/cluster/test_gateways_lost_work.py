@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,21 @@ pytestmark = pytest.mark.long
 SLOW = {"name": "slow", "engine": "echo", "model": "echo", "options": {"delay_s": 0.1}}
 
 
+def _knows(service: Service, key: str) -> bool:
+    return service.get("/v1/models/slow", key=key).status == 200
+
+
+def _failed(service: Service, path: str, key: str) -> bool:
+    return bool(service.get(path, key=key).json()["status"] == "failed")
+
+
 @pytest.fixture
 def three(postgres_server: PostgreSQL, tmp_path: Path) -> Iterator[list[Service]]:
     """Three gateways that know a slow deployment."""
     with gateways(tmp_path, postgres_server.new_home(), "abc") as found:
         assert found[0].post("/admin/deployments", SLOW).status == 201
         for each in found:
-            eventually(lambda each=each: each.get("/v1/models/slow", key=found[0].key).status == 200, "the deployment")
+            eventually(partial(_knows, each, found[0].key), "the deployment")
         yield found
 
 
@@ -55,7 +64,7 @@ def test_what_a_killed_gateway_was_doing(three: list[Service]) -> None:
             assert lost.exception() is not None
     for response_id in ids:
         path = f"/v1/responses/{response_id}"
-        eventually(lambda path=path: third.get(path, key=first.key).json()["status"] == "failed", "it has failed", 60)
+        eventually(partial(_failed, third, path, first.key), "it has failed", 60)
     assert third.request("POST", f"/v1/responses/{ids[0]}/cancel", key=first.key).json()["status"] == "failed"
     with second.open("GET", f"/v1/responses/{ids[0]}?stream=true", key=first.key) as theirs:
         assert "response.failed" in theirs.read().decode()

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ class Records:
         assert (kind, durable) == (Kind.ADMIN, True)
         self.bodies.append(body)
         done = asyncio.get_running_loop().create_future()
-        done.set_result(Position(len(self.bodies), "hash", 0))
+        done.set_result(Position(len(self.bodies), 0, 0))
         return done
 
 
@@ -140,7 +141,7 @@ def test_another_gateway_is_asked_to_stop(postgres_server: PostgreSQL) -> None:
     async def scenario(_: Sequence[Database], __: Records, stores: Sequence[ResponseStore]) -> None:
         draft = await _add(stores[0], "resp_1")
         holder = await stores[0].get(APP, "resp_1")
-        again = lambda: stores[1].get(APP, "resp_1")  # noqa: E731  # as short as it is
+        again = partial(stores[1].get, APP, "resp_1")
         assert await stores[0].to_stop(["resp_1"]) == {}
         with pytest.raises(Conflict, match="The gateway 'a' is making this response"):
             await stores[1].stopped(await again(), again, patience_s=0)
