@@ -1,5 +1,6 @@
 """What a gateway was doing when it was killed: the others end it or do it again, each once."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from freehold.store.answer_claims import answer_claims
+from freehold.store.database import Database
 from tests.cluster.gateways import gateways
 from tests.postgres import PostgreSQL
 from tests.service import Reply, Service, eventually
@@ -28,9 +32,15 @@ def _failed(service: Service, path: str, key: str) -> bool:
 
 
 @pytest.fixture
-def three(postgres_server: PostgreSQL, tmp_path: Path) -> Iterator[list[Service]]:
+def url(postgres_server: PostgreSQL) -> str:
+    """The database."""
+    return postgres_server.new_home()
+
+
+@pytest.fixture
+def three(url: str, tmp_path: Path) -> Iterator[list[Service]]:
     """Three gateways that know a slow deployment."""
-    with gateways(tmp_path, postgres_server.new_home(), "abc") as found:
+    with gateways(tmp_path, url, "abc") as found:
         assert found[0].post("/admin/deployments", SLOW).status == 201
         for each in found:
             eventually(partial(_knows, each, found[0].key), "the deployment")
@@ -43,7 +53,19 @@ def _interrupted(services: list[Service]) -> list[dict[str, Any]]:
     return [line["body"] for line in lines if line["body"].get("event") == "response.interrupted"]
 
 
-def test_what_a_killed_gateway_was_doing(three: list[Service]) -> None:
+def _claimed(url: str) -> bool:
+    async def found() -> bool:
+        database = await Database.open(Path("none"), url=url)
+        try:
+            async with database.read() as connection:
+                return (await connection.execute(select(answer_claims.c.claim))).first() is not None
+        finally:
+            await database.close()
+
+    return asyncio.run(found())
+
+
+def test_what_a_killed_gateway_was_doing(three: list[Service], url: str) -> None:
     """Its responses fail within a minute, each once and recorded once; its keys may be used again."""
     first, second, third = three
     order = {"model": "slow", "input": "word " * 4000, "background": True}
@@ -59,7 +81,8 @@ def test_what_a_killed_gateway_was_doing(three: list[Service]) -> None:
 
         with ThreadPoolExecutor(1) as pool:
             lost = pool.submit(ask, first, 4000)
-            eventually(lambda: ask(second, 4000).status == 409, "the key is in use")
+            eventually(partial(_claimed, url), "the key is in use")
+            assert ask(second, 4000).status == 409
             first.process.send_signal(signal.SIGKILL)
             assert lost.exception() is not None
     for response_id in ids:
