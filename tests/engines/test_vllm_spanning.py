@@ -142,7 +142,7 @@ def test_processes_serve_together_and_end_together(lost: int, tmp_path: Path) ->
     with socket_path() as socket, ExitStack() as stack:
         launch = _launch(lay_model(tmp_path / "m"), socket)
         port = free_port("127.0.0.2")
-        processes = []
+        processes: list[subprocess.Popen[bytes]] = []
         for process, own in zip((launch, *launch.others), ("127.0.0.2", "127.0.0.3"), strict=True):
             addresses = Addresses(own, "127.0.0.2", port)
             env = engine_environment({**addresses.in_environment(process.env), **environment})

@@ -62,6 +62,8 @@ class Launching:
         self._find_engine = find_engine
         self._socket = socket
         self._on_line = on_line
+        self._version = 0
+        self._wanted: Workload | None = None
 
     async def start(self, spec: EngineSpec, log: FilteringBoundLogger, report: Callable[[str], None]) -> Started:
         """Start the engine; whoever gets it ends the process and closes the connection.
@@ -79,6 +81,7 @@ class Launching:
         """
         engine = self._find_engine(spec.settings.engine)
         engine.validate(spec.settings)
+        self._version, self._wanted = self._desk.version, None
         if engine.spans:
             spec = engine.spread(spec, await self._cluster.nodes())
         launch = engine.launch(spec, self._socket)
@@ -93,6 +96,10 @@ class Launching:
             raise
         nodes = (placed.node, *placed.others)
         return Started(connection, Whereabouts(spec, placed.address), placed.process, nodes)
+
+    async def possible(self) -> None:
+        """Wait until what was refused at the last start may be possible."""
+        await self._desk.changed(self._version, self._wanted)
 
     def clear(self) -> None:
         """Remove what an engine that has gone left behind."""
@@ -116,6 +123,7 @@ class Launching:
             queued_at_s=time.time(),
             apart=None if placement.others else placement.workload.rpartition("-")[0] or None,
         )
+        self._wanted = workload
         had = await self._desk.room(workload, lambda: report("waiting for room"))
         try:
             placed = await self._cluster.place(replace(placement, nodes=had.nodes), on_line, report)
