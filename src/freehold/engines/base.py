@@ -149,6 +149,8 @@ class Engine(ABC):
     """Whether it loads a LoRA adapter beside the weights."""
     reads_folders: ClassVar[bool] = False
     """Whether it wants language models as folders of safetensors that were not converted."""
+    elsewhere: ClassVar[bool] = False
+    """Whether it runs somewhere already, so that no process is started for it."""
     package: ClassVar[str | None] = None
     """The distribution that does its work, whose version decides with others what is fast."""
 

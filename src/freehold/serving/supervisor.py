@@ -7,7 +7,7 @@ All of it happens on one event loop; no method may be called from another thread
 import asyncio
 import itertools
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from freehold.errors import DeploymentNotFound, Draining, FreeholdError
 from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.lanes import Lanes
+from freehold.serving.leading import Leading
 from freehold.serving.lender import PATIENCE_S
 from freehold.serving.measurements import Measurement, Measurements
 from freehold.serving.measuring import Measuring
@@ -70,6 +71,7 @@ class Supervisor:
         measurements: which options were found to be best on this machine.
         cluster: where engines run; this machine where there is none.
         desk: where room for them is asked for; nobody is asked where there is none.
+        sharing: shares the replicas with other gateways; None where there are none.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Supervisor:
         measurements: Measurements | None = None,
         cluster: Cluster | None = None,
         desk: RoomDesk | None = None,
+        sharing: Leading | None = None,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
         self._measurements = measurements or Measurements()
@@ -99,7 +102,9 @@ class Supervisor:
             plan=partial(plan, find_engine=find_engine, fastest_first=fastest_first),
             cluster=cluster or LocalCluster(),
             desk=desk or Unasked(),
+            sharing=sharing,
         )
+        self.sharing = sharing
         self._sets: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._removed: set[Lanes] = set()
@@ -115,6 +120,10 @@ class Supervisor:
     def cluster(self) -> Cluster:
         """Where engines run, and jobs can."""
         return self._shared.cluster
+
+    def at_work(self) -> AbstractAsyncContextManager[None]:
+        """Where the replicas are shared, this gateway may be the one that leads, while the block runs."""
+        return nullcontext() if self.sharing is None else self.sharing.at_work()
 
     @property
     def desk(self) -> RoomDesk:
@@ -135,7 +144,10 @@ class Supervisor:
             DeploymentNotFound: there is none of that name.
             EngineFailed: it could not be measured.
             CatalogError, ConfigError: its model or a secret is not there.
+            Unavailable: another gateway leads the cluster, and measures.
         """
+        if self.sharing is not None:
+            self.sharing.check()
         return await self._measuring.measure(self._get(name))
 
     async def room(self, settings: DeploymentSettings) -> Room:
@@ -309,11 +321,14 @@ class Supervisor:
         return replicas
 
     def _new_replica_id(self, name: str) -> str:
+        if self.sharing is not None:
+            return self.sharing.new_id(name)
         return f"{name}-{next(self._numbers.setdefault(name, itertools.count(1)))}"
 
     def _tell(self, deployment: str, status: ReplicaStatus) -> None:
         """Pass a change on, each listener for itself: one that raises harms nothing but its own log line."""
-        if status.state is ReplicaState.READY and self._measurer is not None:
+        decides = self.sharing is None or self.sharing.leads
+        if status.state is ReplicaState.READY and self._measurer is not None and decides:
             self._measuring.ready(deployment)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
