@@ -323,7 +323,7 @@ class Leading:
         for launching in here.values():
             record = records.get(launching.id)
             if launching.owned and launching.offer is not None:
-                launching.account(launching.offer.node)
+                launching.account(launching.offer.nodes)
             elif record is not None:
                 with suppress(NotFound):
                     await self._adopt_one(launching, record)

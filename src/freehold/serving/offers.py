@@ -23,7 +23,7 @@ class Offer:
         id: the replica's.
         deployment: which it serves.
         engine: the engine's name.
-        node: the id of its node.
+        nodes: the ids of its nodes, the one that is spoken to first.
         pid: of its process, on its node.
         address: where it listens.
         settings: with which it was started.
@@ -37,7 +37,7 @@ class Offer:
     id: str
     deployment: str
     engine: str
-    node: str
+    nodes: tuple[str, ...]
     pid: int
     address: Address
     settings: DeploymentSettings
@@ -60,7 +60,7 @@ class Offer:
             "id": self.id,
             "deployment": self.deployment,
             "engine": self.engine,
-            "node": self.node,
+            "nodes": list(self.nodes),
             "pid": self.pid,
             "address": [where.host, where.port, where.name] if isinstance(where, TlsAddress) else [str(where)],
             "settings": self.settings.wire(),
@@ -83,8 +83,8 @@ def offer_of(wire: Mapping[str, Any], credentials: Path) -> Offer:
     address: Address = TlsAddress(first, others[0], others[1], credentials) if others else Path(first)
     settings = DeploymentSettings.model_validate(wire["settings"])
     traits = None if wire["traits"] is None else _TRAITS.validate_python(wire["traits"])
-    plain = {name: value for name, value in wire.items() if name not in {"address", "settings", "traits"}}
-    return Offer(**plain, address=address, settings=settings, traits=traits)
+    plain = {name: value for name, value in wire.items() if name not in {"address", "settings", "traits", "nodes"}}
+    return Offer(**plain, nodes=tuple(wire["nodes"]), address=address, settings=settings, traits=traits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Replica:
         slots: how many of these there may be; None where there is no bound.
         launching: starts its engine.
         retry_at: the loop's time of the next attempt, while backing off.
-        node: the id of the cluster's node where its engine runs; None while there is none, and for engines elsewhere.
+        nodes: the ids of the cluster's nodes where its engine runs; none while there is no engine, or it is elsewhere.
         failure: what went wrong last, its message fit for callers; the status's `error` says more.
     """
 
@@ -89,7 +89,7 @@ class Replica:
         self._spec: EngineSpec | None = None
         self._whereabouts: Whereabouts | None = None
         self._process: Hosted | None = None
-        self.node: str | None = None
+        self.nodes: tuple[str, ...] = ()
         self._to_close: Connection | None = None
         self._own = OwnUse()
         self._tail: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ class Replica:
             in_flight=self.in_flight,
             started_at=self._started_at,
             engine=self._preparation.engine,
-            node=self.node,
+            nodes=self.nodes,
         )
 
     def lend(self, watch: Watch | None = None) -> Lease:
@@ -268,7 +268,7 @@ class Replica:
         self._progress = None
         self._enter(ReplicaState.STARTING)
         started = await self.launching.start(spec, self._log, self._fetching)
-        self._whereabouts, self.node = started.whereabouts, started.node
+        self._whereabouts, self.nodes = started.whereabouts, started.nodes
         connection = self._to_close = started.connection
         try:
             self._progress = None
@@ -278,7 +278,7 @@ class Replica:
             self._process = started.process
             await self._run(self._process, connection)
         finally:
-            self._process = self.node = None
+            self._process, self.nodes = None, ()
             self.launching.clear()
             await to_the_end(self._close())
 

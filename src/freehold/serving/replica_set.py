@@ -95,7 +95,7 @@ class ReplicaSet:
 
     def leave(self, nodes: frozenset[str]) -> None:
         """Exchange the replicas on those nodes for new ones; each serves until a new one is ready."""
-        leaving = [replica for replica in self._current if replica.node in nodes]
+        leaving = [replica for replica in self._current if nodes.intersection(replica.nodes)]
         if leaving:
             self._current = [replica for replica in self._current if replica not in leaving]
             self._outdated += leaving

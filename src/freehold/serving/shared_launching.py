@@ -161,13 +161,13 @@ class SharedLaunching(Launching):
             return await self._connected(running)
         self._shares.check()
         started = await super().start(spec, log, report)
-        if started.process is not None and started.node is not None:
+        if started.process is not None:
             where, spec = started.whereabouts, started.whereabouts.spec
             self.offer = Offer(
                 self.id,
                 self._deployment,
                 spec.settings.engine,
-                started.node,
+                started.nodes,
                 started.process.pid,
                 where.address,
                 spec.settings,
@@ -223,7 +223,7 @@ class SharedLaunching(Launching):
             queued_at_s=time.time(),
             apart=self.id.rpartition("-")[0] or None,
         )
-        self.account(record.node)
+        self.account((record.node,))
         if self._left is not None:
             self._left.process.exited.add_done_callback(lambda _: self._desk.release(self.id))
 
@@ -231,10 +231,10 @@ class SharedLaunching(Launching):
         """Take note of what is offered under this replica's name."""
         self.offer, self.made_for = offer, offer.made_for
 
-    def account(self, node: str) -> None:
+    def account(self, nodes: tuple[str, ...]) -> None:
         """Have the arbiter know what the engine has."""
         if self._workload is not None and isinstance(self._desk, ArbiterDesk):
-            self._desk.adopt(self._workload, (node,))
+            self._desk.adopt(self._workload, nodes)
 
     def _running(self) -> Offer | None:
         """The engine that runs already: one that was left to this gateway, or another one's."""
@@ -250,7 +250,7 @@ class SharedLaunching(Launching):
             self._kept.own(self._left.process)
         engine = self._find_engine(offer.engine)
         connection = engine.connect(offer.spec, offer.address)
-        return Started(connection, Whereabouts(offer.spec, offer.address), self._kept, offer.node)
+        return Started(connection, Whereabouts(offer.spec, offer.address), self._kept, offer.nodes)
 
     async def _placed(
         self,
