@@ -23,8 +23,11 @@ from freehold.governance.digests import derived
 from freehold.governance.directory import ORGANIZATION, Directory
 from freehold.governance.policies import PolicyRegistry
 from freehold.journal.recorder import Recorder
-from freehold.store.database import Database
+from freehold.serving.leading import Leading
+from freehold.store import postgres
+from freehold.store.database import PARAM, Database
 from freehold.store.home import Home
+from freehold.store.leading import LeadStore
 from freehold.types.cluster import Resources
 from freehold.types.cluster_settings import ClusterSettings
 
@@ -108,6 +111,57 @@ async def open_desk(settings: Settings, cluster: Cluster, journal: Recorder | No
     arbiter = Arbiter(settings.share, overdue_s=settings.arbiter.overdue_s)
     async with ArbiterDesk(arbiter, cluster, Arbitration(journal)) as desk:
         yield desk
+
+
+@asynccontextmanager
+async def open_sharing(
+    home: Home, settings: Settings, database: Database, cluster: Cluster, desk: RoomDesk, running: bool
+) -> AsyncIterator[Leading | None]:
+    """What shares the replicas of a cluster with the database's other gateways; None where there is nothing to share.
+
+    Args:
+        home: of the gateway.
+        settings: the configuration.
+        database: of the gateways.
+        cluster: what they share.
+        desk: where room on it is asked for.
+        running: whether any engine is to run.
+    """
+    address = settings.cluster.address
+    if not running or address is None or database.url is None or not isinstance(desk, ArbiterDesk):
+        yield None
+        return
+    connect = partial(postgres.connect, database.url, PARAM)
+    board = LeadStore(connect, postgres.failures(PARAM), database.shown, address)
+    async with Leading(board, database.gateway, cluster, _DeskOfLead(desk, settings), home.cluster) as leading:
+        desk.check = leading.check
+        yield leading
+
+
+class _DeskOfLead:
+    """See `freehold.serving.board.Follows`: the arbiter, anew whenever the lead changes."""
+
+    def __init__(self, desk: ArbiterDesk, settings: Settings) -> None:
+        self._desk = desk
+        self._settings = settings
+
+    def begin(self, epoch: int) -> None:
+        """See `Follows.begin`."""
+        if isinstance(self._desk.minutes, Arbitration):
+            self._desk.minutes.epoch = epoch
+        self._anew()
+
+    async def look(self) -> None:
+        """See `Follows.look`."""
+        await self._desk.look()
+
+    def end(self) -> None:
+        """See `Follows.end`."""
+        self._anew()
+
+    def _anew(self) -> None:
+        arbiter = Arbiter(self._settings.share, overdue_s=self._settings.arbiter.overdue_s)
+        self._desk.begin_anew(arbiter, "Another gateway begins to lead the cluster.")
 
 
 class Owners:

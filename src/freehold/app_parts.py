@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
-from freehold.app_cluster import open_cluster, open_desk
+from freehold.app_cluster import open_cluster, open_desk, open_sharing
 from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -133,6 +133,7 @@ async def open_supervisor(
     async with (
         open_cluster(home, settings, database) as cluster,
         open_desk(settings, cluster, journal if running else None) as desk,
+        open_sharing(home, settings, database, cluster, desk, running) as sharing,
     ):
         supervisor = Supervisor(
             settings.supervisor,
@@ -143,6 +144,7 @@ async def open_supervisor(
             measurements=measurements,
             cluster=cluster,
             desk=desk,
+            sharing=sharing,
         )
         if settings.supervisor.measure == "when_idle":
             supervisor.measure_when_idle()

@@ -19,13 +19,15 @@ import structlog
 from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Take
 from freehold.cluster.base import Cluster
-from freehold.errors import FreeholdError, InvalidRequest
+from freehold.errors import FreeholdError, InvalidRequest, Unavailable
 from freehold.types.cluster import Node, Workload
 
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 5.0
 """How often the cluster's nodes are looked at, though none said that it has changed."""
+LEAVE_S: Final = 60.0
+"""How long who has room may take to leave it when another gateway begins to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,9 @@ class ArbiterDesk:
         cluster: whose room it is.
         minutes: takes each decision down; without being able to, nothing new is placed.
         clock: seconds since the epoch.
+
+    Attributes:
+        check: returns if it is decided here; raises Unavailable where another gateway does.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class ArbiterDesk:
         self._cluster = cluster
         self.minutes: Minutes = minutes or Unrecorded()
         self._ownership: Ownership | None = None
+        self.check: Callable[[], None] = _nobody_else
         self._workloads: dict[str, Workload] = {}
         self._clock = clock
         self._asked: dict[str, asyncio.Future[Had]] = {}
@@ -160,6 +166,7 @@ class ArbiterDesk:
         Raises:
             AuditUnavailable: decisions cannot be recorded.
         """
+        self.check()
         if not self._nodes:
             await self.look()  # not before: what is never asked for need not join a cluster
         asked = self._asked.get(workload.id)
@@ -188,6 +195,37 @@ class ArbiterDesk:
         elif workload_id in self.arbiter.entries:
             self._do(self.arbiter.release(workload_id, self._clock()))
             self._workloads.pop(workload_id, None)
+
+    def adopt(self, workload: Workload, nodes: Sequence[str]) -> None:
+        """Take note of what runs already, on nodes that were looked at; what is known already stays.
+
+        Raises:
+            KeyError: there is no such node.
+        """
+        if workload.id not in self.arbiter.entries:
+            workload = self._owned(workload)
+            decisions = self.arbiter.adopt(workload, nodes, self._clock())
+            self._workloads[workload.id] = workload
+            self._had[workload.id] = Had(tuple(nodes))
+            self._do(decisions)
+
+    def begin_anew(self, arbiter: Arbiter, why: str) -> None:
+        """Decide no more, as another gateway does from now on: who waits for room is told so, who has it is to leave.
+
+        Args:
+            arbiter: that knows of nothing yet, in place of the one that there is.
+            why: for whoever waits.
+        """
+        asked, self._asked = self._asked, {}
+        had, self._had = self._had, {}
+        self.arbiter, self._workloads, self._nodes = arbiter, {}, {}
+        for future in asked.values():
+            if not future.done():
+                future.set_exception(Unavailable(why, retry_after_s=1.0))
+                future.exception()  # there may be nobody who waits any more
+        for each in had.values():
+            if not each.wanted_back.done():
+                each.wanted_back.set_result(LEAVE_S)
 
     async def look(self) -> None:
         """Tell the arbiter which nodes there are."""
@@ -260,3 +298,7 @@ class ArbiterDesk:
                 await self.look()
             except FreeholdError as exc:
                 log.warning("nodes_unknown", reason=exc.message)
+
+
+def _nobody_else() -> None:
+    """There is one gateway."""

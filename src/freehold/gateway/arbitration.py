@@ -40,11 +40,15 @@ class Arbitration:
 
     Args:
         journal: where to.
+
+    Attributes:
+        epoch: in which this gateway leads the cluster; None where it is the only one.
     """
 
     def __init__(self, journal: Recorder) -> None:
         self._journal = journal
         self.last: deque[Decided] = deque(maxlen=LAST)
+        self.epoch: int | None = None
         self._refused: dict[str, Refuse] = {}
 
     def check(self) -> None:
@@ -61,6 +65,8 @@ class Arbitration:
         what, details = _told(decision)
         self.last.append(Decided(what, workload, decision.at_s, details))
         about = {"work_class": workload.work_class.name.lower(), "at": utc(decision.at_s), **details}
+        if self.epoch is not None:
+            about["epoch"] = self.epoch
         body = action_body(
             f"cluster.workload.{what}",
             ("cluster.workload", workload.id),

@@ -66,7 +66,16 @@ class Metrics:
         self.replicas = Gauge(
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
-
+        self.cluster_leads = Gauge(
+            "freehold_cluster_leads",
+            "Whether this gateway leads the cluster that it shares with others.",
+            registry=self.registry,
+        )
+        self.cluster_epoch = Gauge(
+            "freehold_cluster_epoch",
+            "How often the lead over the cluster that gateways share has changed.",
+            registry=self.registry,
+        )
         self.cached_prompt_tokens, self.prompt_cache_choices = _of_prompt_caches(self.registry)
         self.capacity = CapacityMetrics(self.registry)
         self.flags = Counter(

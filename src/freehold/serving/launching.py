@@ -13,9 +13,11 @@ from freehold.cluster.desk import RoomDesk
 from freehold.cluster.process import logged
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
 from freehold.governance.directory import ORGANIZATION
+from freehold.serving.preparation import Preparation
 from freehold.serving.status import Whereabouts
 from freehold.types.cluster import Resources, WorkClass, Workload
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class Launching:
         self._find_engine = find_engine
         self._socket = socket
         self._on_line = on_line
+        self._workload: Workload | None = None
+
+    async def prepared(self, preparation: Preparation, report: Callable[[str], None]) -> EngineSpec:
+        """What is to be started, once all is there that it needs; see `Preparation.spec`."""
+        return await preparation.spec(report)
 
     async def start(self, spec: EngineSpec, log: FilteringBoundLogger, report: Callable[[str], None]) -> Started:
         """Start the engine; whoever gets it ends the process and closes the connection.
@@ -94,6 +101,13 @@ class Launching:
         nodes = (placed.node, *placed.others)
         return Started(connection, Whereabouts(spec, placed.address), placed.process, nodes)
 
+    def traits_of(self, told: Traits) -> Traits:
+        """What the engine turned out to be, by what it has told."""
+        return told
+
+    async def unused(self) -> None:
+        """Wait until nobody but this process's requests, which are over, uses the engine."""
+
     def clear(self) -> None:
         """Remove what an engine that has gone left behind."""
         self._socket.unlink(missing_ok=True)
@@ -106,7 +120,7 @@ class Launching:
         report: Callable[[str], None],
     ) -> Placed:
         """Wait for room, which is the engine's until it has gone, and start it there."""
-        workload = Workload(
+        workload = self._workload = Workload(
             id=placement.workload,
             work_class=WorkClass[settings.work_class.upper()],
             organization_id=ORGANIZATION,
