@@ -68,6 +68,10 @@ class News:
             async with asyncio.timeout(within_s):
                 await self._more.wait()
 
+    def stir(self) -> None:
+        """Have whoever waits look, though nothing has happened."""
+        self._more.set()
+
     def take(self) -> list[list[Any]]:
         """What has happened since the last time."""
         self._more.clear()
@@ -89,13 +93,20 @@ class EngineHost:
         epoch: in whose name.
         grace_s: it ends when no gateway was heard for so long.
         leave: ends this process.
+        clock: seconds, never going back.
     """
 
     def __init__(
-        self, hand: str, owner: str, epoch: int, grace_s: float, leave: Callable[[], None] = leave_process
+        self,
+        hand: str,
+        owner: str,
+        epoch: int,
+        grace_s: float,
+        leave: Callable[[], None] = leave_process,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._news = News()
-        self._custody = Custody(hand, owner, epoch)
+        self._custody = Custody(hand, owner, epoch, clock)
         self._folder = Path(tempfile.mkdtemp(prefix="fh-"))
         self._files = NodeFiles(Home(home_from_environment()).models)
         self._socket = self._folder / "engine.sock"
@@ -108,6 +119,7 @@ class EngineHost:
         self._record: dict[str, Any] = {}
         self._grace_s = grace_s
         self._leave = leave
+        self._closed = threading.Event()
         threading.Thread(target=self._end_forgotten, name="orphan's end", daemon=True).start()
 
     async def about(self) -> dict[str, str]:
@@ -200,6 +212,7 @@ class EngineHost:
             raise NotFound("The engine has ended.")
         self._custody.take(hand, owner, epoch)
         self._record["workload"] = workload
+        self._news.stir()  # who had it before and waits is told
         return self._process.pid
 
     async def news(self, hand: str) -> list[list[Any]]:
@@ -236,6 +249,10 @@ class EngineHost:
         """Whether it is in those hands."""
         return self._custody.has(hand)
 
+    def close(self) -> None:
+        """Not end by itself any more; for one who ends it himself."""
+        self._closed.set()
+
     def _only(self, hand: str) -> None:
         if not self._custody.has(hand):
             raise Conflict(f"The gateway '{self._custody.owner}' has the engine now.")
@@ -250,7 +267,8 @@ class EngineHost:
     def _end_forgotten(self) -> None:
         """End everything when no gateway was heard for the time of grace. A thread of its own, which nothing holds."""
         while not self._custody.give_up(self._grace_s):
-            time.sleep(min(_SLOWEST_LOOK_S, self._grace_s / 4))
+            if self._closed.wait(min(_SLOWEST_LOOK_S, self._grace_s / 4)):
+                return
         if self._process is not None and self._loop is not None:
             ending = asyncio.run_coroutine_threadsafe(self._process.terminate(_LAST_GRACE_S), self._loop)
             with suppress(TimeoutError):
