@@ -9,9 +9,9 @@ The arbiter decides; the desk tells it of nodes, workloads and the time, and han
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, Self
 
@@ -21,8 +21,11 @@ from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.arbiter.decisions import Adopt, Decision, Place, Preempt, Refuse, Take, Taken
 from freehold.cluster.base import Cluster, HostedRecord, Placement
 from freehold.cluster.orphans import Orphans
+from freehold.cluster.room_desk import Had, RoomDesk, Unasked
 from freehold.errors import FreeholdError, InvalidRequest, Unavailable
-from freehold.types.cluster import Node, Workload
+from freehold.types.cluster import Node, NodeState, Resources, WorkClass, Workload
+
+__all__ = ["ArbiterDesk", "Had", "Minutes", "Ownership", "RoomDesk", "Unasked", "Unrecorded"]
 
 log = structlog.get_logger(__name__)
 
@@ -30,52 +33,6 @@ LOOK_S: Final = 5.0
 """How often the cluster's nodes are looked at, though none said that it has changed."""
 LEAVE_S: Final = 60.0
 """How long who has room may take to leave it when another gateway begins to decide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Had:
-    """Room that a workload has.
-
-    Args:
-        nodes: the ids of the nodes for its members, in their order; empty where the cluster chooses.
-        wanted_back: done with the seconds that it may take at most, as soon as the room is to be given back.
-    """
-
-    nodes: tuple[str, ...] = ()
-    wanted_back: "asyncio.Future[float]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-class RoomDesk(Protocol):
-    """Where room is asked for. A workload has what `room` gave until it gives that back."""
-
-    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
-        """Wait for room; who stops waiting gives back what it asked for.
-
-        Args:
-            workload: what wants it.
-            on_wait: called if there is none at once.
-
-        Raises:
-            InvalidRequest: it will never have any, such as in the zones where it may run; says why.
-            Unavailable: the cluster cannot be reached.
-        """
-
-    async def claim(self, workload: Workload, placement: Placement) -> HostedRecord | None:
-        """An engine that was left from before and is as good as a new one; it has the workload's room from now on.
-
-        None where there is none. Whoever gets it attaches it, and gives its room back as he would that from `room`.
-
-        Raises:
-            Unavailable: the cluster cannot be reached.
-        """
-
-    def release(self, workload_id: str, *, again: bool = False) -> None:
-        """Take room back that a workload has, or that it waits for; of one that is not known, nothing.
-
-        Args:
-            workload_id: names it.
-            again: whether it keeps its turn, and asks again.
-        """
 
 
 class Ownership(Protocol):
@@ -108,29 +65,6 @@ class Unrecorded:
         """See `Minutes.decided`."""
 
 
-class Unasked:
-    """Where nobody decides: everyone has room at once, and the cluster says where there is none."""
-
-    async def room(
-        self,
-        workload: Workload,  # noqa: ARG002  # as the protocol has it
-        on_wait: Callable[[], None] = lambda: None,  # noqa: ARG002
-    ) -> Had:
-        """See `RoomDesk.room`."""
-        return Had()
-
-    async def claim(
-        self,
-        workload: Workload,  # noqa: ARG002
-        placement: Placement,  # noqa: ARG002
-    ) -> HostedRecord | None:
-        """See `RoomDesk.claim`: nothing is left where nothing outlives the gateway."""
-        return None
-
-    def release(self, workload_id: str, *, again: bool = False) -> None:
-        """See `RoomDesk.release`."""
-
-
 class ArbiterDesk:
     """See `RoomDesk`: the arbiter decides. Its block keeps it told of the nodes and of the time.
 
@@ -159,6 +93,10 @@ class ArbiterDesk:
         self._ownership: Ownership | None = None
         self.check: Callable[[], None] = _nobody_else
         self._workloads: dict[str, Workload] = {}
+        self._wanted: dict[str, Workload] = {}
+        """What was asked for, before it was known where that is permitted."""
+        self._refused: dict[asyncio.Future[None], tuple[Workload, frozenset[str] | None]] = {}
+        self.version = 0
         self._clock = clock
         self._orphans = orphans
         self._asked: dict[str, asyncio.Future[Had]] = {}
@@ -196,6 +134,7 @@ class ArbiterDesk:
         if asked is None:
             self.minutes.check()
             asked = self._ask(workload.id)
+            self._wanted[workload.id] = workload
             workload = self._workloads[workload.id] = self._owned(workload)
             self._do(self.arbiter.submit(workload, self._clock()))
         if not asked.done():
@@ -242,7 +181,19 @@ class ArbiterDesk:
             self._do(self.arbiter.yielded(workload_id, self._clock()))
         elif workload_id in self.arbiter.entries:
             self._do(self.arbiter.release(workload_id, self._clock()))
-            self._workloads.pop(workload_id, None)
+            self._forget(workload_id)
+
+    async def changed(self, version: int, workload: Workload | None = None) -> None:
+        """See `RoomDesk.changed`."""
+        if version != self.version:
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wanted = workload or _NOTHING
+        self._refused[waiting] = wanted, self._owned(wanted).zones
+        try:
+            await waiting
+        finally:
+            del self._refused[waiting]
 
     def adopt(self, workload: Workload, nodes: Sequence[str]) -> None:
         """Take note of what runs already, on nodes that were looked at; what is known already stays.
@@ -266,7 +217,7 @@ class ArbiterDesk:
         """
         asked, self._asked = self._asked, {}
         had, self._had = self._had, {}
-        self.arbiter, self._workloads, self._nodes = arbiter, {}, {}
+        self.arbiter, self._workloads, self._wanted, self._nodes = arbiter, {}, {}, {}
         for future in asked.values():
             if not future.done():
                 future.set_exception(Unavailable(why, retry_after_s=1.0))
@@ -277,16 +228,17 @@ class ArbiterDesk:
 
     async def look(self) -> None:
         """Tell the arbiter which nodes there are."""
-        nodes = {node.id: node for node in await self._cluster.nodes()}
+        nodes, before = {node.id: node for node in await self._cluster.nodes()}, self._nodes
         for gone in self._nodes.keys() - nodes.keys():
             self._do(self.arbiter.forget_node(gone, self._clock()))
         for node in nodes.values():
             known = self._nodes.get(node.id)
-            if known is None or (known.total, known.zone, known.state) != (node.total, node.zone, node.state):
+            if known is None or _lasting(known) != _lasting(node):
                 self._do(self.arbiter.set_node(node, self._clock()))
         self._nodes = nodes
         if self._orphans is not None:
             await self._orphans.look(self)
+        self._reconsider(before)
 
     async def _know(self) -> None:
         """Know what there is; not before: what is never asked for need not join a cluster."""
@@ -297,6 +249,25 @@ class ArbiterDesk:
         """Whether it may run on a node."""
         node = self._nodes.get(node_id)
         return node is not None and (workload.zones is None or node.zone in workload.zones)
+
+    def _reconsider(self, before: Mapping[str, Node]) -> None:
+        """Have those who wait be where that is permitted now, and wake those of the refused who may be possible."""
+        for workload_id in list(self._asked):
+            now = self._owned(self._wanted[workload_id])
+            if now.zones != self._workloads[workload_id].zones:
+                self._workloads[workload_id] = now
+                self._do(self.arbiter.revise(now, self._clock()))
+        changed = {key: _lasting(node) for key, node in before.items()} != {
+            key: _lasting(node) for key, node in self._nodes.items()
+        }
+        self.version += changed
+        for waiting, (wanted, zones) in self._refused.items():
+            if not waiting.done() and (changed or self._owned(wanted).zones != zones):
+                waiting.set_result(None)
+
+    def _forget(self, workload_id: str) -> None:
+        self._workloads.pop(workload_id, None)
+        self._wanted.pop(workload_id, None)
 
     def _owned(self, workload: Workload) -> Workload:
         """The workload with its owner's organization, and where it may run by what is permitted to its owner."""
@@ -336,7 +307,7 @@ class ArbiterDesk:
                 case Take(workload):
                     self._want_back(workload, 0.0)
                 case Refuse(workload, reason, detail):
-                    self._workloads.pop(workload)
+                    self._forget(workload)
                     self._asked.pop(workload).set_exception(InvalidRequest(detail, code=reason.value))
         if decisions:
             self._looking.set()  # a deadline may have come nearer
@@ -364,3 +335,11 @@ class ArbiterDesk:
 
 def _nobody_else() -> None:
     """There is one gateway."""
+
+
+_NOTHING: Final = Workload("", WorkClass.API, "", None, (), None, 0.0)
+
+
+def _lasting(node: Node) -> tuple[Resources, str | None, NodeState]:
+    """What of a node counts for what may be placed there, apart from what is there."""
+    return node.total, node.zone, node.state

@@ -66,6 +66,8 @@ class Launching:
         self._socket = socket
         self._on_line = on_line
         self._workload: Workload | None = None
+        self._version = 0
+        self._wanted: Workload | None = None
 
     async def prepared(self, preparation: Preparation, report: Callable[[str], None]) -> EngineSpec:
         """What is to be started, once all is there that it needs; see `Preparation.spec`."""
@@ -87,6 +89,7 @@ class Launching:
         """
         engine = self._find_engine(spec.settings.engine)
         engine.validate(spec.settings)
+        self._version, self._wanted = self._desk.version, None
         if engine.spans:
             spec = engine.spread(spec, await self._cluster.nodes())
         launch = engine.launch(spec, self._socket)
@@ -108,6 +111,10 @@ class Launching:
 
     async def unused(self) -> None:
         """Wait until nobody but this process's requests, which are over, uses the engine."""
+
+    async def possible(self) -> None:
+        """Wait until what was refused at the last start may be possible."""
+        await self._desk.changed(self._version, self._wanted)
 
     def clear(self) -> None:
         """Remove what an engine that has gone left behind."""
@@ -131,6 +138,7 @@ class Launching:
             queued_at_s=time.time(),
             apart=None if placement.others else placement.workload.rpartition("-")[0] or None,
         )
+        self._wanted = workload
         found = await self._found(placement, workload, on_line, report)
         if found is not None:
             return found

@@ -16,7 +16,7 @@ from freehold.cluster.base import Hosted
 from freehold.config import SupervisorSettings
 from freehold.engines.base import Connection, EngineSpec
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError, InternalError
-from freehold.serving.backoff import PERMANENT, Backoff
+from freehold.serving.backoff import Backoff, permanent, refused
 from freehold.serving.launching import Launching
 from freehold.serving.opening import opened
 from freehold.serving.own_use import OwnUse
@@ -230,13 +230,13 @@ class Replica:
     async def _back_off(self, error: FreeholdError) -> None:
         """Say what went wrong and wait before the next attempt."""
         ready_s = None if self._ready_since is None else self._loop.time() - self._ready_since
-        delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=isinstance(error, PERMANENT))
+        delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=permanent(error))
         self.failure = error
         self._error = "\n".join((error.message, *self._tail))
         self.retry_at = self._loop.time() + delay_s
         self._log.warning("replica_restarting", error=error.message, delay_s=round(delay_s, 3), starts=self._starts)
         self._enter(ReplicaState.BACKING_OFF)
-        await asyncio.sleep(delay_s)
+        await (self.launching.possible() if refused(error) else asyncio.sleep(delay_s))
 
     async def _attempt(self) -> FreeholdError:
         """Serve until something goes wrong; returns what."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from freehold.errors import EngineUnavailable
+from freehold.serving.backoff import refused
 from freehold.serving.choice import Wish
 from freehold.serving.replica import Replica
 from freehold.types.deployment import DeploymentSettings, ReplicaState
@@ -42,4 +43,6 @@ def unavailable(
         retry_after_s = max(1.0, failed.retry_at - now)
         why = failed.failure.message if failed.failure else ""
         message = f"The deployment `{name}` failed and is started again in {retry_after_s:.0f} s: {why}"
+        if failed.failure is not None and refused(failed.failure):
+            message = f"The deployment `{name}` has no place on the cluster as it is: {why}"
     return EngineUnavailable(message, retry_after_s=retry_after_s)
