@@ -20,7 +20,7 @@ from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Take
 from freehold.cluster.base import Cluster
 from freehold.errors import FreeholdError, InvalidRequest, Unavailable
-from freehold.types.cluster import Node, Workload
+from freehold.types.cluster import Node, NodeState, Workload
 
 log = structlog.get_logger(__name__)
 
@@ -237,6 +237,10 @@ class ArbiterDesk:
             if known is None or (known.total, known.zone, known.state) != (node.total, node.zone, node.state):
                 self._do(self.arbiter.set_node(node, self._clock()))
         self._nodes = nodes
+
+    def draining(self) -> list[str]:
+        """The ids of the nodes that drain, as they were seen last."""
+        return sorted(node.id for node in self._nodes.values() if node.state is NodeState.DRAINING)
 
     def _owned(self, workload: Workload) -> Workload:
         """The workload with its owner's organization, and where it may run by what is permitted to its owner."""

@@ -25,6 +25,7 @@ from freehold.serving.offers import NOTHING, Offer, Want, offer_of, together, wa
 from freehold.serving.shared_launching import SharedLaunching
 from freehold.serving.sharing import Sharer, records_by_id
 from freehold.store.leading import Told
+from freehold.types.cluster import NodeState
 from freehold.types.lead import Lead
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,8 @@ GONE_US: Final = 10_000_000
 """A gateway that has told nothing for so long is not counted."""
 UNFIT_S: Final = 10.0
 """Who could not take over what runs leaves the lead to others for so long."""
+_CLUSTER: Final = ""
+"""Under which, among the replicas, it is published what holds for the whole cluster."""
 _DRAIN_S: Final = 600.0
 """How long requests may go on, on what nobody wants any more."""
 
@@ -74,6 +77,7 @@ class Leading:
         self._epoch = 0
         self._known = -1
         self._offers: dict[str, Offer] = {}
+        self._draining: list[str] = []
         self._published: dict[str, Any] | None = None
         self._taken_back: dict[str, int] = {}
         self._others: dict[str, tuple[Told, dict[str, Want]]] = {}
@@ -258,6 +262,7 @@ class Leading:
         """Have in force here what is published."""
         number = (await self._board.look()).number
         wire = await self._board.offers()
+        self._draining = wire.pop(_CLUSTER, {}).get("draining", [])
         self._offers = {replica: offer_of(each, self._credentials) for replica, each in wire.items()}
         self._known = number
         for sharer in list(self._sharers):
@@ -268,7 +273,8 @@ class Leading:
         if not self.leads:
             return
         found = {offer.id: offer for offer in self._own_offers()}
-        told = {replica: offer.wire() for replica, offer in found.items()}
+        told = {_CLUSTER: {"draining": self._follows.draining()}}
+        told |= {replica: offer.wire() for replica, offer in found.items()}
         if told == self._published:
             return
         number = await self._board.publish(self._epoch, told)
@@ -296,8 +302,8 @@ class Leading:
         try:
             self._cluster.lead(epoch)
             self._follows.begin(epoch)
-            await self._follows.look()
             await self._read(every=True)
+            await self._drain()
             strays = await self._adopt(records_by_id(await self._cluster.hosted()))
         except FreeholdError as exc:
             log.warning("cluster_not_taken_over", reason=exc.message, epoch=epoch)
@@ -316,6 +322,16 @@ class Leading:
         for record in strays:
             self._begin(self._dismiss(record), f"dismiss {record.workload}")
         self._heard()
+
+    async def _drain(self) -> None:
+        """Have those nodes drain that the leader before had told to, and no others."""
+        now = {node.id for node in await self._cluster.nodes() if node.state is NodeState.DRAINING}
+        for node in set(self._draining) - now:
+            with suppress(NotFound):
+                await self._cluster.drain(node)
+        for node in now - set(self._draining) if self._lead.epoch > 1 else ():
+            await self._cluster.resume(node)
+        await self._follows.look()
 
     async def _adopt(self, records: dict[str, HostedRecord]) -> list[HostedRecord]:
         """Take what runs into this gateway's hands where a replica is there for it; what is left over."""
