@@ -131,7 +131,7 @@ async def open_supervisor(
     name = own_fact(database, _MEASURED)
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
     async with (
-        open_cluster(home, settings) as cluster,
+        open_cluster(home, settings, database) as cluster,
         open_desk(settings, cluster, journal if running else None) as desk,
         open_sharing(home, settings, database, cluster, desk, running) as sharing,
     ):

@@ -66,6 +66,11 @@ class Custody:
         """How long the gateway that has it was not heard."""
         return 0.0 if self._busy else self._clock() - self._heard_s
 
+    @property
+    def held(self) -> bool:
+        """Whether a gateway has it still, as far as can be told."""
+        return self._hand is not None and self.silent_s < HELD_S
+
     def take(self, hand: str, owner: str, epoch: int) -> None:
         """Put it into other hands.
 
@@ -76,8 +81,7 @@ class Custody:
         with self._lock:
             if self._over:
                 raise NotFound("The engine has ended.")
-            held = self._hand is not None and self.silent_s < HELD_S
-            if epoch < self.epoch or (epoch == self.epoch and owner != self.owner and held):
+            if epoch < self.epoch or (epoch == self.epoch and owner != self.owner and self.held):
                 raise Conflict(f"The gateway '{self.owner}' has the engine, in the name of epoch {self.epoch}.")
             self._hand, self.owner, self.epoch = hand, owner, epoch
             self._heard_s = self._clock()

@@ -186,11 +186,11 @@ class EngineHost:
         if self._process is None or self._process.exited.done() or not self._record:
             return None
         custody = self._custody
-        had = {"owner": custody.owner, "epoch": custody.epoch, "silent_s": custody.silent_s}
+        had = {"owner": custody.owner, "epoch": custody.epoch, "silent_s": custody.silent_s, "held": custody.held}
         return {**self._record, **had}
 
-    async def attach(self, hand: str, owner: str, epoch: int, workload: str) -> dict[str, int]:
-        """Come into other hands, under that id of a replica; the process's id and the port.
+    async def attach(self, hand: str, owner: str, epoch: int, workload: str) -> int:
+        """Come into other hands, under that id of a replica; the process's id.
 
         Raises:
             NotFound: the engine has ended.
@@ -200,7 +200,7 @@ class EngineHost:
             raise NotFound("The engine has ended.")
         self._custody.take(hand, owner, epoch)
         self._record["workload"] = workload
-        return {"pid": self._record["pid"], "port": self._record["port"]}
+        return self._process.pid
 
     async def news(self, hand: str) -> list[list[Any]]:
         """What has happened: `["line", text]` for a line of the engine's, `["exit", code]` at the end.
@@ -248,7 +248,7 @@ class EngineHost:
         self._news.tell("exit", process.exited.result())
 
     def _end_forgotten(self) -> None:
-        """End everything when no gateway was heard for the time of grace. A thread of its own, so that nothing holds it."""
+        """End everything when no gateway was heard for the time of grace. A thread of its own, which nothing holds."""
         while not self._custody.give_up(self._grace_s):
             time.sleep(min(_SLOWEST_LOOK_S, self._grace_s / 4))
         if self._process is not None and self._loop is not None:
