@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -12,6 +12,7 @@ from freehold.cluster.authority import Authority
 from freehold.cluster.base import Cluster
 from freehold.cluster.desk import ArbiterDesk, RoomDesk, Unasked
 from freehold.cluster.local import LocalCluster
+from freehold.cluster.orphans import Orphans
 from freehold.cluster.ray import RayCluster, RayPlace
 from freehold.cluster.ray_node import running_node, token_of
 from freehold.config import Settings, read_secret
@@ -96,20 +97,25 @@ def _stated(said: ClusterSettings) -> Resources | None:
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings, cluster: Cluster, journal: Recorder | None) -> AsyncIterator[RoomDesk]:
+async def open_desk(
+    settings: Settings, cluster: Cluster, journal: Recorder | None, left: Callable[[str], bool] | None
+) -> AsyncIterator[RoomDesk]:
     """Where room on a cluster is asked for: the arbiter decides where it is known what there is.
 
     Args:
         settings: the configuration.
         cluster: whose room it is.
         journal: where decisions are recorded; None where nothing is to be placed.
+        left: whether there is a deployment of a name, for engines that an earlier run has left on the cluster; None
+            where these are found otherwise, or there cannot be any.
     """
     said = settings.cluster
     if journal is None or (said.address is None and not said.counted):
         yield Unasked()
         return
     arbiter = Arbiter(settings.share, overdue_s=settings.arbiter.overdue_s)
-    async with ArbiterDesk(arbiter, cluster, Arbitration(journal)) as desk:
+    orphans = None if left is None else Orphans(cluster, left)
+    async with ArbiterDesk(arbiter, cluster, Arbitration(journal), orphans=orphans) as desk:
         yield desk
 
 

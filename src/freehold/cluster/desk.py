@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Protocol, Self
 
 import structlog
 
 from freehold.cluster.arbiter.arbiter import Arbiter
-from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Take
-from freehold.cluster.base import Cluster
+from freehold.cluster.arbiter.decisions import Adopt, Decision, Place, Preempt, Refuse, Take, Taken
+from freehold.cluster.base import Cluster, HostedRecord, Placement
+from freehold.cluster.orphans import Orphans
 from freehold.errors import FreeholdError, InvalidRequest, Unavailable
 from freehold.types.cluster import Node, NodeState, Workload
 
@@ -55,6 +57,15 @@ class RoomDesk(Protocol):
 
         Raises:
             InvalidRequest: it will never have any, such as in the zones where it may run; says why.
+            Unavailable: the cluster cannot be reached.
+        """
+
+    async def claim(self, workload: Workload, placement: Placement) -> HostedRecord | None:
+        """An engine that was left from before and is as good as a new one; it has the workload's room from now on.
+
+        None where there is none. Whoever gets it attaches it, and gives its room back as he would that from `room`.
+
+        Raises:
             Unavailable: the cluster cannot be reached.
         """
 
@@ -108,6 +119,14 @@ class Unasked:
         """See `RoomDesk.room`."""
         return Had()
 
+    async def claim(
+        self,
+        workload: Workload,  # noqa: ARG002
+        placement: Placement,  # noqa: ARG002
+    ) -> HostedRecord | None:
+        """See `RoomDesk.claim`: nothing is left where nothing outlives the gateway."""
+        return None
+
     def release(self, workload_id: str, *, again: bool = False) -> None:
         """See `RoomDesk.release`."""
 
@@ -120,6 +139,7 @@ class ArbiterDesk:
         cluster: whose room it is.
         minutes: takes each decision down; without being able to, nothing new is placed.
         clock: seconds since the epoch.
+        orphans: what an earlier run has left; None where nobody looks for that here.
 
     Attributes:
         check: returns if it is decided here; raises Unavailable where another gateway does.
@@ -131,6 +151,7 @@ class ArbiterDesk:
         cluster: Cluster,
         minutes: Minutes | None = None,
         clock: Callable[[], float] = time.time,
+        orphans: Orphans | None = None,
     ) -> None:
         self.arbiter = arbiter
         self._cluster = cluster
@@ -139,6 +160,7 @@ class ArbiterDesk:
         self.check: Callable[[], None] = _nobody_else
         self._workloads: dict[str, Workload] = {}
         self._clock = clock
+        self._orphans = orphans
         self._asked: dict[str, asyncio.Future[Had]] = {}
         self._had: dict[str, Had] = {}
         self._nodes: dict[str, Node] = {}
@@ -155,6 +177,8 @@ class ArbiterDesk:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._orphans is not None:
+            await self._orphans.close()
 
     def govern(self, ownership: Ownership) -> None:
         """Have it know from now on who owns what, and where that may run."""
@@ -167,8 +191,7 @@ class ArbiterDesk:
             AuditUnavailable: decisions cannot be recorded.
         """
         self.check()
-        if not self._nodes:
-            await self.look()  # not before: what is never asked for need not join a cluster
+        await self._know()
         asked = self._asked.get(workload.id)
         if asked is None:
             self.minutes.check()
@@ -182,6 +205,31 @@ class ArbiterDesk:
         except asyncio.CancelledError:
             self.release(workload.id)
             raise
+
+    async def claim(self, workload: Workload, placement: Placement) -> HostedRecord | None:
+        """See `RoomDesk.claim`.
+
+        Raises:
+            AuditUnavailable: decisions cannot be recorded.
+        """
+        if self._orphans is None:
+            return None
+        self.minutes.check()
+        await self._know()
+        workload = self._owned(workload)
+        record = self._orphans.claim(placement, partial(self._permits, workload), self)
+        if record is None:
+            return None
+        self._workloads[workload.id] = workload
+        self._had[workload.id] = Had(record.nodes)
+        self._do(self.arbiter.take_over(record.name, workload, self._clock()))
+        del self._workloads[record.name], self._had[record.name]
+        return record
+
+    def unwanted(self, workload_id: str, known_as: str) -> None:
+        """See `freehold.cluster.orphans.Keeper`."""
+        workload = replace(self._workloads[workload_id], id=known_as)
+        self.minutes.decided(Take(known_as, Taken.UNWANTED, self._clock()), workload)
 
     def release(self, workload_id: str, *, again: bool = False) -> None:
         """See `RoomDesk.release`."""
@@ -237,6 +285,18 @@ class ArbiterDesk:
             if known is None or (known.total, known.zone, known.state) != (node.total, node.zone, node.state):
                 self._do(self.arbiter.set_node(node, self._clock()))
         self._nodes = nodes
+        if self._orphans is not None:
+            await self._orphans.look(self)
+
+    async def _know(self) -> None:
+        """Know what there is; not before: what is never asked for need not join a cluster."""
+        if not self._nodes or (self._orphans is not None and not self._orphans.known):
+            await self.look()
+
+    def _permits(self, workload: Workload, node_id: str) -> bool:
+        """Whether it may run on a node."""
+        node = self._nodes.get(node_id)
+        return node is not None and (workload.zones is None or node.zone in workload.zones)
 
     def draining(self) -> list[str]:
         """The ids of the nodes that drain, as they were seen last."""
@@ -273,6 +333,8 @@ class ArbiterDesk:
                 case Place(workload, nodes):
                     self._had[workload] = had = Had(nodes)
                     self._asked.pop(workload).set_result(had)
+                case Adopt():
+                    pass  # it has its room
                 case Preempt(workload, _, deadline_s):
                     self._want_back(workload, max(0.0, deadline_s - self._clock()))
                 case Take(workload):

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Resume, Take, Wait
+from freehold.cluster.arbiter.decisions import Adopt, Decision, Place, Preempt, Refuse, Resume, Take, Wait
 from freehold.errors import AuditUnavailable
 from freehold.gateway.own_actions import action_body
 from freehold.journal.recorder import Recorder
@@ -25,7 +25,7 @@ class Decided:
     """A decision, and about what.
 
     Args:
-        what: `placed`, `resumed`, `waiting`, `refused`, `preempted` (asked to leave) or `ended` (told to).
+        what: `placed`, `adopted`, `resumed`, `waiting`, `refused`, `preempted` (asked to leave) or `ended` (told to).
         details: the decision's own values, as JSON has them.
     """
 
@@ -103,6 +103,8 @@ def _told(decision: Decision) -> tuple[str, dict[str, Any]]:
     match decision:
         case Place(_, nodes):
             return "resumed" if isinstance(decision, Resume) else "placed", {"nodes": list(nodes)}
+        case Adopt(_, nodes):
+            return "adopted", {"nodes": list(nodes)}
         case Preempt(_, in_favour_of, deadline_s):
             return "preempted", {"in_favour_of": in_favour_of, "deadline": utc(deadline_s)}
         case Take(_, reason):

@@ -12,6 +12,7 @@ from freehold.cluster.base import Cluster, Hosted, Part, Placed, Placement
 from freehold.cluster.desk import RoomDesk
 from freehold.cluster.process import logged
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
+from freehold.errors import Conflict, NotFound
 from freehold.governance.directory import ORGANIZATION
 from freehold.serving.preparation import Preparation
 from freehold.serving.status import Whereabouts
@@ -130,11 +131,35 @@ class Launching:
             queued_at_s=time.time(),
             apart=None if placement.others else placement.workload.rpartition("-")[0] or None,
         )
+        found = await self._found(placement, workload, on_line, report)
+        if found is not None:
+            return found
         had = await self._desk.room(workload, lambda: report("waiting for room"))
         try:
             placed = await self._cluster.place(replace(placement, nodes=had.nodes), on_line, report)
         except BaseException:
             self._desk.release(workload.id)
+            raise
+        placed.process.exited.add_done_callback(lambda _: self._desk.release(workload.id))
+        return placed
+
+    async def _found(
+        self,
+        placement: Placement,
+        workload: Workload,
+        on_line: Callable[[str], None],
+        report: Callable[[str], None],
+    ) -> Placed | None:
+        """The like of it that an earlier run has left and that runs; None where there is none, or it ends just now."""
+        record = await self._desk.claim(workload, placement)
+        if record is None:
+            return None
+        try:
+            placed = await self._cluster.attach(replace(record, workload=workload.id), on_line, report)
+        except BaseException as exc:
+            self._desk.release(workload.id)
+            if isinstance(exc, NotFound | Conflict):
+                return None
             raise
         placed.process.exited.add_done_callback(lambda _: self._desk.release(workload.id))
         return placed
@@ -150,4 +175,7 @@ class Launching:
             files={path: digest_in(path) for path in (spec.weights, spec.adapter) if path is not None},
             socket=self._socket,
             others=tuple(Part(other.argv, other.env, needs) for other in launch.others),
+            deployment=spec.settings.name,
+            work_class=WorkClass[spec.settings.work_class.upper()],
+            project=spec.settings.project,
         )
