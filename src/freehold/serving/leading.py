@@ -22,8 +22,8 @@ from freehold.cluster.leader import LEASE_S, MARGIN_S, led
 from freehold.errors import Conflict, FreeholdError, NotFound, Unavailable
 from freehold.serving.board import Board, Follows, Standing
 from freehold.serving.offers import NOTHING, Offer, Want, offer_of, together, want_of
-from freehold.serving.shared_launching import SharedLaunching
-from freehold.serving.sharing import Sharer, records_by_id
+from freehold.serving.sharing import Sharer
+from freehold.serving.taking_over import adopt
 from freehold.store.leading import Told
 from freehold.types.cluster import NodeState
 from freehold.types.lead import Lead
@@ -304,7 +304,7 @@ class Leading:
             self._follows.begin(epoch)
             await self._read(every=True)
             await self._drain()
-            strays = await self._adopt(records_by_id(await self._cluster.hosted()))
+            found = await adopt(self._cluster, self._sharers)
         except FreeholdError as exc:
             log.warning("cluster_not_taken_over", reason=exc.message, epoch=epoch)
             self._unfit_until = self._clock() + UNFIT_S
@@ -314,6 +314,8 @@ class Leading:
             return
         if epoch != self._epoch or self._clock() >= self._leads_until:
             return
+        known = {self.name, *self._others}
+        strays = [each for each in found if each.owner in known or each.workload in self._offers]
         self._took_over, self._published = True, None
         self._taken_back = {}
         log.info("cluster_led", gateway=self.name, epoch=epoch, replicas=len(self._offers), strays=len(strays))
@@ -332,26 +334,6 @@ class Leading:
         for node in now - set(self._draining) if self._lead.epoch > 1 else ():
             await self._cluster.resume(node)
         await self._follows.look()
-
-    async def _adopt(self, records: dict[str, HostedRecord]) -> list[HostedRecord]:
-        """Take what runs into this gateway's hands where a replica is there for it; what is left over."""
-        here = {launching.id: launching for each in self._sharers for launching, _ in each.launchings()}
-        for launching in here.values():
-            record = records.get(launching.id)
-            if launching.owned and launching.offer is not None:
-                launching.account(launching.offer.nodes)
-            elif record is not None:
-                with suppress(NotFound):
-                    await self._adopt_one(launching, record)
-            records.pop(launching.id, None)
-        known = {self.name, *self._others}
-        return [record for record in records.values() if record.owner in known or record.workload in self._offers]
-
-    async def _adopt_one(self, launching: SharedLaunching, record: HostedRecord) -> None:
-        try:
-            await launching.own(record)
-        except KeyError as exc:
-            raise NotFound(f"The node of '{record.workload}' is not there any more.") from exc
 
     async def _dismiss(self, record: HostedRecord) -> None:
         """End what nobody wants, when no gateway has requests on it any more."""
