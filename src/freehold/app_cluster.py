@@ -161,6 +161,10 @@ class _DeskOfLead:
         """See `Follows.look`."""
         await self._desk.look()
 
+    def draining(self) -> list[str]:
+        """See `Follows.draining`."""
+        return self._desk.draining()
+
     def end(self) -> None:
         """See `Follows.end`."""
         self._anew()

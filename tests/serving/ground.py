@@ -24,13 +24,14 @@ from freehold.errors import Conflict, NotFound, Unavailable
 from freehold.serving.leading import Leading
 from freehold.serving.supervisor import Supervisor
 from freehold.store.leading import Look, Told
-from freehold.types.cluster import Node, Resources
+from freehold.types.cluster import Node, NodeState, Resources
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.lead import Lead
 from tests.serving.trial import QUICK, QUICK_FIRST, ready_at_once
 from tests.serving.trial_engine import find_engine
 
-NODE = Node("node", "node", None, Resources(cores=8, memory_bytes=8 << 30), Resources(cores=8, memory_bytes=8 << 30))
+_HAS = Resources(cores=8, memory_bytes=8 << 30)
+NODES = [Node(name, name, None, _HAS, _HAS) for name in ("first", "second")]
 _LOST = -9
 
 
@@ -97,7 +98,7 @@ class Ground:
             workload=placement.workload,
             deployment=placement.workload.rpartition("-")[0],
             digest="",
-            node=NODE.id,
+            node=placement.nodes[0],
             address=socket,
             pid=process.pid,
             needs=placement.needs,
@@ -133,15 +134,24 @@ class OnGround(LocalCluster):
     """
 
     def __init__(self, ground: Ground, owner: str) -> None:
-        super().__init__(NODE.total)
+        super().__init__(_HAS)
         self._ground = ground
         self._owner = owner
         self._epoch = 0
+        self._draining = set[str]()
         self.cut = False
 
     async def nodes(self) -> list[Node]:
         """See `Cluster.nodes`."""
-        return [NODE]
+        return [replace(node, state=NodeState.DRAINING) if node.id in self._draining else node for node in NODES]
+
+    async def drain(self, node_id: str) -> None:
+        """See `Cluster.drain`."""
+        self._draining.add(node_id)
+
+    async def resume(self, node_id: str) -> None:
+        """See `Cluster.resume`."""
+        self._draining.discard(node_id)
 
     async def place(
         self, placement: Placement, on_line: Callable[[str], None], report: Callable[[str], None] = ignore
@@ -296,6 +306,10 @@ class Anew:
     async def look(self) -> None:
         """See `Follows.look`."""
         await self._desk.look()
+
+    def draining(self) -> list[str]:
+        """See `Follows.draining`."""
+        return self._desk.draining()
 
     def end(self) -> None:
         """See `Follows.end`."""

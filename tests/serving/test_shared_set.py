@@ -198,8 +198,32 @@ def test_room_is_asked_for_where_it_is_decided(tmp_path: Path) -> None:
         async with three(tmp_path, trial()) as ((a, b, _), __, ___):
             await _ready([a, b])
             work = Workload("job", WorkClass.RESEARCH, "org", None, (Resources(cores=1),), None, 0.0)
-            assert (await a.supervisor.desk.room(work)).nodes == ("node",)
+            assert (await a.supervisor.desk.room(work)).nodes in {("first",), ("second",)}
             with pytest.raises(Unavailable, match="The gateway 'a' leads the cluster"):
                 await b.supervisor.desk.room(work)
 
     asyncio.run(main())
+
+
+def test_nodes_that_drain_go_on_draining_under_the_next_leader(tmp_path: Path) -> None:
+    """What the leader was told to leave the next one leaves too."""
+
+    async def main() -> None:
+        async with three(tmp_path, trial()) as ((a, b, c), _, shared):
+            await _ready([a, b, c])
+            await a.cluster.drain("second")
+            await a.supervisor.desk.look()  # type: ignore[attr-defined]  # it is the arbiter's
+            shared.notify()
+            await eventually(lambda: shared.offers[""] == {"draining": ["second"]}, "it is published")
+            await eventually(lambda: not _on_the_second(a), "its replica has left it")
+            a.vanish()
+            shared.pass_time(12)
+            await eventually(lambda: b.leading.leads or c.leading.leads, "another one that leads")
+            leader = b if b.leading.leads else c
+            assert [node.id for node in await leader.cluster.nodes() if node.state == "draining"] == ["second"]
+
+    asyncio.run(main())
+
+
+def _on_the_second(each: Gateway) -> bool:
+    return any(replica.node == "second" for replica in each.supervisor.status("chat").replicas)

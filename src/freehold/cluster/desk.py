@@ -269,6 +269,10 @@ class ArbiterDesk:
         self._workloads.pop(workload_id, None)
         self._wanted.pop(workload_id, None)
 
+    def draining(self) -> list[str]:
+        """The ids of the nodes that drain, as they were seen last."""
+        return sorted(node.id for node in self._nodes.values() if node.state is NodeState.DRAINING)
+
     def _owned(self, workload: Workload) -> Workload:
         """The workload with its owner's organization, and where it may run by what is permitted to its owner."""
         if self._ownership is None:

@@ -47,6 +47,9 @@ class Follows(Protocol):
     async def look(self) -> None:
         """Look at the nodes."""
 
+    def draining(self) -> list[str]:
+        """The ids of the nodes that drain, as they were seen last."""
+
     def end(self) -> None:
         """It leads no more."""
 

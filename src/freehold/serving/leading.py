@@ -22,9 +22,10 @@ from freehold.cluster.leader import LEASE_S, MARGIN_S, led
 from freehold.errors import Conflict, FreeholdError, NotFound, Unavailable
 from freehold.serving.board import Board, Follows, Standing
 from freehold.serving.offers import NOTHING, Offer, Want, offer_of, together, want_of
-from freehold.serving.shared_launching import SharedLaunching
-from freehold.serving.sharing import Sharer, records_by_id
+from freehold.serving.sharing import Sharer
+from freehold.serving.taking_over import adopt
 from freehold.store.leading import Told
+from freehold.types.cluster import NodeState
 from freehold.types.lead import Lead
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,8 @@ GONE_US: Final = 10_000_000
 """A gateway that has told nothing for so long is not counted."""
 UNFIT_S: Final = 10.0
 """Who could not take over what runs leaves the lead to others for so long."""
+_CLUSTER: Final = ""
+"""Under which, among the replicas, it is published what holds for the whole cluster."""
 _DRAIN_S: Final = 600.0
 """How long requests may go on, on what nobody wants any more."""
 
@@ -74,6 +77,7 @@ class Leading:
         self._epoch = 0
         self._known = -1
         self._offers: dict[str, Offer] = {}
+        self._draining: list[str] = []
         self._published: dict[str, Any] | None = None
         self._taken_back: dict[str, int] = {}
         self._others: dict[str, tuple[Told, dict[str, Want]]] = {}
@@ -258,6 +262,7 @@ class Leading:
         """Have in force here what is published."""
         number = (await self._board.look()).number
         wire = await self._board.offers()
+        self._draining = wire.pop(_CLUSTER, {}).get("draining", [])
         self._offers = {replica: offer_of(each, self._credentials) for replica, each in wire.items()}
         self._known = number
         for sharer in list(self._sharers):
@@ -268,7 +273,8 @@ class Leading:
         if not self.leads:
             return
         found = {offer.id: offer for offer in self._own_offers()}
-        told = {replica: offer.wire() for replica, offer in found.items()}
+        told = {_CLUSTER: {"draining": self._follows.draining()}}
+        told |= {replica: offer.wire() for replica, offer in found.items()}
         if told == self._published:
             return
         number = await self._board.publish(self._epoch, told)
@@ -296,9 +302,9 @@ class Leading:
         try:
             self._cluster.lead(epoch)
             self._follows.begin(epoch)
-            await self._follows.look()
             await self._read(every=True)
-            strays = await self._adopt(records_by_id(await self._cluster.hosted()))
+            await self._drain()
+            found = await adopt(self._cluster, self._sharers)
         except FreeholdError as exc:
             log.warning("cluster_not_taken_over", reason=exc.message, epoch=epoch)
             self._unfit_until = self._clock() + UNFIT_S
@@ -308,6 +314,8 @@ class Leading:
             return
         if epoch != self._epoch or self._clock() >= self._leads_until:
             return
+        known = {self.name, *self._others}
+        strays = [each for each in found if each.owner in known or each.workload in self._offers]
         self._took_over, self._published = True, None
         self._taken_back = {}
         log.info("cluster_led", gateway=self.name, epoch=epoch, replicas=len(self._offers), strays=len(strays))
@@ -317,25 +325,15 @@ class Leading:
             self._begin(self._dismiss(record), f"dismiss {record.workload}")
         self._heard()
 
-    async def _adopt(self, records: dict[str, HostedRecord]) -> list[HostedRecord]:
-        """Take what runs into this gateway's hands where a replica is there for it; what is left over."""
-        here = {launching.id: launching for each in self._sharers for launching, _ in each.launchings()}
-        for launching in here.values():
-            record = records.get(launching.id)
-            if launching.owned and launching.offer is not None:
-                launching.account(launching.offer.nodes)
-            elif record is not None:
-                with suppress(NotFound):
-                    await self._adopt_one(launching, record)
-            records.pop(launching.id, None)
-        known = {self.name, *self._others}
-        return [record for record in records.values() if record.owner in known or record.workload in self._offers]
-
-    async def _adopt_one(self, launching: SharedLaunching, record: HostedRecord) -> None:
-        try:
-            await launching.own(record)
-        except KeyError as exc:
-            raise NotFound(f"The node of '{record.workload}' is not there any more.") from exc
+    async def _drain(self) -> None:
+        """Have those nodes drain that the leader before had told to, and no others."""
+        now = {node.id for node in await self._cluster.nodes() if node.state is NodeState.DRAINING}
+        for node in set(self._draining) - now:
+            with suppress(NotFound):
+                await self._cluster.drain(node)
+        for node in now - set(self._draining) if self._lead.epoch > 1 else ():
+            await self._cluster.resume(node)
+        await self._follows.look()
 
     async def _dismiss(self, record: HostedRecord) -> None:
         """End what nobody wants, when no gateway has requests on it any more."""

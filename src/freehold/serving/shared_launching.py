@@ -218,12 +218,12 @@ class SharedLaunching(Launching):
             work_class=record.work_class,
             organization_id=ORGANIZATION,
             project_id=record.project,
-            members=(record.needs,),
+            members=record.members,
             zones=record.zones,
             queued_at_s=time.time(),
-            apart=self.id.rpartition("-")[0] or None,
+            apart=None if len(record.members) > 1 else self.id.rpartition("-")[0] or None,
         )
-        self.account((record.node,))
+        self.account(record.nodes)
         if self._left is not None:
             self._left.process.exited.add_done_callback(lambda _: self._desk.release(self.id))
 

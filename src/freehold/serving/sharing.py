@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from freehold.cluster.base import HostedRecord
 from freehold.serving.offers import Offer, Want
 from freehold.serving.shared_launching import SharedLaunching, Shares
 
@@ -58,8 +57,3 @@ class Sharing(Shares, Protocol):
 
     def new_id(self, deployment: str) -> str:
         """The id of a new replica, which no other gateway gives."""
-
-
-def records_by_id(records: Sequence[HostedRecord]) -> dict[str, HostedRecord]:
-    """What runs on the cluster by the replicas' ids."""
-    return {record.workload: record for record in records}
