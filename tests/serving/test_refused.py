@@ -55,7 +55,7 @@ def test_a_refused_replica_starts_when_the_cluster_has_become_large_enough(tmp_p
                     async with supervisor.acquire("large", patience_s=0):
                         pass
                 replica = supervisor.status("large").replicas[0]
-                assert (replica.restarts, "which all nodes together have not" in str(replica.error)) == (0, True)
+                assert (replica.restarts, "for which no nodes have room" in str(replica.error)) == (0, True)
                 cluster.grow()
                 await eventually(lambda: _state(supervisor) is ReplicaState.READY, "it is ready")
                 assert supervisor.status("large").replicas[0].restarts == 1
