@@ -203,7 +203,9 @@ def _jobs(
     doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
     return (
         Workers(content.queue, doing, settings.jobs.max_running),
-        tuning_at_work(gateway, door, models.lineage.record, home, settings, content),
+        tuning_at_work(
+            gateway, door, models.lineage.record, home, settings, content, (supervisor.cluster, supervisor.desk)
+        ),
         trainings_at_work(gateway, door, content, services.trainings, supervisor.cluster, supervisor.desk, settings),
     )
 

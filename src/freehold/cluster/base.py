@@ -13,8 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from freehold.errors import NotFound
 from freehold.types.address import Address
-from freehold.types.cluster import Node, Resources
+from freehold.types.cluster import Node, Resources, WorkClass
 
 
 class Hosted(Protocol):
@@ -65,6 +66,9 @@ class Placement:
             node must have them, by its own copy.
         socket: the Unix socket by which it would be reached on this machine.
         node: the id of the node that was chosen for it; None where the cluster is to choose.
+        deployment: which it serves; whoever finds it later goes by that.
+        work_class: whose work it is.
+        project: likewise; None where it is nobody's own.
     """
 
     workload: str
@@ -75,6 +79,9 @@ class Placement:
     files: Mapping[Path, str]
     socket: Path
     node: str | None = None
+    deployment: str = ""
+    work_class: WorkClass = WorkClass.API
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,43 @@ class Placed:
     process: Hosted
     address: Address
     node: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostedRecord:
+    """An engine that runs on the cluster in nobody's hands here, as every gateway of its home finds it.
+
+    Args:
+        name: of what hosts it; no other of this home ever has it.
+        workload: names it, as the replica's id. Whoever attaches may give it another one.
+        deployment: which it serves.
+        digest: of all that must be equal for it to be used in place of a new one (`freehold.cluster.likeness`).
+        node: the id of its node.
+        address: where it listens.
+        pid: of its process, on its node.
+        needs: what it has of its node.
+        zones: where it may run; None for anywhere.
+        work_class: whose work it is.
+        project: likewise; None where it is nobody's own.
+        owner: the gateway that had it last.
+        epoch: in whose name that was; see `Cluster.lead`.
+        silent_s: how long no gateway has been heard by it.
+    """
+
+    name: str
+    workload: str
+    deployment: str
+    digest: str
+    node: str
+    address: Address
+    pid: int
+    needs: Resources
+    zones: frozenset[str] | None
+    work_class: WorkClass
+    project: str | None
+    owner: str
+    epoch: int
+    silent_s: float
 
 
 class JobPhase(StrEnum):
@@ -171,6 +215,52 @@ class Cluster(ABC):
             OSError: the system cannot start a process.
         """
 
+    async def hosted(self) -> list[HostedRecord]:
+        """The engines of this home that run and are not in this gateway's hands; none where they end with it.
+
+        An earlier run has left them, or another gateway of the home has them. Nodes that do not answer are left out.
+        """
+        return []
+
+    async def attach(
+        self,
+        record: HostedRecord,
+        on_line: Callable[[str], None],  # noqa: ARG002  # where nothing is hosted
+        report: Callable[[str], None] = ignore,  # noqa: ARG002
+    ) -> Placed:
+        """Take an engine that runs into this gateway's hands; whoever had it before has it no more, and is told so.
+
+        Args:
+            record: as `hosted` told it; known by its `workload` from now on.
+            on_line: as of `place`.
+            report: as of `place`.
+
+        Raises:
+            NotFound: it has ended.
+            Conflict: a gateway has it in the name of a later epoch.
+        """
+        raise NotFound(f"The engine of '{record.workload}' has ended.")
+
+    async def dismiss(self, record: HostedRecord) -> None:  # noqa: B027  # where nothing is hosted
+        """End an engine that runs and that nobody wants; that it has ended already is as good.
+
+        Raises:
+            Conflict: as of `attach`.
+        """
+
+    def lead(self, epoch: int) -> None:  # noqa: B027  # where nothing is hosted
+        """Place and attach in the name of that epoch from now on. 0, the first, where nobody counts them.
+
+        Of several gateways of a home one decides at a time, and each one that begins to counts the epoch on. What was
+        placed or attached in its name obeys no gateway of an earlier one.
+        """
+
+    def hand_over(self) -> None:  # noqa: B027  # where nothing is hosted
+        """Let what was placed from here go on from now on when it is told to end here, for another gateway of the home.
+
+        Nobody hears of it here any more. Where nothing outlives the gateway, it ends as ever.
+        """
+
     @abstractmethod
     async def submit(self, job: JobOrder) -> None:
         """Start a job.
@@ -231,4 +321,4 @@ class Cluster(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Leave the cluster; what was placed from here ends."""
+        """Leave the cluster; what was placed from here ends, unless it was handed over."""
