@@ -105,7 +105,7 @@ def allocated(recipe: LanguageRecipe) -> int:
         step()  # states are made
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
             step()
-    events = [each for each in profiled.profiler.kineto_results.events() if each.name() == "[memory]"]  # type: ignore[union-attr]
+    events = [each for each in profiled.profiler.kineto_results.events() if each.name() == "[memory]"]
     there = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         there += event.nbytes()

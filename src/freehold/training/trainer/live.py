@@ -102,11 +102,11 @@ class RunView:
         steps = Text(f"step {self._step():,} of {self._total():,}", no_wrap=True)
         left = Text("finished" if self.finished else "stopped" if self.ended else self._left(), no_wrap=True)
         beside = len(left) + _GAP
-        lines = [[name, steps]] if len(name) + len(steps) + 2 * _GAP + _LEAST_BAR + beside > width else []
-        first = [] if lines else [name, steps]
-        beside += sum(len(each) + _GAP for each in first)
+        before = len(name) + len(steps) + 2 * _GAP
+        narrow = before + _LEAST_BAR + beside > width
+        beside += 0 if narrow else before
         bar = ProgressBar(total=max(self._total(), 1), completed=self._step(), width=max(1, min(_BAR, width - beside)))
-        return [_row(line) for line in [*lines, [*first, bar, left]]]
+        return [_row((name, steps)), _row((bar, left))] if narrow else [_row((name, steps, bar, left))]
 
     def _loss(self, width: int) -> RenderableType:
         if not self._steps:
