@@ -188,6 +188,26 @@ def test_what_is_outside_its_zones_or_fits_nowhere_is_refused() -> None:
     assert "2 x (8 devices" in found[4][1]
 
 
+def test_what_waits_keeps_its_turn_where_it_may_be_now() -> None:
+    """Zones that have changed count for what waits: it goes elsewhere in its turn, or is refused."""
+    witness = Witness()
+    witness.set_node(node("n0", 2, zone="eu"))
+    witness.set_node(node("n1", 2, zone="us"))
+    for name in ("a", "b"):
+        witness.submit(work(name, devices=2))
+    first, second = (work(name, devices=2, zones=["eu"], at=at) for name, at in (("first", 1.0), ("second", 2.0)))
+    for each in (first, second):
+        witness.submit(each)
+    assert witness.revise(replace(first, zones=frozenset({"us"}))) == []
+    witness.release("b" if witness.running["b"] == ("n1",) else "a")
+    assert (witness.running["first"], [each.id for each in witness.waiting]) == (("n1",), ["second"])
+    (refused,) = witness.revise(replace(second, zones=frozenset()))
+    assert isinstance(refused, Refuse)
+    assert refused.reason is Refusal.OUTSIDE_ZONES
+    with pytest.raises(ValueError, match="runs"):
+        witness.arbiter.revise(first, 3.0)
+
+
 def test_a_draining_node_is_left_and_a_lost_one_has_lost_what_ran_there() -> None:
     """Trainings are asked to leave a node that drains; of a gang with a member on a lost node all members end."""
     witness = cluster(nodes=2)
@@ -205,6 +225,16 @@ def test_a_draining_node_is_left_and_a_lost_one_has_lost_what_ran_there() -> Non
     witness.set_node(node("n1"))
     witness.set_node(node("n0"))
     assert set(witness.running["gang"]) == {"n0", "n1"}
+
+
+def test_a_node_that_is_elsewhere_now_has_nothing_of_before() -> None:
+    """What runs on a node that changes its zone is told to end, and its end leaves the node as it has become."""
+    witness = cluster()
+    witness.submit(work("training", devices=8))
+    assert witness.set_node(node("n0", zone="us")) == [Take("training", Taken.NODE_LOST, 0.0)]
+    witness.release("training")
+    witness.submit(work("next", devices=8, zones=["us"]))
+    assert witness.running == {"next": ("n0",)}
 
 
 def test_after_a_restart_it_is_told_what_runs() -> None:

@@ -26,7 +26,7 @@ def _placement(home: Path, workload: str = "chat-1", weights: str = "ab" * 32) -
 def test_another_run_and_another_home_come_to_the_same() -> None:
     """The replica's id, its socket, its node, the paths of a machine and the order of env make no difference."""
     here = _placement(Path("/one"))
-    there = replace(_placement(Path("/two"), "chat-7"), env={"B": "2", "A": "1"}, node="a node")
+    there = replace(_placement(Path("/two"), "chat-7"), env={"B": "2", "A": "1"}, nodes=("a node",))
     assert digest_of(here) == digest_of(there)
 
 

@@ -15,8 +15,10 @@ from freehold.cluster.ray_node import token_of
 from freehold.errors import NoRoom
 from freehold.store.home import Home
 from freehold.types.cluster import NodeState, Resources
+from tests.cluster import spanning_engine
 from tests.cluster.nodes import HEAD, OTHER, Nodes, two_nodes
 from tests.conftest import StarterModels
+from tests.engines.vllm_subject import lay_vllm
 from tests.faults.books import check_receipts, check_reconciled, check_verified
 from tests.service import Service
 
@@ -53,8 +55,9 @@ SERVER = '[server]\nstarter = false\n[supervisor]\nmeasure = "on_demand"\n'
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    """Two nodes for all tests of this file; the last of them loses one."""
-    with two_nodes(tmp_path_factory.mktemp("ray")) as found:
+    """Two nodes of two devices for all tests of this file, with a program in vLLM's place; the last loses one."""
+    environment = lay_vllm(tmp_path_factory.mktemp("python"))
+    with two_nodes(tmp_path_factory.mktemp("ray"), 2, environment) as found:
         yield found
 
 
@@ -153,6 +156,22 @@ def test_a_lost_way_to_the_cluster_is_made_again(nodes: Nodes, tmp_path: Path) -
     how, count = _on_cluster(nodes, work)
     assert "the process that speaks to the cluster ended" in how
     assert count == 2
+
+
+def test_an_engine_over_two_nodes_is_placed_anew_when_a_process_is_killed(nodes: Nodes, tmp_path: Path) -> None:
+    """A model of four devices is served by two nodes; a process is killed, and callers need one retry at most."""
+    config = SERVER + nodes.config + spanning_engine.config(tmp_path / "m")
+    with Service(nodes.first, config, environment=dict(nodes.environment)) as service:
+        asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both nodes"))
+        assert spanning_engine.free_devices(service) == [0, 0]
+        before = spanning_engine.processes(nodes)
+        whole = asyncio.run(spanning_engine.kill_under_load(service, before[1]))
+        after = spanning_engine.processes(nodes)
+        assert not any(map(spanning_engine.runs, before))
+        check_reconciled(nodes.first)
+    assert not any(map(spanning_engine.runs, after))
+    check_receipts(nodes.first, whole)
+    check_verified(nodes.first)
 
 
 def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:

@@ -82,6 +82,7 @@ class Desk:
     given_back: list[tuple[str, bool]] = field(default_factory=list)
     refusal: FreeholdError | None = None
     asked: list[Workload] = field(default_factory=list)
+    version: int = 0
 
     async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
         """See `RoomDesk.room`."""
@@ -98,6 +99,10 @@ class Desk:
         """See `RoomDesk.release`."""
         self.given_back.append((workload_id, again))
         self.had = None
+
+    async def changed(self, version: int, workload: Workload | None = None) -> None:
+        """See `RoomDesk.changed`; no training asks."""
+        raise AssertionError(f"nobody waits for {workload} since {version}")
 
     def preempt(self, within_s: float = 30.0) -> None:
         """Want the room back, and give none until it is let again."""

@@ -53,8 +53,27 @@ class Hosted(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One more process of an engine that spans several nodes, beside its first.
+
+    Args:
+        argv: the program, as in `Placement`.
+        env: what its environment has besides its node's own.
+        needs: what must be free on its node.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    needs: Resources
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
-    """One engine process to be started.
+    """One engine to be started: a process, or several that belong together, of which the first is spoken to.
+
+    Several are placed at once or not at all, and when one of them ends, so do the others. Where `OWN_ADDRESS`,
+    `MASTER_ADDRESS` and `MASTER_PORT` of `freehold.types.cluster` stand in their arguments and environments, what they
+    stand for is put in.
 
     Args:
         workload: names it, as the replica's id.
@@ -65,7 +84,9 @@ class Placement:
         files: those that the program reads, files or folders, with their SHA-256 in hex as the catalog names them; the
             node must have them, by its own copy.
         socket: the Unix socket by which it would be reached on this machine.
-        node: the id of the node that was chosen for it; None where the cluster is to choose.
+        nodes: the ids of the nodes that were chosen for it and its `others`, in their order; empty where the cluster is
+            to choose.
+        others: its processes besides the first.
         deployment: which it serves; whoever finds it later goes by that.
         work_class: whose work it is.
         project: likewise; None where it is nobody's own.
@@ -78,10 +99,16 @@ class Placement:
     zones: frozenset[str] | None
     files: Mapping[Path, str]
     socket: Path
-    node: str | None = None
+    nodes: tuple[str, ...] = ()
+    others: tuple[Part, ...] = ()
     deployment: str = ""
     work_class: WorkClass = WorkClass.API
     project: str | None = None
+
+    @property
+    def members(self) -> tuple[Resources, ...]:
+        """What each of its processes needs."""
+        return (self.needs, *(other.needs for other in self.others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +116,16 @@ class Placed:
     """A placed engine.
 
     Args:
-        process: its process.
+        process: its process; of several all of them, as one.
         address: where it will listen.
-        node: the id of its node.
+        node: the id of its node, of several processes that of the first.
+        others: the ids of the nodes of the others, in their order.
     """
 
     process: Hosted
     address: Address
     node: str
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ The arbiter decides; the desk tells it of nodes, workloads and the time, and han
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, Self
@@ -20,7 +20,7 @@ from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Take
 from freehold.cluster.base import Cluster
 from freehold.errors import FreeholdError, InvalidRequest
-from freehold.types.cluster import Node, Workload
+from freehold.types.cluster import Node, NodeState, Resources, WorkClass, Workload
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,18 @@ class RoomDesk(Protocol):
         Args:
             workload_id: names it.
             again: whether it keeps its turn, and asks again.
+        """
+
+    @property
+    def version(self) -> int:
+        """Another one whenever the nodes have changed."""
+
+    async def changed(self, version: int, workload: Workload | None = None) -> None:
+        """Return when something that was refused may be possible.
+
+        Args:
+            version: that of the time when it was refused; another one is a reason.
+            workload: what was refused; that it may be elsewhere now is another one.
         """
 
 
@@ -109,6 +121,12 @@ class Unasked:
     def release(self, workload_id: str, *, again: bool = False) -> None:
         """See `RoomDesk.release`."""
 
+    version: Final = 0
+
+    async def changed(self, version: int, workload: Workload | None = None) -> None:  # noqa: ARG002  # likewise
+        """See `RoomDesk.changed`; nobody refuses, and nothing changes that."""
+        await asyncio.get_running_loop().create_future()
+
 
 class ArbiterDesk:
     """See `RoomDesk`: the arbiter decides. Its block keeps it told of the nodes and of the time.
@@ -132,6 +150,10 @@ class ArbiterDesk:
         self.minutes: Minutes = minutes or Unrecorded()
         self._ownership: Ownership | None = None
         self._workloads: dict[str, Workload] = {}
+        self._wanted: dict[str, Workload] = {}
+        """What was asked for, before it was known where that is permitted."""
+        self._refused: dict[asyncio.Future[None], tuple[Workload, frozenset[str] | None]] = {}
+        self.version = 0
         self._clock = clock
         self._asked: dict[str, asyncio.Future[Had]] = {}
         self._had: dict[str, Had] = {}
@@ -166,6 +188,7 @@ class ArbiterDesk:
         if asked is None:
             self.minutes.check()
             asked = self._ask(workload.id)
+            self._wanted[workload.id] = workload
             workload = self._workloads[workload.id] = self._owned(workload)
             self._do(self.arbiter.submit(workload, self._clock()))
         if not asked.done():
@@ -187,18 +210,50 @@ class ArbiterDesk:
             self._do(self.arbiter.yielded(workload_id, self._clock()))
         elif workload_id in self.arbiter.entries:
             self._do(self.arbiter.release(workload_id, self._clock()))
-            self._workloads.pop(workload_id, None)
+            self._forget(workload_id)
+
+    async def changed(self, version: int, workload: Workload | None = None) -> None:
+        """See `RoomDesk.changed`."""
+        if version != self.version:
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wanted = workload or _NOTHING
+        self._refused[waiting] = wanted, self._owned(wanted).zones
+        try:
+            await waiting
+        finally:
+            del self._refused[waiting]
 
     async def look(self) -> None:
         """Tell the arbiter which nodes there are."""
-        nodes = {node.id: node for node in await self._cluster.nodes()}
+        nodes, before = {node.id: node for node in await self._cluster.nodes()}, self._nodes
         for gone in self._nodes.keys() - nodes.keys():
             self._do(self.arbiter.forget_node(gone, self._clock()))
         for node in nodes.values():
             known = self._nodes.get(node.id)
-            if known is None or (known.total, known.zone, known.state) != (node.total, node.zone, node.state):
+            if known is None or _lasting(known) != _lasting(node):
                 self._do(self.arbiter.set_node(node, self._clock()))
         self._nodes = nodes
+        self._reconsider(before)
+
+    def _reconsider(self, before: Mapping[str, Node]) -> None:
+        """Have those who wait be where that is permitted now, and wake those of the refused who may be possible."""
+        for workload_id in list(self._asked):
+            now = self._owned(self._wanted[workload_id])
+            if now.zones != self._workloads[workload_id].zones:
+                self._workloads[workload_id] = now
+                self._do(self.arbiter.revise(now, self._clock()))
+        changed = {key: _lasting(node) for key, node in before.items()} != {
+            key: _lasting(node) for key, node in self._nodes.items()
+        }
+        self.version += changed
+        for waiting, (wanted, zones) in self._refused.items():
+            if not waiting.done() and (changed or self._owned(wanted).zones != zones):
+                waiting.set_result(None)
+
+    def _forget(self, workload_id: str) -> None:
+        self._workloads.pop(workload_id, None)
+        self._wanted.pop(workload_id, None)
 
     def _owned(self, workload: Workload) -> Workload:
         """The workload with its owner's organization, and where it may run by what is permitted to its owner."""
@@ -236,7 +291,7 @@ class ArbiterDesk:
                 case Take(workload):
                     self._want_back(workload, 0.0)
                 case Refuse(workload, reason, detail):
-                    self._workloads.pop(workload)
+                    self._forget(workload)
                     self._asked.pop(workload).set_exception(InvalidRequest(detail, code=reason.value))
         if decisions:
             self._looking.set()  # a deadline may have come nearer
@@ -260,3 +315,11 @@ class ArbiterDesk:
                 await self.look()
             except FreeholdError as exc:
                 log.warning("nodes_unknown", reason=exc.message)
+
+
+_NOTHING: Final = Workload("", WorkClass.API, "", None, (), None, 0.0)
+
+
+def _lasting(node: Node) -> tuple[Resources, str | None, NodeState]:
+    """What of a node counts for what may be placed there, apart from what is there."""
+    return node.total, node.zone, node.state

@@ -102,12 +102,17 @@ class EngineHost:
         self._key, request = new_request(name)
         return request
 
+    async def port(self, host: str) -> int:
+        """A free port of that address of this node."""
+        return free_port(host)
+
     async def start(self, order: Mapping[str, Any]) -> dict[str, int]:
         """Start the engine and the relay; the process's id and the port.
 
         Args:
             order: `argv`, `env`, the gateway's `python`, `package` and `socket`, and `digests` by the gateway's paths;
-                the `host` to listen on, the `certificate` for it and the `authority`'s.
+                the `host` to listen on, the `certificate` for it and the `authority`'s. Without a certificate nobody
+                speaks to this process of the engine, and there is no relay: the port is 0.
         """
         paths = [
             (order["python"], sys.executable),
@@ -116,7 +121,9 @@ class EngineHost:
         ]
         paths += [(path, str(self._files.path(digest))) for path, digest in order["digests"].items()]
         argv = with_paths(order["argv"], paths)
-        port = await self._relay.open(order["host"], self._key, order["certificate"], order["authority"])
+        port = 0
+        if "certificate" in order:
+            port = await self._relay.open(order["host"], self._key, order["certificate"], order["authority"])
         self._process = await EngineProcess.start(argv, order["env"], lambda line: self._news.tell("line", line))
         asyncio.get_running_loop().create_task(self._wait(self._process))  # ends with the process
         return {"pid": self._process.pid, "port": port}

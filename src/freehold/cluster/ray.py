@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import structlog
 
-from freehold.cluster.base import Cluster, JobOrder, JobStatus, Placed, Placement, ignore
-from freehold.cluster.choice import choose, less
+from freehold.cluster.base import Cluster, JobOrder, JobStatus, Part, Placed, Placement, ignore
+from freehold.cluster.choice import Crowd, choose, less
 from freehold.cluster.job import Jobs
 from freehold.cluster.member import which_of
 from freehold.cluster.ray_hosted import RayHosted, RayMember
 from freehold.cluster.ray_process import Link
 from freehold.cluster.ray_wire import resources_of, wire_of_needs
+from freehold.cluster.spanning import Spanned, numbered
 from freehold.errors import ConfigError, NotFound
 from freehold.types.address import TlsAddress
 from freehold.types.cluster import Node, NodeState, Resources
@@ -96,50 +97,55 @@ class RayCluster(Cluster):
         """See `Cluster.place`."""
         if unnamed := [path for path, digest in placement.files.items() if not digest]:
             raise ConfigError(f"model: '{unnamed[0].name}' has no digest, so that no other node can have it")
-        link, kind = await self._joined(), placement.workload.rpartition("-")[0] or placement.workload
+        link = await self._joined()
         self._take_nodes(await link.order("nodes"))
-        nodes = self._trusted()
-        if placement.node is not None:
-            nodes = [node for node in nodes if node.id == placement.node]
+        kind = placement.workload.rpartition("-")[0] or placement.workload
         of_kind = [where for where, other, _ in self._used.values() if other == kind]
-        crowd = of_kind.count
-        (node,) = choose(nodes, (placement.needs,), placement.zones, placement.workload, lambda n: crowd(n.id))
-        key = object()
-        self._used[key] = (node.id, kind, placement.needs)
-        number = link.numbers(1)
+        nodes = self._chosen(
+            placement.nodes,
+            placement.members,
+            placement.zones,
+            placement.workload,
+            lambda node: of_kind.count(node.id),
+        )
+        keys = [object() for _ in nodes]
+        self._used |= {k: (n.id, kind, needs) for k, n, needs in zip(keys, nodes, placement.members, strict=True)}
+        number = link.numbers(len(nodes))
         name = f"{placement.workload}.{number}.{self._home_id}.freehold"
-        hosted = RayHosted(link, number, on_line, report)
+        hosted = [RayHosted(link, number + rank, numbered(rank, on_line), report) for rank in range(len(nodes))]
+        for rank, other in enumerate(hosted[1:], start=1):
+            link.listen(number + rank, other.take)
         try:
             started = await link.order(
                 "place",
-                hosted.take,
+                hosted[0].take,
                 number,
                 name=f"{placement.workload}.{number}",
-                node=node.id,
-                needs=wire_of_needs(placement.needs),
                 timeout_s=self._place.start_timeout_s,
                 files={str(path): digest for path, digest in placement.files.items()},
                 san=name,
-                argv=placement.argv,
-                env=dict(placement.env),
                 socket=str(placement.socket),
-                host=self._seen[node.id].address,
+                members=self._parts(placement, nodes),
             )
         except BaseException:
-            del self._used[key]
+            for key in keys:
+                del self._used[key]
             raise
-        hosted.pid = started["pid"]
-        hosted.exited.add_done_callback(lambda _: self._ended(key, node.id, lost=hosted.lost))
-        address = TlsAddress(self._seen[node.id].address, started["port"], name, self._place.folder)
-        log.info("engine_placed", replica=placement.workload, node=node.id, host=node.name, pid=hosted.pid)
-        return Placed(hosted, address, node.id)
+        for key, node, one, pid in zip(keys, nodes, hosted, started["pids"], strict=True):
+            one.pid = pid
+            one.exited.add_done_callback(partial(self._member_ended, key, node.id, one))
+        first = nodes[0]
+        address = TlsAddress(self._seen[first.id].address, started["port"], name, self._place.folder)
+        log.info("engine_placed", replica=placement.workload, nodes=[node.id for node in nodes], pids=started["pids"])
+        process = hosted[0] if len(hosted) == 1 else Spanned(hosted, [node.name for node in nodes])
+        return Placed(process, address, first.id, tuple(node.id for node in nodes[1:]))
 
     async def submit(self, job: JobOrder) -> None:
         """See `Cluster.submit`."""
         self._jobs.refuse_running(job.id)
         link = await self._joined()
         self._take_nodes(await link.order("nodes"))
-        nodes = self._chosen(job)
+        nodes = self._chosen(job.nodes, job.members, job.zones, job.id)
         running = self._jobs.begin(job)
         keys = [object() for _ in nodes]
         self._used |= {key: (node.id, job.id, needs) for key, node, needs in zip(keys, nodes, job.members, strict=True)}
@@ -214,16 +220,37 @@ class RayCluster(Cluster):
                 self._take_nodes(self._link.nodes)
             return self._link
 
-    def _chosen(self, job: JobOrder) -> list[Node]:
-        """The nodes of a job's processes."""
+    def _chosen(
+        self,
+        chosen: Sequence[str],
+        members: Sequence[Resources],
+        zones: frozenset[str] | None,
+        name: str,
+        crowd: Crowd = lambda _: 0,
+    ) -> list[Node]:
+        """The nodes of processes that are placed at once: those that were chosen, if they have room, or others."""
         nodes = self._trusted()
-        if not job.nodes:
-            return choose(nodes, job.members, job.zones, job.id)
+        if not chosen:
+            return choose(nodes, members, zones, name, crowd)
         found: list[Node] = []
-        for wanted, needs in zip(job.nodes, job.members, strict=True):
-            found += choose([node for node in nodes if node.id == wanted], (needs,), job.zones, job.id)
+        for wanted, needs in zip(chosen, members, strict=True):
+            found += choose([node for node in nodes if node.id == wanted], (needs,), zones, name)
             nodes = [replace(n, free=less(n.free, needs)) if n.id == wanted else n for n in nodes]
         return found
+
+    def _parts(self, placement: Placement, nodes: Sequence[Node]) -> list[dict[str, Any]]:
+        """What each node is told of an engine's process."""
+        first = Part(placement.argv, placement.env, placement.needs)
+        return [
+            {
+                "node": node.id,
+                "needs": wire_of_needs(part.needs),
+                "argv": part.argv,
+                "env": dict(part.env),
+                "host": self._seen[node.id].address,
+            }
+            for node, part in zip(nodes, (first, *placement.others), strict=True)
+        ]
 
     def _orders(self, job: JobOrder, nodes: Sequence[Node]) -> list[dict[str, Any]]:
         """What each node is told of a job's process."""
@@ -296,14 +323,14 @@ class RayCluster(Cluster):
         _file(self._place.folder).write_text("".join(f"{each}\n" for each in sorted(self._draining)), encoding="ascii")
         self._tell()
 
-    def _ended(self, key: object, node_id: str, *, lost: bool) -> None:
+    def _member_ended(
+        self, key: object, node_id: str, member: "RayHosted | RayMember", _: "asyncio.Future[int]"
+    ) -> None:
+        """Whatever had room has ended; a node that lost it is in doubt."""
         self._used.pop(key, None)
-        if lost:
+        if member.lost:
             self._doubted[node_id] = time.monotonic() + DOUBT_S
             self._tell()
-
-    def _member_ended(self, key: object, node_id: str, member: "RayMember", _: "asyncio.Future[int]") -> None:
-        self._ended(key, node_id, lost=member.lost)
 
     def _tell(self) -> None:
         loop = asyncio.get_running_loop()

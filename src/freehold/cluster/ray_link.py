@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from freehold.cluster.authority import Authority
 from freehold.cluster.host import PACKAGE, EngineHost, JobHost
 from freehold.cluster.node_files import Listing
 from freehold.cluster.ray_wire import KIND_LABEL, LOST_CODE, NAMESPACE, NODE_LABEL, ZONE_LABEL
+from freehold.cluster.spanning import Addresses
 from freehold.errors import EngineFailed, FreeholdError, NoRoom
 
 PIECE_BYTES: Final = 4 << 20
@@ -102,39 +103,73 @@ class Link:
         return await asyncio.to_thread(_nodes)
 
     async def _place(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Start an engine on a node, and go on to tell what happens to it."""
-        number, needs = order["n"], order["needs"]
-        strategy = NodeAffinitySchedulingStrategy(order["node"], soft=False)
-        host = self._host(EngineHost, order["name"], needs, strategy)
-        self._hosts[number] = host
-        try:
-            await self._met(host, order["timeout_s"])
-            for path, digest in order["files"].items():
-                await self._copy(host, Path(path), digest, number)
-            request = await host.request_certificate.remote(order["san"])
-            certificate = self._authority.sign(request, name=order["san"])
-            given = {name: order[name] for name in ("argv", "env", "socket", "host")}
-            given |= {"python": sys.executable, "package": str(PACKAGE), "digests": order["files"]}
-            given |= {"certificate": certificate, "authority": self._authority.certificate_pem}
-            started: dict[str, Any] = await host.start.remote(given)
-        except BaseException:
-            self._end(number)
-            raise
-        self._follow(number, host)
-        return started
-
-    async def _gang(self, order: Mapping[str, Any]) -> list[int]:
-        """Start all processes of a job at once, each on the node that was chosen for it; their ids."""
+        """Start an engine, each of its processes on its node, and go on to tell what happens to them."""
         number, members = order["n"], order["members"]
+        group = await self._group(members, order["timeout_s"]) if len(members) > 1 else None
+        hosts: list[Any] = []
+        try:
+            for rank, member in enumerate(members):
+                strategy = (
+                    NodeAffinitySchedulingStrategy(member["node"], soft=False)
+                    if group is None
+                    else PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
+                )
+                name = order["name"] if group is None else f"{order['name']}:{rank}"
+                hosts.append(self._host(EngineHost, name, member["needs"], strategy))
+                self._hosts[number + rank] = hosts[-1]
+            await asyncio.gather(*(self._ready(host, order, number) for host in hosts))
+            started = await self._started(hosts, order)
+        except BaseException:
+            for rank in range(len(hosts)):
+                self._end(number + rank)
+            if group is not None:
+                remove_placement_group(group)
+            raise
+        self._watch_all(number, hosts, group)
+        return {"pids": [each["pid"] for each in started], "port": started[0]["port"]}
+
+    async def _ready(self, host: Any, order: Mapping[str, Any], number: int) -> None:
+        """Bring to a node all that the engine needs there."""
+        await self._met(host, order["timeout_s"])
+        for path, digest in order["files"].items():
+            await self._copy(host, Path(path), digest, number)
+
+    async def _started(self, hosts: Sequence[Any], order: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Start an engine's processes; what each host answers."""
+        members = order["members"]
+        request = await hosts[0].request_certificate.remote(order["san"])
+        certificate = self._authority.sign(request, name=order["san"])
+        master = members[0]["host"]
+        port = await hosts[0].port.remote(master) if len(hosts) > 1 else 0
+        given = []
+        for member in members:
+            addresses = Addresses(member["host"], master, port)
+            argv, env = addresses.in_arguments(member["argv"]), addresses.in_environment(member["env"])
+            order_here = {"argv": argv, "env": env, "socket": order["socket"], "host": member["host"]}
+            given.append({**order_here, "python": sys.executable, "package": str(PACKAGE), "digests": order["files"]})
+        given[0] |= {"certificate": certificate, "authority": self._authority.certificate_pem}
+        starts = (_awaited(host.start.remote(each)) for host, each in zip(hosts, given, strict=True))
+        return list(await asyncio.gather(*starts))
+
+    async def _group(self, members: Sequence[Mapping[str, Any]], timeout_s: float) -> Any:
+        """Room for all processes at once, each on the node that was chosen for it."""
         bundles = [_bundle(member["needs"]) for member in members]
         labels = [{NODE_LABEL: member["node"]} for member in members]
         group = placement_group(bundles, strategy="PACK", bundle_label_selector=labels)
         try:
-            async with asyncio.timeout(order["timeout_s"]):
+            async with asyncio.timeout(timeout_s):
                 await group.ready()
-        except TimeoutError as exc:
+        except BaseException as exc:
             remove_placement_group(group)
-            raise NoRoom("The nodes did not have room for all processes of the job at once.") from exc
+            if isinstance(exc, TimeoutError):
+                raise NoRoom("The nodes did not have room for all processes at once.") from exc
+            raise
+        return group
+
+    async def _gang(self, order: Mapping[str, Any]) -> list[int]:
+        """Start all processes of a job at once, each on the node that was chosen for it; their ids."""
+        number, members = order["n"], order["members"]
+        group = await self._group(members, order["timeout_s"])
         hosts = []
         try:
             for rank, member in enumerate(members):
@@ -152,9 +187,14 @@ class Link:
                 self._end(number + rank)
             remove_placement_group(group)
             raise
-        watched = [self._follow(number + rank, host) for rank, host in enumerate(hosts)]
-        self._following[-number] = asyncio.create_task(_give_back(watched, group))
+        self._watch_all(number, hosts, group)
         return pids
+
+    def _watch_all(self, number: int, hosts: Sequence[Any], group: Any) -> None:
+        """Tell what happens to hosts; what was kept for them is given back when all have ended."""
+        watched = [self._follow(number + rank, host) for rank, host in enumerate(hosts)]
+        if group is not None:
+            self._following[-number] = asyncio.create_task(_give_back(watched, group))
 
     async def _call(self, order: Mapping[str, Any]) -> None:
         """Ask a host for something; one that has gone has done it."""

@@ -11,8 +11,9 @@ node is `[id, name, zone, address, alive, [cores, memory, devices, kind], the sa
 Orders have `n` and `do`:
 
 - `nodes`
-- `place`: `name`, `node`, `needs`, `timeout_s`, `files` (path → digest), `san`, `argv`, `env`, `socket`, `host`;
-  answered with `pid` and `port`
+- `place`: `name`, `timeout_s`, `files` (path → digest), `san`, `socket`, and `members` with `node`, `needs`, `argv`,
+  `env` and `host` (the node's address), the one that is spoken to first; answered with `pids` and `port`. The process
+  of rank r is known as `n` + r, so as many numbers are used
 - `gang`: `name`, `timeout_s`, `master`, and `members` with `node`, `needs` and `order`; the process of rank r is known
   as `n` + r, so as many numbers are used
 - `call`: `host` (the number by which it was placed), `method`, `arguments`

@@ -8,7 +8,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from freehold.catalog.blobs import digest_in
-from freehold.cluster.base import Cluster, Hosted, Placed, Placement
+from freehold.cluster.base import Cluster, Hosted, Part, Placed, Placement
 from freehold.cluster.desk import RoomDesk
 from freehold.cluster.process import logged
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
@@ -26,13 +26,13 @@ class Started:
         connection: the way to it.
         whereabouts: where it is.
         process: its process; None where it is somebody else's.
-        node: the id of the node where that runs.
+        nodes: the ids of the nodes where that runs, the one that is spoken to first.
     """
 
     connection: Connection
     whereabouts: Whereabouts
     process: Hosted | None
-    node: str | None
+    nodes: tuple[str, ...]
 
 
 class Launching:
@@ -62,6 +62,8 @@ class Launching:
         self._find_engine = find_engine
         self._socket = socket
         self._on_line = on_line
+        self._version = 0
+        self._wanted: Workload | None = None
 
     async def start(self, spec: EngineSpec, log: FilteringBoundLogger, report: Callable[[str], None]) -> Started:
         """Start the engine; whoever gets it ends the process and closes the connection.
@@ -79,9 +81,12 @@ class Launching:
         """
         engine = self._find_engine(spec.settings.engine)
         engine.validate(spec.settings)
+        self._version, self._wanted = self._desk.version, None
+        if engine.spans:
+            spec = engine.spread(spec, await self._cluster.nodes())
         launch = engine.launch(spec, self._socket)
         if launch is None:
-            return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, None)
+            return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, ())
         placement = self._placement(spec, launch, engine.needs(spec))
         placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
         try:
@@ -89,7 +94,12 @@ class Launching:
         except BaseException:
             await placed.process.kill()
             raise
-        return Started(connection, Whereabouts(spec, placed.address), placed.process, placed.node)
+        nodes = (placed.node, *placed.others)
+        return Started(connection, Whereabouts(spec, placed.address), placed.process, nodes)
+
+    async def possible(self) -> None:
+        """Wait until what was refused at the last start may be possible."""
+        await self._desk.changed(self._version, self._wanted)
 
     def clear(self) -> None:
         """Remove what an engine that has gone left behind."""
@@ -108,15 +118,15 @@ class Launching:
             work_class=WorkClass[settings.work_class.upper()],
             organization_id=ORGANIZATION,
             project_id=settings.project,
-            members=(placement.needs,),
+            members=placement.members,
             zones=placement.zones,
             queued_at_s=time.time(),
-            apart=placement.workload.rpartition("-")[0] or None,
+            apart=None if placement.others else placement.workload.rpartition("-")[0] or None,
         )
+        self._wanted = workload
         had = await self._desk.room(workload, lambda: report("waiting for room"))
         try:
-            chosen = replace(placement, node=had.nodes[0]) if had.nodes else placement
-            placed = await self._cluster.place(chosen, on_line, report)
+            placed = await self._cluster.place(replace(placement, nodes=had.nodes), on_line, report)
         except BaseException:
             self._desk.release(workload.id)
             raise
@@ -133,4 +143,5 @@ class Launching:
             zones=None if zone is None else frozenset({zone}),
             files={path: digest_in(path) for path in (spec.weights, spec.adapter) if path is not None},
             socket=self._socket,
+            others=tuple(Part(other.argv, other.env, needs) for other in launch.others),
         )

@@ -16,7 +16,7 @@ from freehold.cluster.base import Hosted
 from freehold.config import SupervisorSettings
 from freehold.engines.base import Connection, EngineSpec
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError, InternalError
-from freehold.serving.backoff import PERMANENT, Backoff
+from freehold.serving.backoff import Backoff, permanent, refused
 from freehold.serving.launching import Launching
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
@@ -52,7 +52,7 @@ class Replica:
         suspect: whether a request broke off on it and the probe which that caused is yet to succeed.
         in_flight: requests that it works on.
         retry_at: the loop's time of the next attempt, while backing off.
-        node: the id of the cluster's node where its engine runs; None while there is none, and for engines elsewhere.
+        nodes: the ids of the cluster's nodes where its engine runs; none while there is no engine, or it is elsewhere.
         failure: what went wrong last, its message fit for callers; the status's `error` says more.
     """
 
@@ -87,7 +87,7 @@ class Replica:
         self._spec: EngineSpec | None = None
         self._whereabouts: Whereabouts | None = None
         self._process: Hosted | None = None
-        self.node: str | None = None
+        self.nodes: tuple[str, ...] = ()
         self._to_close: Connection | None = None
         self._own = OwnUse()
         self._tail: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class Replica:
             in_flight=self.in_flight,
             started_at=self._started_at,
             engine=self._preparation.engine,
-            node=self.node,
+            nodes=self.nodes,
         )
 
     def lend(self, watch: Watch | None = None) -> Lease:
@@ -216,13 +216,13 @@ class Replica:
     async def _back_off(self, error: FreeholdError) -> None:
         """Say what went wrong and wait before the next attempt."""
         ready_s = None if self._ready_since is None else self._loop.time() - self._ready_since
-        delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=isinstance(error, PERMANENT))
+        delay_s = self._backoff.after_failure(ready_s=ready_s, permanent=permanent(error))
         self.failure = error
         self._error = "\n".join((error.message, *self._tail))
         self.retry_at = self._loop.time() + delay_s
         self._log.warning("replica_restarting", error=error.message, delay_s=round(delay_s, 3), starts=self._starts)
         self._enter(ReplicaState.BACKING_OFF)
-        await asyncio.sleep(delay_s)
+        await (self._launching.possible() if refused(error) else asyncio.sleep(delay_s))
 
     async def _attempt(self) -> FreeholdError:
         """Serve until something goes wrong; returns what."""
@@ -254,7 +254,7 @@ class Replica:
         self._progress = None
         self._enter(ReplicaState.STARTING)
         started = await self._launching.start(spec, self._log, self._fetching)
-        self._whereabouts, self.node = started.whereabouts, started.node
+        self._whereabouts, self.nodes = started.whereabouts, started.nodes
         connection = self._to_close = started.connection
         try:
             self._progress = None
@@ -264,7 +264,7 @@ class Replica:
             self._process = started.process
             await self._run(self._process, connection)
         finally:
-            self._process = self.node = None
+            self._process, self.nodes = None, ()
             self._launching.clear()
             await to_the_end(self._close())
 

@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
+from freehold.serving.backoff import refused
 from freehold.serving.choice import ANY, Wish, hopeful, room, surplus
 from freehold.serving.deployment_log import DeploymentLog
 from freehold.serving.engine_settings import of_engine
@@ -95,7 +96,7 @@ class ReplicaSet:
 
     def leave(self, nodes: frozenset[str]) -> None:
         """Exchange the replicas on those nodes for new ones; each serves until a new one is ready."""
-        leaving = [replica for replica in self._current if replica.node in nodes]
+        leaving = [replica for replica in self._current if nodes.intersection(replica.nodes)]
         if leaving:
             self._current = [replica for replica in self._current if replica not in leaving]
             self._outdated += leaving
@@ -295,6 +296,8 @@ class ReplicaSet:
             retry_after_s = max(1.0, failed.retry_at - self._loop.time())
             why = failed.failure.message if failed.failure else ""
             message = f"The deployment `{name}` failed and is started again in {retry_after_s:.0f} s: {why}"
+            if failed.failure is not None and refused(failed.failure):
+                message = f"The deployment `{name}` has no place on the cluster as it is: {why}"
         return EngineUnavailable(message, retry_after_s=retry_after_s)
 
     async def _reconcile(self) -> None:

@@ -19,7 +19,7 @@ from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine, EngineSpec
 from freehold.engines.registry import get_engine
-from freehold.errors import DeploymentNotFound, Draining, FreeholdError
+from freehold.errors import DeploymentNotFound, Draining, FreeholdError, InvalidRequest
 from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.lanes import Lanes
@@ -147,9 +147,13 @@ class Supervisor:
         cluster, lanes = self._shared.cluster, self._sets.get(settings.name)
         replicas = () if lanes is None else lanes.status().replicas
         running = sum(replica.node is not None for replica in replicas)
-        needs = self._shared.find_engine(settings.engine).needs(EngineSpec(settings))
+        engine, nodes = self._shared.find_engine(settings.engine), await cluster.nodes()
         spread = not isinstance(cluster, LocalCluster)
-        return room_for(await cluster.nodes(), needs, settings.zone, running, spread=spread)
+        try:
+            spec = engine.spread(EngineSpec(settings), nodes)
+        except InvalidRequest:
+            return Room(running, spread=True)
+        return room_for(nodes, engine.needs(spec), settings.zone, running, spread=spread, members=spec.members)
 
     def measured(self, model: str) -> list[Measurement]:
         """What is known of the engines of a model on this machine."""

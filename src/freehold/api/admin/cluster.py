@@ -24,7 +24,7 @@ def cluster_routes(control: DeploymentControl) -> APIRouter:
                 "id": replica.id,
                 "deployment": view.deployment.settings.name,
                 "state": replica.state.value,
-                "node": replica.node,
+                "nodes": replica.nodes,
             }
             for view in control.all()
             for replica in (view.status.replicas if view.status is not None else ())
@@ -59,7 +59,7 @@ def node_object(node: Node, replicas: list[dict[str, Any]]) -> dict[str, Any]:
         "state": node.state.value,
         "total": resources_object(node.total),
         "free": resources_object(node.free),
-        "replicas": [{k: v for k, v in each.items() if k != "node"} for each in replicas if each["node"] == node.id],
+        "replicas": [{k: v for k, v in each.items() if k != "nodes"} for each in replicas if node.id in each["nodes"]],
     }
 
 

@@ -79,6 +79,14 @@ class Floor:
             elif entry.state is State.RUNNING and entry.workload.checkpoint_s is not None:
                 self._ask(entry, None)
 
+    def _lose(self, host: Host) -> None:
+        """A node is no more what it was: what runs there has to end, and has nothing of what the node may become."""
+        host.pool.leave(host)
+        host.state = NodeState.LOST
+        host.pool.enter(host)
+        self._leave_node(host)
+        self.pools.remove(host)
+
     def _review(self) -> None:
         """The nodes have changed."""
         for host, _amount in self._reservations.review():
