@@ -33,19 +33,7 @@ def trained_together(folder: Path, world: int, names: Sequence[str]) -> dict[str
     module = "tests.training.trainer.parallel_program"
     processes = [
         subprocess.Popen(
-            [
-                sys.executable,
-                "-W",
-                "error",
-                "-W",
-                "ignore::DeprecationWarning",
-                "-m",
-                module,
-                str(rank),
-                str(world),
-                str(folder),
-                *names,
-            ],
+            [sys.executable, *WARNINGS, "-m", module, str(rank), str(world), str(folder), *names],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
@@ -53,7 +41,7 @@ def trained_together(folder: Path, world: int, names: Sequence[str]) -> dict[str
         for rank in range(world)
     ]
     try:
-        complaints = [process.communicate(timeout=240)[1] for process in processes]
+        complaints = [process.communicate(timeout=900)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
