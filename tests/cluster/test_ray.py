@@ -10,10 +10,8 @@ import aiohttp
 import pytest
 
 from freehold.cluster.base import JobOrder, JobPhase, Placement
-from freehold.cluster.ray import RayCluster, RayPlace
-from freehold.cluster.ray_node import token_of
+from freehold.cluster.ray import RayCluster
 from freehold.errors import NoRoom
-from freehold.store.home import Home
 from freehold.types.cluster import NodeState, Resources
 from tests.cluster import spanning_engine
 from tests.cluster.nodes import HEAD, OTHER, Nodes, two_nodes
@@ -61,16 +59,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         yield found
 
 
-def _cluster(nodes: Nodes) -> RayCluster:
-    folder = Home(nodes.first).cluster
-    return RayCluster(RayPlace(nodes.address, token_of(folder), folder, HEAD), Home(nodes.first).cluster_name())
-
-
 def _on_cluster(nodes: Nodes, work: Callable[[RayCluster], Awaitable[Any]]) -> Any:
     """Do something on the cluster and leave it."""
 
     async def main() -> Any:
-        cluster = _cluster(nodes)
+        cluster = nodes.cluster()
         try:
             return await work(cluster)
         finally:
@@ -185,6 +178,22 @@ def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:
     check_receipts(nodes.first, whole)
     check_verified(nodes.first)
     assert len(whole) > 20, "there was load"
+
+
+@pytest.mark.long
+def test_an_engine_over_two_nodes_waits_for_a_node_that_is_lost(tmp_path: Path) -> None:
+    """With too few nodes left it says what they have and is not tried in vain; a node that joins has it serve again."""
+    with two_nodes(tmp_path, 2, lay_vllm(tmp_path / "python")) as nodes:
+        config = SERVER + nodes.config + spanning_engine.config(tmp_path / "m")
+        with Service(nodes.first, config, environment=dict(nodes.environment)) as service:
+            asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both nodes"))
+            nodes.lose_second()
+            asyncio.run(_until(lambda: "the nodes have: 2." in spanning_engine.error(service), "it is refused"))
+            assert spanning_engine.free_devices(service) == [2]
+            nodes.join()
+            asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both again"))
+            body = {"model": "big", "messages": [{"role": "user", "content": "Hello"}]}
+            assert service.post("/v1/chat/completions", body).status == 200
 
 
 @pytest.mark.long
