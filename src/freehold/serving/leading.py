@@ -21,7 +21,7 @@ from freehold.cluster.base import Cluster, HostedRecord
 from freehold.cluster.leader import LEASE_S, MARGIN_S, led
 from freehold.errors import Conflict, FreeholdError, NotFound, Unavailable
 from freehold.serving.board import Board, Follows, Standing
-from freehold.serving.offers import NOTHING, Offer, Want, offer_of, together, want_of
+from freehold.serving.offers import NOTHING, Offer, Want, offers_of, together, wants_of
 from freehold.serving.sharing import Sharer
 from freehold.serving.taking_over import adopt
 from freehold.store.leading import Told
@@ -228,6 +228,9 @@ class Leading:
             if exc.message != self._failing:
                 log.warning("cluster_not_shared", reason=exc.message)
             self._failing = exc.message
+        # A loop's edge: whoever loses it loses the lead, and would follow nobody.
+        except Exception:
+            log.exception("defect")
         if self._took_over and not self.leads:
             self._lose()
 
@@ -254,7 +257,7 @@ class Leading:
         await self._board.tell(self.name, self._known, mine, urgent=urgent)
         told = await self._board.told()
         self._others = {
-            name: (each, {key: want_of(wire) for key, wire in each.body.items()})
+            name: (each, wants_of(each.body))
             for name, each in told.items()
             if name != self.name and each.seen_us > look.now_us - GONE_US
         }
@@ -268,7 +271,7 @@ class Leading:
         number = (await self._board.look()).number
         wire = await self._board.offers()
         self._draining = wire.pop(_CLUSTER, {}).get("draining", [])
-        self._offers = {replica: offer_of(each, self._credentials) for replica, each in wire.items()}
+        self._offers = offers_of(wire, self._credentials)
         self._known = number
         for sharer in list(self._sharers):
             sharer.follow(every=every)
