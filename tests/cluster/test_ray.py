@@ -225,6 +225,22 @@ def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:
 
 
 @pytest.mark.long
+def test_an_engine_over_two_nodes_waits_for_a_node_that_is_lost(tmp_path: Path) -> None:
+    """With too few nodes left it says what they have and is not tried in vain; a node that joins has it serve again."""
+    with two_nodes(tmp_path, 2, lay_vllm(tmp_path / "python")) as nodes:
+        config = SERVER + nodes.config + spanning_engine.config(tmp_path / "m")
+        with Service(nodes.first, config, environment=dict(nodes.environment)) as service:
+            asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both nodes"))
+            nodes.lose_second()
+            asyncio.run(_until(lambda: "the nodes have: 2." in spanning_engine.error(service), "it is refused"))
+            assert spanning_engine.free_devices(service) == [2]
+            nodes.join()
+            asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both again"))
+            body = {"model": "big", "messages": [{"role": "user", "content": "Hello"}]}
+            assert service.post("/v1/chat/completions", body).status == 200
+
+
+@pytest.mark.long
 def test_models_come_to_the_nodes_that_lack_them(starter_models: StarterModels, tmp_path: Path) -> None:
     """A node gets a copy of the model; it is lost, and comes back for a drained one, without a failed request."""
     starter_models.lay(tmp_path / "first")

@@ -12,7 +12,7 @@ from freehold.cluster.base import Cluster, Hosted, Part, Placed, Placement
 from freehold.cluster.desk import RoomDesk
 from freehold.cluster.process import logged
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
-from freehold.errors import Conflict, FreeholdError, NotFound
+from freehold.errors import Conflict, FreeholdError, InvalidRequest, NotFound
 from freehold.governance.directory import ORGANIZATION
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
@@ -98,7 +98,10 @@ class Launching:
         if launch is None:
             return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, ())
         placement = self._placement(spec, launch, engine.needs(spec))
-        placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
+        try:
+            placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
+        except InvalidRequest as exc:
+            raise InvalidRequest(spec.misfit or exc.message, code=exc.code) from exc
         try:
             connection = engine.connect(spec, placed.address)
         except BaseException:
