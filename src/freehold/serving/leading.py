@@ -72,7 +72,7 @@ class Leading:
         self._sharers: list[Sharer] = []
         self._lead = Lead()
         self._leads_until = 0.0
-        self._took_over = self._at_work = False
+        self._took_over = self._at_work = self._handed_over = False
         self._unfit_until = 0.0
         self._epoch = 0
         self._known = -1
@@ -121,13 +121,18 @@ class Leading:
             yield
         finally:
             self._at_work = False
-            if self.leads and self._others:
+            if self._others or not self.leads:
                 await self._hand_over()
 
     @property
     def leads(self) -> bool:
         """See `Shares.leads`."""
         return self._took_over and self._clock() < self._leads_until
+
+    @property
+    def ends(self) -> bool:
+        """See `Shares.ends`."""
+        return self._handed_over or self.leads
 
     @property
     def standing(self) -> Standing:
@@ -366,10 +371,12 @@ class Leading:
 
     async def _hand_over(self) -> None:
         """Have another gateway lead, with all that runs."""
-        log.info("cluster_handed_over", gateway=self.name, epoch=self._epoch)
-        with suppress(FreeholdError):
-            await self._publish()
+        if self.leads:
+            log.info("cluster_handed_over", gateway=self.name, epoch=self._epoch)
+            with suppress(FreeholdError):
+                await self._publish()
         self._cluster.hand_over()
+        self._handed_over = True
         self._leads_until = 0.0
         self._lose()
         with suppress(FreeholdError):
