@@ -139,7 +139,7 @@ async def open_app(
         people = await enter(open_people(database, place, settings, content.keys))
         of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
-        supervisor = await enter(open_supervisor(place, settings, catalog, database, journal, engines))
+        supervisor = await enter(open_supervisor(place, settings, catalog, registry, database, journal, engines))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         capacities, units = await open_capacity(database, registry, supervisor.room)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
@@ -202,6 +202,7 @@ def _jobs(
     room = Room(registry, supervisor)
     doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
     return (
+        supervisor.at_work(),
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(
             gateway, door, models.lineage.record, home, settings, content, (supervisor.cluster, supervisor.desk)

@@ -101,7 +101,12 @@ HEAVY_HOMES = {
     "httpx2": ("freehold.gateway.mcp_wire",),
     "mcp": ("freehold.gateway.mcp_wire",),
     "mcp_types": ("freehold.gateway.mcp_wire",),
-    "ray": ("freehold.cluster.ray_link",),
+    "ray": (
+        "freehold.cluster.ray_engines",
+        "freehold.cluster.ray_hosts",
+        "freehold.cluster.ray_leaving",
+        "freehold.cluster.ray_link",
+    ),
     "xllamacpp": ("freehold.engines.llamacpp_server",),
     "gguf": (
         "freehold.catalog.convert",

@@ -10,10 +10,8 @@ import aiohttp
 import pytest
 
 from freehold.cluster.base import JobOrder, JobPhase, Placement
-from freehold.cluster.ray import RayCluster, RayPlace
-from freehold.cluster.ray_node import token_of
+from freehold.cluster.ray import RayCluster
 from freehold.errors import NoRoom
-from freehold.store.home import Home
 from freehold.types.cluster import NodeState, Resources
 from tests.cluster import spanning_engine
 from tests.cluster.nodes import HEAD, OTHER, Nodes, two_nodes
@@ -61,16 +59,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         yield found
 
 
-def _cluster(nodes: Nodes) -> RayCluster:
-    folder = Home(nodes.first).cluster
-    return RayCluster(RayPlace(nodes.address, token_of(folder), folder, HEAD), Home(nodes.first).cluster_name())
-
-
 def _on_cluster(nodes: Nodes, work: Callable[[RayCluster], Awaitable[Any]]) -> Any:
     """Do something on the cluster and leave it."""
 
     async def main() -> Any:
-        cluster = _cluster(nodes)
+        cluster = nodes.cluster()
         try:
             return await work(cluster)
         finally:

@@ -161,6 +161,8 @@ class Engine(ABC):
     """Whether it loads a LoRA adapter beside the weights."""
     reads_folders: ClassVar[bool] = False
     """Whether it wants language models as folders of safetensors that were not converted."""
+    elsewhere: ClassVar[bool] = False
+    """Whether it runs somewhere already, so that no process is started for it."""
     spans: ClassVar[bool] = False
     """Whether one replica may have processes on several nodes."""
     package: ClassVar[str | None] = None

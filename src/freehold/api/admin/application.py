@@ -187,7 +187,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes, shared=services.settings.database.url is not None),
         status_routes(services.journal, services.reports.projection),
-        gateway_routes(services.presence),
+        gateway_routes(services.presence, services.control),
         arbiter_routes(services.control.desk),
         master_key_routes(services.content),
         *content_routers(services),

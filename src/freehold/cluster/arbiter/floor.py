@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -55,6 +55,18 @@ class Floor:
     def _know(self, entry: Entry) -> None:
         self.entries[entry.id] = entry
         entry.want.users += 1
+
+    def _run_on(self, workload: Workload, nodes: Sequence[str]) -> None:
+        """Take note of what runs on those nodes."""
+        entry = self._new_entry(workload, self.books.zones(workload))
+        if len(nodes) != len(workload.members):
+            raise ValueError(f"workload '{workload.id}' has {len(workload.members)} members, not {len(nodes)}")
+        hosts = [self.pools.hosts[node] for node in nodes]
+        amounts = [amount for amount, _pools, count in entry.want.groups for _ in range(count)]
+        entry.parts = [(hosts[index], amount) for index, amount in zip(entry.order, amounts, strict=True)]
+        self._know(entry)
+        self.books.book(entry.line, entry.want.amount)
+        self._occupy(entry)
 
     def _tell_wait(self, entry: Entry, otherwise: Waiting) -> None:
         """Say that something waits, if it does."""
