@@ -163,7 +163,7 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        kept = keeping_up(database, settings, people, content, governed, held.ledger, models, registry, flights)
+        kept = keeping_up(records, settings, people, content, governed, held.ledger, models, registry, gateway)
         await enter(_at_work(gateway, upkeep, control, (kept, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)

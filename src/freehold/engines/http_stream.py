@@ -7,7 +7,7 @@ as long for an answer in many chunks, which is what streams are.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -87,6 +87,10 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
         self._pieces: deque[bytes] = deque()
+        self._whole = 0
+        """How many of them there were when the answer came to its end; whatever the parser finds then is none of it."""
+        self.on_body: Callable[[bytes], None] = self._pieces.append
+        """What the parser calls with each piece of a body."""
         self._held = self._head_bytes = 0
         self._paused = self._keep_alive = self._asked = False
         self._failure: FreeholdError | None = None
@@ -213,6 +217,10 @@ class Wire(asyncio.Protocol):
         except httptools.HttpParserError:
             self.fail(EngineFailed("the engine's answer is not HTTP"))
             return
+        finally:
+            while self.complete and len(self._pieces) > self._whole:
+                self._pieces.pop()
+        self._held += len(data)
         if not self.status:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -261,17 +269,11 @@ class Wire(asyncio.Protocol):
         else:
             self.status = status
 
-    def on_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        if self.complete:
-            return
-        self._pieces.append(data)
-        self._held += len(data)
-
     def on_message_complete(self) -> None:
         """Note the end."""
         if self.status and not self.complete:
             self.complete = True
+            self._whole = len(self._pieces)
             self._keep_alive = self._parser.should_keep_alive()
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.errors import HomeError
+from freehold.store.answer_claims import answer_claims
 from freehold.store.artifact_tables import artifacts
 from freehold.store.changes import changes
 from freehold.store.copying import copy_rows
@@ -28,6 +29,7 @@ _AT_ONCE: Final = 100
 _OWN: Final = frozenset(
     table.name
     for table in (
+        answer_claims,
         changes,
         gateways,
         lease_holders,
