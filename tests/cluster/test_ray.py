@@ -16,7 +16,6 @@ from freehold.errors import Conflict, NoRoom
 from freehold.types.cluster import NodeState, Resources
 from tests.cluster.nodes import HEAD, OTHER, Nodes, two_nodes
 from tests.conftest import StarterModels
-from tests.engines.vllm_subject import lay_vllm
 from tests.faults.books import check_receipts, check_reconciled, check_verified
 from tests.service import Service
 
@@ -53,9 +52,8 @@ SERVER = '[server]\nstarter = false\n[supervisor]\nmeasure = "on_demand"\n'
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    """Two nodes of two devices for all tests of this file, with a program in vLLM's place; the last loses one."""
-    environment = lay_vllm(tmp_path_factory.mktemp("python"))
-    with two_nodes(tmp_path_factory.mktemp("ray"), 2, environment) as found:
+    """Two nodes for all tests of this file; the last of them loses one."""
+    with two_nodes(tmp_path_factory.mktemp("ray")) as found:
         yield found
 
 
@@ -222,22 +220,6 @@ def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:
     check_receipts(nodes.first, whole)
     check_verified(nodes.first)
     assert len(whole) > 20, "there was load"
-
-
-@pytest.mark.long
-def test_an_engine_over_two_nodes_waits_for_a_node_that_is_lost(tmp_path: Path) -> None:
-    """With too few nodes left it says what they have and is not tried in vain; a node that joins has it serve again."""
-    with two_nodes(tmp_path, 2, lay_vllm(tmp_path / "python")) as nodes:
-        config = SERVER + nodes.config + spanning_engine.config(tmp_path / "m")
-        with Service(nodes.first, config, environment=dict(nodes.environment)) as service:
-            asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both nodes"))
-            nodes.lose_second()
-            asyncio.run(_until(lambda: "the nodes have: 2." in spanning_engine.error(service), "it is refused"))
-            assert spanning_engine.free_devices(service) == [2]
-            nodes.join()
-            asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both again"))
-            body = {"model": "big", "messages": [{"role": "user", "content": "Hello"}]}
-            assert service.post("/v1/chat/completions", body).status == 200
 
 
 @pytest.mark.long
