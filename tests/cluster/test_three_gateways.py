@@ -22,7 +22,11 @@ BODY: Final[dict[str, Any]] = {
 COST_MICRO: Final = 10
 """What the answer of two words costs, which is also the most that is reserved for it."""
 _RATED: Final[dict[str, Any]] = {**BODY, "model": "rated"}
-_PROVISIONED: Final[dict[str, Any]] = {**BODY, "model": "provisioned", "max_completion_tokens": 20}
+_PROVISIONED: Final[dict[str, Any]] = {
+    "model": "provisioned",
+    "messages": [{"role": "user", "content": "word " * 20}],
+    "max_completion_tokens": 20,
+}
 _UNITS, _BURST_S = 60, 10
 _CONFIG: Final = """
 [[limit]]
