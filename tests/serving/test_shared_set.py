@@ -227,3 +227,32 @@ def test_nodes_that_drain_go_on_draining_under_the_next_leader(tmp_path: Path) -
 
 def _on_the_second(each: Gateway) -> bool:
     return any(replica.node == "second" for replica in each.supervisor.status("chat").replicas)
+
+
+def test_without_the_database_nothing_is_decided_and_everything_served(tmp_path: Path) -> None:
+    """A gateway that cannot renew its lease starts and ends nothing, serves on, and leads again when it can."""
+
+    async def main() -> None:
+        ground, shared = Ground(tmp_path), Shared()
+        async with gateway(tmp_path, "a", ground, shared, trial()) as a:
+            await _ready([a])
+            (pid,) = _pids(a)
+            a.board.cut = True
+            shared.pass_time(9)
+            await eventually(lambda: not a.leading.leads, "it leads no more")
+            assert await ask(a.supervisor) == str(pid)
+            await a.supervisor.set(trial(model="new"))
+            await a.supervisor.set(trial("another"))
+            assert await ask(a.supervisor) == str(pid)
+            a.board.cut = False
+            shared.notify()
+            await eventually(lambda: a.leading.leads, "it leads again")
+            assert a.leading.standing.epoch in {1, 2}
+            await eventually(lambda: ground.started == 3, "what was to be done is done")
+            await a.supervisor.wait_ready("another", PATIENCE_S)
+            await eventually(lambda: pid not in _pids(a), "the new model has replaced the old one")
+            assert await ask(a.supervisor) != str(pid)
+        assert not ground.records, "all has ended with the only gateway"
+        await ground.end()
+
+    asyncio.run(main())

@@ -244,7 +244,8 @@ class Leading:
         self._lead = after
         if after.holder == self.name and after.lives(look.now_us) and after.epoch >= self._epoch:
             self._leads_until = asked_s + LEASE_S - MARGIN_S
-            if after.epoch != self._epoch:
+            taking = self._taking is not None and not self._taking.done()
+            if after.epoch != self._epoch or not (self._took_over or taking):
                 self._epoch = after.epoch
                 self._lose()
                 self._taking = self._begin(self._take_over(after.epoch), "take the cluster over")
