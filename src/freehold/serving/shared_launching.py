@@ -12,11 +12,12 @@ from structlog.typing import FilteringBoundLogger
 from freehold.cluster.base import Hosted, HostedRecord, Placed, Placement
 from freehold.cluster.desk import ArbiterDesk
 from freehold.cluster.process import TAIL_LINES
-from freehold.engines.base import EngineSpec
+from freehold.engines.base import Connection, EngineSpec
 from freehold.errors import EngineUnavailable
 from freehold.governance.directory import ORGANIZATION
 from freehold.serving.launching import Launching, Started
 from freehold.serving.offers import Offer
+from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.status import Whereabouts
 from freehold.types.address import TlsAddress
@@ -192,6 +193,10 @@ class SharedLaunching(Launching):
             self.offer = replace(self.offer, traits=told)
             self._shares.changed()
         return told
+
+    async def own_use(self, connection: Connection) -> OwnUse:  # noqa: ARG002
+        """See `Launching.own_use`: other gateways ask the engine too."""
+        return OwnUse(alone=False)
 
     async def unused(self) -> None:
         """See `Launching.unused`."""
