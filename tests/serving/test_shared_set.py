@@ -105,6 +105,7 @@ def test_a_leader_that_ends_in_order_hands_over(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_request_at_any_gateway_wakes_what_nobody_has_loaded(tmp_path: Path) -> None:
     """What is loaded on demand is loaded by the one that leads, for whoever waits, and stays while anybody uses it."""
 
@@ -115,8 +116,9 @@ def test_a_request_at_any_gateway_wakes_what_nobody_has_loaded(tmp_path: Path) -
             client = Client(c.supervisor)
             await eventually(lambda: client.lease is not None, "a replica for the third")
             await eventually(lambda: a.leading.elsewhere("chat trial").running == 1, "the leader knows of it")
-            shared.pass_time(0)
-            await asyncio.sleep(1.2)  # longer than an unused one stays
+            since = shared.now_us
+            longer = "the leader has looked when an unused one would be gone"
+            await eventually(lambda: shared.told["a"].seen_us > since + 1_200_000, longer)
             assert a.supervisor.status("chat").state == "ready"
             await client.end()
             await eventually(lambda: not ground.records, "it is unloaded when nobody uses it")
