@@ -117,7 +117,8 @@ class Wire(asyncio.Protocol):
         self._head_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
-        self._timer = self._loop.call_later(self._read_s, self._look_at_the_time)
+        if self._timer is None:  # one goes on over many answers, and is set anew when it has come to its time
+            self._timer = self._loop.call_later(self._read_s, self._look_at_the_time)
 
     async def answered(self) -> None:
         """Wait for the head of the answer.
@@ -151,9 +152,6 @@ class Wire(asyncio.Protocol):
     def end(self) -> bool:
         """Be done with the answer; whether the connection can be used again. It is closed otherwise."""
         self._asked = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._parser = None
         self._pieces.clear()
         self._held = 0
@@ -164,6 +162,7 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection; whoever waits is told that it has gone."""
+        self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
 
@@ -190,6 +189,11 @@ class Wire(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(self._failure)
         self.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look_at_the_time(self) -> None:
         """Give up if somebody has waited long enough."""
@@ -239,6 +243,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the event loop's
         """See `asyncio.Protocol`."""
+        self._stop_timer()
         self._transport = None
         if self.complete or not self._asked:
             return
