@@ -82,7 +82,12 @@ def reached(service: Service, job_id: str, status: str) -> Any:
 
 def messages(service: Service, job_id: str, key: str | None = None) -> list[str]:
     """What is told of a job, oldest first."""
-    found = service.get(f"{JOBS}/{job_id}/events?limit=100", key=key or service.key).json()["data"]
+    found: list[Any] = []
+    more = True
+    while more:
+        after = f"&after={found[-1]['id']}" if found else ""
+        page = service.get(f"{JOBS}/{job_id}/events?limit=100{after}", key=key or service.key).json()
+        found, more = [*found, *page["data"]], page["has_more"]
     return [event["message"] for event in reversed(found)]
 
 

@@ -6,19 +6,24 @@ from contextlib import asynccontextmanager
 from freehold.api.door import Door
 from freehold.api.tuning_caller import TuningCaller
 from freehold.catalog.catalog import Catalog
+from freehold.cluster.base import Cluster
+from freehold.cluster.desk import RoomDesk, Unasked
+from freehold.cluster.local import LocalCluster
 from freehold.config import Settings
 from freehold.gateway.content import Content
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.fine_tuning import FineTuning, TuningParts
 from freehold.gateway.pipeline import Gateway
+from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.tuned_models import TunedModels
 from freehold.gateway.tuning_base import Bases
-from freehold.gateway.tuning_changes import TuningChanges
+from freehold.gateway.tuning_bench import WorkParts
 from freehold.gateway.tuning_checks import TuningChecks
+from freehold.gateway.tuning_folder import sweep
 from freehold.gateway.tuning_origin import Record
 from freehold.gateway.tuning_python import Trainer, trainer_of
 from freehold.gateway.tuning_run import Program
-from freehold.gateway.tuning_work import TuningWork, WorkParts, sweep
+from freehold.gateway.tuning_work import TuningWork
 from freehold.jobs.queue import JobQueue
 from freehold.jobs.workers import Workers
 from freehold.journal.recorder import Recorder
@@ -35,7 +40,7 @@ def open_fine_tuning(
     trainer: Trainer | None,
 ) -> FineTuning:
     """What makes fine-tuning jobs; with another program that trains than the configuration's, if one is given."""
-    changes = TuningChanges(journal)
+    changes = TrainingChanges(journal)
     tuning = FineTuning(
         TuningParts(
             content.tuning,
@@ -61,19 +66,50 @@ async def end_tuning(tuning: FineTuning, home: Home, project_id: str | None) -> 
 
 @asynccontextmanager
 async def tuning_at_work(
-    gateway: Gateway, door: Door, record: Record, home: Home, settings: Settings, content: Content
+    gateway: Gateway,
+    door: Door,
+    record: Record,
+    home: Home,
+    settings: Settings,
+    content: Content,
+    place: tuple[Cluster, RoomDesk],
 ) -> AsyncIterator[None]:
-    """What works on fine-tuning jobs, while the block runs."""
+    """What works on fine-tuning jobs, while the block runs.
+
+    Args:
+        gateway: has the jobs, and knows who is suspended.
+        door: knows who the callers are now.
+        record: records artifacts.
+        home: has the jobs' folders.
+        settings: the configuration.
+        content: has the queue.
+        place: on whose machines they train, and where they ask for room; only of this machine.
+    """
+    cluster, desk = place if settings.cluster.address is None else (LocalCluster(), Unasked())
     parts, own = gateway.fine_tuning.parts, settings.fine_tuning
     await sweep(home.jobs, parts.store)
     program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate, (home.root,))
     caller = TuningCaller(gateway, door, own)
     work = TuningWork(
-        WorkParts(parts.store, parts.bases, parts.models, parts.changes, caller, record, program, own, home.jobs)
+        WorkParts(
+            parts.store,
+            parts.bases,
+            parts.models,
+            parts.changes,
+            caller,
+            record,
+            program,
+            own,
+            home.jobs,
+            cluster,
+            desk,
+        )
     )
-    queue = JobQueue(content.queue.database, per_project=own.max_running_per_project)
+    undecided = isinstance(desk, Unasked)
+    most, of_one = (own.max_running, own.max_running_per_project) if undecided else (own.max_asking, own.max_asking)
+    queue = JobQueue(content.queue.database, per_project=of_one)
     content.queue.on_change(queue.announce)
     checks = TuningChecks(parts.store, parts.changes, own)
     gateway.fine_tuning.on_created(checks.add)
-    async with checks, Workers(queue, {FINE_TUNING_JOB: work}, own.max_running):
+    async with checks, Workers(queue, {FINE_TUNING_JOB: work}, most):
         yield

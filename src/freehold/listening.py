@@ -114,6 +114,19 @@ async def _started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> Non
         await asyncio.sleep(0.01)
 
 
+@contextmanager
+def held_collector() -> Iterator[None]:
+    """Have Python search for no dead cycles while the program starts: what is made then stays.
+
+    The searches of a start took a sixth of its time. `spare_collector` ends this as well.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def spare_collector() -> None:
     """Have Python search for dead cycles less often, and never among what the start has made, which stays.
 
@@ -122,6 +135,7 @@ def spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 async def first(*futures: "asyncio.Future[Any]") -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from freehold.gateway.tuned_models import deployment_of
-from freehold.gateway.tuning_run import MOST_NUMBERS, MOST_TOLD
+from freehold.gateway.tuning_messages import MOST_NUMBERS, MOST_TOLD
 from freehold.types.deployment import CanarySettings, DeploymentSettings
 from freehold.types.model import ModelEntry
 from tests.api.test_kept_content import make_project

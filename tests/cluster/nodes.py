@@ -6,12 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from freehold.cluster.ray_node import RunningNode, running_node, stop_node
+from freehold.cluster.authority import Authority
+from freehold.cluster.ray import RayCluster, RayPlace
+from freehold.cluster.ray_node import RunningNode, running_node, stop_node, token_of
 from freehold.store.home import Home
 
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
@@ -19,10 +21,11 @@ HEAD, OTHER = "127.0.0.2", "127.0.0.3"
 _PORTS_EACH = 60
 
 
-def command(home: Path, *arguments: str) -> str:
+def command(home: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """What `freehold cluster …` says; fails where the command does."""
     argv = [sys.executable, "-m", "freehold", "cluster", *arguments, "--home", str(home)]
-    ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+    env = {**os.environ, **(environment or {})}
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
@@ -35,11 +38,15 @@ class Nodes:
         first: the home of the head, which is a gateway's too.
         second: the home of the other.
         port: where the head listens.
+        devices: accelerators that each is said to have.
+        environment: what their environment has besides this one's.
     """
 
     first: Path
     second: Path
     port: int
+    devices: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -51,16 +58,27 @@ class Nodes:
         """What a gateway's configuration says of the cluster."""
         return f'[cluster]\naddress = "{self.address}"\nnode_address = "{HEAD}"\n'
 
+    def cluster(self, *, gateway: str = "test", orphan_grace_s: float = 120.0) -> RayCluster:
+        """The cluster as a gateway of that name has it, on the first home."""
+        home = Home(self.first)
+
+        async def authority() -> Authority:
+            return Authority.load_or_make(home.cluster)
+
+        token, namespace = token_of(home.cluster), "freehold-test"
+        place = RayPlace(self.address, token, home.cluster, authority, HEAD, 120.0, orphan_grace_s, namespace, gateway)
+        return RayCluster(place, home.cluster_name())
+
     def start_head(self) -> None:
         """Start the first node."""
-        options = ("--port", str(self.port), "--zone", "eu", *_sizes(self.port + 1))
-        command(self.first, "up", "--head", "--address", HEAD, *options)
+        options = ("--port", str(self.port), "--zone", "eu", *self._sizes(self.port + 1))
+        command(self.first, "up", "--head", "--address", HEAD, *options, environment=self.environment)
 
     def join(self) -> None:
         """Start the second node."""
         token = Home(self.first).cluster / "token"
-        options = ("--zone", "us", "--token-file", str(token), *_sizes(self.port + 2 + _PORTS_EACH))
-        command(self.second, "up", "--join", self.address, "--address", OTHER, *options)
+        options = ("--zone", "us", "--token-file", str(token), *self._sizes(self.port + 2 + _PORTS_EACH))
+        command(self.second, "up", "--join", self.address, "--address", OTHER, *options, environment=self.environment)
 
     def lose_second(self) -> None:
         """Kill everything of the second node at once by SIGKILL, as a machine that loses its power."""
@@ -68,6 +86,11 @@ class Nodes:
         for process in _session(pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+
+    def _sizes(self, first_port: int) -> tuple[str, ...]:
+        ports = f"{first_port}-{first_port + _PORTS_EACH - 1}"
+        sizes = ("--cores", "6", "--memory", "6000", "--devices", str(self.devices))
+        return (*sizes, "--worker-ports", ports)
 
     def end(self) -> None:
         """End both."""
@@ -78,20 +101,15 @@ class Nodes:
 
 
 @contextmanager
-def two_nodes(folder: Path) -> Iterator[Nodes]:
+def two_nodes(folder: Path, devices: int = 0, environment: Mapping[str, str] | None = None) -> Iterator[Nodes]:
     """A cluster of two nodes for the length of a block."""
-    nodes = Nodes(folder / "first", folder / "second", _free_ports())
+    nodes = Nodes(folder / "first", folder / "second", _free_ports(), devices, environment or {})
     try:
         nodes.start_head()
         nodes.join()
         yield nodes
     finally:
         nodes.end()
-
-
-def _sizes(first_port: int) -> tuple[str, ...]:
-    ports = f"{first_port}-{first_port + _PORTS_EACH - 1}"
-    return ("--cores", "6", "--memory", "6000", "--devices", "0", "--worker-ports", ports)
 
 
 def _node(home: Path) -> RunningNode:

@@ -3,7 +3,18 @@ from dataclasses import replace
 import pytest
 
 from freehold.cluster.arbiter.arbiter import Arbiter
-from freehold.cluster.arbiter.decisions import Place, Preempt, Refusal, Refuse, Resume, Take, Taken, Wait, Waiting
+from freehold.cluster.arbiter.decisions import (
+    Adopt,
+    Place,
+    Preempt,
+    Refusal,
+    Refuse,
+    Resume,
+    Take,
+    Taken,
+    Wait,
+    Waiting,
+)
 from freehold.cluster.arbiter.view import parts, workloads
 from freehold.types.cluster import NodeState, ShareSettings, WorkClass
 from tests.cluster.witness import Witness, node, work
@@ -188,6 +199,26 @@ def test_what_is_outside_its_zones_or_fits_nowhere_is_refused() -> None:
     assert "2 x (8 devices" in found[4][1]
 
 
+def test_what_waits_keeps_its_turn_where_it_may_be_now() -> None:
+    """Zones that have changed count for what waits: it goes elsewhere in its turn, or is refused."""
+    witness = Witness()
+    witness.set_node(node("n0", 2, zone="eu"))
+    witness.set_node(node("n1", 2, zone="us"))
+    for name in ("a", "b"):
+        witness.submit(work(name, devices=2))
+    first, second = (work(name, devices=2, zones=["eu"], at=at) for name, at in (("first", 1.0), ("second", 2.0)))
+    for each in (first, second):
+        witness.submit(each)
+    assert witness.revise(replace(first, zones=frozenset({"us"}))) == []
+    witness.release("b" if witness.running["b"] == ("n1",) else "a")
+    assert (witness.running["first"], [each.id for each in witness.waiting]) == (("n1",), ["second"])
+    (refused,) = witness.revise(replace(second, zones=frozenset()))
+    assert isinstance(refused, Refuse)
+    assert refused.reason is Refusal.OUTSIDE_ZONES
+    with pytest.raises(ValueError, match="runs"):
+        witness.arbiter.revise(first, 3.0)
+
+
 def test_a_draining_node_is_left_and_a_lost_one_has_lost_what_ran_there() -> None:
     """Trainings are asked to leave a node that drains; of a gang with a member on a lost node all members end."""
     witness = cluster(nodes=2)
@@ -207,6 +238,16 @@ def test_a_draining_node_is_left_and_a_lost_one_has_lost_what_ran_there() -> Non
     assert set(witness.running["gang"]) == {"n0", "n1"}
 
 
+def test_a_node_that_is_elsewhere_now_has_nothing_of_before() -> None:
+    """What runs on a node that changes its zone is told to end, and its end leaves the node as it has become."""
+    witness = cluster()
+    witness.submit(work("training", devices=8))
+    assert witness.set_node(node("n0", zone="us")) == [Take("training", Taken.NODE_LOST, 0.0)]
+    witness.release("training")
+    witness.submit(work("next", devices=8, zones=["us"]))
+    assert witness.running == {"next": ("n0",)}
+
+
 def test_after_a_restart_it_is_told_what_runs() -> None:
     """What is adopted counts like what was placed, and can be asked to leave."""
     witness = cluster()
@@ -218,6 +259,22 @@ def test_after_a_restart_it_is_told_what_runs() -> None:
     assert list(witness.leaving) == ["training"]
     with pytest.raises(ValueError, match="already"):
         witness.arbiter.adopt(workload, ["n0"], 0.0)
+
+
+def test_what_is_taken_over_stays_where_it_is() -> None:
+    """It has another id and the rest as before; nobody who waits gets its room in between, and it counts once."""
+    witness = cluster()
+    witness.submit(work("before", WorkClass.API, devices=8))
+    witness.submit(work("waits", WorkClass.API))
+    arbiter = witness.arbiter
+    assert arbiter.take_over("before", work("after", WorkClass.API, devices=8), 1.0) == [Adopt("after", ("n0",), 1.0)]
+    assert sorted(arbiter.entries) == ["after", "waits"]
+    assert arbiter.waiting("waits") is Waiting.NO_ROOM
+    with pytest.raises(ValueError, match="cannot be"):
+        arbiter.take_over("after", work("again", WorkClass.API, devices=4), 2.0)
+    with pytest.raises(ValueError, match="does not run"):
+        arbiter.take_over("waits", work("again", WorkClass.API), 2.0)
+    assert arbiter.release("after", 3.0) == [Place("waits", ("n0",), 3.0)]
 
 
 def test_the_view_tells_who_has_what_and_who_waits_why() -> None:

@@ -88,6 +88,14 @@ class ArbiterMachine(RuleBasedStateMachine):
         )
         self.witness.submit(wanted)
 
+    @rule(data=st.data(), zones=st.sampled_from([None, ("east",), ZONES]))
+    def revise(self, data: st.DataObject, zones: tuple[str, ...] | None) -> None:
+        waiting = sorted(each.id for each in self.witness.waiting)
+        if waiting:
+            before = self.witness.workloads[data.draw(st.sampled_from(waiting))]
+            permitted = ("east",) if before.organization_id == "b" else zones
+            self.witness.revise(replace(before, zones=None if permitted is None else frozenset(permitted)))
+
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
         if self.witness.workloads:

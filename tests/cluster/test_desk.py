@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.desk import ArbiterDesk, Unasked
 from freehold.cluster.local import LocalCluster
 from freehold.errors import InvalidRequest
-from freehold.types.cluster import Resources, WorkClass, Workload
+from freehold.types.cluster import Node, Resources, WorkClass, Workload
 
 PATIENCE_S = 60.0
 
@@ -104,6 +105,97 @@ def test_what_can_never_run_is_refused() -> None:
     run(scenario, zone="eu")
 
 
+class _Changing(LocalCluster):
+    """One machine whose size and zone change."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self.node = node
+
+    async def nodes(self) -> list[Node]:
+        return [self.node]
+
+
+class _Permits:
+    """Permits zones."""
+
+    def __init__(self, *zones: str) -> None:
+        self.zones = set(zones)
+
+    def organization_of(self, project_id: str | None) -> str:
+        return project_id or "org"
+
+    def permits_zone(self, organization_id: str, project_id: str | None, zone: str | None) -> bool:
+        assert organization_id == (project_id or "org")
+        return zone in self.zones
+
+
+def _changing(scenario: Callable[[ArbiterDesk, _Changing], Awaitable[None]]) -> None:
+    async def main() -> None:
+        total = Resources(cores=4.0, memory_bytes=1 << 30)
+        cluster = _Changing(Node("n", "n", "eu", total, total))
+        async with asyncio.timeout(PATIENCE_S), ArbiterDesk(Arbiter(), cluster) as desk:
+            await scenario(desk, cluster)
+
+    asyncio.run(main())
+
+
+def test_who_waits_hears_that_a_node_or_a_policy_permits_another_zone() -> None:
+    """Zones count as they are when room is given: another policy, and another zone of a node, reach who waits."""
+
+    async def scenario(desk: ArbiterDesk, cluster: _Changing) -> None:
+        policy = _Permits("eu", "us")
+        desk.govern(policy)
+        await desk.room(wants("a", 4))
+        second = asyncio.create_task(desk.room(wants("b", 2)))
+        third = asyncio.create_task(desk.room(wants("c", 2, zones=frozenset({"eu"}))))
+        await asyncio.sleep(0)
+        policy.zones = {"us"}
+        await desk.look()
+        refused = await asyncio.gather(second, third, return_exceptions=True)
+        assert [getattr(each, "code", each) for each in refused] == ["outside_zones", "outside_zones"]
+        cluster.node = replace(cluster.node, zone="us")
+        await desk.look()
+        desk.release("a")
+        assert (await desk.room(wants("b", 2))).nodes == ("n",)
+
+    _changing(scenario)
+
+
+def test_what_was_refused_is_looked_at_again_when_it_may_be_possible() -> None:
+    """Who was refused is woken by a change of the nodes, and of where it may run, also if that was before it waited."""
+
+    async def scenario(desk: ArbiterDesk, cluster: _Changing) -> None:
+        policy = _Permits("eu")
+        desk.govern(policy)
+        large, abroad = wants("large", 5), wants("abroad", 1, zones=frozenset({"us"}))
+        for each in (large, abroad):
+            with pytest.raises(InvalidRequest):
+                await desk.room(each)
+        version = desk.version
+        waiting = [asyncio.create_task(desk.changed(version, each)) for each in (large, abroad)]
+        await desk.look()
+        assert [each.done() for each in waiting] == [False, False], "nothing has changed"
+        total = Resources(cores=8.0, memory_bytes=1 << 30)
+        cluster.node = replace(cluster.node, total=total, free=total)
+        await desk.look()
+        await asyncio.gather(*waiting)
+        await desk.changed(version, large)
+        assert (await desk.room(large)).nodes == ("n",)
+        again = asyncio.create_task(desk.changed(desk.version, wants("elsewhere", 1)))
+        await asyncio.sleep(0)
+        policy.zones = {"us"}
+        await desk.look()
+        await again
+        given_up = asyncio.create_task(desk.changed(desk.version))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait({given_up})
+        await desk.look()
+
+    _changing(scenario)
+
+
 def test_where_nobody_decides(tmp_path: Path) -> None:
     """Without an arbiter everybody has room at once, and the cluster chooses the node."""
 
@@ -112,5 +204,7 @@ def test_where_nobody_decides(tmp_path: Path) -> None:
         had = await desk.room(wants(tmp_path.name, 1000))
         assert (had.nodes, had.wanted_back.done()) == ((), False)
         desk.release(tmp_path.name)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(desk.changed(desk.version), 0)
 
     asyncio.run(scenario())

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.cli.program import ARGV, PATIENCE_S, Program
+from tests.cluster.spike import REQUESTS, come, go
 from tests.jobs.starting import PATHS
 from tests.service import Service, eventually
 from tests.training.finetune.driving import trainer_python
@@ -30,13 +31,6 @@ memory_bytes = 8000000000
 python = "{python}"
 price_per_core_hour = "3600"
 """
-SPIKE = {
-    "name": "echo",
-    "engine": "echo",
-    "model": "echo",
-    "resources": {"cores": 2},
-    "price": {"input": "1000", "output": "1000"},
-}
 STEPS = 40
 
 
@@ -83,21 +77,12 @@ def test_a_spike_takes_a_trainings_room_and_changes_nothing(service: Service, fo
 
 def serve_meanwhile(service: Service, program: Program, training: str) -> None:
     """Callers come, need all of the machine, are served, and go."""
-    assert service.post("/admin/deployments", SPIKE).status == 201
-    eventually(lambda: state(service) == "ready", f"there is room for callers: {service.log()[-3000:]}")
-    for number in range(3):
-        body = {"model": "echo", "messages": [{"role": "user", "content": f"number {number}"}]}
-        assert service.post("/v1/chat/completions", body).status == 200
+    come(service)
     waiting = look(service, training)
     assert waiting["status"] == "preempted"
     assert 0 < waiting["step"] < STEPS
     assert "preempted" in program.fine("jobs", "list", "--active")
-    assert service.request("DELETE", "/admin/deployments/echo", key=service.key).status == 200
-
-
-def state(service: Service) -> Any:
-    """How the deployment is."""
-    return service.get("/admin/deployments/echo", key=service.key).json()["state"]
+    go(service)
 
 
 def assert_on_account(service: Service, done: Mapping[str, Any]) -> None:
@@ -105,7 +90,7 @@ def assert_on_account(service: Service, done: Mapping[str, Any]) -> None:
     tokens = STEPS * 64 * 16
     assert (done["trained_tokens"], done["preemptions"]) == (tokens, 1)
     (line,) = service.get("/admin/usage/showback", key=service.key).json()["data"]
-    assert (line["requests"], line["trainings"], line["trained_tokens"]) == (3, 1, tokens)
+    assert (line["requests"], line["trainings"], line["trained_tokens"]) == (REQUESTS, 1, tokens)
     assert line["serving_micro"] > 0
     assert line["training_micro"] == done["cost_micro"] > 0
     assert line["total_micro"] == line["serving_micro"] + line["training_micro"]

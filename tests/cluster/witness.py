@@ -72,6 +72,11 @@ class Witness:
         self.workloads[workload.id] = workload
         return self._carry_out(self.arbiter.submit(workload, self.now_s))
 
+    def revise(self, workload: Workload) -> list[Decision]:
+        """Somebody who waits may be elsewhere."""
+        self.workloads[workload.id] = workload
+        return self._carry_out(self.arbiter.revise(workload, self.now_s))
+
     def release(self, name: str) -> list[Decision]:
         """Somebody wants no more."""
         self.running.pop(name, None)

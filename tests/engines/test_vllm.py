@@ -39,7 +39,7 @@ CLOCK: dict[str, Any] = {"type": "function", "function": {"name": "now", "parame
         {"devices": [0], "tensor_parallel": 2},
         {"devices": [0, 0], "tensor_parallel": 2},
         {"devices": ["0"]},
-        {"devices": [0], "executor": "ray"},
+        {"executor": "ray"},
         {"dtype": "int4"},
         {"quantization": "--trust-remote-code"},
         {"gpu_memory_utilization": 1.5},
@@ -135,15 +135,13 @@ def test_what_freehold_holds_does_not_depend_on_options(tmp_path: Path) -> None:
 
 
 def test_gpus_and_addresses_are_of_the_environment(tmp_path: Path) -> None:
-    """Chosen GPUs are the only ones that vLLM sees, and without Ray its processes speak on the loopback address."""
+    """Chosen GPUs are the only ones that vLLM sees, and on one node its processes speak on the loopback address."""
     model = lay_model(tmp_path / "m")
     chosen = settings_of(options={"devices": [2, 3], "tensor_parallel": 2})
     launch = VllmEngine().launch(EngineSpec(chosen, model), Path("s"))
     assert (launch.env["CUDA_VISIBLE_DEVICES"], launch.env["VLLM_HOST_IP"]) == ("2,3", "127.0.0.1")
-    over_nodes = settings_of(options={"executor": "ray", "pipeline_parallel": 2})
-    env = VllmEngine().launch(EngineSpec(over_nodes, model), Path("s")).env
-    assert "VLLM_HOST_IP" not in env
-    assert "CUDA_VISIBLE_DEVICES" not in env
+    plain = VllmEngine().launch(EngineSpec(settings_of(options={"pipeline_parallel": 2}), model), Path("s"))
+    assert "CUDA_VISIBLE_DEVICES" not in plain.env
 
 
 @pytest.mark.parametrize(
@@ -151,12 +149,11 @@ def test_gpus_and_addresses_are_of_the_environment(tmp_path: Path) -> None:
     [
         ({}, 1),
         ({"options": {"tensor_parallel": 4, "pipeline_parallel": 2}}, 8),
-        ({"options": {"tensor_parallel": 8, "pipeline_parallel": 2, "executor": "ray"}}, 0),
         ({"resources": {"devices": 2, "device_kind": "NVIDIA H100"}}, 2),
     ],
 )
 def test_a_replica_needs_the_gpus_of_its_options(given: dict[str, Any], devices: int, tmp_path: Path) -> None:
-    """So many GPUs are asked of one node as the model is spread over; over several nodes vLLM asks Ray itself."""
+    """So many GPUs are asked of one node as the model is spread over, or as the deployment says."""
     needs = VllmEngine().needs(EngineSpec(settings_of(**given), lay_model(tmp_path)))
     assert needs.devices == devices
     assert needs.device_kind == given.get("resources", {}).get("device_kind")

@@ -37,13 +37,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for name in ("--port", "--max-model-len", "--max-num-seqs", "--max-num-batched-tokens", "--max-logprobs", "--seed",
                  "--tensor-parallel-size", "--pipeline-parallel-size", "--max-loras"):  # fmt: skip
         serve.add_argument(name, type=int)
+    for name, least in (("--nnodes", 1), ("--node-rank", 0)):
+        serve.add_argument(name, type=int, default=least)
+    serve.add_argument("--master-addr", default="127.0.0.1")
+    serve.add_argument("--master-port", type=int, default=29501)
     for name in ("--gpu-memory-utilization", "--cpu-offload-gb"):
         serve.add_argument(name, type=float)
     for name in ("--pooler-config", "--limit-mm-per-prompt", "--speculative-config", "--hf-overrides",
                  "--structured-outputs-config"):  # fmt: skip
         serve.add_argument(name, type=_table)
     for name in ("--disable-uvicorn-access-log", "--disable-fastapi-docs", "--enable-prompt-tokens-details",
-                 "--enable-auto-tool-choice"):  # fmt: skip
+                 "--enable-auto-tool-choice", "--headless"):  # fmt: skip
         serve.add_argument(name, action="store_true")
     for name in ("--enable-prefix-caching", "--enforce-eager", "--enable-lora", "--trust-remote-code"):
         serve.add_argument(name, action=argparse.BooleanOptionalAction)
@@ -90,6 +94,7 @@ def _config(model: Path) -> Mapping[str, Any]:
 
 def _check(given: argparse.Namespace, config: Mapping[str, Any]) -> None:
     """What vLLM finds wrong when it puts its configuration together."""
+    _check_nodes(given)
     if given.enable_auto_tool_choice and not given.tool_call_parser:
         raise ServeRefusedError("Error: --enable-auto-tool-choice requires --tool-call-parser")
     if given.tool_call_parser and given.tool_call_parser not in TOOL_PARSERS:
@@ -118,3 +123,16 @@ def _check(given: argparse.Namespace, config: Mapping[str, Any]) -> None:
         adapter = json.loads((Path(module["path"]) / "adapter_config.json").read_text(encoding="utf-8"))
         if not given.enable_lora or adapter["r"] > given.max_lora_rank:
             raise ServeRefusedError(f"LoRA rank {adapter['r']} is greater than max_lora_rank {given.max_lora_rank}.")
+
+
+def _check_nodes(given: argparse.Namespace) -> None:
+    """What of several nodes does not go together: see `ParallelConfig` in https://docs.vllm.ai/en/stable/api/."""
+    world = (given.tensor_parallel_size or 1) * (given.pipeline_parallel_size or 1)
+    if given.nnodes > 1 and given.distributed_executor_backend != "mp":
+        raise ServeRefusedError("nnodes > 1 can only be set when distributed executor backend is mp.")
+    if given.nnodes < 1 or not 0 <= given.node_rank < given.nnodes:
+        raise ServeRefusedError(f"node_rank ({given.node_rank}) must be from 0 to nnodes - 1 ({given.nnodes - 1})")
+    if world % given.nnodes:
+        raise ServeRefusedError(f"world size ({world}) must be divisible by nnodes ({given.nnodes})")
+    if given.node_rank and not given.headless:
+        raise ServeRefusedError("collective_rpc should not be called on follower node")

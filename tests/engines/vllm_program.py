@@ -11,6 +11,7 @@ Run by what `tests.engines.vllm_subject` lays where Python finds `vllm.entrypoin
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -29,6 +30,7 @@ from starlette.routing import Route
 from freehold.engines import echo_model
 from freehold.engines.echo_schema import UnmeetableSchemaError
 from tests.engines.vllm_arguments import ServeRefusedError, parse
+from tests.engines.vllm_nodes import meet
 
 VERSION = "0.33.0"
 VOCABULARY = 2**24
@@ -326,6 +328,8 @@ def main() -> None:
         given = parse(sys.argv[1:])
     except ServeRefusedError as exc:
         sys.exit(f"ValueError: {exc}")
+    if given.nnodes > 1:
+        meet(given, os.environ)
     application = Starlette(routes=Server(given).routes())
     where = {"uds": given.uds} if given.uds else {"host": given.host or "127.0.0.1", "port": given.port or 8000}
     uvicorn.run(application, **where, log_level="warning", access_log=not given.disable_uvicorn_access_log)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import update
 
+from freehold.cluster.base import HostedRecord, Placement
 from freehold.cluster.desk import Had
 from freehold.cluster.local import LocalCluster
 from freehold.errors import FreeholdError
@@ -82,6 +83,7 @@ class Desk:
     given_back: list[tuple[str, bool]] = field(default_factory=list)
     refusal: FreeholdError | None = None
     asked: list[Workload] = field(default_factory=list)
+    version: int = 0
 
     async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
         """See `RoomDesk.room`."""
@@ -94,10 +96,18 @@ class Desk:
         self.had = Had()
         return self.had
 
+    async def claim(self, workload: Workload, placement: Placement) -> HostedRecord | None:
+        """See `RoomDesk.claim`: a job is no engine."""
+        raise AssertionError(f"{workload.id} claims {placement.workload}")
+
     def release(self, workload_id: str, *, again: bool = False) -> None:
         """See `RoomDesk.release`."""
         self.given_back.append((workload_id, again))
         self.had = None
+
+    async def changed(self, version: int, workload: Workload | None = None) -> None:
+        """See `RoomDesk.changed`; no training asks."""
+        raise AssertionError(f"nobody waits for {workload} since {version}")
 
     def preempt(self, within_s: float = 30.0) -> None:
         """Want the room back, and give none until it is let again."""

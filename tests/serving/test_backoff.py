@@ -1,7 +1,17 @@
 from freehold.config import SupervisorSettings
-from freehold.serving.backoff import Backoff
+from freehold.errors import ConfigError, InvalidRequest, NoRoom
+from freehold.serving.backoff import Backoff, permanent, refused
 
 LIMITS = SupervisorSettings(backoff_initial_s=1.0, backoff_max_s=30.0)
+
+
+def test_a_refusal_of_the_cluster_is_permanent() -> None:
+    """What the cluster has no place for is a fault that time does not mend, other wrong values of a request are not."""
+    never, wrong = InvalidRequest("too large", code="never_fits"), InvalidRequest("wrong")
+    assert (permanent(never), refused(never)) == (True, True)
+    assert (permanent(wrong), refused(wrong)) == (False, False)
+    assert (permanent(ConfigError("wrong")), refused(ConfigError("wrong"))) == (True, False)
+    assert not permanent(NoRoom("later"))
 
 
 def test_delays_double_up_to_the_longest() -> None:

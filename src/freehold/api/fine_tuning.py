@@ -123,6 +123,8 @@ def job_object(tuning: Tuning) -> dict[str, Any]:
         "error": None if tuning.error is None else asdict(tuning.error),
         "integrations": [],
         "seed": row.seed,
+        "waits_for": "room" if row.stage else None,
+        "preemptions": row.preemptions,
         "estimated_finish": row.estimated_finish if status is TuningStatus.RUNNING else None,
         "method": method,
         "metadata": header["metadata"],

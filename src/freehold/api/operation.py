@@ -177,7 +177,9 @@ class Operation:
         try:
             await self._handle(scope, wire, account, principal, body, found)
         finally:
-            found.release()
+            freed = found.release()
+            if freed is not None:  # who is told of an error may come again at once, to any gateway
+                await asyncio.wait([freed], timeout=TOLD_S)
 
     async def _handle(
         self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, body: Body, slot: Slot | None

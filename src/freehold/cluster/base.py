@@ -13,8 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from freehold.errors import NotFound
 from freehold.types.address import Address
-from freehold.types.cluster import Node, Resources
+from freehold.types.cluster import Node, Resources, WorkClass
 
 
 class Hosted(Protocol):
@@ -52,8 +53,27 @@ class Hosted(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One more process of an engine that spans several nodes, beside its first.
+
+    Args:
+        argv: the program, as in `Placement`.
+        env: what its environment has besides its node's own.
+        needs: what must be free on its node.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    needs: Resources
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
-    """One engine process to be started.
+    """One engine to be started: a process, or several that belong together, of which the first is spoken to.
+
+    Several are placed at once or not at all, and when one of them ends, so do the others. Where `OWN_ADDRESS`,
+    `MASTER_ADDRESS` and `MASTER_PORT` of `freehold.types.cluster` stand in their arguments and environments, what they
+    stand for is put in.
 
     Args:
         workload: names it, as the replica's id.
@@ -64,7 +84,12 @@ class Placement:
         files: those that the program reads, files or folders, with their SHA-256 in hex as the catalog names them; the
             node must have them, by its own copy.
         socket: the Unix socket by which it would be reached on this machine.
-        node: the id of the node that was chosen for it; None where the cluster is to choose.
+        nodes: the ids of the nodes that were chosen for it and its `others`, in their order; empty where the cluster is
+            to choose.
+        others: its processes besides the first.
+        deployment: which it serves; whoever finds it later goes by that.
+        work_class: whose work it is.
+        project: likewise; None where it is nobody's own.
     """
 
     workload: str
@@ -74,7 +99,16 @@ class Placement:
     zones: frozenset[str] | None
     files: Mapping[Path, str]
     socket: Path
-    node: str | None = None
+    nodes: tuple[str, ...] = ()
+    others: tuple[Part, ...] = ()
+    deployment: str = ""
+    work_class: WorkClass = WorkClass.API
+    project: str | None = None
+
+    @property
+    def members(self) -> tuple[Resources, ...]:
+        """What each of its processes needs."""
+        return (self.needs, *(other.needs for other in self.others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +116,69 @@ class Placed:
     """A placed engine.
 
     Args:
-        process: its process.
+        process: its process; of several all of them, as one.
         address: where it will listen.
-        node: the id of its node.
+        node: the id of its node, of several processes that of the first.
+        others: the ids of the nodes of the others, in their order.
     """
 
     process: Hosted
     address: Address
     node: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostedRecord:
+    """An engine that runs on the cluster in nobody's hands here, as every gateway of its home finds it.
+
+    Args:
+        name: of what hosts it; no other of this home ever has it.
+        workload: names it, as the replica's id. Whoever attaches may give it another one.
+        deployment: which it serves.
+        digest: of all that must be equal for it to be used in place of a new one (`freehold.cluster.likeness`).
+        node: the id of its node.
+        address: where it listens.
+        pid: of its process, on its node.
+        needs: what it has of its node.
+        zones: where it may run; None for anywhere.
+        work_class: whose work it is.
+        project: likewise; None where it is nobody's own.
+        owner: the gateway that had it last.
+        epoch: in whose name that was; see `Cluster.lead`.
+        silent_s: how long it has not heard that gateway.
+        held: whether that is another gateway, which seems to have it still.
+        others: the nodes of its processes besides the first, each with what it has there.
+        group: the cluster's own name for the room of several; empty where there is one.
+    """
+
+    name: str
+    workload: str
+    deployment: str
+    digest: str
+    node: str
+    address: Address
+    pid: int
+    needs: Resources
+    zones: frozenset[str] | None
+    work_class: WorkClass
+    project: str | None
+    owner: str
+    epoch: int
+    silent_s: float
+    held: bool = False
+    others: tuple[tuple[str, Resources], ...] = ()
+    group: str = ""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes of all its processes, in their order."""
+        return (self.node, *(node for node, _ in self.others))
+
+    @property
+    def members(self) -> tuple[Resources, ...]:
+        """What each of them has."""
+        return (self.needs, *(needs for _, needs in self.others))
 
 
 class JobPhase(StrEnum):
@@ -171,6 +260,52 @@ class Cluster(ABC):
             OSError: the system cannot start a process.
         """
 
+    async def hosted(self) -> list[HostedRecord]:
+        """The engines of this home that run and are not in this gateway's hands; none where they end with it.
+
+        An earlier run has left them, or another gateway of the home has them. Nodes that do not answer are left out.
+        """
+        return []
+
+    async def attach(
+        self,
+        record: HostedRecord,
+        on_line: Callable[[str], None],  # noqa: ARG002  # where nothing is hosted
+        report: Callable[[str], None] = ignore,  # noqa: ARG002
+    ) -> Placed:
+        """Take an engine that runs into this gateway's hands; whoever had it before has it no more, and is told so.
+
+        Args:
+            record: as `hosted` told it; known by its `workload` from now on.
+            on_line: as of `place`.
+            report: as of `place`.
+
+        Raises:
+            NotFound: it has ended.
+            Conflict: a gateway has it in the name of a later epoch.
+        """
+        raise NotFound(f"The engine of '{record.workload}' has ended.")
+
+    async def dismiss(self, record: HostedRecord) -> None:  # noqa: B027  # where nothing is hosted
+        """End an engine that runs and that nobody wants; that it has ended already is as good.
+
+        Raises:
+            Conflict: as of `attach`.
+        """
+
+    def lead(self, epoch: int) -> None:  # noqa: B027  # where nothing is hosted
+        """Place and attach in the name of that epoch from now on. 0, the first, where nobody counts them.
+
+        Of several gateways of a home one decides at a time, and each one that begins to counts the epoch on. What was
+        placed or attached in its name obeys no gateway of an earlier one.
+        """
+
+    def hand_over(self) -> None:  # noqa: B027  # where nothing is hosted
+        """Let what was placed from here go on from now on when it is told to end here, for another gateway of the home.
+
+        Nobody hears of it here any more. Where nothing outlives the gateway, it ends as ever.
+        """
+
     @abstractmethod
     async def submit(self, job: JobOrder) -> None:
         """Start a job.
@@ -231,4 +366,4 @@ class Cluster(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Leave the cluster; what was placed from here ends."""
+        """Leave the cluster; what was placed from here ends, unless it was handed over."""

@@ -50,6 +50,12 @@ class LocalCluster(Cluster):
         report: Callable[[str], None] = ignore,  # noqa: ARG002  # all is here
     ) -> Placed:
         """See `Cluster.place`."""
+        if placement.others:
+            raise ConfigError(
+                f"'{placement.workload}' has {len(placement.members)} processes, each on a node of its own, and this "
+                "machine is the only node there is: see docs/how-to/add-a-node.md",
+                param="cluster.address",
+            )
         self._check((placement.needs,), placement.zones, placement.workload)
         key = object()
         self._used[key] = placement.needs

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from freehold.errors import ConfigError, UnsupportedParameter
 from freehold.types.address import Address
 from freehold.types.chat import ChatRequest
-from freehold.types.cluster import Resources
+from freehold.types.cluster import Node, Resources
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Feature, Traits, features_for
@@ -41,6 +41,8 @@ class EngineSpec:
         weights_sha256: the file's digest in hex, of an adapter that of the adapter's; part of the fingerprint.
         api_key: the credential for a `remote` endpoint.
         adapter: a verified LoRA adapter that is served with `weights`.
+        members: how many processes it is spread over, each on a node of its own.
+        misfit: why it can be on none of the nodes that there are, in words; empty where it can, or that is not known.
     """
 
     settings: DeploymentSettings
@@ -48,14 +50,24 @@ class EngineSpec:
     weights_sha256: str = ""
     api_key: str | None = field(default=None, repr=False)
     adapter: Path | None = None
+    members: int = 1
+    misfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A process to start: its arguments and what its environment has besides the gateway's own."""
+    """A process to start: its arguments and what its environment has besides the gateway's own.
+
+    Args:
+        argv: the program.
+        env: see above.
+        others: the processes on other nodes that belong to it, where the engine is spread; these and the first may say
+            `OWN_ADDRESS`, `MASTER_ADDRESS` and `MASTER_PORT` of `freehold.types.cluster`.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    others: "tuple[Launch, ...]" = ()
 
 
 class Connection(ABC):
@@ -149,6 +161,10 @@ class Engine(ABC):
     """Whether it loads a LoRA adapter beside the weights."""
     reads_folders: ClassVar[bool] = False
     """Whether it wants language models as folders of safetensors that were not converted."""
+    elsewhere: ClassVar[bool] = False
+    """Whether it runs somewhere already, so that no process is started for it."""
+    spans: ClassVar[bool] = False
+    """Whether one replica may have processes on several nodes."""
     package: ClassVar[str | None] = None
     """The distribution that does its work, whose version decides with others what is fast."""
 
@@ -169,16 +185,23 @@ class Engine(ABC):
         expected = self.expected(settings)
         return features_for(settings.task) if expected is None else expected.features
 
+    def spread(self, spec: EngineSpec, nodes: Sequence[Node]) -> EngineSpec:  # noqa: ARG002  # for those that can
+        """The specification with how many processes one replica has on these nodes: one, for most engines.
+
+        Also where it fits on none of them, with the reason.
+        """
+        return spec
+
     def needs(self, spec: EngineSpec) -> Resources:
         """What one replica needs of a node: what the settings say, and where they are silent what engines usually do.
 
-        That is a core, and in memory 1.3 times the weights and half a GiB.
+        That is a core, and in memory 1.3 times the weights that the node computes with and half a GiB.
         """
         said = spec.settings.resources
-        weights = sum(file.stat().st_size for file in _files(spec.weights)) if spec.weights else 0
+        weights = sum(file.stat().st_size for file in _files(spec.weights)) / spec.members if spec.weights else 0
         return Resources(
             cores=1.0 if said.cores is None else said.cores,
-            memory_bytes=int(1.3 * weights) + (512 << 20) if said.memory_bytes is None else said.memory_bytes,
+            memory_bytes=said.memory_bytes if said.memory_bytes is not None else int(1.3 * weights) + (512 << 20),
             devices=said.devices,
             device_kind=said.device_kind,
         )

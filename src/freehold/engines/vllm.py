@@ -8,6 +8,7 @@ the catalog has not converted (`freehold pull --no-convert`). The process is `vl
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +18,10 @@ from freehold.engines.base import Connection, Engine, EngineSpec, Launch
 from freehold.engines.picture_options import option_error
 from freehold.engines.vllm_arguments import OPTIONS, arguments, check, members
 from freehold.engines.vllm_connection import EMBEDDING, WRITING, VllmConnection
+from freehold.engines.vllm_spanning import rank_arguments, spread
 from freehold.errors import ConfigError
 from freehold.types.address import Address
-from freehold.types.cluster import Resources
+from freehold.types.cluster import OWN_ADDRESS, Node, Resources
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Feature
 
@@ -43,6 +45,7 @@ class VllmEngine(Engine):
     name: ClassVar[str] = "vllm"
     takes_adapter: ClassVar[bool] = True
     reads_folders: ClassVar[bool] = True
+    spans: ClassVar[bool] = True
     package: ClassVar[str | None] = "vllm"
 
     def validate(self, settings: DeploymentSettings) -> None:
@@ -61,12 +64,14 @@ class VllmEngine(Engine):
             return "the package vllm is not installed: pip install 'freehold[gpu]'"
         return None
 
+    def spread(self, spec: EngineSpec, nodes: Sequence[Node]) -> EngineSpec:
+        """See `Engine.spread`."""
+        return spread(spec, nodes)
+
     def needs(self, spec: EngineSpec) -> Resources:
-        """See `Engine.needs`. The GPUs follow from the options; over several nodes vLLM takes them itself, from Ray."""
+        """See `Engine.needs`. The GPUs follow from the options."""
         needs = super().needs(spec)
-        options = spec.settings.options
-        wanted = 0 if options.get("executor") == "ray" else members(options)
-        return replace(needs, devices=needs.devices or wanted)
+        return replace(needs, devices=needs.devices or members(spec.settings.options) // spec.members)
 
     def launch(self, spec: EngineSpec, socket: Path) -> Launch:
         """See `Engine.launch`."""
@@ -79,22 +84,31 @@ class VllmEngine(Engine):
         options = spec.settings.options
         if spec.adapter is not None and "lora" in options:
             raise option_error("lora", "cannot be given for a model that is an adapter itself")
-        body = {
-            "socket": str(socket),
-            "model": str(spec.weights),
-            "lora": options.get("lora"),
-            "adapter": str(spec.adapter) if spec.adapter is not None else None,
-            "arguments": arguments(spec, socket),
-        }
-        more = {} if options.get("executor") == "ray" else {"VLLM_HOST_IP": LOOPBACK}
-        if "devices" in options:
-            more["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, options["devices"]))
-        argv = (sys.executable, "-m", "freehold.engines.vllm_server", "--spec", json.dumps(body))
-        return Launch(argv, {**ENVIRONMENT, **more})
+        first, *others = (_process(spec, socket, rank) for rank in range(spec.members))
+        return replace(first, others=tuple(others))
 
     def connect(self, spec: EngineSpec, socket: Address) -> Connection:
         """See `Engine.connect`."""
         return VllmConnection(spec, socket, declared(spec.settings))
+
+
+def _process(spec: EngineSpec, socket: Path, rank: int) -> Launch:
+    """The process of that rank; the first is the one that serves."""
+    options = spec.settings.options
+    one = spec.members == 1
+    given = arguments(spec, socket if rank == 0 else None)
+    body = {
+        "socket": str(socket),
+        "model": str(spec.weights),
+        "lora": options.get("lora"),
+        "adapter": str(spec.adapter) if spec.adapter is not None else None,
+        "arguments": given if one else [*given, *rank_arguments(spec.members, rank)],
+    }
+    env = {**ENVIRONMENT, "VLLM_HOST_IP": LOOPBACK if one else OWN_ADDRESS}
+    if "devices" in options:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, options["devices"]))
+    argv = (sys.executable, "-m", "freehold.engines.vllm_server", "--spec", json.dumps(body))
+    return Launch(argv, env)
 
 
 def declared(settings: DeploymentSettings) -> frozenset[Feature]:

@@ -50,7 +50,7 @@ RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` may be."""
 
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "executor": ("auto", "mp", "ray"),
+    "executor": ("auto", "mp"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
     "structured_outputs": ("auto", "xgrammar", "guidance", "outlines", "lm-format-enforcer"),
     "pooling": ("mean", "cls", "last"),
@@ -78,11 +78,14 @@ def check(settings: DeploymentSettings) -> None:
     _check_words(options)
     _check_numbers(options)
     _check_devices(options)
+    _check_nodes(settings, options)
     _check_tables(options)
     _check_task(settings.task, options)
 
 
 def _check_words(options: Mapping[str, Any]) -> None:
+    if options.get("executor") == "ray":
+        raise option_error("executor", "'ray' is no choice any more: leave it out, an engine spans nodes without it")
     for name, choices in CHOICES.items():
         if name in options and options[name] not in choices:
             raise option_error(name, f"must be one of: {', '.join(choices)}")
@@ -112,10 +115,22 @@ def _check_devices(options: Mapping[str, Any]) -> None:
         return
     if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in devices):
         raise option_error("devices", "must be a list of numbers of GPUs, such as [0, 1]")
-    if options.get("executor") == "ray":
-        raise option_error("devices", 'are Ray\'s to choose with executor = "ray"')
     if len(set(devices)) != len(devices) or len(devices) != members(options):
         raise option_error("devices", f"must be {members(options)} different ones: tensor_parallel x pipeline_parallel")
+
+
+def _check_nodes(settings: DeploymentSettings, options: Mapping[str, Any]) -> None:
+    """The number of devices of a node, where it is given, is all that there are of one node, or an even part."""
+    each, world = settings.resources.devices, members(options)
+    if not 0 < each < world:
+        return
+    if "devices" in options:
+        raise option_error("devices", f"are chosen by the cluster where an engine has {each} of {world} on each node")
+    if world % each:
+        raise ConfigError(
+            f"resources.devices: {each} on each node do not make up {world}: tensor_parallel x pipeline_parallel",
+            param="resources.devices",
+        )
 
 
 def _check_tables(options: Mapping[str, Any]) -> None:
@@ -147,18 +162,18 @@ def members(options: Mapping[str, Any]) -> int:
     return int(options.get("tensor_parallel", 1) * options.get("pipeline_parallel", 1))
 
 
-def arguments(spec: EngineSpec, socket: Path) -> list[str]:
+def arguments(spec: EngineSpec, socket: Path | None) -> list[str]:
     """What follows `vllm serve`; an adapter's arguments are added where it lies ready.
 
     Args:
         spec: checked before; its weights are a folder.
-        socket: the Unix socket on which it is to listen.
+        socket: the Unix socket on which it is to listen; None for a process that serves nobody.
     """
     settings, options = spec.settings, spec.settings.options
     found = [
         str(spec.weights),
         *("--served-model-name", SERVED),
-        *("--uds", str(socket)),
+        *(("--uds", str(socket)) if socket is not None else ()),
         *("--load-format", "safetensors"),
         *("--max-num-seqs", str(settings.parallel or DEFAULT_PARALLEL)),
         "--disable-uvicorn-access-log",

@@ -12,9 +12,9 @@ from typing import Final
 from freehold.errors import Conflict, InvalidRequest, NotFound
 from freehold.gateway.files import Files
 from freehold.gateway.grading import check_grader
+from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.tuned_models import TunedModels
 from freehold.gateway.tuning_base import Access, Base, Bases
-from freehold.gateway.tuning_changes import TuningChanges
 from freehold.gateway.tuning_python import Trainer
 from freehold.gateway.tuning_store import Tuning, TuningStore
 from freehold.governance.authorization import require
@@ -71,7 +71,7 @@ class TuningParts:
     bases: Bases
     models: TunedModels
     trainer: Trainer
-    changes: TuningChanges
+    changes: TrainingChanges
     settings: FineTuningSettings
 
 

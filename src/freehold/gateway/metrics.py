@@ -67,7 +67,7 @@ class Metrics:
         self.replicas = Gauge(
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
-
+        self.cluster_leads, self.cluster_epoch = _of_cluster(self.registry)
         self.cached_prompt_tokens, self.prompt_cache_choices = _of_prompt_caches(self.registry)
         self.capacity = CapacityMetrics(self.registry)
         self.flags = Counter(
@@ -135,6 +135,15 @@ class Metrics:
     def exposition(self) -> bytes:
         """All of it in the text format."""
         return generate_latest(self.registry)
+
+
+def _of_cluster(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
+    """Whether this gateway leads the cluster that it shares with others, and in which epoch."""
+    leads = Gauge("freehold_cluster_leads", "Whether this gateway leads the shared cluster.", registry=registry)
+    epoch = Gauge(
+        "freehold_cluster_epoch", "How often the lead over the shared cluster has changed hands.", registry=registry
+    )
+    return leads, epoch
 
 
 def _of_prompt_caches(registry: CollectorRegistry) -> tuple[Counter, Gauge]:

@@ -18,22 +18,20 @@ import structlog
 from freehold.cluster.base import Cluster, JobOrder, JobPhase, JobStatus
 from freehold.cluster.desk import Had
 from freehold.errors import FreeholdError, LeaseLost
+from freehold.gateway.stretches import SECOND_US, SEEN_US, another_day, counted, stretch_of
 from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.training_log import Reached, TrainingLog
 from freehold.gateway.training_needs import Needs
 from freehold.gateway.tuning_python import Trainer
 from freehold.jobs.workers import Hold
-from freehold.journal.records import utc
 from freehold.store.database import Database
 from freehold.store.training import TrainingRow, change_training, load_training, stretch_ended
 from freehold.training.language.task import Task
 from freehold.training.process import QUICK_MEMORY
 from freehold.types.jobs import JobState
 from freehold.types.training import (
-    MILLI,
     Outcome,
     Rate,
-    Room,
     Stretch,
     TrainingSettings,
     TrainingStatus,
@@ -44,10 +42,6 @@ log = structlog.get_logger(__name__)
 MODULE: Final = "freehold.training.language.member"
 LOOK_S: Final = 1.0
 """How often a training's log is read."""
-SEEN_US: Final = 10_000_000
-"""How often it is written down that a training still runs, where it makes no step."""
-_DAY_US: Final = 86_400_000_000
-_SECOND_US: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +195,7 @@ class TrainingStretch:
         """Read how far it is, and write that down if it is further, or after a while; begin anew at midnight."""
         before, self._reached = self._reached, await self._log.look()
         now_us = self._now_us()
-        if now_us // _DAY_US != (self._row.stretch_began_us or now_us) // _DAY_US:
+        if another_day(self._row.stretch_began_us, now_us):
             order_id = self._row.order_id
             await self._account("goes_on", now_us)
             began = {"room": asdict(self._room), "stretch_began_us": now_us, "stretch_seen_us": now_us}
@@ -243,7 +237,7 @@ class TrainingStretch:
     async def _account(self, outcome: Outcome, now_us: int) -> None:
         """Record the stretch, add it to the training's sums, and write that it has ended."""
         self._row = replace(self._row, room=asdict(self._room))
-        stretch = stretch_of(self._row, outcome, now_us, self._reached.kept, self._parts.settings)
+        stretch = _stretch(self._row, outcome, now_us, self._reached.kept, self._parts.settings)
         await self._parts.changes.stretch(stretch)
         step = self._reached.step if outcome == "goes_on" else self._reached.kept
         await self._write({**settled(self._row, stretch, self._reached), "step": step}, job={"done": step})
@@ -264,7 +258,7 @@ class TrainingStretch:
         self._row = replace(self._row, **values)
 
     def _now_us(self) -> int:
-        return int(self._parts.clock() * _SECOND_US)
+        return int(self._parts.clock() * SECOND_US)
 
 
 async def settle_left(parts: StretchParts, hold: Hold, row: TrainingRow) -> TrainingRow:
@@ -279,7 +273,7 @@ async def settle_left(parts: StretchParts, hold: Hold, row: TrainingRow) -> Trai
     with suppress(FreeholdError):  # jobs end with their server; where they did not, the cluster knows the order
         await parts.cluster.cancel(row.order_id, parts.settings.stop_s)
     reached = await TrainingLog(Path(row.out)).look()
-    stretch = stretch_of(row, "interrupted", row.stretch_seen_us or row.stretch_began_us, reached.kept, parts.settings)
+    stretch = _stretch(row, "interrupted", row.stretch_seen_us or row.stretch_began_us, reached.kept, parts.settings)
     await parts.changes.stretch(stretch)
     now_ms = int(parts.clock() * 1000)
     if not await change_training(parts.database, hold.lease, now_ms, row.id, settled(row, stretch, reached)):
@@ -288,41 +282,11 @@ async def settle_left(parts: StretchParts, hold: Hold, row: TrainingRow) -> Trai
     return await load_training(parts.database, row.id) or row
 
 
-def stretch_of(row: TrainingRow, outcome: Outcome, end_us: int, kept: int, settings: TrainingSettings) -> Stretch:
-    """The stretch at which a training is, if it ends so.
-
-    Args:
-        row: the training.
-        outcome: how it ends.
-        end_us: when, in microseconds since the epoch.
-        kept: the step that the newest checkpoint holds.
-        settings: what an hour costs.
-    """
-    assert row.room is not None, "it has begun"
-    began_us = row.stretch_began_us or end_us
-    room, rate = Room(**row.room), Rate(settings.price_per_device_hour, settings.price_per_core_hour)
-    duration_us = max(0, end_us - began_us)
-    kept = max(kept, row.stretch_step)
-    per_step = int(row.recipe["training"]["batch"]) * int(row.recipe["sequence"])
-    return Stretch(
-        id=f"{row.id}:{row.stretch}",
-        training=row.id,
-        organization_id=row.organization_id,
-        project_id=row.project_id,
-        principal=row.owner_id,
-        name=row.name,
-        key_id=row.key_id,
-        started_at=utc(began_us / _SECOND_US),
-        ended_at=utc((began_us + duration_us) / _SECOND_US),
-        duration_us=duration_us,
-        outcome=outcome,
-        room=room,
-        step_from=row.stretch_step,
-        step_to=kept,
-        tokens=(kept - row.stretch_step) * per_step,
-        rate=rate,
-        cost_micro=rate.cost_micro(room, duration_us),
-    )
+def _stretch(row: TrainingRow, outcome: Outcome, end_us: int, kept: int, settings: TrainingSettings) -> Stretch:
+    """See `freehold.gateway.stretches.stretch_of`."""
+    rate = Rate(settings.price_per_device_hour, settings.price_per_core_hour)
+    tokens_of_step = int(row.recipe["training"]["batch"]) * int(row.recipe["sequence"])
+    return stretch_of(row, row.name, outcome, end_us, kept, rate, tokens_of_step=tokens_of_step)
 
 
 def settled(row: TrainingRow, stretch: Stretch, reached: Reached) -> dict[str, Any]:
@@ -330,11 +294,10 @@ def settled(row: TrainingRow, stretch: Stretch, reached: Reached) -> dict[str, A
     moved = stretch.step_to > stretch.step_from
     return {
         **stretch_ended(row),
+        **counted(row, stretch),
         "step": reached.kept,
         "metrics": dict(reached.metrics) or dict(row.metrics),
         "tokens": row.tokens + stretch.tokens,
-        "device_us": row.device_us + stretch.room.devices * stretch.duration_us,
-        "core_us": row.core_us + stretch.room.core_milli * stretch.duration_us // MILLI,
         "cost_micro": row.cost_micro + stretch.cost_micro,
         "crashes": 0 if moved else row.crashes,
     }

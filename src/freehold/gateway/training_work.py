@@ -4,7 +4,6 @@ Whatever is written is written with the lease of the job, and the training's fol
 takes the job after a crash, a restart or a preemption goes on from the newest checkpoint, bit for bit.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import structlog
 from freehold.cluster.base import Cluster
 from freehold.cluster.desk import Had, RoomDesk
 from freehold.errors import ConfigError, InternalError, LeaseLost, RequestError
+from freehold.gateway.asked_room import room_for
 from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.training_needs import Needs
 from freehold.gateway.training_stretch import Ended, StretchParts, TrainingStretch, settle_left, waiting
@@ -32,8 +32,6 @@ MOST_CRASHES: Final = 3
 """After so many in a row without a new checkpoint a training has failed."""
 MOST_TOLD: Final = 2000
 """Characters of why one has failed."""
-_AT_ONCE_S: Final = 0.05
-"""Whoever has room within this time is not said to have waited for it."""
 _JOBS: Final = {
     TrainingStatus.SUCCEEDED: JobState.SUCCEEDED,
     TrainingStatus.FAILED: JobState.FAILED,
@@ -145,21 +143,13 @@ class TrainingWork:
 
     async def _room(self, hold: Hold, row: TrainingRow, workload: Workload) -> Had | None:
         """Wait for room, or until the job is asked to stop."""
-        room = asyncio.ensure_future(self._parts.desk.room(workload))
-        asked = asyncio.create_task(hold.asked(), name=f"asked {row.id}")
-        try:
-            await asyncio.wait({room, asked}, timeout=_AT_ONCE_S, return_when=asyncio.FIRST_COMPLETED)
-            if not room.done() and not asked.done():
-                stage = waiting(row)
-                status = TrainingStatus(stage.value)
-                await self._write(hold, row, {"status": status}, job={"stage": stage.value}, event=("waiting", ""))
-                await asyncio.wait({room, asked}, return_when=asyncio.FIRST_COMPLETED)
-            return room.result() if room.done() and not asked.done() else None
-        finally:
-            asked.cancel()
-            if not room.done():
-                room.cancel()
-                await asyncio.wait({room})
+
+        async def told() -> None:
+            stage = waiting(row)
+            status = TrainingStatus(stage.value)
+            await self._write(hold, row, {"status": status}, job={"stage": stage.value}, event=("waiting", ""))
+
+        return await room_for(self._parts.desk, workload, hold, told)
 
     async def _asked(self, hold: Hold, row: TrainingRow) -> JobState | None:
         """What becomes of a job that is asked to end or to be paused; None of one that is not."""

@@ -10,8 +10,8 @@ import structlog
 from freehold.catalog.catalog import Catalog
 from freehold.errors import ConfigError, Conflict, DeploymentNotFound, InvalidRequest, UnknownModel
 from freehold.gateway.control import DeploymentControl
+from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.tuning_base import Base, project_of
-from freehold.gateway.tuning_changes import TuningChanges
 from freehold.gateway.tuning_store import Tuning
 from freehold.governance.authorization import require
 from freehold.types.deployment import DeploymentSettings
@@ -53,7 +53,7 @@ class TunedModels:
     """
 
     def __init__(
-        self, catalog: Catalog, control: DeploymentControl, changes: TuningChanges, settings: FineTuningSettings
+        self, catalog: Catalog, control: DeploymentControl, changes: TrainingChanges, settings: FineTuningSettings
     ) -> None:
         self._catalog = catalog
         self._control = control

@@ -12,7 +12,7 @@ from typing import Self
 import structlog
 
 from freehold.errors import FreeholdError
-from freehold.gateway.tuning_changes import TuningChanges
+from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.tuning_data import VALIDATED, Problems, look_through
 from freehold.gateway.tuning_store import FileGone, Tuning, TuningStore
 from freehold.store.fine_tuning import running_tunings, settle_waiting
@@ -30,7 +30,7 @@ class TuningChecks:
         settings: how many examples there may be.
     """
 
-    def __init__(self, store: TuningStore, changes: TuningChanges, settings: FineTuningSettings) -> None:
+    def __init__(self, store: TuningStore, changes: TrainingChanges, settings: FineTuningSettings) -> None:
         self._store = store
         self._changes = changes
         self._settings = settings

@@ -14,11 +14,14 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import structlog
 
+from freehold.cluster.desk import Had
 from freehold.errors import JobProcessFailed, LeaseLost, QuotaExceeded, RateLimited, RequestError, Unavailable
 from freehold.gateway.tuned_models import Result
 from freehold.gateway.tuning_base import Base
+from freehold.gateway.tuning_messages import MOST_TOLD, count_of, error_of, numbers_of, versions_of
 from freehold.gateway.tuning_python import Trainer
 from freehold.gateway.tuning_store import Tuning, TuningStore
+from freehold.gateway.tuning_stretch import TuningStretch
 from freehold.jobs.process import JobProcess
 from freehold.jobs.workers import Hold
 from freehold.store.fine_tuning import CheckpointRow
@@ -33,13 +36,6 @@ STOPPED: Final = 3
 GRADE_TRIES: Final = 10
 """How often answers are graded whose grader cannot be asked for the moment."""
 MAX_PAUSE_S: Final = 30.0
-MOST_TOLD: Final = 1000
-"""Events that one run of the process may tell in words, and the characters of each."""
-MOST_NUMBERS: Final = 64
-"""Metrics of one step, and characters of a metric's name."""
-_LARGEST: Final = 2**53
-_NEVER: Final = frozenset({"type", "step", "total"})
-
 Rewards: TypeAlias = tuple[list[float | None], list[str]]
 Kept: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any], Result | None], Awaitable[None]]
 """Is told what the process said of a checkpoint and of itself, and of the model that was made of the checkpoint."""
@@ -102,7 +98,7 @@ class Ended:
     """How a run ended.
 
     Args:
-        how: whether the training is done, failed by its input, was stopped as asked, or broke off.
+        how: whether the training is done, failed by its input, was stopped as asked, gave its room back, or broke off.
         error: what is wrong with the input, or with the caller.
         result: what was made, if the training is done.
         tokens: that the job has trained, in all its runs.
@@ -111,13 +107,18 @@ class Ended:
         facts: what the process said of itself: versions, resolved numbers.
     """
 
-    how: Literal["finished", "failed", "stopped", "crashed"]
+    how: Literal["finished", "failed", "stopped", "preempted", "crashed"]
     error: TuningError | None
     result: Result | None
     tokens: int
     status: int
     complaint: str
     facts: Mapping[str, Any]
+
+    @property
+    def counts(self) -> bool:
+        """Whether what was trained is in its result or in a checkpoint, and is charged."""
+        return self.how == "finished" or (self.how in {"stopped", "preempted"} and self.status == STOPPED)
 
 
 class Run:
@@ -132,6 +133,8 @@ class Run:
         program: what is run.
         caller: whoever made it.
         kept: is told of each checkpoint.
+        had: the room that it has.
+        stretch: puts it to account.
     """
 
     def __init__(
@@ -144,6 +147,8 @@ class Run:
         program: Program,
         caller: Caller,
         kept: Kept,
+        had: Had,
+        stretch: TuningStretch,
     ) -> None:
         self._store = store
         self._hold = hold
@@ -153,6 +158,9 @@ class Run:
         self._program = program
         self._caller = caller
         self._kept = kept
+        self._had = had
+        self._stretch = stretch
+        self._killed = False
         self._tokens = tuning.row.tokens
         self._steps = tuning.row.steps
         self._facts: Mapping[str, Any] = {}
@@ -192,7 +200,7 @@ class Run:
                 finally:
                     asking.cancel()
                 ended = self._ended(status, process.complaint)
-            how = {"finished": "finished", "stopped": "cancelled"}.get(ended.how, "failed")  # type: ignore[assignment]
+            how = "finished" if ended.how == "finished" else "cancelled" if ended.counts else "failed"
             return ended
         finally:
             if self._meter is not None:
@@ -200,22 +208,31 @@ class Run:
 
     def _ended(self, status: int, complaint: str) -> Ended:
         """How the run ended, by the status of the process and by what it said."""
-        how: Literal["finished", "failed", "stopped", "crashed"] = "crashed"
+        how: Literal["finished", "failed", "stopped", "preempted", "crashed"] = "crashed"
         if status == FINISHED and self._result is not None:
             how = "finished"
         elif self._error is not None or status == FAILED:
             how = "failed"
-        elif status == STOPPED:
-            how = "stopped"
+        elif status == STOPPED or self._killed:
+            wanted = self._hold.stopping.is_set() or self._hold.pausing.is_set()
+            how = "preempted" if self._had.wanted_back.done() and not wanted else "stopped"
         return Ended(how, self._error, self._result, self._tokens, status, complaint, self._facts)
 
     async def _ask(self, process: JobProcess) -> None:
-        """Tell the process when it is to stop."""
-        await self._hold.asked()
-        await process.tell({"type": "cancel" if self._hold.stopping.is_set() else "pause"})
-        if not self._hold.stopping.is_set():
-            await self._hold.stopping.wait()
-            await process.tell({"type": "cancel"})
+        """Tell the process when it is to stop; kill it where its room is wanted back, and its time is over."""
+        hold, back = self._hold, self._had.wanted_back
+        stop, pause = (asyncio.create_task(each.wait()) for each in (hold.stopping, hold.pausing))
+        try:
+            while not back.done():
+                left = {each for each in (stop, pause, back) if not each.done()}
+                await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                await process.tell({"type": "cancel" if stop.done() else "pause"})
+            if not await process.ended(within_s=back.result()):
+                self._killed = True
+                process.kill()
+        finally:
+            stop.cancel()
+            pause.cancel()
 
     async def _heard(self, process: JobProcess, message: Mapping[str, Any]) -> None:
         """Do what a message of the process asks for.
@@ -238,10 +255,11 @@ class Run:
                     told = {"type": "grades", "id": message["id"], "rewards": rewards, "problems": problems}
                     await process.tell(told)
                 case "finished":
-                    self._tokens = max(self._tokens, _count(message.get("trained_tokens") or 0))
+                    self._tokens = max(self._tokens, count_of(message.get("trained_tokens") or 0))
                     self._result = self._file(message, f"job://{self._tuning.id}", step=None)
+                    self._stretch.kept(self._steps)
                 case "failed":
-                    self._error = _error(message)
+                    self._error = error_of(message)
                 case other:
                     raise JobProcessFailed(f"The training process said '{str(other)[:32]}', which nobody knows.")
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as exc:
@@ -254,11 +272,13 @@ class Run:
             await process.tell({"type": "cancel"})
 
     async def _on_start(self, message: Mapping[str, Any]) -> None:
-        self._steps, self._first_step = _count(message["total_steps"]), _count(message.get("resumed_from") or 0)
+        self._steps, self._first_step = count_of(message["total_steps"]), count_of(message.get("resumed_from") or 0)
         self._started_s = time.monotonic()
-        resolved = _numbers(message.get("hyperparameters") or {})
-        self._facts = {"hyperparameters": resolved, "versions": _versions(message.get("versions") or {})}
-        expected = _count(message["trained_tokens"]) - self._tuning.row.charged_tokens
+        resolved = numbers_of(message.get("hyperparameters") or {})
+        self._facts = {"hyperparameters": resolved, "versions": versions_of(message.get("versions") or {})}
+        expected = count_of(message["trained_tokens"]) - self._tuning.row.charged_tokens
+        if message.get("device") == "cuda":
+            self._stretch.on_device()
         self._meter = await self._caller.begin(self._tuning, self._base, max(0, expected))
         said = f"Training goes on from step {self._first_step}." if self._first_step else "Fine-tuning job started"
         await self._store.change(
@@ -281,9 +301,9 @@ class Run:
 
     async def _on_metrics(self, message: Mapping[str, Any]) -> None:
         self._caller.check(self._tuning)
-        step, total = _count(message["step"]), _count(message.get("total") or self._steps)
-        numbers = _numbers(message)
-        self._tokens = max(self._tokens, _count(numbers.get("tokens", 0)))
+        step, total = count_of(message["step"]), count_of(message.get("total") or self._steps)
+        numbers = numbers_of(message)
+        self._tokens = max(self._tokens, count_of(numbers.get("tokens", 0)))
         loss = numbers.get("train_loss")
         said = f"Step {step}/{total}" + (f": training loss={loss:.2f}" if loss is not None else "")
         data = {"step": step, "total_steps": total, **numbers}
@@ -306,16 +326,17 @@ class Run:
         return self._store.now_s() + math.ceil(left_s)
 
     async def _on_checkpoint(self, message: Mapping[str, Any]) -> None:
-        step, row = _count(message["step"]), self._tuning.row
+        step, row = count_of(message["step"]), self._tuning.row
         result = None
         if message.get("file"):
             result = self._file(message, f"job://{row.id}/step-{step}", step=step)
         sha256 = str(message["sha256"])
-        metrics = _numbers(message.get("metrics") or {})
+        metrics = numbers_of(message.get("metrics") or {})
         await self._kept(message, self._facts, result)
         name = "" if result is None else result.name
         checkpoint = CheckpointRow(new_id("ftckpt_"), step, sha256, name, metrics, self._store.now_s())
         await self._store.checkpoint(self._hold.lease, self._tuning, checkpoint)
+        self._stretch.kept(step)
         said = await self._store.event(row, f"Checkpoint created at step {step}")
         await self._store.change(self._hold.lease, self._tuning, said)
 
@@ -341,48 +362,3 @@ class Run:
                         await self._hold.asked()
                     break
         return [None] * len(samples), ["the grader cannot be asked"]
-
-
-def cause_of(ended: Ended) -> TuningError:
-    """Why a process broke off, as far as its status and its log tell; nothing of the log itself."""
-    complaint = ended.complaint.lower()
-    if "no space left" in complaint or "disk quota" in complaint:
-        return TuningError("disk_full", "The disk of the server is full.")
-    memory = ("memoryerror", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
-    if ended.status == -9 or any(each in complaint for each in memory):
-        return TuningError(
-            "out_of_memory",
-            "The training needs more memory than there is; take a smaller batch_size, shorter examples or a smaller "
-            "model.",
-        )
-    how = f"by signal {-ended.status}" if ended.status < 0 else f"with status {ended.status}"
-    return TuningError("training_crashed", f"The training process ended unexpectedly {how}.")
-
-
-def _count(value: Any) -> int:
-    """A number that counts something. ValueError if it is none, or cannot be written down."""
-    if not _is_number(value) or not 0 <= value <= _LARGEST:
-        raise ValueError("no count")
-    return int(value)
-
-
-def _numbers(told: Mapping[str, Any]) -> dict[str, float]:
-    """What is a number among what a process tells."""
-    found = [(key, value) for key, value in told.items() if key not in _NEVER and _is_number(value)]
-    return {key: value for key, value in found[:MOST_NUMBERS] if len(key) <= MOST_NUMBERS and abs(value) <= _LARGEST}
-
-
-def _versions(told: Mapping[str, Any]) -> dict[str, str]:
-    """The versions of libraries that a process tells."""
-    return {str(key)[:MOST_NUMBERS]: str(value)[:MOST_NUMBERS] for key, value in list(told.items())[:MOST_NUMBERS]}
-
-
-def _error(message: Mapping[str, Any]) -> TuningError:
-    """What a process says is wrong with its input."""
-    param = message.get("param")
-    code, told = str(message["code"])[:MOST_NUMBERS], str(message["message"])[:MOST_TOLD]
-    return TuningError(code, told, None if param is None else str(param)[:MOST_NUMBERS])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -163,6 +163,17 @@ class JobProcess:
             raise JobProcessFailed(complaint.strip())
         return status
 
+    async def ended(self, within_s: float) -> bool:
+        """Whether the process ends within this time."""
+        exited = self._parts()[1].exited
+        await asyncio.wait({exited}, timeout=within_s)
+        return exited.done()
+
+    def kill(self) -> None:
+        """Kill the process and all that it started; `wait` tells when it is gone."""
+        if not self._parts()[1].exited.done():
+            _kill_group(self.pid)
+
     @property
     def complaint(self) -> str:
         """The end of what the process wrote to stderr."""

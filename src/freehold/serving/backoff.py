@@ -2,16 +2,36 @@
 
 import random
 
+from freehold.cluster.arbiter.decisions import Refusal
 from freehold.config import SupervisorSettings
-from freehold.errors import ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedModelFormat
+from freehold.errors import (
+    ConfigError,
+    DigestMismatch,
+    FreeholdError,
+    InvalidRequest,
+    UnknownModel,
+    UnsafePath,
+    UnsupportedModelFormat,
+)
 
 PERMANENT = (ConfigError, DigestMismatch, UnknownModel, UnsafePath, UnsupportedModelFormat)
 """Faults that time does not mend."""
+_REFUSALS = frozenset(Refusal)
 _ATTEMPTS = 3
 """So many starts in a row that never became ready count as a fault that time does not mend."""
 
 _FAILURES = 6
 """So many failures without ever being ready for the longest delay are those of an engine that does not last."""
+
+
+def refused(error: FreeholdError) -> bool:
+    """Whether the cluster has no place for it, and will have none until it changes."""
+    return isinstance(error, InvalidRequest) and error.code in _REFUSALS
+
+
+def permanent(error: FreeholdError) -> bool:
+    """Whether time does not mend it."""
+    return isinstance(error, PERMANENT) or refused(error)
 
 
 class Backoff:

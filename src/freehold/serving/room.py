@@ -25,21 +25,24 @@ THIS_MACHINE: Final = Room()
 """What nobody counts."""
 
 
-def room_for(nodes: Sequence[Node], needs: Resources, zone: str | None, running: int, *, spread: bool) -> Room:
+def room_for(
+    nodes: Sequence[Node], needs: Resources, zone: str | None, running: int, *, spread: bool, members: int = 1
+) -> Room:
     """Room on some nodes.
 
     Args:
         nodes: the cluster's.
-        needs: what one replica needs.
+        needs: what one replica needs, of each of its nodes.
         zone: where it must run; None for anywhere.
         running: how many replicas have their place already.
         spread: whether the nodes are machines of a cluster.
+        members: how many processes a replica has.
     """
     spread = spread or needs.devices > 0
     if nodes and all(node.total == Resources() for node in nodes):
         return Room(spread=spread)
     open_to = [node for node in nodes if node.state is NodeState.READY and zone in {None, node.zone}]
-    return Room(running + sum(_fitting(node.free, needs) for node in open_to), spread=spread)
+    return Room(running + sum(_fitting(node.free, needs) for node in open_to) // members, spread=spread)
 
 
 def _fitting(free: Resources, needs: Resources) -> int:

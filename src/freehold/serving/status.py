@@ -26,7 +26,8 @@ class ReplicaStatus:
         in_flight: requests that it works on.
         started_at: when its present engine was started, in seconds since 1970.
         engine: the engine's name.
-        node: the id of the cluster's node where its engine runs; None while there is none, and for engines elsewhere.
+        nodes: the ids of the cluster's nodes where its engine runs, the one that is spoken to first; none while there
+            is no engine, or it is elsewhere.
     """
 
     id: str
@@ -38,7 +39,12 @@ class ReplicaStatus:
     in_flight: int
     started_at: float | None
     engine: str = ""
-    node: str | None = None
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def node(self) -> str | None:
+        """The node that is spoken to."""
+        return self.nodes[0] if self.nodes else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,16 @@ from freehold.types.jobs import Job, Lease
 
 _OF_THE_END: Final = frozenset({"status", "ended_at", "error", "fine_tuned_model", "result_files"})
 """The columns that say how a job ended."""
+_OF_THE_JOB: Final = (("step", "done"), ("steps", "total"), ("stage", "stage"))
+"""The columns that the queue has too, and what they are called there."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuningRow:
     """One fine-tuning job; the fields are the columns of its table.
 
-    `tokens` are those that were trained so far, `charged_tokens` those of them that have a receipt.
+    `tokens` are those that were trained so far, `charged_tokens` those of them that have a receipt. `stage` is what a
+    job waits for in the hands of its worker, as that of `freehold.types.jobs.Job`.
     """
 
     id: str
@@ -58,6 +61,15 @@ class TuningRow:
     crashes: int = 0
     estimated_finish: int | None = None
     ended_at: int | None = None
+    stage: str = ""
+    preemptions: int = 0
+    stretch: int = 0
+    stretch_step: int = 0
+    stretch_began_us: int | None = None
+    stretch_seen_us: int | None = None
+    room: Mapping[str, Any] | None = None
+    device_us: int = 0
+    core_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +168,7 @@ async def change_tuning(
     """
     table = kept_tuning_jobs
     progress: dict[str, Any] = {"attempts": 1} if "step" in values else {"attempts": lease.attempts}
-    progress |= {there: values[here] for here, there in (("step", "done"), ("steps", "total")) if here in values}
+    progress |= {there: values[here] for here, there in _OF_THE_JOB if here in values}
     async with database.write() as connection:
         if await write_leased(connection, lease, now_ms, progress) is None:
             return False

@@ -37,12 +37,18 @@ kept_tuning_jobs: Final = Table(
     Column("crashes", Integer, nullable=False),
     Column("estimated_finish", Integer, nullable=True),
     Column("ended_at", Integer, nullable=True),
+    Column("stage", String(16), nullable=False, server_default=""),
+    *(Column(name, Integer, nullable=False, server_default="0") for name in ("preemptions", "stretch", "stretch_step")),
+    *(Column(name, BigInteger, nullable=True) for name in ("stretch_began_us", "stretch_seen_us")),
+    Column("room", JSON, nullable=True),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("device_us", "core_us")),
     Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer, nullable=False, index=True),
     Index("ix_kept_tuning_jobs_project_id", "project_id", "id"),
 )
 """Fine-tuning jobs. `header` is what the caller said of it, `error` why it failed, both encrypted under the owner's
-key; `resolved` are the hyperparameters as numbers; `crashes` counts those since the newest checkpoint."""
+key; `resolved` are the hyperparameters as numbers; `crashes` counts those since the newest checkpoint. The columns of
+stretches and `room` are as those of `freehold.store.training_tables`."""
 
 kept_tuning_events: Final = Table(
     "kept_tuning_events",

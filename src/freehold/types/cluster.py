@@ -5,11 +5,18 @@ Times are seconds since the epoch, memory is bytes, and devices are accelerators
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from freehold.types.base import SettingsModel
+
+OWN_ADDRESS: Final = "@own-address@"
+"""Stands in the arguments and the environment of a process, until it is placed, for the address of its node."""
+MASTER_ADDRESS: Final = "@master-address@"
+"""Likewise for the address of the node that has the first process of several that belong together."""
+MASTER_PORT: Final = "@master-port@"
+"""Likewise for a port there on which the first may listen for the others."""
 
 
 class WorkClass(IntEnum):

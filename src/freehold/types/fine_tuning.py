@@ -50,12 +50,19 @@ class FineTuningSettings(SettingsModel):
     """`[fine_tuning]`: how much is trained at a time, with what, and what it costs."""
 
     max_running: Annotated[int, Field(ge=1, le=64)] = 1
-    """Jobs that train at a time, in all."""
+    """Jobs that train at a time, in all, where no arbiter decides who runs."""
     max_running_per_project: Annotated[int, Field(ge=1, le=64)] = 1
+    max_asking: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Where an arbiter decides: how many train or ask it for room at a time; the others wait in the queue."""
+    work_class: Literal["product", "research"] = "research"
+    """Whose work goes first where an arbiter decides: products before research."""
+    checkpoint_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    """Seconds that a job may take to write a checkpoint when its room is taken, before it is killed."""
     python: Annotated[str, Field(min_length=1)] | None = None
     """A Python that has the `train` extra; without one, that which runs the server, or `.venv-train` beside it."""
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
-    """Processor threads of one job; "auto" leaves one processor to the server."""
+    """Processor threads of one job, which needs as many cores; "auto" leaves one processor to the server and,
+    where cores are counted, takes only those that are free when the job begins."""
     max_memory_bytes: Annotated[int, Field(ge=256 * MEBIBYTE)] | None = None
     """Of one job's process; it ends with an error where it needs more."""
     export: Export = "f16"

@@ -186,6 +186,7 @@ def replica_object(replica: ReplicaStatus) -> dict[str, Any]:
         "state": replica.state.value,
         "pid": replica.pid,
         "node": replica.node,
+        "nodes": list(replica.nodes),
         "memory_bytes": None if replica.pid is None else resident_bytes(replica.pid),
         "restarts": replica.restarts,
         "in_flight": replica.in_flight,

@@ -14,10 +14,10 @@ with what is to be done. The rules:
 import heapq
 from collections.abc import Sequence
 
-from freehold.cluster.arbiter.decisions import Decision, Refuse, Taken, Wait, Waiting
+from freehold.cluster.arbiter.decisions import Adopt, Decision, Refuse, Taken, Wait, Waiting
 from freehold.cluster.arbiter.floor import Floor
 from freehold.cluster.arbiter.shares import State
-from freehold.types.cluster import Node, NodeState, WorkClass, Workload
+from freehold.types.cluster import Node, WorkClass, Workload
 
 _LIVE = (State.RUNNING, State.YIELDING, State.ENDING)
 
@@ -50,8 +50,7 @@ class Arbiter(Floor):
         host = self.pools.hosts.get(node.id)
         kind = node.total.device_kind if node.total.devices else None
         if host is not None and (host.pool.zone, host.pool.kind) != (node.zone, kind):
-            self._leave_node(host)
-            self.pools.remove(host)
+            self._lose(host)
         host = self.pools.set(node)
         self.books.resize(self.pools.total)
         self._wants.refresh()
@@ -69,12 +68,7 @@ class Arbiter(Floor):
             KeyError: there is no such node.
         """
         self._begin(now_s)
-        host = self.pools.hosts[node_id]
-        host.pool.leave(host)
-        host.state = NodeState.LOST
-        host.pool.enter(host)
-        self._leave_node(host)
-        self.pools.remove(host)
+        self._lose(self.pools.hosts[node_id])
         self.books.resize(self.pools.total)
         self._review()
         return self._decisions
@@ -99,6 +93,32 @@ class Arbiter(Floor):
         self._tell_wait(entry, Waiting.NO_ROOM)
         return self._decisions
 
+    def revise(self, workload: Workload, now_s: float) -> list[Decision]:
+        """What waits may be elsewhere than was said at first: it keeps its turn, or is refused and forgotten.
+
+        Raises:
+            KeyError: there is no such workload.
+            ValueError: it runs.
+        """
+        self._begin(now_s)
+        before = self.entries[workload.id]
+        if before.state in _LIVE:
+            raise ValueError(f"workload '{workload.id}' runs")
+        self._withdraw(before)
+        before.want.users -= 1
+        del self.entries[workload.id]
+        zones = self.books.zones(workload)
+        entry = self._new_entry(workload, zones)
+        entry.number, entry.ran = before.number, before.ran
+        refusal = self._wants.refusal(entry.want, workload, zones)
+        if refusal is None:
+            self._know(entry)
+            self._enqueue(entry)
+        else:
+            self._decisions.append(Refuse(workload.id, *refusal, now_s))
+        self._settle()
+        return self._decisions
+
     def adopt(self, workload: Workload, nodes: Sequence[str], now_s: float) -> list[Decision]:
         """Take note of what runs already, as after a restart of whoever asks.
 
@@ -107,15 +127,29 @@ class Arbiter(Floor):
             KeyError: there is no such node.
         """
         self._begin(now_s)
-        entry = self._new_entry(workload, self.books.zones(workload))
-        if len(nodes) != len(workload.members):
-            raise ValueError(f"workload '{workload.id}' has {len(workload.members)} members, not {len(nodes)}")
-        hosts = [self.pools.hosts[node] for node in nodes]
-        amounts = [amount for amount, _pools, count in entry.want.groups for _ in range(count)]
-        entry.parts = [(hosts[index], amount) for index, amount in zip(entry.order, amounts, strict=True)]
-        self._know(entry)
-        self.books.book(entry.line, entry.want.amount)
-        self._occupy(entry)
+        self._run_on(workload, nodes)
+        self._settle()
+        return self._decisions
+
+    def take_over(self, workload_id: str, workload: Workload, now_s: float) -> list[Decision]:
+        """What runs is this workload from now on, and stays where it is: nobody else gets its room in between.
+
+        Raises:
+            ValueError: there is one of the new id already, or the old one does not run, or has other members.
+            KeyError: there is no such workload.
+        """
+        self._begin(now_s)
+        entry = self.entries[workload_id]
+        if entry.state is not State.RUNNING:
+            raise ValueError(f"workload '{workload_id}' does not run")
+        if workload.id in self.entries or workload.members != entry.workload.members:
+            raise ValueError(f"workload '{workload_id}' cannot be '{workload.id}'")
+        nodes = entry.nodes()
+        self._vacate(entry)
+        entry.want.users -= 1
+        del self.entries[workload_id]
+        self._run_on(workload, nodes)
+        self._decisions.append(Adopt(workload.id, nodes, self._now_s))
         self._settle()
         return self._decisions
 
