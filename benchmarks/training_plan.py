@@ -1,24 +1,31 @@
 """What `freehold train plan` predicts on this machine beside what the training loop takes: memory, and a step's time.
 
 Each shape is planned (which measures its operations, one by one) and then trained for some steps in processes of its
-own, in turns, as often as asked for; the medians count. Memory is above what a process has after a step of a tiny
-model. The bounds are 15 % of memory and 25 % of time. On a busy machine the times say little.
+own, in turns, as often as asked for; the medians count. One whose step takes more than a second is compared once.
+Memory is above what a process has after a step of a tiny model. The bounds are 15 % of memory and 25 % of time. On a
+busy machine the times say little.
 
-    python -m benchmarks.training_plan --rounds 3 --out plan.json
+    python -m benchmarks.training_plan --page docs/benchmarks.md     the first six shapes: a quarter of an hour
+    python -m benchmarks.training_plan --all --out plan.json         and the others
 """
 
 import argparse
 import asyncio
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from time import monotonic
 from typing import Any, Final
 
+from benchmarks.serving import machine
 from freehold.training.language.recipes import LanguageRecipe, ModelRecipe
 from freehold.training.planning.measured import TRIAL, Clock, asked, cores, measured
 from freehold.training.planning.plan import plan_of
+from freehold.training.process import training_python
 from freehold.training.trainer.recipe import OptimizerRecipe, ParallelRecipe, PrecisionRecipe, TrainingRecipe
 
 MEMORY_BOUND: Final = 0.15
@@ -27,6 +34,12 @@ TRAINED_S: Final = 8.0
 """About how long a shape is trained."""
 LEAST_STEPS: Final = 8
 MOST_STEPS: Final = 60
+SLOW_S: Final = 1.0
+"""A step that takes longer is compared once: what else a machine does evens out within it."""
+SHOWN: Final = 6
+"""Of the shapes, the first so many are compared unless others are asked for."""
+BEGIN: Final = "<!-- begin: written by python -m benchmarks.training_plan -->"
+END: Final = "<!-- end: written by python -m benchmarks.training_plan -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +99,13 @@ CASES: Final = (
     Case(192, 4, 256, 16, vocabulary=1024, optimizer="muon"),
     Case(256, 6, 256, 16, vocabulary=2048),
     Case(256, 6, 256, 16, vocabulary=2048, again=True),
+    Case(768, 6, 256, 4, vocabulary=8192),
     Case(384, 6, 256, 16, vocabulary=4096, pieces=2),
     Case(384, 6, 256, 16, vocabulary=260, processes=2),
     Case(384, 6, 256, 16, vocabulary=260, processes=2, optimizer="muon"),
     Case(512, 8, 512, 8, vocabulary=4096, grouped=2),
     Case(512, 8, 512, 8, vocabulary=4096, again=True, optimizer="muon"),
     Case(512, 4, 1024, 4, vocabulary=8192, processes=2, again=True),
-    Case(768, 6, 1024, 4, vocabulary=8192),
     Case(768, 12, 256, 4, vocabulary=50_304),
 )
 
@@ -144,6 +157,8 @@ def compared(case: Case, rounds: int, way: Way) -> dict[str, Any]:
         plans.append(plan)
         steps = max(LEAST_STEPS, min(MOST_STEPS, round(TRAINED_S / plan.step_s)))
         runs.append(trained(case, steps, way))
+        if runs[-1].step_s > SLOW_S:
+            break
     before, after = _median(plans), _median(runs)
     return {
         "case": case.name,
@@ -173,31 +188,91 @@ def _told(row: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    """Compare all cases, and tell the worst."""
+def rendered(rows: Sequence[dict[str, Any]], told: str) -> str:
+    """The table of docs/benchmarks.md."""
+    lines = [
+        f"{told} The target is within {MEMORY_BOUND:.0%} of memory and {TIME_BOUND:.0%} of a step's time.",
+        "",
+        "| layers x width, batch x block | MB predicted | measured | ratio | ms predicted | measured | ratio | |",
+        "|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        before, after = row["predicted"], row["measured"]
+        met = abs(row["memory_ratio"] - 1) <= MEMORY_BOUND and abs(row["time_ratio"] - 1) <= TIME_BOUND
+        cells = (
+            row["case"],
+            f"{before['memory_bytes'] / 1e6:,.0f}",
+            f"{after['memory_bytes'] / 1e6:,.0f}",
+            f"{row['memory_ratio']:.2f}",
+            f"{before['step_s'] * 1e3:,.1f}",
+            f"{after['step_s'] * 1e3:,.1f}",
+            f"{row['time_ratio']:.2f}",
+            "met" if met else "missed",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_page(page: Path, text: str) -> None:
+    """Put the table between its markers.
+
+    Raises:
+        SystemExit: the page has no such place.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no place for the table: the lines '{BEGIN}' and '{END}'")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def torch_version() -> str:
+    """That of the Python that trains."""
+    command = (training_python(), "-c", "from importlib.metadata import version; print(version('torch'))")
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def given() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--case", type=int, action="append", help="its number, from 0; repeatable; all without it")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--case", type=int, action="append", choices=range(len(CASES)), help="its number; repeatable")
+    which.add_argument("--all", action="store_true", help=f"all {len(CASES)} shapes; the first {SHOWN} without it")
     parser.add_argument("--out", type=Path, help="where the result goes as JSON")
+    parser.add_argument("--page", type=Path, help="the page whose table is to be written anew")
     parser.add_argument(
         "--one-thread",
         action="store_true",
         help="one thread, by the processor's clock: for a busy machine, one process",
     )
-    given = parser.parse_args()
-    way = Way(1, "processor") if given.one_thread else Way()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compare the shapes, and tell the worst."""
+    wanted, began = given(), monotonic()
+    way = Way(1, "processor") if wanted.one_thread else Way()
     print(f"{'':<68} {'MB pred':>7} {'meas':>7} {'ratio':>6}   {'ms pred':>8} {'meas':>8} {'ratio':>6}", flush=True)
     rows = []
-    for case in [CASES[number] for number in given.case or range(len(CASES))]:
-        rows.append(compared(case, given.rounds, way))
+    for number in wanted.case or range(len(CASES) if wanted.all else SHOWN):
+        rows.append(compared(CASES[number], wanted.rounds, way))
         print(_told(rows[-1]), flush=True)
     worst_memory = max((row["memory_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
     worst_time = max((row["time_ratio"] for row in rows), key=lambda ratio: abs(ratio - 1))
     bounds = f"bounds ±{MEMORY_BOUND:.0%} and ±{TIME_BOUND:.0%}"
     print(f"worst predicted by measured: memory {worst_memory:.2f}, time {worst_time:.2f} ({bounds})")
-    if given.out is not None:
-        result = {"cores": cores(), "clock": way.clock, "rounds": given.rounds, "cases": rows}
-        given.out.write_text(json.dumps({**result, "worst": {"memory": worst_memory, "time": worst_time}}, indent=1))
+    clock = "one thread, by the processor's clock" if wanted.one_thread else f"{cores()} cores"
+    told = (
+        f"`python -m benchmarks.training_plan`, {datetime.now(UTC):%Y-%m-%d}, {machine()}, {clock}, torch "
+        f"{torch_version()}, up to {wanted.rounds} rounds, {(monotonic() - began) / 60:.0f} minutes in all."
+    )
+    print(told)
+    if wanted.page is not None:
+        write_page(wanted.page, rendered(rows, told))
+    if wanted.out is not None:
+        result = {"cores": cores(), "clock": way.clock, "rounds": wanted.rounds, "cases": rows}
+        wanted.out.write_text(json.dumps({**result, "worst": {"memory": worst_memory, "time": worst_time}}, indent=1))
 
 
 if __name__ == "__main__":

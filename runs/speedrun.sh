@@ -33,9 +33,24 @@ if [[ ! -r $TEXT ]]; then
   echo "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt" >&2
   exit 2
 fi
+if ! command -v curl >/dev/null || ! "$FREEHOLD" version >/dev/null; then
+  echo "This needs curl, and Freehold: make setup setup-train, or say where it is, as FREEHOLD=FILE." >&2
+  exit 2
+fi
+if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
+  echo "Something listens on port $PORT already, perhaps a server of an earlier run; end it, or say another, as PORT=8124." >&2
+  exit 2
+fi
 corpus=(--text "$TEXT")
 [[ -z $CORPUS ]] || read -ra corpus <<<"$CORPUS"
 mkdir -p "$OUT/done"
+asked="text $(cksum <"$TEXT"), corpus $CORPUS, vocabulary $VOCABULARY, recipe $RECIPE $PRETRAIN, name $NAME"
+if [[ -e $OUT/done/tokenizer && $(cat "$OUT/asked") != "$asked" ]]; then
+  printf '%s holds a run of something else; say another folder, as OUT=FOLDER.\nthere: %s\nhere:  %s\n' \
+    "$OUT" "$(cat "$OUT/asked")" "$asked" >&2
+  exit 2
+fi
+echo "$asked" >"$OUT/asked"
 OUT=$(realpath "$OUT") FREEHOLD=$(realpath "$FREEHOLD")
 export FREEHOLD_HOME=$OUT/home
 
@@ -85,9 +100,11 @@ tune() { # tune STEP OPTION…: begins a job, or finds the one begun before, wai
   local job=$1.json
   shift
   [[ -s $job ]] || { freehold tune start --json $TUNE "$@" >"$job.part"; mv "$job.part" "$job"; }
-  freehold jobs watch "$(field id "$job")"
+  freehold jobs watch "$(field id "$job")" || true
   "$FREEHOLD" jobs show --json "$(field id "$job")" >"$job.ended"
   tuned=$(field fine_tuned_model "$job.ended")
+  case $(field status "$job.ended") in failed | cancelled) mv "$job" "$job.failed" ;; esac # called again, it begins another
+  [[ -n $tuned ]] || exit 1
 }
 tune supervised --model "$NAME-base" --suffix answers --learning-rate-multiplier 4 \
   --training conversations/training.jsonl --validation conversations/validation.jsonl

@@ -39,6 +39,10 @@ def test_a_folder_without_a_training_is_told(program: Program, tmp_path: Path) -
     """A name that is no folder, or a folder without a log, is named."""
     assert "there is no folder" in program.refused(2, "train", "watch", str(tmp_path / "no"))
     assert "has no log" in program.refused(2, "train", "watch", str(tmp_path), "--once")
+    (tmp_path / "painter" / "decoder").mkdir(parents=True)
+    (tmp_path / "painter" / "decoder" / "log.jsonl").touch()
+    told = program.refused(2, "train", "watch", str(tmp_path / "painter"))
+    assert "painter/decoder; watch one of them" in " ".join(told.split()).replace("/ ", "/")
 
 
 def test_a_resumed_training_tells_what_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,7 @@
-"""Two real gateways on one PostgreSQL and a real Ray cluster of two nodes: one set of engines, whoever leads."""
+"""Two real gateways on one PostgreSQL and a real Ray cluster of two nodes: one set of engines, whoever leads.
+
+The short form, on a cluster without Ray and a board without PostgreSQL, is `tests/serving/test_shared_set.py`.
+"""
 
 import asyncio
 import shutil
@@ -16,7 +19,7 @@ from tests.service import Service, eventually
 from tests.serving.trial import alive
 
 pytest_plugins = ["tests.postgres"]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("ray")]
 
 TEXT = """
 [supervisor]

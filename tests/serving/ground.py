@@ -43,6 +43,7 @@ class Hands:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.tail: deque[str] = process.tail
         self.process = process
+        self.handed_over = False
         process.exited.add_done_callback(lambda _: self.leave(process.exited.result()))
 
     def leave(self, code: int = _LOST) -> None:
@@ -56,12 +57,16 @@ class Hands:
 
     async def terminate(self, grace_s: float) -> None:
         """See `Hosted.terminate`."""
-        if not self.exited.done():
+        if not self.exited.done() and not self.handed_over:
             await self.process.terminate(grace_s)
+        self.leave()
 
     async def kill(self) -> bool:
         """See `Hosted.kill`."""
-        return self.exited.done() or await self.process.kill()
+        if not self.exited.done() and not self.handed_over:
+            await self.process.kill()
+        self.leave()
+        return True
 
     async def read_rest(self) -> None:
         """See `Hosted.read_rest`."""
@@ -139,6 +144,7 @@ class OnGround(LocalCluster):
         self._owner = owner
         self._epoch = 0
         self._draining = set[str]()
+        self._hands: list[Hands] = []
         self.cut = False
 
     async def nodes(self) -> list[Node]:
@@ -160,6 +166,7 @@ class OnGround(LocalCluster):
         del report
         self._there()
         record, hands = await self._ground.place(placement, self._owner, self._epoch, on_line)
+        self._hands.append(hands)
         return Placed(hands, record.address, record.node)
 
     async def hosted(self) -> list[HostedRecord]:
@@ -175,6 +182,7 @@ class OnGround(LocalCluster):
         _, before = self._mine(record)
         before.leave()
         hands = Hands(before.process)
+        self._hands.append(hands)
         self._ground.records[record.name] = replace(record, owner=self._owner, epoch=self._epoch), hands
         return Placed(hands, record.address, record.node)
 
@@ -186,6 +194,17 @@ class OnGround(LocalCluster):
     def lead(self, epoch: int) -> None:
         """See `Cluster.lead`."""
         self._epoch = epoch
+
+    def hand_over(self) -> None:
+        """See `Cluster.hand_over`."""
+        for hands in self._hands:
+            hands.handed_over = True
+
+    async def close(self) -> None:
+        """See `Cluster.close`: what is still in these hands ends."""
+        for hands in self._hands:
+            if not hands.exited.done():
+                await hands.process.kill()
 
     def _is_elsewhere(self, record: HostedRecord, hands: Hands) -> bool:
         return record.owner != self._owner or hands.exited.done()
@@ -360,6 +379,7 @@ async def gateway(
                 yield Gateway(name, supervisor, leading, board, cluster)
         finally:
             await supervisor.stop()
+            await cluster.close()
 
 
 @asynccontextmanager

@@ -84,22 +84,22 @@ def test_a_leader_that_ends_in_order_hands_over(tmp_path: Path) -> None:
 
     async def main() -> None:
         ground, shared = Ground(tmp_path), Shared()
-        async with gateway(tmp_path, "a", ground, shared, trial()) as a:
-            await _ready([a])
-            (pid,) = _pids(a)
-            async with AsyncExitStack() as stack:
-                async with gateway(tmp_path, "b", ground, shared, trial()) as b:
-                    await _ready([b])
-                    c = await stack.enter_async_context(gateway(tmp_path, "c", ground, shared, trial()))
-                    await _ready([c])
-                    assert not b.leading.leads
-                shared.notify()
-                await eventually(lambda: set(a.leading.wants("chat trial")) == {"c"}, "the second has left")
+        async with AsyncExitStack() as stack:
+            async with gateway(tmp_path, "a", ground, shared, trial()) as a:
+                await _ready([a])
+                (pid,) = _pids(a)
                 assert pid is not None
-                assert alive(pid)
-                await a.supervisor.stop()
-                assert alive(pid) is False, "it leads, and was told to stop"
-            assert ground.started == 1
+                b = await stack.enter_async_context(gateway(tmp_path, "b", ground, shared, trial()))
+                await _ready([b])
+                await eventually(lambda: set(a.leading.wants("chat trial")) == {"b"}, "the first knows of the second")
+            await eventually(lambda: b.leading.leads, "the second leads")
+            assert (b.leading.standing.epoch, _pids(b), await ask(b.supervisor)) == (2, {pid}, str(pid))
+            async with gateway(tmp_path, "c", ground, shared, trial()) as c:
+                await _ready([c])
+                assert await ask(c.supervisor) == str(pid)
+            assert alive(pid), "one that does not lead takes nothing along"
+        assert not alive(pid)
+        assert ground.started == 1
         await ground.end()
 
     asyncio.run(main())

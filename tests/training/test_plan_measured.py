@@ -3,15 +3,20 @@
 import asyncio
 
 import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
 
 from freehold.training.language.model import built
 from freehold.training.language.recipes import RECIPES, LanguageRecipe, ModelRecipe, named
 from freehold.training.planning.devices import DEVICES
 from freehold.training.planning.measured import measured
+from freehold.training.planning.memory import Room, memory_of
 from freehold.training.planning.plan import plan_of
 from freehold.training.planning.work import attention_flops, matrix_flops
+from freehold.training.trainer.optimizers import optimizers_of
+from freehold.training.trainer.parallel import Devices
 from freehold.training.trainer.peaks import peak_of
-from freehold.training.trainer.recipe import PrecisionRecipe, TrainingRecipe
+from freehold.training.trainer.recipe import Layout, ParallelRecipe, PrecisionRecipe, TrainingRecipe
 
 pytestmark = pytest.mark.torch
 
@@ -48,3 +53,61 @@ def test_this_machine_is_measured_and_planned_for(processes: int) -> None:
     assert (plan.step.exchanges > 0) == (processes > 1)
     assert plan.step.total < 60
     assert plan.memory.process > 50e6
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize(
+    ("vocabulary", "sequence", "moments"),
+    [
+        (2048, 512, {"loss"}),
+        (32, 1024, {"loss", "way back", "end of the way back"}),
+        (4096, 16, {"end of the way back"}),
+    ],
+    ids=["logits", "blocks", "embedding"],
+)
+def test_the_formula_is_what_a_step_allocates(vocabulary: int, sequence: int, moments: set[str], again: bool) -> None:
+    """The most that torch has at once in a step is the formula's, whichever moment has it, within 5 %."""
+    sizes = {"layers": 4, "width": 64, "heads": 4, "kv_heads": 2, "feed_forward": 192, "context": 1024}
+    recipe = LanguageRecipe(
+        name="small",
+        model=ModelRecipe.model_validate({"vocabulary": vocabulary, **sizes}),
+        sequence=sequence,
+        training=TrainingRecipe(
+            steps=1,
+            batch=1,
+            micro_batch=1,
+            precision=PrecisionRecipe(compute="float32"),
+            parallel=ParallelRecipe(activation_checkpointing=again),
+        ),
+    )
+    memory = memory_of(recipe, Layout(1, 1, 1), Room(4, False, True, 0, 0.0))
+    passing = {name: size for name, size in memory.moments.items() if name != "checkpoint"}
+    found = memory.weights + memory.optimizer + allocated(recipe)
+    assert found == pytest.approx(max(passing.values()), rel=0.05)
+    assert max(passing, key=lambda name: passing[name]) in moments
+
+
+def allocated(recipe: LanguageRecipe) -> int:
+    """The most bytes that a step has above weights and states, as torch's allocator counts them."""
+    with Devices.open(recipe.training.parallel, "cpu") as devices:
+        model = built(recipe.model)
+        devices.distribute(model, recipe.training)
+        model.to_empty(device="cpu").initialise(1)
+        optimizers = optimizers_of(model, recipe.training.optimizer)
+
+        def step() -> None:
+            tokens = torch.randint(0, recipe.model.vocabulary, (recipe.training.batch, recipe.sequence))
+            model(tokens, tokens).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+
+        step()  # states are made
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            step()
+    events = [each for each in profiled.profiler.kineto_results.events() if each.name() == "[memory]"]
+    there = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        there += event.nbytes()
+        most = max(most, there)
+    return most

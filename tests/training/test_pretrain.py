@@ -117,6 +117,19 @@ def test_other_recipe(shards: TokenShards, tmp_path: Path) -> None:
         train(small_recipe(seed=2), shards, tmp_path)
 
 
+def test_damaged_checkpoint_is_told(shards: TokenShards, tmp_path: Path) -> None:
+    """A newest checkpoint that is not as it was written is passed over and told, and the end is the same."""
+    recipe = small_recipe(checkpoints=CheckpointRecipe(every_steps=4))
+    train(recipe, shards, tmp_path / "whole")
+    train(recipe, shards, tmp_path / "damaged", after(8))
+    part = tmp_path / "damaged" / CHECKPOINTS / "step-8" / "part-0.safetensors"
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    assert train(recipe, shards, tmp_path / "damaged").finished
+    told = [line["text"] for line in log(tmp_path / "damaged", "event")]
+    assert "a later checkpoint was passed over: step-8: part-0.safetensors is not as it was written" in told
+    assert_same(state(tmp_path / "damaged", 12), state(tmp_path / "whole", 12))
+
+
 def test_finished(shards: TokenShards, tmp_path: Path) -> None:
     """A training that is finished is left as it is."""
     train(small_recipe(), shards, tmp_path)

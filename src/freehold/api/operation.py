@@ -316,6 +316,8 @@ class Operation:
         status = error.status if error is not None else wire.status
         deployment = account.deployment.name if account.deployment else ""
         metrics.answered(self.route, deployment, str(status), account.elapsed_s)
+        if not REQUEST_LINES.wanted:
+            return
         held_s = account.filter.held_s if account.filter else None
         REQUEST_LINES.add(
             request_id=account.request_id,

@@ -72,6 +72,8 @@ def _print_model(plan: Plan) -> None:
 
 def _memory_rows(plan: Plan) -> list[tuple[str, str, str]]:
     memory = plan.memory
+    moment, most = max(memory.moments.items(), key=lambda each: each[1])
+    at_end = memory.last if moment == "end of the way back" else 0
     rows = [
         ("weights", memory.weights, "float32"),
         ("averaged weights", memory.average, "float32"),
@@ -80,6 +82,7 @@ def _memory_rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("activations", memory.activations, "kept for the way back"),
         ("logits and loss", memory.logits, ""),
         ("a block's way back", memory.block, "when the loss is done with"),
+        ("end of the way back", at_end, "beside all gradients"),
         ("gathered", memory.gathered, "weights as they are computed with, gradients as they are exchanged"),
         ("optimizer's work", memory.step, "while it changes the weights"),
         ("checkpoint", memory.snapshot, "copy that is written"),
@@ -87,7 +90,6 @@ def _memory_rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("process", memory.process, "interpreter, libraries, runtime"),
     ]
     told = [(name, in_bytes(size), why) for name, size, why in rows if size]
-    moment, most = max(memory.moments.items(), key=lambda each: each[1])
     free = f"of {in_bytes(plan.site.memory_bytes)}: {'fits' if plan.fits else 'DOES NOT FIT'}"
     return [*told, (f"at once, at most ({moment})", in_bytes(most), free)]
 

@@ -24,6 +24,9 @@ def train_watch(
     """Watch a training: loss, speed, time left. Ends when the training does; Ctrl-C stops the watching only."""
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}")
+    stages = sorted(str(log.parent) for log in folder.glob(f"*/{NAME}"))
+    if stages and not (folder / NAME).exists():
+        raise ConfigError(f"{folder} has no log of its own, but those of {', '.join(stages)}; watch one of them")
     if once:
         view = RunView()
         view.take(Tail(folder / NAME).read()[1])

@@ -24,6 +24,8 @@ from freehold.cluster.spanning import Addresses
 from freehold.errors import NotFound
 
 _PREFIX: Final = "engine:"
+_RECORD_S: Final = 30.0
+"""How long a host may take to tell what it has: longer than the cluster takes to miss a node that is lost."""
 _OWNED: Final = "@"
 """Between a placement group's name and the gateway that made it."""
 
@@ -114,9 +116,10 @@ class Engines:
             return None
         try:
             actor = await asyncio.to_thread(ray.get_actor, name)
-            async with asyncio.timeout(SILENT_S):
+            async with asyncio.timeout(_RECORD_S):
                 record: dict[str, Any] | None = await actor.record.remote()
-        except (ValueError, TimeoutError, GetTimeoutError, RayActorError, RayTaskError):
+        except (ValueError, TimeoutError, GetTimeoutError, RayActorError, RayTaskError) as exc:
+            sys.stderr.write(f"{name} does not tell what it has: {type(exc).__name__}\n")
             return None
         return None if record is None else {"name": name.removeprefix(_PREFIX), **record}
 

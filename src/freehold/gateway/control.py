@@ -214,10 +214,12 @@ class DeploymentControl:
             DeploymentNotFound: there is none.
             Conflict: its engines do not run here.
             EngineFailed, EngineTimeout, EngineUnavailable: a replica does not answer.
+            Unavailable: another gateway leads the cluster, and calibrates.
         """
         settings = self._registry.get(name).settings
         if self._capacity is None or not self._running or name not in self._supervisor.names():
             raise Conflict(f"The deployment '{name}' does not run; start the server with 'freehold serve' first.")
+        self.check_leads()
         return await self._capacity.calibrate(self._supervisor, settings, effort)
 
     def settings_of(self, name: str) -> DeploymentSettings:

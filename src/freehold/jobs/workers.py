@@ -132,6 +132,8 @@ class Workers:
             return None
 
     async def _pause_s(self) -> float:
+        if not self._may():
+            return IDLE_S
         try:
             due_s = await self._queue.due_s(self._doing)
         except FreeholdError:

@@ -12,8 +12,9 @@ from freehold.cluster.base import Cluster, Hosted, Part, Placed, Placement
 from freehold.cluster.desk import RoomDesk
 from freehold.cluster.process import logged
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
-from freehold.errors import Conflict, NotFound
+from freehold.errors import Conflict, FreeholdError, InvalidRequest, NotFound
 from freehold.governance.directory import ORGANIZATION
+from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.status import Whereabouts
 from freehold.types.cluster import Resources, WorkClass, Workload
@@ -66,6 +67,7 @@ class Launching:
         self._socket = socket
         self._on_line = on_line
         self._workload: Workload | None = None
+        self._is_found = False
         self._version = 0
         self._wanted: Workload | None = None
 
@@ -96,7 +98,10 @@ class Launching:
         if launch is None:
             return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, ())
         placement = self._placement(spec, launch, engine.needs(spec))
-        placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
+        try:
+            placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
+        except InvalidRequest as exc:
+            raise InvalidRequest(spec.misfit or exc.message, code=exc.code) from exc
         try:
             connection = engine.connect(spec, placed.address)
         except BaseException:
@@ -108,6 +113,15 @@ class Launching:
     def traits_of(self, told: Traits) -> Traits:
         """What the engine turned out to be, by what it has told."""
         return told
+
+    async def own_use(self, connection: Connection) -> OwnUse:
+        """What the engine, which is ready, was asked for beside requests of this run."""
+        if not self._is_found:
+            return OwnUse()
+        try:
+            return OwnUse(await connection.counters(), alone=False)
+        except FreeholdError:
+            return OwnUse(alone=False)
 
     async def unused(self) -> None:
         """Wait until nobody but this process's requests, which are over, uses the engine."""
@@ -140,6 +154,7 @@ class Launching:
         )
         self._wanted = workload
         found = await self._found(placement, workload, on_line, report)
+        self._is_found = found is not None
         if found is not None:
             return found
         had = await self._desk.room(workload, lambda: report("waiting for room"))

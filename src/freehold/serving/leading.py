@@ -21,7 +21,7 @@ from freehold.cluster.base import Cluster, HostedRecord
 from freehold.cluster.leader import LEASE_S, MARGIN_S, led
 from freehold.errors import Conflict, FreeholdError, NotFound, Unavailable
 from freehold.serving.board import Board, Follows, Standing
-from freehold.serving.offers import NOTHING, Offer, Want, offer_of, together, want_of
+from freehold.serving.offers import NOTHING, Offer, Want, offers_of, together, wants_of
 from freehold.serving.sharing import Sharer
 from freehold.serving.taking_over import adopt
 from freehold.store.leading import Told
@@ -72,7 +72,7 @@ class Leading:
         self._sharers: list[Sharer] = []
         self._lead = Lead()
         self._leads_until = 0.0
-        self._took_over = self._at_work = False
+        self._took_over = self._at_work = self._handed_over = False
         self._unfit_until = 0.0
         self._epoch = 0
         self._known = -1
@@ -121,13 +121,18 @@ class Leading:
             yield
         finally:
             self._at_work = False
-            if self.leads and self._others:
+            if self._others or not self.leads:
                 await self._hand_over()
 
     @property
     def leads(self) -> bool:
         """See `Shares.leads`."""
         return self._took_over and self._clock() < self._leads_until
+
+    @property
+    def ends(self) -> bool:
+        """See `Shares.ends`."""
+        return self._handed_over or self.leads
 
     @property
     def standing(self) -> Standing:
@@ -223,6 +228,9 @@ class Leading:
             if exc.message != self._failing:
                 log.warning("cluster_not_shared", reason=exc.message)
             self._failing = exc.message
+        # A loop's edge: whoever loses it loses the lead, and would follow nobody.
+        except Exception:
+            log.exception("defect")
         if self._took_over and not self.leads:
             self._lose()
 
@@ -249,7 +257,7 @@ class Leading:
         await self._board.tell(self.name, self._known, mine, urgent=urgent)
         told = await self._board.told()
         self._others = {
-            name: (each, {key: want_of(wire) for key, wire in each.body.items()})
+            name: (each, wants_of(each.body))
             for name, each in told.items()
             if name != self.name and each.seen_us > look.now_us - GONE_US
         }
@@ -263,7 +271,7 @@ class Leading:
         number = (await self._board.look()).number
         wire = await self._board.offers()
         self._draining = wire.pop(_CLUSTER, {}).get("draining", [])
-        self._offers = {replica: offer_of(each, self._credentials) for replica, each in wire.items()}
+        self._offers = offers_of(wire, self._credentials)
         self._known = number
         for sharer in list(self._sharers):
             sharer.follow(every=every)
@@ -366,10 +374,12 @@ class Leading:
 
     async def _hand_over(self) -> None:
         """Have another gateway lead, with all that runs."""
-        log.info("cluster_handed_over", gateway=self.name, epoch=self._epoch)
-        with suppress(FreeholdError):
-            await self._publish()
+        if self.leads:
+            log.info("cluster_handed_over", gateway=self.name, epoch=self._epoch)
+            with suppress(FreeholdError):
+                await self._publish()
         self._cluster.hand_over()
+        self._handed_over = True
         self._leads_until = 0.0
         self._lose()
         with suppress(FreeholdError):

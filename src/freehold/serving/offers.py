@@ -1,16 +1,20 @@
 """What gateways that share replicas tell each other, as values and as JSON: what there is, and what each has to do."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from pydantic import TypeAdapter
 
 from freehold.engines.base import EngineSpec
 from freehold.types.address import Address, TlsAddress
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Traits
+
+log = structlog.get_logger(__name__)
 
 _TRAITS: Final = TypeAdapter(Traits)
 
@@ -87,6 +91,17 @@ def offer_of(wire: Mapping[str, Any], credentials: Path) -> Offer:
     return Offer(**plain, nodes=tuple(wire["nodes"]), address=address, settings=settings, traits=traits)
 
 
+def offers_of(wires: Mapping[str, Mapping[str, Any]], credentials: Path) -> dict[str, Offer]:
+    """Offers by their replicas' ids, without those of another version that this one does not understand."""
+    found: dict[str, Offer] = {}
+    for replica, wire in wires.items():
+        try:
+            found[replica] = offer_of(wire, credentials)
+        except (ValueError, TypeError, KeyError) as exc:
+            log.warning("offer_not_understood", replica=replica, error=type(exc).__name__)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
     """What one gateway has to do for one engine of a deployment.
@@ -124,6 +139,15 @@ def want_of(wire: Sequence[Any]) -> Want:
     """The same from JSON."""
     running, waiting, waited_s, lent, held, doubted = wire
     return Want(running, waiting, waited_s, lent, held, tuple(doubted))
+
+
+def wants_of(body: Mapping[str, Sequence[Any]]) -> dict[str, Want]:
+    """What a gateway has to do, by deployment and engine; what another version says otherwise is left out."""
+    found: dict[str, Want] = {}
+    for key, wire in body.items():
+        with suppress(ValueError, TypeError):
+            found[key] = want_of(wire)
+    return found
 
 
 def together(wants: Sequence[Want]) -> Want:

@@ -320,7 +320,7 @@ class Replica:
         told = await opened(connection, self._limits, local=local, tell=self._tell)
         self.traits = self.launching.traits_of(told)
         self.slots = self.traits.parallel
-        self.connection, self._own = connection, OwnUse()
+        self.connection, self._own = connection, await self.launching.own_use(connection)
         self._ready_since = self._loop.time()
         self._progress = self._error = self.failure = None
         self._log.info("replica_ready", seconds=round(self._ready_since - began, 3), starts=self._starts)

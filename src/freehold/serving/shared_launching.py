@@ -12,11 +12,12 @@ from structlog.typing import FilteringBoundLogger
 from freehold.cluster.base import Hosted, HostedRecord, Placed, Placement
 from freehold.cluster.desk import ArbiterDesk
 from freehold.cluster.process import TAIL_LINES
-from freehold.engines.base import EngineSpec
+from freehold.engines.base import Connection, EngineSpec
 from freehold.errors import EngineUnavailable
 from freehold.governance.directory import ORGANIZATION
 from freehold.serving.launching import Launching, Started
 from freehold.serving.offers import Offer
+from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.status import Whereabouts
 from freehold.types.address import TlsAddress
@@ -31,6 +32,10 @@ class Shares(Protocol):
     @property
     def leads(self) -> bool:
         """Whether this gateway decides what runs, just now."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether engines may be told to end: it leads, or has handed them over, so that they are only let go."""
 
     def check(self) -> None:
         """Return if it does. Raises Unavailable, naming the one that does."""
@@ -50,14 +55,14 @@ class Kept:
 
     Args:
         pid: of its process, on its node.
-        leads: whether this gateway leads.
+        shares: what is known of the other gateways.
     """
 
-    def __init__(self, pid: int, leads: Callable[[], bool]) -> None:
+    def __init__(self, pid: int, shares: Shares) -> None:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._pid = pid
-        self._leads = leads
+        self._shares = shares
         self._process: Hosted | None = None
 
     @property
@@ -81,14 +86,14 @@ class Kept:
 
     async def terminate(self, grace_s: float) -> None:
         """See `Hosted.terminate`; of another gateway's the hands are taken off."""
-        if self._process is not None and self._leads():
+        if self._process is not None and self._shares.ends:
             await self._process.terminate(grace_s)
         self._let_go()
 
     async def kill(self) -> bool:
         """See `Hosted.kill`; as `terminate`."""
         gone = True
-        if self._process is not None and self._leads():
+        if self._process is not None and self._shares.ends:
             gone = await self._process.kill()
         self._let_go()
         return gone
@@ -102,7 +107,7 @@ class Kept:
         """It has ended; where another gateway leads, it may only be in that one's hands now."""
         if self._process is not process:
             return
-        if not self._leads():
+        if not self._shares.leads:
             self._process = None
         elif not self.exited.done():
             self.exited.set_result(process.exited.result())
@@ -189,6 +194,10 @@ class SharedLaunching(Launching):
             self._shares.changed()
         return told
 
+    async def own_use(self, connection: Connection) -> OwnUse:  # noqa: ARG002
+        """See `Launching.own_use`: other gateways ask the engine too."""
+        return OwnUse(alone=False)
+
     async def unused(self) -> None:
         """See `Launching.unused`."""
         if self._shares.leads and self.offer is not None:
@@ -245,7 +254,7 @@ class SharedLaunching(Launching):
     async def _connected(self, offer: Offer) -> Started:
         if isinstance(offer.address, TlsAddress):
             await self._cluster.nodes()  # who has joined the cluster has what its relays ask for
-        self.offer, self._kept = offer, Kept(offer.pid, lambda: self._shares.leads)
+        self.offer, self._kept = offer, Kept(offer.pid, self._shares)
         if self._left is not None:
             self._kept.own(self._left.process)
         engine = self._find_engine(offer.engine)
@@ -264,6 +273,6 @@ class SharedLaunching(Launching):
         if not self._shares.leads:
             await placed.process.kill()
             raise EngineUnavailable("Another gateway leads the cluster now.")
-        self._kept = Kept(placed.process.pid, lambda: self._shares.leads)
+        self._kept = Kept(placed.process.pid, self._shares)
         self._kept.own(placed.process)
         return replace(placed, process=self._kept)

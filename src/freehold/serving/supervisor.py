@@ -18,7 +18,7 @@ from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine, EngineSpec
 from freehold.engines.registry import get_engine
-from freehold.errors import DeploymentNotFound, Draining, FreeholdError, InvalidRequest
+from freehold.errors import DeploymentNotFound, Draining, FreeholdError
 from freehold.serving.acquisition import Acquisition
 from freehold.serving.board import Standing
 from freehold.serving.choice import Affinity, Wish
@@ -166,10 +166,7 @@ class Supervisor:
         running = sum(replica.node is not None for replica in replicas)
         engine, nodes = self._shared.find_engine(settings.engine), await cluster.nodes()
         spread = not isinstance(cluster, LocalCluster)
-        try:
-            spec = engine.spread(EngineSpec(settings), nodes)
-        except InvalidRequest:
-            return Room(running, spread=True)
+        spec = engine.spread(EngineSpec(settings), nodes)
         return room_for(nodes, engine.needs(spec), settings.zone, running, spread=spread, members=spec.members)
 
     def measured(self, model: str) -> list[Measurement]:

@@ -5,6 +5,8 @@
 What a step does depends on the recipe, on the weights, and on how many batches were taken before; on nothing else. So a
 training that was stopped, or killed, goes on as if nothing had been: on a processor bit for bit.
 
+`pretrain` is the whole of it, `Training.make_step` what a step is; the rest is in the order in which they call it.
+
 What it does not know: what the model is (`trainer.objective`), how it lies on devices (`trainer.parallel`), and how its
 state is written (`trainer.checkpoints`).
 """
@@ -112,7 +114,7 @@ class Training:
         self._folder = folder
         self._taken = 0
         """Batches that were taken; after going back, steps are made again with batches that were not."""
-        self._share = StepShare.of(recipe, devices.data_rank, devices.data_world)
+        self._pieces = StepShare.of(recipe, devices.data_rank, devices.data_world).pieces
         self._numbers = precision.of(recipe.precision, devices.device.type)
         self._model = devices.distribute(self._numbers.convert(objective.model), recipe)
         objective.initialise()
@@ -138,15 +140,18 @@ class Training:
         )
         whole = {"steps": self._recipe.steps, **description}
         self._log = RunLog(self._folder, whole, rates, self._recipe.log_every, self.step, writes=self._devices.is_first)
+        self._tell_passed_over()
         self._model.train()
         return self._log
 
     def make_step(self, wants_stop: bool) -> bool:
         """Learn from the next batch, unless its loss leaps; false if it leapt so often that the training went back."""
-        loss, length, self.stopping = self._agreed(self._gradients(), wants_stop)
+        own_loss = self._gradients()
+        own_length = self._devices.clip(self._model.parameters(), self._recipe.optimizer.clip_norm)
+        loss, length, self.stopping = self._agreed(own_loss, own_length, wants_stop)
         verdict = self._spikes.judge(loss, length)
-        share = schedules.share(self._recipe.schedule, self.step, self._recipe.steps)
-        rate = set_rates(self._optimizers, self._recipe.optimizer, share)
+        height = schedules.share(self._recipe.schedule, self.step, self._recipe.steps)
+        rate = set_rates(self._optimizers, self._recipe.optimizer, height)
         if verdict == "go":
             for optimizer in self._optimizers:
                 optimizer.step()
@@ -189,18 +194,17 @@ class Training:
         """Add up the gradients of a batch, micro-batch by micro-batch; returns its loss in this process."""
         torch.manual_seed(_seed(self._recipe.seed, self._taken, self._devices.data_rank))  # of dropout, say
         loss = torch.zeros((), device=self._devices.device)
-        for micro in range(self._share.pieces):
+        for micro in range(self._pieces):
             batch = self._objective.batch(self._taken, micro)
-            self._devices.accumulating(self._model, last=micro + 1 == self._share.pieces)
+            self._devices.accumulating(self._model, last=micro + 1 == self._pieces)
             with self._numbers.autocast():
-                part = self._objective.loss(batch) / self._share.pieces
+                part = self._objective.loss(batch) / self._pieces
             part.backward()
             loss += part.detach()
         return loss
 
-    def _agreed(self, loss: Tensor, stopping: bool) -> tuple[float, float, bool]:
-        """Shorten the gradients; returns the loss, their length before, and whether to stop, equal on all processes."""
-        length = self._devices.clip(self._model.parameters(), self._recipe.optimizer.clip_norm)
+    def _agreed(self, loss: Tensor, length: Tensor, stopping: bool) -> tuple[float, float, bool]:
+        """The loss, the gradients' length before they were shortened, and whether to stop: equal on all processes."""
         told = torch.stack((loss, length.to(loss.dtype), torch.full_like(loss, float(stopping))))
         mean_loss, mean_length, any_stopping = self._devices.mean(told).tolist()
         return mean_loss, mean_length, any_stopping > 0
@@ -220,6 +224,7 @@ class Training:
             )
         self._taken = taken
         self._log.rewind(self.step)
+        self._tell_passed_over()
         self._log.event(f"the loss leapt to {loss:.4g} at step {left}; back to step {self.step}, with later batches")
 
     def _load(self) -> bool:
@@ -234,6 +239,10 @@ class Training:
 
     def _averaged(self) -> Mapping[str, Tensor]:
         return self._average.tensors if self._average else {}
+
+    def _tell_passed_over(self) -> None:
+        for each in self._checkpoints.passed_over:
+            self._log.event(f"a later checkpoint was passed over: {each}")
 
     def _tell_failure(self) -> None:
         if (failure := self._checkpoints.failure()) is not None:

@@ -60,3 +60,8 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
         assert said in made.stderr
         assert len(made.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+    (tmp_path / "empty.txt").touch()
+    made = freehold(tmp_path, "tokenizer", "--text", "empty.txt", "--out", "tokenizer")
+    assert made.returncode == 2
+    assert made.stderr == "error: there is no text in empty.txt\n"
+    assert not (tmp_path / "tokenizer").exists()

@@ -48,7 +48,10 @@ def test_a_preempted_job_makes_the_same_model(service: Service, tmp_path: Path) 
     write(tmp_path / "training.jsonl", training)
     data = (tmp_path / "training.jsonl").read_bytes()
     assert validation
-    job = {"seed": 5, "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 20}}}}
+    job: dict[str, Any] = {
+        "seed": 5,
+        "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 20}}},
+    }
     made = [begin(service, data=data, **job) for _ in range(2)]
     disturbed, quiet = (each["id"] for each in made)
     eventually(lambda: steps(service, disturbed) > 3, f"it trains: {service.log()[-3000:]}", PATIENCE_S)

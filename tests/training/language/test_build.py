@@ -94,6 +94,9 @@ def test_folder_is_kept(data: Path, recipe: str, tmp_path: Path) -> None:
         opened(out, data, "shakespeare", {}, resume=True)
     run = opened(out, None, None, {"training.log_every": "5"}, resume=True)
     assert (run.recipe.name, run.data, run.step, run.finished) == ("small", data, 12, True)
+    part = out / "checkpoints" / "step-12" / "part-0.safetensors"
+    part.write_bytes(part.read_bytes()[:-1])
+    assert not run.finished, "what the disk has spoilt is trained again"
     (out / RUN).write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="does not say what is trained"):
         opened(out, None, None, {}, resume=True)

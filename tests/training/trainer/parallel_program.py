@@ -51,6 +51,8 @@ CASES = {
     "tensor": Case({"tensor": 2}),
     "tensor_untied": Case({"tensor": 2}, tied=False),
     "tensor_muon": Case({"tensor": 2}, optimizer="muon"),
+    "tensor_compiled": Case({"tensor": 2}, precision={"compile": True}),
+    "tensor_recomputed_compiled": Case({"tensor": 2, "activation_checkpointing": True}, precision={"compile": True}),
     "hybrid": Case({"replicas": 2, "shards": 2}),
     "hybrid_muon": Case({"replicas": 2, "shards": 2}, optimizer="muon"),
     "sharded_tensor": Case({"shards": 2, "tensor": 2}),

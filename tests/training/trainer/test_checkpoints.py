@@ -153,6 +153,9 @@ def test_differences_are_named_by_their_path() -> None:
     assert difference({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}) == "a.c is only there"
     assert difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}) == "a.c is only here"
     assert difference({"a": [1]}, {"a": [2]}) == "a is [2] there and [1] here"
+    assert difference({"a": 1, "b": {"c": 2}}, {"a": 2, "b": {}}) == "a is 2 there and 1 here, b.c is only here"
+    many = {str(key): key for key in range(10)}
+    assert str(difference(many, {})).endswith("7 is only here, and 2 more")
     assert difference(1, {"a": 1}) == "it is {'a': 1} there and 1 here"
 
 

@@ -40,6 +40,21 @@ def test_a_terminal_shows_where_the_training_is() -> None:
     assert "step 100: goes on after step 90" in text
 
 
+@pytest.mark.parametrize(("width", "lines"), [(40, 7), (80, 5), (200, 4)])
+def test_it_fits_its_terminal(width: int, lines: int) -> None:
+    """Nothing is cut off at any width, and the curve and the bar take what room there is."""
+    view = RunView()
+    view.take([RUN, *(point(step, 4 - step / 100) for step in range(1, 101))])
+    view.take([{"kind": "evaluation", "step": 100, "valid_loss": 2.9, "seconds": 10.1}])
+    text = shown(view, width)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert len(text.splitlines()) == lines
+    for part in ("shakespeare", "step 100 of 200", "loss 3.0000", "3.9900 to 3.0000", "10 s left", "76,800 tokens"):
+        assert part in text
+    assert max(text.count(char) for char in "█▇") >= 1
+    assert "…" not in text
+
+
 def test_an_empty_log_is_waited_for() -> None:
     """Before the training says anything there is something to read."""
     assert "waiting" in shown(RunView())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,19 @@ def test_a_training_that_goes_back_has_each_step_once(tmp_path: Path) -> None:
     run.close()
     assert points(tmp_path)[20]["loss"] == 1.5
     assert curve(tmp_path, "loss") == pytest.approx({10: 3.9, 20: 1.5})
+
+
+def test_a_clock_that_goes_back_hides_no_curve(tmp_path: Path) -> None:
+    """What a training that goes on writes is read after what was there, though the clock says that it was before."""
+    run = log(tmp_path, every=1)
+    steps(run, 1, 20)
+    run.close()
+    (before,) = (tmp_path / TENSORBOARD).iterdir()
+    before.rename(before.with_name(f"events.out.tfevents.{time.time() + 3600:.6f}.host.1"))
+    again = log(tmp_path, every=1, step=10)
+    steps(again, 11, 15)
+    again.close()
+    assert list(curve(tmp_path, "loss")) == list(range(1, 16))
 
 
 def test_only_the_first_process_writes(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from freehold.errors import ConfigError
 from freehold.training.data.counting import counted
 from freehold.training.data.prepare import Preparation
 from freehold.training.data.report import said_of_data, said_of_tokenizer
@@ -15,6 +17,9 @@ from freehold.training.data.settings import DataSettings, TokenizerOrder
 from freehold.training.data.sources import Document, Reader, plain
 from freehold.training.data.tokenizer import train_tokenizer
 from freehold.training.process import worker_status
+
+_TOLD: Final = 8
+"""Files that an error names."""
 
 
 def main() -> None:
@@ -32,6 +37,8 @@ def main() -> None:
     else:
         order = TokenizerOrder.model_validate_json(arguments.settings)
         _say(f"learning {order.settings.vocabulary:,} tokens from {counted(len(order.sources), 'file')}")
+        if not any(text.strip() for text in _texts(order)):
+            raise ConfigError(f"there is no text in {', '.join(source.path.name for source in order.sources[:_TOLD])}")
         tokenizer = train_tokenizer(_texts(order), order.settings, arguments.folder)
         for line in said_of_tokenizer(tokenizer, order.settings, _texts(order)):
             _say(line)

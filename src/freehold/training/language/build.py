@@ -10,14 +10,14 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from freehold.engines.cores import logical_cores
 from freehold.errors import ConfigError
-from freehold.training.checkpoint_folders import CheckpointFolders
+from freehold.training.checkpoint_folders import CheckpointDamaged, CheckpointFolders, whole_manifest
 from freehold.training.data.shards import CARD, PAGE, TokenShards
 from freehold.training.data.writing import replace_file
 from freehold.training.language.recipes import LanguageRecipe, named
@@ -79,8 +79,14 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether that was the last."""
-        return self.step >= self.recipe.training.steps
+        """Whether that was the last, and is as it was written: the files of the last one are read for it."""
+        for step, folder in self._folders.newest_first():
+            if step < self.recipe.training.steps:
+                break
+            with suppress(CheckpointDamaged):
+                whole_manifest(folder)
+                return True
+        return False
 
     @property
     def _folders(self) -> CheckpointFolders:

@@ -264,6 +264,7 @@ def gpt3(vocabulary: int) -> LanguageRecipe:
             micro_batch=1,
             optimizer=OptimizerRecipe(learning_rate=6e-5, betas=(0.9, 0.95), weight_decay=0.1, clip_norm=1.0),
             schedule=ScheduleRecipe(kind="cosine", warmup_steps=119, floor=0.1),
+            precision=PrecisionRecipe(compile=True),
             parallel=ParallelRecipe(tensor=8, activation_checkpointing=True),
             checkpoints=CheckpointRecipe(every_steps=100),
             evaluate_every=500,

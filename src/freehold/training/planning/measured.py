@@ -28,7 +28,7 @@ TRIAL: Final = "freehold.training.language.trial"
 TRIAL_STEPS: Final = 8
 """After which the allocator takes hardly more."""
 TRIAL_LAYERS: Final = 4
-"""Blocks of the model in the trial, at most two thirds of what there are."""
+"""Blocks of the model in the larger trial, at most two thirds of what there are."""
 
 
 @dataclass(slots=True)
@@ -223,16 +223,38 @@ async def asked(module: str, wanted: Mapping[str, Any], python: str | None = Non
 async def _lost(
     recipe: LanguageRecipe, layout: Layout, found: Measured, wanted: Mapping[str, Any], python: str | None
 ) -> float:
-    """The share that is lost: some steps of the recipe are made with few blocks, and compared with the formula."""
-    model = recipe.model.model_copy(update={"layers": max(1, min(TRIAL_LAYERS, recipe.model.layers * 2 // 3))})
-    training = recipe.training
+    """The share that is lost between pieces, by some steps of the recipe with few blocks, and with half as many.
+
+    Pieces that stay (gradients, kept states) break up those that come and go, block after block. So what is lost grows
+    along a straight line with the blocks; its slope is not that of what comes and goes.
+    """
+    layers, room = recipe.model.layers, Room(found.number, False, True, 0, 0.0)
+    more = max(1, min(TRIAL_LAYERS, layers * 2 // 3))
+    fewer = more // 2
+    lost = await _lost_with(more, recipe, layout, room, wanted, python)
+    moving = memory_of(_small(recipe, layout, layers), layout, room).moving
+    if not fewer:
+        return lost / memory_of(_small(recipe, layout, more), layout, room).moving
+    slope = max(0.0, (lost - await _lost_with(fewer, recipe, layout, room, wanted, python)) / (more - fewer))
+    return (lost + slope * (layers - more)) / moving
+
+
+async def _lost_with(
+    layers: int, recipe: LanguageRecipe, layout: Layout, room: Room, wanted: Mapping[str, Any], python: str | None
+) -> float:
+    """Bytes that a training with so many blocks takes beyond the formula."""
+    small = _small(recipe, layout, layers)
+    trial = await asked(TRIAL, {**wanted, "recipe": small.model_dump(mode="json")}, python)
+    return float(max(0.0, trial["peak"] - memory_of(small, layout, room).peak))
+
+
+def _small(recipe: LanguageRecipe, layout: Layout, layers: int) -> LanguageRecipe:
+    """The recipe with so many blocks and a few steps of two micro-batches at most."""
+    model, training = recipe.model.model_copy(update={"layers": layers}), recipe.training
     share = StepShare.of(training, 0, layout.data)
     batch = layout.data * share.size * min(2, share.pieces)
     less = training.model_copy(update={"steps": TRIAL_STEPS, "batch": batch, "evaluate_every": None})
-    small = recipe.model_copy(update={"model": model, "training": less})
-    trial = await asked(TRIAL, {**wanted, "recipe": small.model_dump(mode="json")}, python)
-    ideal = memory_of(small, layout, Room(found.number, False, True, 0, 0.0))
-    return max(0.0, (trial["peak"] - ideal.peak) / ideal.moving)
+    return recipe.model_copy(update={"model": model, "training": less})
 
 
 def measured_from(found: Mapping[str, Any]) -> Measured:

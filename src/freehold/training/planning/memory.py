@@ -7,9 +7,11 @@ With P the parameters of a device's share of the matrices (all, by tensor parall
     optimizer      8 P / s for AdamW; 4 for each number of a matrix that Muon changes
     average        4 P / s, where averaged weights are kept
     gathered       of FSDP2, the weights in computing precision of two blocks and of the ends, and a block's gradients
-    activations    layers x kept x tokens of a micro-batch; with recomputation layers x W x b / t, and one block's
-    logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients; on GPUs in pieces
-    a block        while it goes back: gradients of 3 F + 4 W for each token, and what it keeps if it is recomputed
+    activations    layers x kept x tokens of a micro-batch; with recomputation layers x W x b / t
+    logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients; on GPUs in pieces;
+                   and 3 b W for each token around the last norm
+    a block        while it goes back: gradients of 2 F + 2 W for each token, and what it keeps if it is recomputed
+    the last one   to go back: its gradients and what it keeps, or a tied embedding's gradient and sum with the head's
 
 What a block keeps for the way back follows Korthikanti et al. (arXiv 2205.05198, section 4), counted again for this
 model: no dropout, attention that keeps no scores (Dao et al., arXiv 2205.14135), SwiGLU and grouped queries. With b
@@ -17,9 +19,11 @@ bytes a number, W the width, F the inner width, Q and K the widths of all querie
 
     b (4 W + 2 Q + 2 K + 3 F)    norms' inputs and outputs; queries, keys, values, attention's output; SwiGLU's three
 
-Where nothing is fused, a norm keeps another W and SwiGLU another F; a processor's attention another Q. The
-peak is the largest of four moments: the loss (activations and logits), the first block's way back, the optimizer's step
-(gradients), and a checkpoint (on a processor, where the copy to be written lies in the same memory).
+Where nothing is fused, SwiGLU keeps another F, and a norm another W, but for processors in float32
+(`freehold.training.language.processor`); where they compute in bfloat16, attention keeps another Q. The gradients are
+those that there are at most beside what a block has not let go of yet: where SwiGLU goes back. The peak is the largest
+of five moments: the loss (activations and logits), the first block that goes back, the last one (gradients of all), the
+optimizer's step, and a checkpoint (on a processor, where the copy to be written lies in the same memory).
 """
 
 from dataclasses import asdict, dataclass
@@ -65,6 +69,7 @@ class Memory:
         activations: kept for the way back.
         logits: and what the loss makes of them.
         block: what one block takes while it goes back.
+        last: what there is besides gradients when the last one goes back.
         gathered: buffers of sharded weights and gradients.
         step: what the optimizer takes while it works.
         snapshot: the copy of the state from which a checkpoint is written.
@@ -82,6 +87,7 @@ class Memory:
     activations: int
     logits: int
     block: int
+    last: int
     gathered: int
     step: int
     snapshot: int
@@ -100,6 +106,7 @@ class Memory:
         return {
             "loss": passing + self.logits,
             "way back": passing + self.block,
+            "end of the way back": always + self.gathered + self.gradients + self.last,
             "optimizer's step": always + self.gradients + self.step,
             "checkpoint": always + (0 if self.snapshot_stays else self.snapshot),
         }
@@ -141,6 +148,7 @@ def memory_of(recipe: LanguageRecipe, layout: Layout, room: Room) -> Memory:
         activations=activations,
         logits=logits,
         block=block,
+        last=_last_back(recipe, samples, layout.tensor, room, sharded=sharded),
         gathered=gathered,
         step=_step(model, by_muon, share),
         snapshot=(4 * parameters // share + optimizer + average) if room.on_host else 0,
@@ -153,41 +161,53 @@ def memory_of(recipe: LanguageRecipe, layout: Layout, room: Room) -> Memory:
 
 
 def activations_of(recipe: LanguageRecipe, samples: int, tensor: int, room: Room) -> int:
-    """What all blocks keep of a micro-batch, and the ends besides."""
+    """What all blocks keep of a micro-batch."""
     model = recipe.model
-    tokens = samples * recipe.sequence
-    kept = block_kept(model, room)
-    ends = 3 * model.width * room.number
-    if not recipe.training.parallel.activation_checkpointing:
-        return tokens * (model.layers * kept + ends) // tensor
-    return tokens * (model.layers * model.width * room.number + ends) // tensor
+    again = recipe.training.parallel.activation_checkpointing
+    each = model.width * room.number if again else block_kept(model, room)
+    return samples * recipe.sequence * model.layers * each // tensor
 
 
 def _block_back(recipe: LanguageRecipe, samples: int, tensor: int, room: Room) -> int:
     """Gradients that are there while a block goes back, and what it keeps if that was not kept from the way there."""
     model = recipe.model
     kept = block_kept(model, room) if recipe.training.parallel.activation_checkpointing else 0
-    gradients = room.number * (3 * model.feed_forward + 4 * model.width)
-    return samples * recipe.sequence * (kept + gradients) // tensor
+    return samples * recipe.sequence * (kept + _gradients(model, room)) // tensor
+
+
+def _last_back(recipe: LanguageRecipe, samples: int, tensor: int, room: Room, *, sharded: bool) -> int:
+    """What the last block to go back takes, with what it kept; or what a tied embedding does, which comes after it."""
+    model = recipe.model
+    each = block_kept(model, room) + _gradients(model, room) + room.number * model.width
+    embedding = 8 * model.vocabulary * model.width // tensor if model.tied and not sharded else 0  # and the sum
+    return max(samples * recipe.sequence * each // tensor, embedding)
+
+
+def _gradients(model: ModelRecipe, room: Room) -> int:
+    """Bytes of each token: those of SwiGLU's factors, of what comes in, and of what goes past."""
+    return room.number * (2 * model.feed_forward + 2 * model.width)
 
 
 def block_kept(model: ModelRecipe, room: Room) -> int:
     """Bytes that a block keeps of each token."""
     head = model.width // model.heads
     queries, keys = model.heads * head, model.kv_heads * head
-    norms = 4 if room.fused else 6
+    lean = room.on_host and room.number == 4
+    norms = 4 if room.fused or lean else 6
     inner = 3 if room.fused else 4
-    attention = 3 if room.on_host else 2
+    attention = 3 if room.on_host and not lean else 2
     numbers = norms * model.width + attention * queries + 2 * keys + inner * model.feed_forward
     return room.number * numbers + 4 * model.heads
 
 
 def _logits(recipe: LanguageRecipe, samples: int, tensor: int, room: Room) -> int:
+    """What the loss makes, and the last norm, whose output is split as the sequence is."""
     numbers = samples * recipe.sequence * recipe.model.vocabulary
+    norm = samples * recipe.sequence * 3 * recipe.model.width * room.number // tensor
     if not room.on_host and tensor == 1 and numbers > MANY_LOGITS:
         head = recipe.model.vocabulary * recipe.model.width
-        return MANY_LOGITS * (room.number + 4) + (room.number + 4) * head
-    return numbers * 12
+        return MANY_LOGITS * (room.number + 4) + (room.number + 4) * head + norm
+    return numbers * 12 + norm
 
 
 def _gathered(model: ModelRecipe, layout: Layout, room: Room) -> int:

@@ -6,16 +6,23 @@ written waits for the next (`freehold.training.trainer.log_file.AppendedFile`). 
 
 import io
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from freehold.training.trainer.log_file import AppendedFile
+
+_PREFIX: Final = "events.out.tfevents."
+_TIME: Final = re.compile(rf"{re.escape(_PREFIX)}(\d+\.\d{{6}})\.")
+_TICK_S: Final = 1e-5
+"""What two files are apart at least."""
 
 
 class EventFile:
@@ -31,7 +38,7 @@ class EventFile:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        name = f"{_PREFIX}{_later(folder):.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = AppendedFile(folder / name)
         self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         if step:
@@ -51,3 +58,9 @@ class EventFile:
         record = io.BytesIO()
         RecordWriter(record).write(event.SerializeToString())
         self._file.append(record.getvalue())
+
+
+def _later(folder: Path) -> float:
+    """The time in seconds, or just after the folder's newest file: readers go by names, and clocks go back."""
+    found = (_TIME.match(path.name) for path in folder.iterdir())
+    return max([time.time(), *(float(each[1]) + _TICK_S for each in found if each)])

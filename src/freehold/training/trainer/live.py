@@ -4,19 +4,25 @@ It is made of the lines of the training's log (`freehold.training.trainer.log_fi
 process, or on another machine, is watched in the same way.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _SPARKS: Final = 60
-"""Characters of the loss's curve."""
+"""Characters of the loss's curve at most."""
+_LEAST_SPARKS: Final = 8
+_BAR: Final = 30
+"""Characters of the bar at most."""
+_LEAST_BAR: Final = 10
+_GAP: Final = 2
+_BETWEEN: Final = "  ·  "
 _SPEEDS: Final = 9
 """Newest lines by which the time that is left is told."""
 _EVENTS: Final = 5
@@ -58,12 +64,15 @@ class RunView:
         return bool(self._steps) and self._step() >= self._total() > 0
 
     def render(self) -> RenderableType:
-        """For a terminal."""
+        """For a terminal, as wide as it is when it is drawn."""
+        return _Fitting(self._drawn)
+
+    def _drawn(self, width: int) -> RenderableType:
         if not self.run:
             return Text("waiting for the training to begin", style="dim")
-        parts: list[RenderableType] = [self._progress(), self._loss()]
+        parts: list[RenderableType] = [*self._progress(width), self._loss(width)]
         if facts := self._facts():
-            parts.append(Text("  ·  ".join(facts), style="cyan"))
+            parts.append(Text("\n".join(_packed(facts, width)), style="cyan"))
         if self._evaluation:
             parts.append(Text(self._evaluated(), style="green"))
         parts += [Text(f"step {each['step']:,}: {_visible(each['text'])}", style="yellow") for each in self._events]
@@ -87,25 +96,30 @@ class RunView:
             return f"{'finished' if self.finished else 'stopped'} after {_duration(line.get('seconds', 0.0))}"
         return None
 
-    def _progress(self) -> RenderableType:
-        row = Table.grid(padding=(0, 2))
-        row.add_row(
-            Text(_visible(self.run.get("name", "training")), style="bold"),
-            Text(f"step {self._step():,} of {self._total():,}"),
-            ProgressBar(total=max(self._total(), 1), completed=self._step(), width=30),
-            Text("finished" if self.finished else "stopped" if self.ended else self._left()),
-        )
-        return row
+    def _progress(self, width: int) -> list[RenderableType]:
+        """Name, steps, a bar and the time that is left: in one line, or where that is too narrow in two."""
+        name = Text(_visible(self.run.get("name", "training")), style="bold", overflow="ellipsis", no_wrap=True)
+        steps = Text(f"step {self._step():,} of {self._total():,}", no_wrap=True)
+        left = Text("finished" if self.finished else "stopped" if self.ended else self._left(), no_wrap=True)
+        beside = len(left) + _GAP
+        before = len(name) + len(steps) + 2 * _GAP
+        narrow = before + _LEAST_BAR + beside > width
+        beside += 0 if narrow else before
+        bar = ProgressBar(total=max(self._total(), 1), completed=self._step(), width=max(1, min(_BAR, width - beside)))
+        return [_row((name, steps)), _row((bar, left))] if narrow else [_row((name, steps, bar, left))]
 
-    def _loss(self) -> RenderableType:
+    def _loss(self, width: int) -> RenderableType:
         if not self._steps:
             return Text("the first steps are under way", style="dim")
         losses = [line["loss"] for line in self._steps if line["loss"] is not None]
+        last = f"loss {_number(self._steps[-1]['loss'])}"
+        span = f"{_number(max(losses))} to {_number(min(losses))}" if losses else ""
+        room = max(_LEAST_SPARKS, width - len(last) - len(span) - 2 * _GAP)
         row = Text.assemble(
-            "loss ", (_number(self._steps[-1]["loss"]), "bold"), "  ", (sparkline(losses, _SPARKS), "blue")
+            "loss ", (_number(self._steps[-1]["loss"]), "bold"), "  ", (sparkline(losses, min(_SPARKS, room)), "blue")
         )
         if losses:
-            row.append(f"  {_number(max(losses))} to {_number(min(losses))}", style="dim")
+            row.append(f"  {span}", style="dim")
         return row
 
     def _facts(self) -> list[str]:
@@ -141,6 +155,34 @@ class RunView:
 
     def _total(self) -> int:
         return int(self.run.get("steps", 0))
+
+
+class _Fitting:
+    """What is drawn for the width that there is."""
+
+    def __init__(self, draw: Callable[[int], RenderableType]) -> None:
+        self._draw = draw
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._draw(options.max_width)
+
+
+def _row(parts: Iterable[RenderableType]) -> RenderableType:
+    row = Table.grid(padding=(0, _GAP))
+    row.add_row(*parts)
+    return row
+
+
+def _packed(facts: Iterable[str], width: int) -> Iterator[str]:
+    """Facts in lines that are as long as the width allows."""
+    line = ""
+    for fact in facts:
+        longer = f"{line}{_BETWEEN}{fact}" if line else fact
+        if line and len(longer) > width:
+            yield line
+            longer = fact
+        line = longer
+    yield line
 
 
 def sparkline(values: list[float], width: int) -> str:

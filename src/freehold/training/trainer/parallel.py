@@ -19,6 +19,7 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_module
@@ -121,11 +122,6 @@ class Devices:
             ConfigError: the model cannot be split so.
         """
         blocks = _blocks(model)
-        if self.layout.tensor > 1 and recipe.precision.compile:
-            raise ConfigError(
-                "precision.compile: with parallel.tensor above 1, gradients of compiled blocks were found to be wrong "
-                "with PyTorch 2.13; say false"
-            )
         if self.mesh is not None and self.layout.tensor > 1:
             _split_matrices(model, blocks, self.mesh[TENSOR])
         if recipe.parallel.activation_checkpointing:
@@ -251,6 +247,20 @@ class _NormOfSequence(ParallelStyle):
         return output.redistribute(placements=[Replicate()])
 
 
+class _Awaited(torch.autograd.Function):
+    """A tensor that is being exchanged, when it is there: compiled blocks pass no gradient to one that is not yet."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        """Wait for it."""
+        return tensor.wait() if isinstance(tensor, AsyncCollectiveTensor) else tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        """As it is."""
+        return gradient
+
+
 def _split_matrices(model: nn.Module, blocks: list[nn.Module], mesh: DeviceMesh) -> None:
     """Split each matrix over the devices of a tensor group, attention by heads, and tokens between the matrices."""
     _check_sides(model, blocks, mesh.size())
@@ -278,6 +288,7 @@ def _split_matrices(model: nn.Module, blocks: list[nn.Module], mesh: DeviceMesh)
     parallelize_module(model, mesh, outer)
     if tied:
         model.lm_head.weight = model.model.embed_tokens.weight
+    model.model.embed_tokens.register_forward_hook(lambda _, __, output: _Awaited.apply(output))
     model.register_forward_pre_hook(_sequence_check(mesh.size()))
 
 

@@ -209,7 +209,7 @@ def read(kind: type[RecipeT], tree: Mapping[str, Any]) -> RecipeT:
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        raise ConfigError(f"{where}: {first['msg']}") from exc
+        raise ConfigError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from exc
 
 
 def _value(text: str) -> Any:
