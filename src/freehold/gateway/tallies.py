@@ -108,7 +108,7 @@ class Spreads(Collector):
         self._head = (name, documentation)
         self._labels = labels
         self._bounds = tuple(map(float, buckets))
-        self._names = [floatToGoString(bound) for bound in (*self._bounds, float("inf"))]
+        self._names = [floatToGoString(bound) for bound in (*self._bounds, float("inf"))]  # type: ignore[no-untyped-call]
         self._of: dict[tuple[str, ...], Spread] = {}
         registry.register(self)
 
