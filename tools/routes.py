@@ -6,11 +6,13 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
+from freehold.api.later import Later
+
 
 def leaves(app: ASGIApp, prefix: str = "") -> Iterator[tuple[str, Route]]:
     """Every route of an application with what stands before its path."""
     while not isinstance(app, Starlette):
-        app = app._app  # type: ignore[attr-defined]  # noqa: SLF001  # every layer of ours keeps what it wraps so
+        app = app.made() if isinstance(app, Later) else app._app  # type: ignore[attr-defined]  # noqa: SLF001  # every layer of ours keeps what it wraps so
     for route in app.routes:
         yield from _leaves(route, prefix)
 

@@ -139,7 +139,7 @@ async def open_app(
         people = await enter(open_people(database, place, settings, content.keys))
         of_home = (records.presence.lost, *await owner_key_of(place, people.keys))
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
-        supervisor = await enter(open_supervisor(place, settings, catalog, database, journal, engines))
+        supervisor = await enter(open_supervisor(place, settings, catalog, registry, database, journal, engines))
         filters = await open_filters(database, settings, registry, supervisor, parts)
         capacities, units = await open_capacity(database, registry, supervisor.room)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
@@ -163,7 +163,7 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        kept = keeping_up(database, settings, people, content, governed, held.ledger, models, registry, flights)
+        kept = keeping_up(records, settings, people, content, governed, held.ledger, models, registry, gateway)
         await enter(_at_work(gateway, upkeep, control, (kept, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)
@@ -202,6 +202,7 @@ def _jobs(
     room = Room(registry, supervisor)
     doing = open_work(gateway, door, room, content, models.lineage, services.receipts, settings)
     return (
+        supervisor.at_work(),
         Workers(content.queue, doing, settings.jobs.max_running),
         tuning_at_work(
             gateway, door, models.lineage.record, home, settings, content, (supervisor.cluster, supervisor.desk)

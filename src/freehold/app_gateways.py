@@ -6,13 +6,14 @@ from typing import Final
 
 from freehold.api.door import People
 from freehold.app_admin import Governed
+from freehold.app_records import Records
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
 from freehold.gateway.content import Content
-from freehold.gateway.flights import Flights
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.model_services import ModelServices
-from freehold.store.database import Database
+from freehold.gateway.pipeline import Gateway
+from freehold.gateway.response_watch import watching
 from freehold.types.limits import EVERY, Scope
 from freehold.workers.copies import Copies, Reading
 from freehold.workers.peers import Peers
@@ -23,7 +24,7 @@ _RUNNING: Final = frozenset({"deployments", "content_keys"})
 
 @asynccontextmanager
 async def keeping_up(
-    database: Database,
+    records: Records,
     settings: Settings,
     people: People,
     content: Content,
@@ -31,12 +32,12 @@ async def keeping_up(
     ledger: Ledger,
     models: ModelServices,
     deployments: DeploymentRegistry,
-    flights: Flights,
+    gateway: Gateway,
 ) -> AsyncIterator[None]:
     """Have in force here what other gateways change, while the block runs.
 
     Args:
-        database: what they write.
+        records: what they write, and where is recorded what is done for one that is gone.
         settings: the configuration.
         people: who is let in.
         content: what is kept, and under which keys.
@@ -44,7 +45,7 @@ async def keeping_up(
         ledger: what they have used of limits.
         models: which models are retired, and what runs.
         deployments: which there are.
-        flights: the running requests.
+        gateway: whose requests run, and which makes responses.
     """
     copies = Copies(
         settings,
@@ -56,7 +57,7 @@ async def keeping_up(
         governed.policies,
         models.versions,
         models.origins,
-        flights,
+        gateway.flights,
     )
 
     async def follow(tables: frozenset[str]) -> None:
@@ -68,5 +69,6 @@ async def keeping_up(
         if _RUNNING & tables:
             await models.control.follow()
 
-    async with Peers(database, Reading(copies), follow):
+    peers = Peers(records.database, Reading(copies), follow)
+    async with peers, watching(records.database, records.journal, gateway.responses.live_ids):
         yield

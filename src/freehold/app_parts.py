@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from freehold.api.door import Door, People
-from freehold.app_cluster import open_cluster, open_desk
+from freehold.app_cluster import open_cluster, open_desk, open_sharing
 from freehold.app_records import Records
 from freehold.catalog.catalog import Catalog
 from freehold.catalog.deployments import DeploymentRegistry
@@ -115,7 +115,13 @@ def open_erasure(
 
 @asynccontextmanager
 async def open_supervisor(
-    home: Home, settings: Settings, catalog: Catalog, database: Database, journal: Recorder | None, running: bool
+    home: Home,
+    settings: Settings,
+    catalog: Catalog,
+    registry: DeploymentRegistry | None,
+    database: Database,
+    journal: Recorder | None,
+    running: bool,
 ) -> AsyncIterator[Supervisor]:
     """What runs engines, on a cluster or on this machine; they start when a deployment is set.
 
@@ -124,15 +130,18 @@ async def open_supervisor(
         settings: the configuration.
         catalog: their models.
         database: remembers what was measured of them.
+        registry: the deployments; None where none is to run.
         journal: where it is recorded where they are placed.
         running: whether any is to run.
     """
     drain_s = settings.server.request_timeout_s
     name = own_fact(database, _MEASURED)
+    left = None if registry is None or database.is_shared else lambda name: registry.find(name) is not None
     measurements = Measurements(await get_fact(database, name) or [], partial(put_fact, database, name))
     async with (
-        open_cluster(home, settings) as cluster,
-        open_desk(settings, cluster, journal if running else None) as desk,
+        open_cluster(home, settings, database) as cluster,
+        open_desk(settings, cluster, journal if running else None, left) as desk,
+        open_sharing(home, settings, database, cluster, desk, running) as sharing,
     ):
         supervisor = Supervisor(
             settings.supervisor,
@@ -143,6 +152,7 @@ async def open_supervisor(
             measurements=measurements,
             cluster=cluster,
             desk=desk,
+            sharing=sharing,
         )
         if settings.supervisor.measure == "when_idle":
             supervisor.measure_when_idle()

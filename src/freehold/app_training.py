@@ -1,15 +1,16 @@
 """Trainings from nothing as the application has them: what submits them, and what works on them."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from freehold.api.door import Door
 from freehold.cluster.base import Cluster
-from freehold.cluster.desk import RoomDesk, Unasked
+from freehold.cluster.desk import ArbiterDesk, RoomDesk, Unasked
 from freehold.config import Settings
+from freehold.errors import Unavailable
 from freehold.gateway.content import Content
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.training_changes import TrainingChanges
@@ -34,6 +35,20 @@ def open_trainings(content: Content, journal: Recorder, settings: Settings) -> T
     trainings = Trainings(TrainingParts(content.queue, TrainingChanges(journal), trainer_of(own), own))
     content.jobs.own(TRAINING_JOB, trainings)
     return trainings
+
+
+def decides(desk: RoomDesk) -> Callable[[], bool]:
+    """Whether room is given out by this gateway, rather than by another one that leads the cluster."""
+
+    def found() -> bool:
+        try:
+            if isinstance(desk, ArbiterDesk):
+                desk.check()
+        except Unavailable:
+            return False
+        return True
+
+    return found
 
 
 def trainer_of(settings: TrainingSettings) -> Trainer:
@@ -78,5 +93,5 @@ async def trainings_at_work(
     most, of_one = (own.max_running, own.max_running_per_project) if undecided else (own.max_asking, own.max_asking)
     queue = JobQueue(content.queue.database, per_project=of_one)
     content.queue.on_change(queue.announce)
-    async with Workers(queue, {TRAINING_JOB: work}, most):
+    async with Workers(queue, {TRAINING_JOB: work}, most, may=decides(desk)):
         yield

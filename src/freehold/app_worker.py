@@ -120,7 +120,7 @@ async def open_worker(
         pictures, _ = await stack.enter_async_context(open_pictures(home, settings))
         tools = await stack.enter_async_context(RemoteTools(settings.mcp_server, books, permits, people.door.again))
         canaries = RemoteCanaries(derived(home.pepper(), b"freehold canary arms"), link)
-        engines = await stack.enter_async_context(open_supervisor(home, settings, catalog, database, None, False))
+        engines = await stack.enter_async_context(open_supervisor(home, settings, catalog, None, database, None, False))
         promotions = open_promotions(lineage, catalog, people, EvaluationResults(content.evaluations.store))
         control = open_control(deployments, engines, content, filters, settings, promotions, canaries, running=False)
         tuned = open_fine_tuning(content, catalog, control, desk, settings, None)

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from freehold.cluster.ray_node import RunningNode, running_node, stop_node
+from freehold.cluster.authority import Authority
+from freehold.cluster.ray import RayCluster, RayPlace
+from freehold.cluster.ray_node import RunningNode, running_node, stop_node, token_of
 from freehold.store.home import Home
 
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
@@ -55,6 +57,17 @@ class Nodes:
     def config(self) -> str:
         """What a gateway's configuration says of the cluster."""
         return f'[cluster]\naddress = "{self.address}"\nnode_address = "{HEAD}"\n'
+
+    def cluster(self, *, gateway: str = "test", orphan_grace_s: float = 120.0) -> RayCluster:
+        """The cluster as a gateway of that name has it, on the first home."""
+        home = Home(self.first)
+
+        async def authority() -> Authority:
+            return Authority.load_or_make(home.cluster)
+
+        token, namespace = token_of(home.cluster), "freehold-test"
+        place = RayPlace(self.address, token, home.cluster, authority, HEAD, 120.0, orphan_grace_s, namespace, gateway)
+        return RayCluster(place, home.cluster_name())
 
     def start_head(self) -> None:
         """Start the first node."""

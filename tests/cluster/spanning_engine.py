@@ -35,6 +35,12 @@ def where(service: Service) -> set[str]:
     return {node["name"] for node in _nodes(service) for each in node["replicas"] if each["state"] == "ready"}
 
 
+def error(service: Service) -> str:
+    """What went wrong last with the replica."""
+    (replica,) = service.get("/admin/deployments/big", key=service.key).json()["replicas"]
+    return str(replica["error"])
+
+
 def free_devices(service: Service) -> list[int]:
     """How many devices of each node are free."""
     return [node["free"]["devices"] for node in _nodes(service)]

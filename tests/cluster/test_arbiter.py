@@ -3,7 +3,18 @@ from dataclasses import replace
 import pytest
 
 from freehold.cluster.arbiter.arbiter import Arbiter
-from freehold.cluster.arbiter.decisions import Place, Preempt, Refusal, Refuse, Resume, Take, Taken, Wait, Waiting
+from freehold.cluster.arbiter.decisions import (
+    Adopt,
+    Place,
+    Preempt,
+    Refusal,
+    Refuse,
+    Resume,
+    Take,
+    Taken,
+    Wait,
+    Waiting,
+)
 from freehold.cluster.arbiter.view import parts, workloads
 from freehold.types.cluster import NodeState, ShareSettings, WorkClass
 from tests.cluster.witness import Witness, node, work
@@ -248,6 +259,22 @@ def test_after_a_restart_it_is_told_what_runs() -> None:
     assert list(witness.leaving) == ["training"]
     with pytest.raises(ValueError, match="already"):
         witness.arbiter.adopt(workload, ["n0"], 0.0)
+
+
+def test_what_is_taken_over_stays_where_it_is() -> None:
+    """It has another id and the rest as before; nobody who waits gets its room in between, and it counts once."""
+    witness = cluster()
+    witness.submit(work("before", WorkClass.API, devices=8))
+    witness.submit(work("waits", WorkClass.API))
+    arbiter = witness.arbiter
+    assert arbiter.take_over("before", work("after", WorkClass.API, devices=8), 1.0) == [Adopt("after", ("n0",), 1.0)]
+    assert sorted(arbiter.entries) == ["after", "waits"]
+    assert arbiter.waiting("waits") is Waiting.NO_ROOM
+    with pytest.raises(ValueError, match="cannot be"):
+        arbiter.take_over("after", work("again", WorkClass.API, devices=4), 2.0)
+    with pytest.raises(ValueError, match="does not run"):
+        arbiter.take_over("waits", work("again", WorkClass.API), 2.0)
+    assert arbiter.release("after", 3.0) == [Place("waits", ("n0",), 3.0)]
 
 
 def test_the_view_tells_who_has_what_and_who_waits_why() -> None:

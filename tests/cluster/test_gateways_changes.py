@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from tests.cluster.gateways import gateways
 from tests.postgres import PostgreSQL
-from tests.service import Service, eventually
+from tests.service import Reply, Service, eventually
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -92,23 +94,81 @@ def test_policies_limits_and_suspensions_reach_the_others(two: list[Service]) ->
 
 
 def test_a_background_response_is_seen_from_everywhere(two: list[Service]) -> None:
-    """While one gateway makes it, the other tells how far it is, streams it, and does not pretend to cancel it."""
+    """While one gateway makes it, the other tells how far it is, and streams it, also from a number on."""
     first, second = two
     assert first.post("/admin/deployments", _slow("slower", 0.05)).status in {200, 201}
     _in_force(lambda: _chats(first, first.key, "slower") == 200, "the deployment")
-    order = {"model": "slower", "input": "word " * 40, "background": True, "stream": True}
-    with first.open("POST", "/v1/responses", order, key=first.key) as stream:
-        begun = stream.read(200).decode()
-        response_id = begun.split('"id":"')[1].split('"')[0]
-        told = second.get(f"/v1/responses/{response_id}", key=first.key).json()
-        assert told["status"] in {"queued", "in_progress"}, told
-        assert second.request("POST", f"/v1/responses/{response_id}/cancel", key=first.key).status == 409
-        with second.open("GET", f"/v1/responses/{response_id}?stream=true", key=first.key) as theirs:
+    with first.open("POST", "/v1/responses", _order("slower", 40), key=first.key) as stream:
+        response_id = _id_of(stream.read(200))
+        path = f"/v1/responses/{response_id}"
+
+        def told() -> dict[str, Any]:
+            found: dict[str, Any] = second.get(path, key=first.key).json()
+            return found
+
+        _in_force(lambda: "word" in _text(told()), "what was said so far")
+        assert told()["status"] in {"in_progress", "completed"}
+        with second.open("GET", f"{path}?stream=true&starting_after=4", key=first.key) as theirs:
             followed = theirs.read().decode()
         rest = stream.read().decode()
     assert "response.completed" in rest
     assert "response.completed" in followed
-    assert second.get(f"/v1/responses/{response_id}", key=first.key).json()["status"] == "completed"
+    assert '"sequence_number":4' not in followed
+    assert '"sequence_number":5' in followed
+    assert second.get(path, key=first.key).json()["status"] == "completed"
+
+
+def test_any_gateway_stops_a_background_response(two: list[Service]) -> None:
+    """Cancelled at the gateway that does not make it, it ends at the one that does; what had been said is kept."""
+    first, second = two
+    assert first.post("/admin/deployments", _slow("endless", 0.05)).status in {200, 201}
+    _in_force(lambda: _chats(first, first.key, "endless") == 200, "the deployment")
+    with first.open("POST", "/v1/responses", _order("endless", 4000), key=first.key) as stream:
+        path = f"/v1/responses/{_id_of(stream.read(200))}"
+        _in_force(lambda: "word" in _text(second.get(path, key=first.key).json()), "what was said so far")
+        cancelled = second.request("POST", f"{path}/cancel", key=first.key).json()
+        stream.read()
+    assert cancelled["status"] == "cancelled"
+    assert "word" in _text(cancelled)
+    assert first.get(path, key=first.key).json() == cancelled
+    order = {**_order("endless", 4000), "stream": False}
+    path = f"/v1/responses/{first.post('/v1/responses', order, key=first.key).json()['id']}"
+    _in_force(lambda: second.get(path, key=first.key).json()["status"] == "in_progress", "it has begun")
+    assert second.request("DELETE", path, key=first.key).status == 200
+    assert first.get(path, key=first.key).status == 404
+
+
+def _order(model: str, words: int) -> dict[str, Any]:
+    return {"model": model, "input": "word " * words, "background": True, "stream": True}
+
+
+def _id_of(events: bytes) -> str:
+    return events.decode().split('"id":"')[1].split('"')[0]
+
+
+def _text(response: dict[str, Any]) -> str:
+    return "".join(part["text"] for item in response["output"] for part in item["content"])
+
+
+def test_a_key_is_answered_once_whichever_gateway_is_asked(two: list[Service]) -> None:
+    """While a gateway does a request with an `Idempotency-Key`, the other is a 409; then it sends the same bytes."""
+    first, second = two
+    assert first.post("/admin/deployments", _slow("once", 0.05)).status in {200, 201}
+    _in_force(lambda: _chats(second, second.key, "once") == 200, "the deployment")
+    body = {"model": "once", "messages": [{"role": "user", "content": "word " * 60}]}
+    headers = {"Idempotency-Key": "key-1", "content-type": "application/json"}
+
+    def ask(service: Service) -> Reply:
+        return service.request("POST", "/v1/chat/completions", body, key=first.key, headers=headers)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, (first, second, first, second)))
+    served = [each for each in found if each.status == 200 and "idempotent-replayed" not in each.headers]
+    assert {each.status for each in found} <= {200, 409}, found
+    assert len(served) == 1
+    again = ask(first), ask(second)
+    assert [each.body for each in again] == [served[0].body] * 2
+    assert {each.headers["idempotent-replayed"] for each in again} == {"true"}
 
 
 def test_both_gateways_are_listed(two: list[Service]) -> None:

@@ -1,6 +1,7 @@
 """A real cluster of two nodes on this machine: two of Ray's node processes at two of its loopback addresses."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -9,16 +10,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from freehold.cluster.base import JobOrder, JobPhase, Placement
-from freehold.cluster.ray import RayCluster, RayPlace
-from freehold.cluster.ray_node import token_of
-from freehold.errors import NoRoom
-from freehold.store.home import Home
+from freehold.cluster.base import JobOrder, JobPhase, Placement, ignore
+from freehold.cluster.ray import RayCluster
+from freehold.errors import Conflict, NoRoom
 from freehold.types.cluster import NodeState, Resources
-from tests.cluster import spanning_engine
 from tests.cluster.nodes import HEAD, OTHER, Nodes, two_nodes
 from tests.conftest import StarterModels
-from tests.engines.vllm_subject import lay_vllm
 from tests.faults.books import check_receipts, check_reconciled, check_verified
 from tests.service import Service
 
@@ -55,22 +52,16 @@ SERVER = '[server]\nstarter = false\n[supervisor]\nmeasure = "on_demand"\n'
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    """Two nodes of two devices for all tests of this file, with a program in vLLM's place; the last loses one."""
-    environment = lay_vllm(tmp_path_factory.mktemp("python"))
-    with two_nodes(tmp_path_factory.mktemp("ray"), 2, environment) as found:
+    """Two nodes for all tests of this file; the last of them loses one."""
+    with two_nodes(tmp_path_factory.mktemp("ray")) as found:
         yield found
-
-
-def _cluster(nodes: Nodes) -> RayCluster:
-    folder = Home(nodes.first).cluster
-    return RayCluster(RayPlace(nodes.address, token_of(folder), folder, HEAD), Home(nodes.first).cluster_name())
 
 
 def _on_cluster(nodes: Nodes, work: Callable[[RayCluster], Awaitable[Any]]) -> Any:
     """Do something on the cluster and leave it."""
 
     async def main() -> Any:
-        cluster = _cluster(nodes)
+        cluster = nodes.cluster()
         try:
             return await work(cluster)
         finally:
@@ -138,40 +129,84 @@ def test_a_job_that_fails_says_why(nodes: Nodes, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_lost_way_to_the_cluster_is_made_again(nodes: Nodes, tmp_path: Path) -> None:
-    """When the process that speaks Ray is killed, what was placed has ended, and whatever comes next makes another."""
-    argv = (sys.executable, "-c", "print('here', flush=True); import time; time.sleep(600)")
-    placement = Placement("sleeper-1", argv, {}, Resources(cores=6), None, {}, tmp_path / "e.sock")
+    """When the process that speaks Ray is killed, what was placed goes on, and is heard and ended by another one."""
 
-    async def work(cluster: RayCluster) -> tuple[str, int]:
+    async def work(cluster: RayCluster) -> tuple[bool, str, int]:
         lines: list[str] = []
-        placed = await cluster.place(placement, lines.append)
-        await _until(lambda: lines == ["here"], "the first line")
+        placed = await cluster.place(_ticking(tmp_path, "ticker-1"), lines.append)
+        await _until(lambda: "tick 0" in lines, "the first line")
         assert cluster._link is not None
         cluster._link.process.kill()
-        await asyncio.wait({placed.process.exited})
-        again = await cluster.place(placement, lines.append)
-        await again.process.kill()
-        return placed.process.describe_exit(), len(await cluster.nodes())
+        heard = len(lines)
+        await _until(lambda: len(lines) > heard, "lines after that")
+        goes_on = not placed.process.exited.done()
+        await placed.process.terminate(5.0)
+        return goes_on, placed.process.describe_exit(), len(await cluster.nodes())
 
-    how, count = _on_cluster(nodes, work)
-    assert "the process that speaks to the cluster ended" in how
-    assert count == 2
+    assert _on_cluster(nodes, work) == (True, "the engine was ended by SIGTERM", 2)
 
 
-def test_an_engine_over_two_nodes_is_placed_anew_when_a_process_is_killed(nodes: Nodes, tmp_path: Path) -> None:
-    """A model of four devices is served by two nodes; a process is killed, and callers need one retry at most."""
-    config = SERVER + nodes.config + spanning_engine.config(tmp_path / "m")
-    with Service(nodes.first, config, environment=dict(nodes.environment)) as service:
-        asyncio.run(_until(lambda: spanning_engine.where(service) == {HEAD, OTHER}, "the engine on both nodes"))
-        assert spanning_engine.free_devices(service) == [0, 0]
-        before = spanning_engine.processes(nodes)
-        whole = asyncio.run(spanning_engine.kill_under_load(service, before[1]))
-        after = spanning_engine.processes(nodes)
-        assert not any(map(spanning_engine.runs, before))
+@pytest.mark.long
+def test_a_later_epoch_takes_an_engine_over(nodes: Nodes, tmp_path: Path) -> None:
+    """Another gateway gets what one has only by a later epoch; the first is told, and the other one hands it on."""
+
+    async def work(first: RayCluster) -> None:
+        second, third = nodes.cluster(gateway="second"), nodes.cluster(gateway="third")
+        try:
+            placed = await first.place(_ticking(tmp_path, "ticker-2"), ignore)
+            (record,) = await second.hosted()
+            assert (record.workload, record.pid, record.held) == ("ticker-2", placed.process.pid, True)
+            with pytest.raises(Conflict, match="The gateway 'test' has the engine"):
+                await second.attach(record, ignore)
+            second.lead(1)
+            taken = await second.attach(record, ignore)
+            await asyncio.wait({placed.process.exited})
+            assert placed.process.describe_exit() == "the engine ended: the gateway 'second' has it now"
+            assert not taken.process.exited.done()
+            second.hand_over()
+            await taken.process.terminate(5.0)
+            third.lead(1)
+            (record,) = await third.hosted()
+            assert (record.owner, record.held) == ("second", False)
+            last = await third.attach(record, ignore)
+            assert last.process.pid == placed.process.pid
+            await last.process.terminate(5.0)
+            assert last.process.describe_exit() == "the engine was ended by SIGTERM"
+        finally:
+            await second.close()
+            await third.close()
+
+    _on_cluster(nodes, work)
+
+
+def test_an_engine_outlives_its_gateway_but_not_for_ever(nodes: Nodes, tmp_path: Path) -> None:
+    """A gateway killed under load finds its engines when it starts again; one that does not come back leaves none."""
+    config = SERVER + nodes.config + TEXT
+    first = Service(nodes.first, config)
+    with first:
+        _both_nodes_serve(first, {"text"})
+        before = _pids(first)
+        asyncio.run(_killed_under_load(first))
+    with Service(nodes.first, config) as again:
+        _both_nodes_serve(again, {"text"})
+        assert _pids(again) == before
+        answer = again.post("/v1/chat/completions", {"model": "text", "messages": [{"role": "user", "content": "Hi"}]})
+        assert answer.status == 200
+        decided = again.get("/admin/arbiter", key=again.key).json()["decisions"]
+        assert [each["decision"] for each in decided] == ["adopted", "adopted"]
         check_reconciled(nodes.first)
-    assert not any(map(spanning_engine.runs, after))
-    check_receipts(nodes.first, whole)
-    check_verified(nodes.first)
+    assert not any(map(_runs, before.values())), "a gateway that is stopped ends its engines"
+
+    async def forget() -> int:
+        gone = nodes.cluster(gateway="gone", orphan_grace_s=5.0)
+        placed = await gone.place(_ticking(tmp_path, "ticker-3"), ignore)
+        assert gone._link is not None
+        gone._link.process.kill()
+        await gone.close()
+        return placed.process.pid
+
+    pid = asyncio.run(forget())
+    asyncio.run(_until(lambda: not _runs(pid), "the end of an engine that nobody has"))
 
 
 def test_a_lost_node_costs_no_request(nodes: Nodes) -> None:
@@ -204,6 +239,47 @@ def test_models_come_to_the_nodes_that_lack_them(starter_models: StarterModels, 
     check_receipts(nodes.first, [*drained, *lost])
     check_verified(nodes.first)
     assert len(lost) > 5, "there was load"
+
+
+def _ticking(folder: Path, workload: str) -> Placement:
+    """A program that says something each half second."""
+    code = "import time\nfor n in range(1200): print('tick', n, flush=True); time.sleep(0.5)"
+    needs = Resources(cores=1)
+    return Placement(
+        workload, (sys.executable, "-c", code), {}, needs, None, {}, folder / "e.sock", deployment="ticker"
+    )
+
+
+def _pids(service: Service) -> dict[str, int]:
+    """The process of each replica's engine."""
+    found = service.get("/admin/deployments", key=service.key).json()["data"]
+    return {replica["id"]: replica["pid"] for deployment in found for replica in deployment["replicas"]}
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process runs, and is not only waited for."""
+    with contextlib.suppress(OSError):
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    return False
+
+
+async def _killed_under_load(service: Service) -> None:
+    """Kill a gateway by SIGKILL while it answers several callers."""
+    answered = 0
+
+    async def caller(session: aiohttp.ClientSession) -> None:
+        nonlocal answered
+        with contextlib.suppress(aiohttp.ClientError):  # it is killed
+            while True:
+                await _text("text")(session)
+                answered += 1
+
+    headers = {"authorization": f"Bearer {service.key}"}
+    async with aiohttp.ClientSession(service.url, headers=headers) as session, asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(caller(session))
+        await _until(lambda: answered > 20, "load")
+        service.process.kill()
 
 
 Call = Callable[[aiohttp.ClientSession], Awaitable[str]]

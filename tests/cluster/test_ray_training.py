@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 
 from freehold.cluster.base import JobOrder, JobPhase
-from freehold.cluster.ray import RayCluster, RayPlace
-from freehold.cluster.ray_node import token_of
 from freehold.gateway.training_stretch import MODULE
-from freehold.store.home import Home
 from freehold.training.language.task import Task
 from freehold.types.cluster import Resources
-from tests.cluster.nodes import HEAD, Nodes, two_nodes
+from tests.cluster.nodes import Nodes, two_nodes
 from tests.cluster.test_preemption import losses
 from tests.jobs.starting import PATHS
 from tests.training.finetune.driving import trainer_python
@@ -28,8 +25,7 @@ CORES = 4
 
 async def trained(nodes: Nodes, folder: Path, name: str, processes: int) -> str:
     """Train on so many processes, and say how the job ended."""
-    home = Home(nodes.first)
-    cluster = RayCluster(RayPlace(nodes.address, token_of(home.cluster), home.cluster, HEAD), home.cluster_name())
+    cluster = nodes.cluster()
     out = folder / name
     task = Task.model_validate(
         {

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import update
 
+from freehold.cluster.base import HostedRecord, Placement
 from freehold.cluster.desk import Had
 from freehold.cluster.local import LocalCluster
 from freehold.errors import FreeholdError
@@ -94,6 +95,10 @@ class Desk:
         await self.open.wait()
         self.had = Had()
         return self.had
+
+    async def claim(self, workload: Workload, placement: Placement) -> HostedRecord | None:
+        """See `RoomDesk.claim`: a job is no engine."""
+        raise AssertionError(f"{workload.id} claims {placement.workload}")
 
     def release(self, workload_id: str, *, again: bool = False) -> None:
         """See `RoomDesk.release`."""

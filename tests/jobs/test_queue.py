@@ -197,6 +197,40 @@ def test_a_running_job_learns_that_it_is_to_stop(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_jobs_are_left_to_others_while_none_may_be_taken_here(tmp_path: Path) -> None:
+    """Of two that work on a queue the one that may take jobs does them all."""
+
+    async def main() -> None:
+        database = await Database.open(tmp_path / "freehold.db")
+        queue = JobQueue(database, per_project=4)
+        done: list[str] = []
+
+        async def here(hold: Hold) -> JobState:
+            done.append(f"here {hold.job.id}")
+            return JobState.SUCCEEDED
+
+        async def there(hold: Hold) -> JobState:
+            done.append(f"there {hold.job.id}")
+            return JobState.SUCCEEDED
+
+        made = [job(queue) for _ in range(3)]
+        async with (
+            Workers(queue, {"work": there}, most=4, may=lambda: False),
+            Workers(queue, {"work": here}, most=1),
+        ):
+            for each in made:
+                await queue.put(each)
+
+            async def all_done() -> bool:
+                return len(done) == len(made)
+
+            await eventually(all_done)
+        assert sorted(done) == sorted(f"here {each.id}" for each in made)
+        await database.close()
+
+    asyncio.run(main())
+
+
 def test_a_kind_does_not_wait_for_another(tmp_path: Path) -> None:
     """A project whose jobs of one kind are as many as may run has those of another kind begun all the same."""
 

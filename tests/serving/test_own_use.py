@@ -1,6 +1,7 @@
 """What the service itself has engines do is told apart from what callers have."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -82,3 +83,13 @@ def test_an_engine_that_does_not_count_stays_so() -> None:
         return None
 
     assert asyncio.run(OwnUse().taken_off(nothing())) is None
+
+
+def test_what_an_earlier_run_asked_for_does_not_count() -> None:
+    """Of an engine that was found only what it does from then on is told, and it may be more than this run knows of."""
+    began = time.time()
+    own = OwnUse(EngineCounters(1.0, 3, 30, 20), alone=False)
+    found = asyncio.run(own.taken_off(_counted()))
+    assert found is not None
+    assert found == EngineCounters(found.since, 6, 70, 30, exact=False)
+    assert found.since >= began

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from freehold import __version__
 from freehold.api.admin.application import AdminServices
+from freehold.api.admin.cluster import lead_object
 from freehold.errors import AuditUnavailable
 from freehold.gateway.control import DeploymentControl, DeploymentView
 from freehold.gateway.flights import Flights
@@ -40,7 +41,9 @@ def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> l
             return JSONResponse({"status": "draining", "deployments": states}, 503, {"retry-after": "5"})
         if any(states[view.deployment.name] in _UNDER_WAY for view in control.all() if not _on_demand(view)):
             return JSONResponse({"status": "starting", "deployments": states}, 503, {"retry-after": "1"})
-        return JSONResponse({"status": "ready", "deployments": states})
+        lead = None if control.standing is None else lead_object(control.standing)
+        more = {} if lead is None else {"lead": lead}
+        return JSONResponse({"status": "ready", "deployments": states, **more})
 
     async def exposition(_request: Request) -> Response:
         """Prometheus' text format."""
@@ -72,6 +75,9 @@ def _on_demand(view: DeploymentView) -> bool:
 def _measure(control: DeploymentControl, flights: Flights, metrics: Metrics) -> None:
     """Set the gauges to what is so now."""
     metrics.in_flight.set(len(flights))
+    if control.standing is not None:
+        metrics.cluster_leads.set(control.standing.leads)
+        metrics.cluster_epoch.set(control.standing.epoch)
     metrics.replicas.clear()
     metrics.replicas_wanted.clear()
     for view in control.all():

@@ -177,7 +177,9 @@ class Operation:
         try:
             await self._handle(scope, wire, account, principal, body, found)
         finally:
-            found.release()
+            freed = found.release()
+            if freed is not None:  # who is told of an error may come again at once, to any gateway
+                await asyncio.wait([freed], timeout=TOLD_S)
 
     async def _handle(
         self, scope: Scope, wire: "_Wire", account: Account, principal: Principal, body: Body, slot: Slot | None
@@ -314,6 +316,8 @@ class Operation:
         status = error.status if error is not None else wire.status
         deployment = account.deployment.name if account.deployment else ""
         metrics.answered(self.route, deployment, str(status), account.elapsed_s)
+        if not REQUEST_LINES.wanted:
+            return
         held_s = account.filter.held_s if account.filter else None
         REQUEST_LINES.add(
             request_id=account.request_id,

@@ -11,6 +11,7 @@ from freehold.cli.cluster_arbiter import decisions, shares
 from freehold.cli.cluster_settings import as_started
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
+from freehold.cli.leads import led_by
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, home_of
 from freehold.cli.output import ExitCode, print_json, say, visible
 from freehold.cli.tables import in_bytes, print_table
@@ -125,6 +126,8 @@ def status(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOp
         say(f"A node runs here (process {node.pid}), of the cluster at {node.head}.")
     elif answer["kind"] == "local":
         say("There is no cluster: engines run on this machine.")
+    if answer["lead"] is not None:
+        say(led_by(answer["lead"]))
     _print_nodes(answer["data"])
     rows = [(each["id"], each["state"], node["name"]) for node in answer["data"] for each in node["replicas"]]
     if rows:

@@ -10,6 +10,7 @@ import typer
 
 from freehold.cli.control import open_control
 from freehold.cli.lazy import command_group
+from freehold.cli.leads import led_by
 from freehold.cli.options import HomeOption, JsonOption, home_of
 from freehold.cli.output import print_json
 from freehold.cli.tables import print_table
@@ -59,6 +60,8 @@ async def _list(home: Path, *, as_json: bool) -> None:
     ]
     print_table(("gateway", "state", "version", "seen", "url"), rows)
     print("* this one")
+    if answer["lead"] is not None:
+        print(led_by(answer["lead"]))
 
 
 async def _remove(home: Path, name: str, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 A command is registered by its name, one line about it, and "module:attribute" of a `typer.Typer`.
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -45,7 +46,11 @@ class LazyCommand:
 
     def resolved(self) -> Any:
         """The command itself, imported."""
-        command = get_command(load(self.target))
+        gc.disable()  # what is imported stays; to search it for dead cycles takes an eighth of the time
+        try:
+            command = get_command(load(self.target))
+        finally:
+            gc.enable()
         command.name = self.name
         return command
 

@@ -1,20 +1,24 @@
 """`freehold serve`: start the service on this machine."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from freehold.app import App, open_app
+from freehold.app import open_app
+from freehold.app_parts import open_registry
+from freehold.app_records import open_database
+from freehold.catalog.catalog import Catalog
 from freehold.cli.cluster_settings import on_cluster
-from freehold.cli.lazy import command_group
+from freehold.cli.lazy import command_group, load
 from freehold.cli.options import ConfigOption, HomeOption, home_of
 from freehold.cli.output import print_note
-from freehold.cli.progress import FetchProgress
 from freehold.config import Settings, load_settings
 from freehold.engines.registry import get_engine
 from freehold.errors import CatalogError, UnknownModel
+from freehold.listening import held_collector
 from freehold.log_lines import configure_logging
 from freehold.server import Announcement, run
 from freehold.store.home import Home
@@ -63,13 +67,15 @@ def serve(
         settings = on_cluster(settings, cluster)
     configure_logging(settings.server.log_level)
     first_start = not Home(place).admin_key.exists()
-    asyncio.run(_fetch_missing(place, settings))
 
     def announce(announcement: Announcement) -> None:
         key = Home(place).admin_key.read_text(encoding="utf-8").strip() if first_start else None
         _announce(place, announcement, key)
 
-    raise typer.Exit(run(place, settings, announce=announce))
+    with held_collector():
+        asyncio.run(_fetch_missing(place, settings))
+        status = run(place, settings, announce=announce)
+    raise typer.Exit(status)
 
 
 async def _fetch_missing(place: Path, settings: Settings) -> None:
@@ -78,11 +84,13 @@ async def _fetch_missing(place: Path, settings: Settings) -> None:
     A model that cannot be fetched now is told of and left to the running server, which tries again: the other
     deployments should not wait for it.
     """
+    if await _has_all(place, settings):
+        return
     async with open_app(place, settings, engines=False) as application:
-        missing = await _missing(application)
+        missing = await _missing(application.catalog, (view.deployment.settings for view in application.control.all()))
         if not missing:
             return
-        with FetchProgress() as progress:
+        with load("freehold.cli.progress:FetchProgress")() as progress:
             for model in missing:
 
                 def show(state: Progress) -> None:
@@ -95,15 +103,31 @@ async def _fetch_missing(place: Path, settings: Settings) -> None:
                     print_note(f"warning: the model '{model}' cannot be fetched now: {exc.message}")
 
 
-async def _missing(application: App) -> list[str]:
+async def _has_all(place: Path, settings: Settings) -> bool:
+    """Whether the home is known to have every model that a deployment needs at once; then nothing else is opened.
+
+    Raises:
+        HomeError: another process serves the home; or as `open_app`.
+    """
+    home = Home(place)
+    with home.locked():
+        database = await open_database(home, settings)
+        try:
+            registry = await open_registry(database, settings)
+            catalog = Catalog(database, home.models, settings.catalog)
+            return not await _missing(catalog, (found.settings for found in registry.all()))
+        finally:
+            await database.close()
+
+
+async def _missing(catalog: Catalog, deployments: Iterable[DeploymentSettings]) -> list[str]:
     """The models that are not on disk and that a deployment needs at once, each once."""
     missing: dict[str, None] = {}
-    for view in application.control.all():
-        settings = view.deployment.settings
+    for settings in deployments:
         if not _needs_model(settings):
             continue
         try:
-            await application.catalog.find(settings.model)
+            await catalog.find(settings.model)
         except UnknownModel:
             missing[settings.model] = None
     return list(missing)

@@ -1,7 +1,9 @@
 """The cluster's own certificate authority, by which a gateway and the relays on its nodes know each other.
 
-It lies in `HOME/cluster` and is made when it is first needed. A relay makes its key itself and has only the request for
-a certificate travel; the name in it stands for one replica, so that nobody reaches another replica by mistake.
+Each home has one, made when it is first needed: in `HOME/cluster` or, where several gateways share a database, in that
+under the master key, so that each of them can speak to what another one has started. A relay makes its key itself and
+has only the request for a certificate travel; the name in it stands for one replica, so that nobody reaches another
+replica by mistake.
 """
 
 import datetime as dt
@@ -21,35 +23,68 @@ _EARLIER: Final = dt.timedelta(hours=1)
 
 
 class Authority:
-    """Signs certificates. Made by `load_or_make`."""
+    """Signs certificates. Made by `new`, `of_pem` or `load_or_make`."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         self._key = key
         self._certificate = certificate
 
     @classmethod
+    def new(cls) -> "Authority":
+        """One that nobody knows yet."""
+        return cls(*_new_authority())
+
+    @classmethod
+    def of_pem(cls, key: bytes, certificate: bytes) -> "Authority":
+        """The one of that key and that certificate.
+
+        Raises:
+            ValueError: they are not those of an authority.
+        """
+        found = serialization.load_pem_private_key(key, None)
+        if not isinstance(found, ec.EllipticCurvePrivateKey):
+            raise ValueError("the key is not that of an authority of Freehold")  # noqa: TRY004  # of the file's content
+        return cls(found, x509.load_pem_x509_certificate(certificate))
+
+    @classmethod
     def load_or_make(cls, folder: Path) -> "Authority":
-        """The authority in that folder, which also gets a certificate for the gateway, new at each call.
+        """The authority whose key lies in that folder, which is also equipped.
 
         Raises:
             OSError: the folder cannot be written.
             ValueError: what lies there is no authority.
         """
+        found = cls.load(folder)
+        if found is None:
+            found = cls.new()
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(folder / "ca.key", found.key_pem)
+        found.equip(folder)
+        return found
+
+    @classmethod
+    def load(cls, folder: Path) -> "Authority | None":
+        """The authority whose key lies in that folder; None where none does. Raises as `load_or_make`."""
+        if not (folder / "ca.key").exists() or not (folder / "ca.pem").exists():
+            return None
+        return cls.of_pem((folder / "ca.key").read_bytes(), (folder / "ca.pem").read_bytes())
+
+    def equip(self, folder: Path) -> None:
+        """Put there what a gateway needs: the authority's certificate, and one for the gateway, new at each call.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if (folder / "ca.key").exists() and (folder / "ca.pem").exists():
-            key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-            if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError(f"{folder / 'ca.key'} is not the key of an authority of Freehold")
-            authority = cls(key, x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes()))
-        else:
-            authority = cls(*_new_authority())
-            _write(folder / "ca.key", _key_pem(authority._key))  # its own
-            _write(folder / "ca.pem", authority.certificate_pem)
+        _write(folder / "ca.pem", self.certificate_pem)
         key = ec.generate_private_key(ec.SECP256R1())
-        request = request_for("gateway", key)
         _write(folder / "gateway.key", _key_pem(key))
-        _write(folder / "gateway.pem", authority.sign(request, server=False))
-        return authority
+        _write(folder / "gateway.pem", self.sign(request_for("gateway", key), server=False))
+
+    @property
+    def key_pem(self) -> bytes:
+        """Its private key."""
+        return _key_pem(self._key)
 
     @property
     def certificate_pem(self) -> bytes:

@@ -146,7 +146,10 @@ class HostedRecord:
         project: likewise; None where it is nobody's own.
         owner: the gateway that had it last.
         epoch: in whose name that was; see `Cluster.lead`.
-        silent_s: how long no gateway has been heard by it.
+        silent_s: how long it has not heard that gateway.
+        held: whether that is another gateway, which seems to have it still.
+        others: the nodes of its processes besides the first, each with what it has there.
+        group: the cluster's own name for the room of several; empty where there is one.
     """
 
     name: str
@@ -163,6 +166,19 @@ class HostedRecord:
     owner: str
     epoch: int
     silent_s: float
+    held: bool = False
+    others: tuple[tuple[str, Resources], ...] = ()
+    group: str = ""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes of all its processes, in their order."""
+        return (self.node, *(node for node, _ in self.others))
+
+    @property
+    def members(self) -> tuple[Resources, ...]:
+        """What each of them has."""
+        return (self.needs, *(needs for _, needs in self.others))
 
 
 class JobPhase(StrEnum):

@@ -11,70 +11,28 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol, Self
 
 import structlog
 
 from freehold.cluster.arbiter.arbiter import Arbiter
-from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Take
-from freehold.cluster.base import Cluster
-from freehold.errors import FreeholdError, InvalidRequest
+from freehold.cluster.arbiter.decisions import Adopt, Decision, Place, Preempt, Refuse, Take, Taken
+from freehold.cluster.base import Cluster, HostedRecord, Placement
+from freehold.cluster.orphans import Orphans
+from freehold.cluster.room_desk import Had, RoomDesk, Unasked
+from freehold.errors import FreeholdError, InvalidRequest, Unavailable
 from freehold.types.cluster import Node, NodeState, Resources, WorkClass, Workload
+
+__all__ = ["ArbiterDesk", "Had", "Minutes", "Ownership", "RoomDesk", "Unasked", "Unrecorded"]
 
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 5.0
 """How often the cluster's nodes are looked at, though none said that it has changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Had:
-    """Room that a workload has.
-
-    Args:
-        nodes: the ids of the nodes for its members, in their order; empty where the cluster chooses.
-        wanted_back: done with the seconds that it may take at most, as soon as the room is to be given back.
-    """
-
-    nodes: tuple[str, ...] = ()
-    wanted_back: "asyncio.Future[float]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-class RoomDesk(Protocol):
-    """Where room is asked for. A workload has what `room` gave until it gives that back."""
-
-    async def room(self, workload: Workload, on_wait: Callable[[], None] = lambda: None) -> Had:
-        """Wait for room; who stops waiting gives back what it asked for.
-
-        Args:
-            workload: what wants it.
-            on_wait: called if there is none at once.
-
-        Raises:
-            InvalidRequest: it will never have any, such as in the zones where it may run; says why.
-            Unavailable: the cluster cannot be reached.
-        """
-
-    def release(self, workload_id: str, *, again: bool = False) -> None:
-        """Take room back that a workload has, or that it waits for; of one that is not known, nothing.
-
-        Args:
-            workload_id: names it.
-            again: whether it keeps its turn, and asks again.
-        """
-
-    @property
-    def version(self) -> int:
-        """Another one whenever the nodes have changed."""
-
-    async def changed(self, version: int, workload: Workload | None = None) -> None:
-        """Return when something that was refused may be possible.
-
-        Args:
-            version: that of the time when it was refused; another one is a reason.
-            workload: what was refused; that it may be elsewhere now is another one.
-        """
+LEAVE_S: Final = 60.0
+"""How long who has room may take to leave it when another gateway begins to decide."""
 
 
 class Ownership(Protocol):
@@ -107,27 +65,6 @@ class Unrecorded:
         """See `Minutes.decided`."""
 
 
-class Unasked:
-    """Where nobody decides: everyone has room at once, and the cluster says where there is none."""
-
-    async def room(
-        self,
-        workload: Workload,  # noqa: ARG002  # as the protocol has it
-        on_wait: Callable[[], None] = lambda: None,  # noqa: ARG002
-    ) -> Had:
-        """See `RoomDesk.room`."""
-        return Had()
-
-    def release(self, workload_id: str, *, again: bool = False) -> None:
-        """See `RoomDesk.release`."""
-
-    version: Final = 0
-
-    async def changed(self, version: int, workload: Workload | None = None) -> None:  # noqa: ARG002  # likewise
-        """See `RoomDesk.changed`; nobody refuses, and nothing changes that."""
-        await asyncio.get_running_loop().create_future()
-
-
 class ArbiterDesk:
     """See `RoomDesk`: the arbiter decides. Its block keeps it told of the nodes and of the time.
 
@@ -136,6 +73,10 @@ class ArbiterDesk:
         cluster: whose room it is.
         minutes: takes each decision down; without being able to, nothing new is placed.
         clock: seconds since the epoch.
+        orphans: what an earlier run has left; None where nobody looks for that here.
+
+    Attributes:
+        check: returns if it is decided here; raises Unavailable where another gateway does.
     """
 
     def __init__(
@@ -144,17 +85,20 @@ class ArbiterDesk:
         cluster: Cluster,
         minutes: Minutes | None = None,
         clock: Callable[[], float] = time.time,
+        orphans: Orphans | None = None,
     ) -> None:
         self.arbiter = arbiter
         self._cluster = cluster
         self.minutes: Minutes = minutes or Unrecorded()
         self._ownership: Ownership | None = None
+        self.check: Callable[[], None] = _nobody_else
         self._workloads: dict[str, Workload] = {}
         self._wanted: dict[str, Workload] = {}
         """What was asked for, before it was known where that is permitted."""
         self._refused: dict[asyncio.Future[None], tuple[Workload, frozenset[str] | None]] = {}
         self.version = 0
         self._clock = clock
+        self._orphans = orphans
         self._asked: dict[str, asyncio.Future[Had]] = {}
         self._had: dict[str, Had] = {}
         self._nodes: dict[str, Node] = {}
@@ -171,6 +115,8 @@ class ArbiterDesk:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._orphans is not None:
+            await self._orphans.close()
 
     def govern(self, ownership: Ownership) -> None:
         """Have it know from now on who owns what, and where that may run."""
@@ -182,8 +128,8 @@ class ArbiterDesk:
         Raises:
             AuditUnavailable: decisions cannot be recorded.
         """
-        if not self._nodes:
-            await self.look()  # not before: what is never asked for need not join a cluster
+        self.check()
+        await self._know()
         asked = self._asked.get(workload.id)
         if asked is None:
             self.minutes.check()
@@ -198,6 +144,31 @@ class ArbiterDesk:
         except asyncio.CancelledError:
             self.release(workload.id)
             raise
+
+    async def claim(self, workload: Workload, placement: Placement) -> HostedRecord | None:
+        """See `RoomDesk.claim`.
+
+        Raises:
+            AuditUnavailable: decisions cannot be recorded.
+        """
+        if self._orphans is None:
+            return None
+        self.minutes.check()
+        await self._know()
+        workload = self._owned(workload)
+        record = self._orphans.claim(placement, partial(self._permits, workload), self)
+        if record is None:
+            return None
+        self._workloads[workload.id] = workload
+        self._had[workload.id] = Had(record.nodes)
+        self._do(self.arbiter.take_over(record.name, workload, self._clock()))
+        del self._workloads[record.name], self._had[record.name]
+        return record
+
+    def unwanted(self, workload_id: str, known_as: str) -> None:
+        """See `freehold.cluster.orphans.Keeper`."""
+        workload = replace(self._workloads[workload_id], id=known_as)
+        self.minutes.decided(Take(known_as, Taken.UNWANTED, self._clock()), workload)
 
     def release(self, workload_id: str, *, again: bool = False) -> None:
         """See `RoomDesk.release`."""
@@ -224,6 +195,37 @@ class ArbiterDesk:
         finally:
             del self._refused[waiting]
 
+    def adopt(self, workload: Workload, nodes: Sequence[str]) -> None:
+        """Take note of what runs already, on nodes that were looked at; what is known already stays.
+
+        Raises:
+            KeyError: there is no such node.
+        """
+        if workload.id not in self.arbiter.entries:
+            workload = self._owned(workload)
+            decisions = self.arbiter.adopt(workload, nodes, self._clock())
+            self._workloads[workload.id] = workload
+            self._had[workload.id] = Had(tuple(nodes))
+            self._do(decisions)
+
+    def begin_anew(self, arbiter: Arbiter, why: str) -> None:
+        """Decide no more, as another gateway does from now on: who waits for room is told so, who has it is to leave.
+
+        Args:
+            arbiter: that knows of nothing yet, in place of the one that there is.
+            why: for whoever waits.
+        """
+        asked, self._asked = self._asked, {}
+        had, self._had = self._had, {}
+        self.arbiter, self._workloads, self._wanted, self._nodes = arbiter, {}, {}, {}
+        for future in asked.values():
+            if not future.done():
+                future.set_exception(Unavailable(why, retry_after_s=1.0))
+                future.exception()  # there may be nobody who waits any more
+        for each in had.values():
+            if not each.wanted_back.done():
+                each.wanted_back.set_result(LEAVE_S)
+
     async def look(self) -> None:
         """Tell the arbiter which nodes there are."""
         nodes, before = {node.id: node for node in await self._cluster.nodes()}, self._nodes
@@ -234,7 +236,19 @@ class ArbiterDesk:
             if known is None or _lasting(known) != _lasting(node):
                 self._do(self.arbiter.set_node(node, self._clock()))
         self._nodes = nodes
+        if self._orphans is not None:
+            await self._orphans.look(self)
         self._reconsider(before)
+
+    async def _know(self) -> None:
+        """Know what there is; not before: what is never asked for need not join a cluster."""
+        if not self._nodes or (self._orphans is not None and not self._orphans.known):
+            await self.look()
+
+    def _permits(self, workload: Workload, node_id: str) -> bool:
+        """Whether it may run on a node."""
+        node = self._nodes.get(node_id)
+        return node is not None and (workload.zones is None or node.zone in workload.zones)
 
     def _reconsider(self, before: Mapping[str, Node]) -> None:
         """Have those who wait be where that is permitted now, and wake those of the refused who may be possible."""
@@ -254,6 +268,10 @@ class ArbiterDesk:
     def _forget(self, workload_id: str) -> None:
         self._workloads.pop(workload_id, None)
         self._wanted.pop(workload_id, None)
+
+    def draining(self) -> list[str]:
+        """The ids of the nodes that drain, as they were seen last."""
+        return sorted(node.id for node in self._nodes.values() if node.state is NodeState.DRAINING)
 
     def _owned(self, workload: Workload) -> Workload:
         """The workload with its owner's organization, and where it may run by what is permitted to its owner."""
@@ -286,6 +304,8 @@ class ArbiterDesk:
                 case Place(workload, nodes):
                     self._had[workload] = had = Had(nodes)
                     self._asked.pop(workload).set_result(had)
+                case Adopt():
+                    pass  # it has its room
                 case Preempt(workload, _, deadline_s):
                     self._want_back(workload, max(0.0, deadline_s - self._clock()))
                 case Take(workload):
@@ -315,6 +335,10 @@ class ArbiterDesk:
                 await self.look()
             except FreeholdError as exc:
                 log.warning("nodes_unknown", reason=exc.message)
+
+
+def _nobody_else() -> None:
+    """There is one gateway."""
 
 
 _NOTHING: Final = Workload("", WorkClass.API, "", None, (), None, 0.0)

@@ -3,28 +3,42 @@
 Nothing here knows of Ray, which makes actors of these classes (`freehold.cluster.ray_link`) and calls their methods,
 one after another or at once. What happens is fetched by `news`, which waits until there is some. FreeholdError and
 OSError are passed on to the caller.
+
+The host of an engine outlives the gateway that made it. It is in the hands of one gateway at a time (`custody`), may be
+taken over by another, and ends with its engine when it was not heard of any for the time of grace.
 """
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import freehold
 from freehold.cluster.authority import new_request
+from freehold.cluster.custody import Custody
 from freehold.cluster.member import Member, free_port
 from freehold.cluster.node_files import Arrival, Listing, NodeFiles, with_paths
 from freehold.cluster.process import EngineProcess
 from freehold.cluster.relay import Relay
 from freehold.config import home_from_environment
-from freehold.errors import EngineFailed
+from freehold.errors import Conflict, EngineFailed, NotFound
 from freehold.store.home import Home
 
 PACKAGE: Final = Path(freehold.__file__).parent
+HEAR_S: Final = 2.0
+"""Whoever fetches news has an answer after so long, and is heard again when it asks for more."""
+TAKEN: Final = "taken"
+"""The kind of the news for one in whose hands the host is no more."""
+_LAST_GRACE_S: Final = 5.0
+"""How long an engine that nobody wants may take to end by itself."""
+_SLOWEST_LOOK_S: Final = 1.0
 _MOST_NEWS: Final = 1000
 """So many lines are kept for who fetches them late; of more, the oldest are lost."""
 
@@ -46,27 +60,71 @@ class News:
     async def fetch(self) -> list[list[Any]]:
         """What has happened since the last time; waits until there is some."""
         await self._more.wait()
+        return self.take()
+
+    async def come(self, within_s: float) -> None:
+        """Wait until something has happened, for at most that long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._more.wait()
+
+    def stir(self) -> None:
+        """Have whoever waits look, though nothing has happened."""
+        self._more.set()
+
+    def take(self) -> list[list[Any]]:
+        """What has happened since the last time."""
         self._more.clear()
         pieces, self._pieces = self._pieces, []
         return pieces
 
 
-class EngineHost:
-    """Owns one engine process."""
+def leave_process() -> None:
+    """End this process at once, and by the kernel what it has started under guard."""
+    os._exit(0)
 
-    def __init__(self) -> None:
+
+class EngineHost:
+    """Owns one engine process.
+
+    Args:
+        hand: in whose hands it is at first; see `freehold.cluster.custody`.
+        owner: which gateway that is.
+        epoch: in whose name.
+        grace_s: it ends when no gateway was heard for so long.
+        leave: ends this process.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        hand: str,
+        owner: str,
+        epoch: int,
+        grace_s: float,
+        leave: Callable[[], None] = leave_process,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._news = News()
+        self._custody = Custody(hand, owner, epoch, clock)
         self._folder = Path(tempfile.mkdtemp(prefix="fh-"))
         self._files = NodeFiles(Home(home_from_environment()).models)
         self._socket = self._folder / "engine.sock"
-        self._relay = Relay(self._socket)
+        self._relay = Relay(self._socket, self._custody.called)
         self._process: EngineProcess | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._arrivals: dict[str, Arrival] = {}
         self._turns: dict[str, AbstractAsyncContextManager[None]] = {}
         self._key = b""
+        self._record: dict[str, Any] = {}
+        self._grace_s = grace_s
+        self._leave = leave
+        self._closed = threading.Event()
+        threading.Thread(target=self._end_forgotten, name="orphan's end", daemon=True).start()
 
     async def about(self) -> dict[str, str]:
         """This node's version of Freehold."""
+        self._custody.heard()
         return {"version": freehold.__version__, "python": sys.version.split()[0]}
 
     async def missing(self, digest: str) -> bool:
@@ -76,7 +134,8 @@ class EngineHost:
     async def begin(self, digest: str, files: Sequence[tuple[str, int]]) -> bool:
         """Take a model, once no other process of this node takes it; whether it is still missing then."""
         turn = self._files.turn(digest)
-        await turn.__aenter__()
+        with self._custody.at_work():
+            await turn.__aenter__()
         if self._files.has(digest):
             await turn.__aexit__(None, None, None)
             return False
@@ -86,13 +145,15 @@ class EngineHost:
 
     async def take(self, digest: str, name: str, offset: int, piece: bytes) -> None:
         """Take a piece of a model's file."""
-        await asyncio.to_thread(self._arrivals[digest].write, name, offset, piece)
+        with self._custody.at_work():
+            await asyncio.to_thread(self._arrivals[digest].write, name, offset, piece)
 
     async def finish(self, digest: str) -> None:
         """Verify a model and keep it."""
         arrival = self._arrivals.pop(digest)
         try:
-            await arrival.finish()
+            with self._custody.at_work():
+                await arrival.finish()
         finally:
             arrival.close()
             await self._turns.pop(digest).__aexit__(None, None, None)
@@ -111,8 +172,9 @@ class EngineHost:
 
         Args:
             order: `argv`, `env`, the gateway's `python`, `package` and `socket`, and `digests` by the gateway's paths;
-                the `host` to listen on, the `certificate` for it and the `authority`'s. Without a certificate nobody
-                speaks to this process of the engine, and there is no relay: the port is 0.
+                the `host` to listen on, the `certificate` for it and the `authority`'s; and the `record` by which it is
+                found later. Without a certificate nobody speaks to this process of the engine, and there is no relay:
+                the port is 0.
         """
         paths = [
             (order["python"], sys.executable),
@@ -121,26 +183,79 @@ class EngineHost:
         ]
         paths += [(path, str(self._files.path(digest))) for path, digest in order["digests"].items()]
         argv = with_paths(order["argv"], paths)
-        port = 0
+        self._loop, port = asyncio.get_running_loop(), 0
         if "certificate" in order:
             port = await self._relay.open(order["host"], self._key, order["certificate"], order["authority"])
         self._process = await EngineProcess.start(argv, order["env"], lambda line: self._news.tell("line", line))
-        asyncio.get_running_loop().create_task(self._wait(self._process))  # ends with the process
-        return {"pid": self._process.pid, "port": port}
+        self._loop.create_task(self._wait(self._process))  # ends with the process
+        started = {"pid": self._process.pid, "port": port}
+        self._record = {**order["record"], "host": order["host"], **started}
+        self._custody.heard()
+        return started
 
-    async def news(self) -> list[list[Any]]:
-        """What has happened: `["line", text]` for a line of the engine's, `["exit", code]` at the end."""
-        return await self._news.fetch()
+    async def record(self) -> dict[str, Any] | None:
+        """By what it is found: what it was started with, and in whose hands it is; None where no engine runs."""
+        if self._process is None or self._process.exited.done() or not self._record:
+            return None
+        custody = self._custody
+        had = {"owner": custody.owner, "epoch": custody.epoch, "silent_s": custody.silent_s, "held": custody.held}
+        return {**self._record, **had}
 
-    async def terminate(self, grace_s: float) -> None:
-        """Have the engine end."""
+    async def attach(self, hand: str, owner: str, epoch: int, workload: str) -> int:
+        """Come into other hands, under that id of a replica; the process's id.
+
+        Raises:
+            NotFound: the engine has ended.
+            Conflict: as of `Custody.take`.
+        """
+        if self._process is None or self._process.exited.done():
+            raise NotFound("The engine has ended.")
+        self._custody.take(hand, owner, epoch)
+        self._record["workload"] = workload
+        self._news.stir()  # who had it before and waits is told
+        return self._process.pid
+
+    async def news(self, hand: str) -> list[list[Any]]:
+        """What has happened: `["line", text]` for a line of the engine's, `["exit", code]` at the end.
+
+        Waits a while until there is something. Who has the host no more is told `["taken", by whom]`.
+        """
+        if self._custody.has(hand):
+            self._custody.heard()
+            await self._news.come(HEAR_S)
+        if not self._custody.has(hand):
+            return [[TAKEN, self._custody.owner]]
+        self._custody.heard()
+        return self._news.take()
+
+    async def terminate(self, hand: str, grace_s: float) -> None:
+        """Have the engine end. Raises Conflict: it is in other hands."""
+        self._only(hand)
         if self._process is not None:
-            await self._process.terminate(grace_s)
+            with self._custody.at_work():
+                await self._process.terminate(grace_s)
 
-    async def kill(self) -> None:
-        """Kill the engine."""
+    async def kill(self, hand: str) -> None:
+        """Kill the engine. Raises Conflict: it is in other hands."""
+        self._only(hand)
         if self._process is not None:
             await self._process.kill()
+
+    async def release(self, hand: str) -> None:
+        """Go on for whoever takes it next."""
+        self._custody.let_go(hand)
+
+    async def obeys(self, hand: str) -> bool:
+        """Whether it is in those hands."""
+        return self._custody.has(hand)
+
+    def close(self) -> None:
+        """Not end by itself any more; for one who ends it himself."""
+        self._closed.set()
+
+    def _only(self, hand: str) -> None:
+        if not self._custody.has(hand):
+            raise Conflict(f"The gateway '{self._custody.owner}' has the engine now.")
 
     async def _wait(self, process: EngineProcess) -> None:
         await asyncio.wait({process.exited})
@@ -148,6 +263,18 @@ class EngineHost:
         self._relay.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._news.tell("exit", process.exited.result())
+
+    def _end_forgotten(self) -> None:
+        """End everything when no gateway was heard for the time of grace. A thread of its own, which nothing holds."""
+        while not self._custody.give_up(self._grace_s):
+            if self._closed.wait(min(_SLOWEST_LOOK_S, self._grace_s / 4)):
+                return
+        if self._process is not None and self._loop is not None:
+            ending = asyncio.run_coroutine_threadsafe(self._process.terminate(_LAST_GRACE_S), self._loop)
+            with suppress(TimeoutError):
+                ending.result(3 * _LAST_GRACE_S)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._leave()
 
 
 class JobHost:

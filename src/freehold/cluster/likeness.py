@@ -3,13 +3,14 @@
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 import freehold
-from freehold.cluster.base import Placement
+from freehold.cluster.base import Part, Placement
 from freehold.cluster.node_files import with_paths
 
 PACKAGE: Final = Path(freehold.__file__).parent
@@ -25,13 +26,13 @@ def digest_of(placement: Placement, version: str = freehold.__version__) -> str:
         placement: of the engine.
         version: of Freehold, which must be equal too.
     """
-    needs = placement.needs
     told = {
         "version": version,
         "deployment": placement.deployment,
-        "argv": with_paths(placement.argv, _names(placement)),
-        "env": sorted(placement.env.items()),
-        "needs": [needs.cores, needs.memory_bytes, needs.devices, needs.device_kind],
+        "processes": [
+            [with_paths(part.argv, _names(placement)), sorted(part.env.items()), astuple(part.needs)]
+            for part in (Part(placement.argv, placement.env, placement.needs), *placement.others)
+        ],
     }
     return hashlib.sha256(orjson.dumps(told)).hexdigest()
 

@@ -5,34 +5,34 @@ what, what runs where, and which nodes drain. A node that is lost ends what was 
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from freehold.cluster.base import Cluster, JobOrder, JobStatus, Part, Placed, Placement, ignore
-from freehold.cluster.choice import Crowd, choose, less
+from freehold.cluster.authority import Authority
+from freehold.cluster.base import Cluster, HostedRecord, JobOrder, JobStatus, Placed, Placement, ignore
 from freehold.cluster.job import Jobs
-from freehold.cluster.member import which_of
 from freehold.cluster.ray_hosted import RayHosted, RayMember
+from freehold.cluster.ray_orders import orders_of, parts_of
 from freehold.cluster.ray_process import Link
-from freehold.cluster.ray_wire import resources_of, wire_of_needs
+from freehold.cluster.ray_records import new_name, record_of, wire_of_record
+from freehold.cluster.ray_view import View
+from freehold.cluster.ray_wire import LOST_CODE, NAMESPACE
 from freehold.cluster.spanning import Spanned, numbered
-from freehold.errors import ConfigError, NotFound
+from freehold.errors import ConfigError, FreeholdError, NotFound
 from freehold.types.address import TlsAddress
-from freehold.types.cluster import Node, NodeState, Resources
+from freehold.types.cluster import Node
 
 log = structlog.get_logger(__name__)
 
-DOUBT_S: Final = 10.0
-"""A node that lost an engine takes nothing for so long, unless the cluster has said meanwhile that it is lost."""
-REMEMBER_S: Final = 600.0
-"""Lost nodes are shown for so long."""
 _CLOSE_GRACE_S: Final = 5.0
+_RETURN_S: Final = 60.0
+"""For so long a lost way to the cluster is looked for before its engines are given up."""
+_AGAIN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +42,41 @@ class RayPlace:
     Args:
         address: of its head, `HOST:PORT`.
         token: the cluster's.
-        folder: `HOME/cluster`: certificates, this home's name, and which nodes drain.
+        folder: `HOME/cluster`: what this gateway shows to others, this home's name, and which nodes drain.
+        authority: gives the home's, when the cluster is joined.
         node_address: this machine's own address there; None to find out.
         start_timeout_s: how long a node may take to take something.
-        owner: whether what an earlier run of this home left is ended.
+        orphan_grace_s: after how long without any gateway an engine ends.
+        namespace: in which the engines of all gateways of one home are.
+        gateway: this one's name among them.
     """
 
     address: str
     token: str = field(repr=False)
     folder: Path
+    authority: Callable[[], Awaitable[Authority]]
     node_address: str | None = None
     start_timeout_s: float = 120.0
-    owner: bool = True
+    orphan_grace_s: float = 120.0
+    namespace: str = NAMESPACE
+    gateway: str = ""
 
 
 @dataclass(slots=True)
-class _Seen:
-    """A node, as the cluster has told."""
+class _Engine:
+    """An engine in this gateway's hands.
 
-    node: Node
-    address: str
-    lost_at: float | None = None
+    Args:
+        name: of its host.
+        group: of the room for its processes, where there are several; else empty.
+        workload: names it, as the replica's id.
+        members: its processes.
+    """
+
+    name: str
+    group: str
+    workload: str
+    members: Sequence[RayHosted]
 
 
 class RayCluster(Cluster):
@@ -70,7 +84,7 @@ class RayCluster(Cluster):
 
     Args:
         place: where it is.
-        home_id: begins the names of this home's actors.
+        home_id: begins the names of the actors of this gateway's jobs.
     """
 
     def __init__(self, place: RayPlace, home_id: str) -> None:
@@ -78,18 +92,18 @@ class RayCluster(Cluster):
         self._home_id = home_id
         self._link: Link | None = None
         self._joining = asyncio.Lock()
-        self._seen: dict[str, _Seen] = {}
-        self._draining = _draining(place.folder)
-        self._doubted: dict[str, float] = {}
-        self._used: dict[object, tuple[str, str, Resources]] = {}
+        self._view = View(place.folder)
+        self._engines: dict[str, _Engine] = {}
+        self._returning: asyncio.Task[None] | None = None
+        self._epoch = 0
+        self._handed_over = self._closed = False
         self._jobs = Jobs()
         self._listeners: list[Callable[[], None]] = []
 
     async def nodes(self) -> list[Node]:
         """See `Cluster.nodes`."""
-        link = await self._joined()
-        self._take_nodes(await link.order("nodes"))
-        return self._known()
+        await self._looked()
+        return self._view.known()
 
     async def place(
         self, placement: Placement, on_line: Callable[[str], None], report: Callable[[str], None] = ignore
@@ -97,58 +111,82 @@ class RayCluster(Cluster):
         """See `Cluster.place`."""
         if unnamed := [path for path, digest in placement.files.items() if not digest]:
             raise ConfigError(f"model: '{unnamed[0].name}' has no digest, so that no other node can have it")
-        link = await self._joined()
-        self._take_nodes(await link.order("nodes"))
-        kind = placement.workload.rpartition("-")[0] or placement.workload
-        of_kind = [where for where, other, _ in self._used.values() if other == kind]
-        nodes = self._chosen(
-            placement.nodes,
-            placement.members,
-            placement.zones,
-            placement.workload,
-            lambda node: of_kind.count(node.id),
-        )
-        keys = [object() for _ in nodes]
-        self._used |= {k: (n.id, kind, needs) for k, n, needs in zip(keys, nodes, placement.members, strict=True)}
-        number = link.numbers(len(nodes))
-        name = f"{placement.workload}.{number}.{self._home_id}.freehold"
-        hosted = [RayHosted(link, number + rank, numbered(rank, on_line), report) for rank in range(len(nodes))]
-        for rank, other in enumerate(hosted[1:], start=1):
-            link.listen(number + rank, other.take)
+        link = await self._looked()
+        kind, members = _kind(placement.workload), placement.members
+        crowd = self._view.crowd(kind)
+        nodes = self._view.chosen(placement.nodes, members, placement.zones, placement.workload, crowd)
+        ids = [node.id for node in nodes]
+        uses = self._view.use(kind, ids, members)
+        number, name = link.numbers(len(nodes)), new_name(placement.workload)
+        san = f"{name}.{self._home_id}.freehold"
+        hosted = self._members(link, number, len(nodes), on_line, report)
         try:
             started = await link.order(
                 "place",
                 hosted[0].take,
                 number,
-                name=f"{placement.workload}.{number}",
+                name=name,
+                epoch=self._epoch,
                 timeout_s=self._place.start_timeout_s,
                 files={str(path): digest for path, digest in placement.files.items()},
-                san=name,
+                san=san,
                 socket=str(placement.socket),
-                members=self._parts(placement, nodes),
+                members=parts_of(placement, nodes, self._view.address),
+                record=wire_of_record(placement, san, ids),
             )
         except BaseException:
-            for key in keys:
-                del self._used[key]
+            for use in uses:
+                self._view.give_back(use)
             raise
-        for key, node, one, pid in zip(keys, nodes, hosted, started["pids"], strict=True):
-            one.pid = pid
-            one.exited.add_done_callback(partial(self._member_ended, key, node.id, one))
-        first = nodes[0]
-        address = TlsAddress(self._seen[first.id].address, started["port"], name, self._place.folder)
-        log.info("engine_placed", replica=placement.workload, nodes=[node.id for node in nodes], pids=started["pids"])
-        process = hosted[0] if len(hosted) == 1 else Spanned(hosted, [node.name for node in nodes])
-        return Placed(process, address, first.id, tuple(node.id for node in nodes[1:]))
+        engine = _Engine(name, started["group"], placement.workload, hosted)
+        process = self._had(engine, ids, uses, started["pids"])
+        log.info("engine_placed", replica=placement.workload, nodes=ids, pids=started["pids"])
+        address = TlsAddress(self._view.address(ids[0]), started["port"], san, self._place.folder)
+        return Placed(process, address, ids[0], tuple(ids[1:]))
+
+    async def hosted(self) -> list[HostedRecord]:
+        """See `Cluster.hosted`."""
+        link = await self._joined()
+        found = await link.order("hosted")
+        mine, folder = self._place.gateway, self._place.folder
+        return [record_of(wire, mine, folder) for wire in found if wire["name"] not in self._engines]
+
+    async def attach(
+        self, record: HostedRecord, on_line: Callable[[str], None], report: Callable[[str], None] = ignore
+    ) -> Placed:
+        """See `Cluster.attach`."""
+        link, ids = await self._looked(), record.nodes
+        number = link.numbers(len(ids))
+        hosted = self._members(link, number, len(ids), on_line, report)
+        engine = _Engine(record.name, record.group, record.workload, hosted)
+        pids = await self._attached(link, number, engine)
+        process = self._had(engine, ids, self._view.use(_kind(record.workload), ids, record.members), pids)
+        log.info("engine_attached", replica=record.workload, nodes=ids, pids=pids, owner=record.owner)
+        return Placed(process, record.address, record.node, ids[1:])
+
+    async def dismiss(self, record: HostedRecord) -> None:
+        """See `Cluster.dismiss`."""
+        try:
+            placed = await self.attach(record, ignore)
+        except NotFound:
+            return
+        await placed.process.kill()
+
+    def lead(self, epoch: int) -> None:
+        """See `Cluster.lead`."""
+        self._epoch = epoch
+
+    def hand_over(self) -> None:
+        """See `Cluster.hand_over`."""
+        self._handed_over = True
 
     async def submit(self, job: JobOrder) -> None:
         """See `Cluster.submit`."""
         self._jobs.refuse_running(job.id)
-        link = await self._joined()
-        self._take_nodes(await link.order("nodes"))
-        nodes = self._chosen(job.nodes, job.members, job.zones, job.id)
+        link = await self._looked()
+        nodes = self._view.chosen(job.nodes, job.members, job.zones, job.id)
         running = self._jobs.begin(job)
-        keys = [object() for _ in nodes]
-        self._used |= {key: (node.id, job.id, needs) for key, node, needs in zip(keys, nodes, job.members, strict=True)}
+        uses = self._view.use(job.id, [node.id for node in nodes], job.members)
         number = link.numbers(len(nodes))
         members = [RayMember(link, number + rank, running.hear if rank == 0 else ignore) for rank in range(len(nodes))]
         for rank, member in enumerate(members[1:], start=1):
@@ -160,16 +198,16 @@ class RayCluster(Cluster):
                 number,
                 name=f"{job.id}.{number}",
                 timeout_s=self._place.start_timeout_s,
-                master=self._seen[nodes[0].id].address,
-                members=self._orders(job, nodes),
+                master=self._view.address(nodes[0].id),
+                members=orders_of(job, nodes, self._view.address),
             )
         except BaseException:
-            for key in keys:
-                self._used.pop(key, None)
+            for use in uses:
+                self._view.give_back(use)
             self._jobs.forget(running)
             raise
-        for key, node, member in zip(keys, nodes, members, strict=True):
-            member.exited.add_done_callback(partial(self._member_ended, key, node.id, member))
+        for use, member in zip(uses, members, strict=True):
+            member.exited.add_done_callback(partial(self._ended, use, member))
         running.run(members, lambda: None)
 
     async def status(self, job_id: str) -> JobStatus:
@@ -198,7 +236,11 @@ class RayCluster(Cluster):
 
     async def close(self) -> None:
         """See `Cluster.close`."""
+        self._closed = True
         await self._jobs.close(_CLOSE_GRACE_S)
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.wait({self._returning})
         async with self._joining:
             link, self._link = self._link, None
             if link is not None:
@@ -212,124 +254,106 @@ class RayCluster(Cluster):
                 arguments = {
                     "address": place.address,
                     "node_address": place.node_address,
-                    "folder": str(place.folder),
+                    "namespace": place.namespace,
                     "prefix": f"{self._home_id}:",
-                    "owner": place.owner,
+                    "gateway": place.gateway,
+                    "orphan_grace_s": place.orphan_grace_s,
                 }
-                self._link = await Link.join(arguments, place.token, self._heard_nodes, self._tell)
-                self._take_nodes(self._link.nodes)
+                authority = _wire_of(await place.authority())
+                self._link = await Link.join(arguments, place.token, authority, self._heard_nodes, self._cut)
+                self._view.take(self._link.nodes)
             return self._link
 
-    def _chosen(
-        self,
-        chosen: Sequence[str],
-        members: Sequence[Resources],
-        zones: frozenset[str] | None,
-        name: str,
-        crowd: Crowd = lambda _: 0,
-    ) -> list[Node]:
-        """The nodes of processes that are placed at once: those that were chosen, if they have room, or others."""
-        nodes = self._trusted()
-        if not chosen:
-            return choose(nodes, members, zones, name, crowd)
-        found: list[Node] = []
-        for wanted, needs in zip(chosen, members, strict=True):
-            found += choose([node for node in nodes if node.id == wanted], (needs,), zones, name)
-            nodes = [replace(n, free=less(n.free, needs)) if n.id == wanted else n for n in nodes]
-        return found
+    async def _looked(self) -> Link:
+        """The way to the cluster, whose nodes have been looked at just now."""
+        link = await self._joined()
+        self._view.take(await link.order("nodes"))
+        return link
 
-    def _parts(self, placement: Placement, nodes: Sequence[Node]) -> list[dict[str, Any]]:
-        """What each node is told of an engine's process."""
-        first = Part(placement.argv, placement.env, placement.needs)
-        return [
-            {
-                "node": node.id,
-                "needs": wire_of_needs(part.needs),
-                "argv": part.argv,
-                "env": dict(part.env),
-                "host": self._seen[node.id].address,
-            }
-            for node, part in zip(nodes, (first, *placement.others), strict=True)
+    def _members(
+        self, link: Link, number: int, count: int, on_line: Callable[[str], None], report: Callable[[str], None]
+    ) -> list[RayHosted]:
+        """The processes of an engine, as they will be heard."""
+        hosted = [
+            RayHosted(link, number + rank, numbered(rank, on_line), report, self._cut, lambda: self._handed_over)
+            for rank in range(count)
         ]
+        for rank, other in enumerate(hosted[1:], start=1):
+            link.listen(number + rank, other.take)
+        return hosted
 
-    def _orders(self, job: JobOrder, nodes: Sequence[Node]) -> list[dict[str, Any]]:
-        """What each node is told of a job's process."""
-        master = self._seen[nodes[0].id].address
-        ids = [node.id for node in nodes]
-        found = []
-        for rank, (node, needs) in enumerate(zip(nodes, job.members, strict=True)):
-            local = (ids[:rank].count(node.id), ids.count(node.id))
-            env = {**job.env, **which_of(rank, len(nodes), master, 0, local=local)}
-            argv = [job.python, "-P", "-m", job.module, *job.arguments]
-            order = {"argv": argv, "env": env, "folder": str(job.folder), "heard": rank == 0}
-            found.append({"node": node.id, "needs": wire_of_needs(needs), "order": order})
-        return found
+    def _had(
+        self, engine: _Engine, nodes: Sequence[str], uses: Sequence[object], pids: Sequence[int]
+    ) -> RayHosted | Spanned:
+        """Have an engine in hands; it as one process."""
+        self._engines[engine.name] = engine
+        for use, one, pid in zip(uses, engine.members, pids, strict=True):
+            one.pid = pid
+            one.exited.add_done_callback(partial(self._ended, use, one))
+        first = engine.members[0]
+        process = first if len(pids) == 1 else Spanned(engine.members, [self._view.name(node) for node in nodes])
+        process.exited.add_done_callback(lambda _: self._engines.pop(engine.name, None))
+        return process
 
-    def _trusted(self) -> list[Node]:
-        """The nodes without those that have just lost something, which may be lost themselves."""
-        now = time.monotonic()
-        return [node for node in self._known() if self._doubted.get(node.id, 0.0) <= now]
+    async def _attached(self, link: Link, number: int, engine: _Engine) -> list[int]:
+        """Take an engine that runs into hands; the ids of its processes."""
+        order = {"name": engine.name, "group": engine.group, "workload": engine.workload, "epoch": self._epoch}
+        count, take = len(engine.members), engine.members[0].take
+        found: dict[str, list[int]] = await link.order("attach", take, number, count=count, **order)
+        return found["pids"]
 
-    def _known(self) -> list[Node]:
-        """The nodes, with what is free by the cluster's account and by our own, whichever is less."""
-        found = []
-        for seen in self._seen.values():
-            node = seen.node
-            free = node.total
-            for where, _, needs in self._used.values():
-                free = less(free, needs) if where == node.id else free
-            free = replace(
-                free,
-                cores=min(free.cores, node.free.cores),
-                memory_bytes=min(free.memory_bytes, node.free.memory_bytes),
-                devices=min(free.devices, node.free.devices),
-            )
-            state = node.state
-            if state is NodeState.READY and node.id in self._draining:
-                state = NodeState.DRAINING
-            found.append(replace(node, free=free, state=state))
-        return found
+    def _cut(self) -> None:
+        """The way to the cluster was lost: make another one, on which its engines are found again."""
+        self._tell()
+        if self._engines and not self._closed and (self._returning is None or self._returning.done()):
+            self._returning = asyncio.create_task(self._return(), name="return to the cluster")
+
+    async def _return(self) -> None:
+        """Have the engines in hands again; those that are not found any more have ended."""
+        try:
+            async with asyncio.timeout(_RETURN_S):
+                link = await self._again()
+        except TimeoutError:
+            for engine in list(self._engines.values()):
+                _give_up(engine, "the way to the cluster was lost")
+            return
+        for engine in [engine for engine in self._engines.values() if engine.members[0].cut]:
+            number = link.numbers(len(engine.members))
+            for rank, member in enumerate(engine.members[1:], start=1):
+                link.listen(number + rank, member.take)
+            try:
+                await self._attached(link, number, engine)
+            except FreeholdError as exc:
+                _give_up(engine, exc.message)
+                continue
+            log.info("engine_found_again", replica=engine.workload)
+            for rank, member in enumerate(engine.members):
+                member.found(link, number + rank)
+
+    async def _again(self) -> Link:
+        while True:
+            try:
+                return await self._joined()
+            except FreeholdError as exc:
+                log.warning("cluster_lost", reason=exc.message)
+            await asyncio.sleep(_AGAIN_S)
 
     def _heard_nodes(self, wire: list[list[Any]]) -> None:
-        self._take_nodes(wire)
+        self._view.take(wire)
         self._tell()
-
-    def _take_nodes(self, wire: Sequence[Sequence[Any]]) -> None:
-        now = time.monotonic()
-        for node_id, name, zone, address, alive, total, free in wire:
-            before = self._seen.get(node_id)
-            lost_at = None if alive else (now if before is None or before.lost_at is None else before.lost_at)
-            if before is None and not alive:
-                continue
-            kept = before.node.total if before is not None and not alive else resources_of(total)
-            state = NodeState.READY if alive else NodeState.LOST
-            node = Node(node_id, name, zone, kept, resources_of(free), state)
-            self._seen[node_id] = _Seen(node, address, lost_at)
-        there = {node[0] for node in wire}
-        for node_id, seen in list(self._seen.items()):
-            if node_id not in there or (seen.lost_at is not None and now - seen.lost_at > REMEMBER_S):
-                del self._seen[node_id]
 
     async def _change_drain(self, node_id: str, *, drains: bool) -> None:
-        meant = [node for node in await self.nodes() if node_id in {node.id, node.name}]
-        node = min(meant, key=lambda node: node.state is NodeState.LOST, default=None)
+        await self._looked()
+        node = self._view.find(node_id)
         if node is None:
             raise NotFound(f"The cluster has no node '{node_id}'; see them with 'freehold cluster nodes'.")
-        if drains:
-            self._draining.add(node.id)
-        else:
-            self._draining.discard(node.id)
-        self._draining &= set(self._seen)
-        _file(self._place.folder).write_text("".join(f"{each}\n" for each in sorted(self._draining)), encoding="ascii")
+        self._view.drain(node.id, drains=drains)
         self._tell()
 
-    def _member_ended(
-        self, key: object, node_id: str, member: "RayHosted | RayMember", _: "asyncio.Future[int]"
-    ) -> None:
+    def _ended(self, use: object, member: RayHosted | RayMember, _: "asyncio.Future[int]") -> None:
         """Whatever had room has ended; a node that lost it is in doubt."""
-        self._used.pop(key, None)
+        self._view.give_back(use, lost=member.lost)
         if member.lost:
-            self._doubted[node_id] = time.monotonic() + DOUBT_S
             self._tell()
 
     def _tell(self) -> None:
@@ -338,13 +362,16 @@ class RayCluster(Cluster):
             loop.call_soon(listener)
 
 
-def _file(folder: Path) -> Path:
-    return folder / "draining"
+def _kind(workload: str) -> str:
+    """What replicas of one deployment have alike in their ids."""
+    return workload.rpartition("-")[0] or workload
 
 
-def _draining(folder: Path) -> set[str]:
-    """The ids of the nodes that were told to drain."""
-    try:
-        return set(_file(folder).read_text(encoding="ascii").split())
-    except FileNotFoundError:
-        return set()
+def _wire_of(authority: Authority) -> Mapping[str, str]:
+    return {"key": authority.key_pem.decode("ascii"), "certificate": authority.certificate_pem.decode("ascii")}
+
+
+def _give_up(engine: _Engine, why: str) -> None:
+    """Have an engine count as lost."""
+    for member in engine.members:
+        member.take(["exit", LOST_CODE, why])

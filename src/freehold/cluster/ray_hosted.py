@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from freehold.cluster.process import TAIL_LINES, described
-from freehold.cluster.ray_process import Link
+from freehold.cluster.ray_process import CUT, Link
 from freehold.cluster.ray_wire import LOST_CODE
 from freehold.errors import FreeholdError
 
@@ -15,18 +15,37 @@ _EXIT_WAIT_S: Final = 5.0
 
 
 class RayHosted:
-    """An engine on a node. See `freehold.cluster.base.Hosted`."""
+    """An engine's process on a node. See `freehold.cluster.base.Hosted`.
 
-    def __init__(self, link: Link, number: int, on_line: Callable[[str], None], report: Callable[[str], None]) -> None:
+    Args:
+        link: the way to it.
+        number: by which it is known there.
+        on_line: told each line that it writes.
+        report: told how far its node is.
+        on_cut: called when the way to it was lost, and it may be found again by another one.
+        goes_on: says whether it is to go on where it is told to end, for another gateway.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        number: int,
+        on_line: Callable[[str], None],
+        report: Callable[[str], None],
+        on_cut: Callable[[], None],
+        goes_on: Callable[[], bool],
+    ) -> None:
         self.pid = 0
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self.lost = False
+        self.lost = self.cut = False
         self._why = ""
         self._link = link
         self._number = number
         self._on_line = on_line
         self._report = report
+        self._on_cut = on_cut
+        self._goes_on = goes_on
 
     def take(self, event: list[Any]) -> None:
         """Hear what happens to it."""
@@ -35,10 +54,19 @@ class RayHosted:
             self._on_line(event[1])
         elif event[0] == "report":
             self._report(event[1])
-        elif not self.exited.done():
+        elif self.exited.done():
+            return
+        elif event[0] == CUT:
+            self.cut = True
+            self._on_cut()
+        else:
             self._why = event[2] if len(event) > 2 else ""
-            self.lost = bool(self._why)
+            self.lost = event[1] == LOST_CODE and bool(self._why)
             self.exited.set_result(event[1])
+
+    def found(self, link: Link, number: int) -> None:
+        """Hear of it by another way from now on."""
+        self._link, self._number, self.cut = link, number, False
 
     def describe_exit(self) -> str:
         """See `Hosted.describe_exit`."""
@@ -47,11 +75,17 @@ class RayHosted:
 
     async def terminate(self, grace_s: float) -> None:
         """See `Hosted.terminate`."""
+        if self._goes_on():
+            await self._let_go()
+            return
         await self._ask("terminate", grace_s, grace_s + _EXIT_WAIT_S)
         await self.kill()
 
     async def kill(self) -> bool:
         """See `Hosted.kill`."""
+        if self._goes_on():
+            await self._let_go()
+            return True
         if not self.exited.done():
             await self._ask("kill", None, _EXIT_WAIT_S)
         self._link.post({"n": 0, "do": "end", "host": self._number})
@@ -61,6 +95,15 @@ class RayHosted:
 
     async def read_rest(self) -> None:
         """See `Hosted.read_rest`: all has been read."""
+
+    async def _let_go(self) -> None:
+        """Leave it to whoever takes it."""
+        if self.exited.done():
+            return
+        releasing = asyncio.create_task(self._link.order("release", host=self._number))
+        await asyncio.wait({releasing}, timeout=_EXIT_WAIT_S)
+        await _given_up(releasing)
+        self.take(["exit", 0, "it goes on for another gateway"])
 
     async def _ask(self, method: str, argument: float | None, wait_s: float) -> None:
         if self.exited.done():
@@ -87,6 +130,8 @@ class RayMember:
         """Hear what happens to it."""
         if event[0] == "line":
             self._on_line(event[1])
+        elif event[0] == CUT:
+            self.take(["exit", LOST_CODE, event[1]])
         elif event[0] == "exit" and not self.exited.done():
             self.complaint = event[2]
             self.lost = event[1] < 0 and "lost" in event[2]

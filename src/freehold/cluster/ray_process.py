@@ -16,13 +16,15 @@ import orjson
 import structlog
 
 from freehold.cluster.guard import guard_argv
-from freehold.cluster.ray_wire import LOST_CODE, error_of
+from freehold.cluster.ray_wire import error_of
 from freehold.config import cluster_environment
 from freehold.errors import ConfigError, Unavailable
 
 log = structlog.get_logger(__name__)
 
 MODULE: Final = "freehold.cluster.ray_link"
+CUT: Final = "cut"
+"""The kind of the last event of each order where the process has ended: `["cut", why]`."""
 _LONGEST_LINE_BYTES: Final = 1 << 26
 _STOP_S: Final = 10.0
 _JOIN_S: Final = 120.0
@@ -61,6 +63,7 @@ class Link:
         cls,
         arguments: Mapping[str, Any],
         token: str,
+        authority: Mapping[str, str],
         on_nodes: Callable[[list[list[Any]]], None],
         on_end: Callable[[], None],
     ) -> "Link":
@@ -69,6 +72,7 @@ class Link:
         Args:
             arguments: see `freehold.cluster.ray_wire`.
             token: the cluster's.
+            authority: the home's, its `key` and `certificate` in PEM form.
             on_nodes: see above.
             on_end: likewise.
 
@@ -87,6 +91,7 @@ class Link:
             start_new_session=True,
         )
         link = cls(process, on_nodes, on_end)
+        link.post({"authority": authority})
         try:
             async with asyncio.timeout(_JOIN_S):
                 await link._begin()
@@ -168,8 +173,9 @@ class Link:
             self.process.stdin.write(orjson.dumps(order) + b"\n")
 
     async def close(self, grace_s: float = _STOP_S) -> None:
-        """End the process, and with it all actors; kill it if it has not ended after that time."""
+        """End the process, and with it all that it has placed; kill it if it has not ended after that time."""
         if self.process.returncode is None:
+            self.post({"n": 0, "do": "close"})
             if self.process.stdin is not None:
                 self.process.stdin.close()
             try:
@@ -196,7 +202,7 @@ class Link:
                 if not order.answer.done():
                     order.answer.set_exception(Unavailable(f"The cluster was lost: {why}"))
                     order.answer.exception()  # there may be nobody who waits for it
-                order.on_event(["exit", LOST_CODE, why])
+                order.on_event([CUT, why])
             self.on_end()
 
     def _take(self, message: Mapping[str, Any]) -> None:

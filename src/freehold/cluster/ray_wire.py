@@ -1,7 +1,10 @@
 """What a gateway and the process that speaks Ray for it (`freehold.cluster.ray_link`) say to each other.
 
-Lines of JSON. Its one argument: `address` of the cluster's head, `node_address` of this machine or null, `folder` of
-the authority, `prefix` of actors' names, and `owner`: whether it ends what an earlier run left.
+Lines of JSON. Its one argument: `address` of the cluster's head, `node_address` of this machine or null, `namespace` of
+the home's actors, `prefix` of the names of those of this gateway's jobs, `gateway`: this one's name, and
+`orphan_grace_s`: after how long without any gateway an engine ends.
+
+The first line that it reads is `{"authority": {"key", "certificate"}}`, in PEM form.
 
 It says first `{"ready": nodes}` or `{"refused": text}`; then `{"nodes": nodes}` whenever they have changed, and of each
 order by its number `n` any number of `{"n", "event": [kind, …]}` and one `{"n", "ok"}` or `{"n", "error", "message"}`.
@@ -11,13 +14,19 @@ node is `[id, name, zone, address, alive, [cores, memory, devices, kind], the sa
 Orders have `n` and `do`:
 
 - `nodes`
-- `place`: `name`, `timeout_s`, `files` (path → digest), `san`, `socket`, and `members` with `node`, `needs`, `argv`,
-  `env` and `host` (the node's address), the one that is spoken to first; answered with `pids` and `port`. The process
-  of rank r is known as `n` + r, so as many numbers are used
+- `place`: `name`, `epoch`, `timeout_s`, `files` (path → digest), `san`, `socket`, the `record` by which it is found
+  later, and `members` with `node`, `needs`, `argv`, `env` and `host` (its address), the one that is spoken to first;
+  answered with `pids`, `port` and the `group` of their room, empty for one. The process of rank r is known as `n` + r,
+  so as many numbers are used
+- `hosted`: answered with the records of the home's engines that this process does not have in hands
+- `attach`: `name` and `group` of such a record, `count` of its processes, `workload`, `epoch`; answered with `pids`,
+  and known as of `place`
+- `release`: `host`, to be left to whoever takes it
 - `gang`: `name`, `timeout_s`, `master`, and `members` with `node`, `needs` and `order`; the process of rank r is known
   as `n` + r, so as many numbers are used
 - `call`: `host` (the number by which it was placed), `method`, `arguments`
 - `end`: `host`; is not answered
+- `close`: end all that was placed or attached and not released, and this process; is not answered
 """
 
 from collections.abc import Mapping, Sequence

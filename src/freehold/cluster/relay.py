@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
 
@@ -16,10 +17,12 @@ class Relay:
 
     Args:
         socket: where the engine listens, or will.
+        heard: called whenever a gateway sends something.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, heard: Callable[[], None] = lambda: None) -> None:
         self._socket = socket
+        self._heard = heard
         self._server: asyncio.Server | None = None
         self._ends: set[_End] = set()
 
@@ -31,8 +34,11 @@ class Relay:
         """
         context = server_context(key, certificate, authority)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Caller(self._socket, self._ends), host, 0, ssl=context)
+        self._server = await loop.create_server(self._caller, host, 0, ssl=context)
         return int(self._server.sockets[0].getsockname()[1])
+
+    def _caller(self) -> "_Caller":
+        return _Caller(self._socket, self._ends, self._heard)
 
     def close(self) -> None:
         """Stop listening, and break off what is relayed."""
@@ -125,15 +131,20 @@ class _End(asyncio.Protocol):
 class _Caller(_End):
     """The side of the gateway; what comes before the engine has been reached waits."""
 
-    def __init__(self, socket: Path, ends: set[_End]) -> None:
+    def __init__(self, socket: Path, ends: set[_End], heard: Callable[[], None]) -> None:
         super().__init__(ends)
         self._socket = socket
+        self._heard = heard
         self._reaching: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.listen(wanted=False)
         self._reaching = asyncio.get_running_loop().create_task(self._reach())
+
+    def data_received(self, data: bytes) -> None:
+        self._heard()
+        super().data_received(data)
 
     async def _reach(self) -> None:
         try:

@@ -15,7 +15,7 @@ from typing import Final
 
 from freehold.encryption.framing import framed
 from freehold.encryption.master_key import KEY_BYTES, MasterKeys
-from freehold.encryption.shared_pepper import rewrap_pepper
+from freehold.encryption.shared_secret import rewrap_shared
 from freehold.errors import Conflict, ContentUnreadable, ProjectKeyRevoked
 from freehold.store.content_keys import (
     MARK,
@@ -216,7 +216,7 @@ class ContentKeys:
                         "'encryption.previous_master_keys'; then rotate."
                     )
                 self._masters.begin_rotation()
-                await rewrap_pepper(self._database, self._masters)
+                await rewrap_shared(self._database, self._masters)
             rows = await list_content_keys(self._database, after=after, limit=BATCH)
             for row in rows:
                 await self._rewrap(row)

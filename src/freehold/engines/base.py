@@ -42,6 +42,7 @@ class EngineSpec:
         api_key: the credential for a `remote` endpoint.
         adapter: a verified LoRA adapter that is served with `weights`.
         members: how many processes it is spread over, each on a node of its own.
+        misfit: why it can be on none of the nodes that there are, in words; empty where it can, or that is not known.
     """
 
     settings: DeploymentSettings
@@ -50,6 +51,7 @@ class EngineSpec:
     api_key: str | None = field(default=None, repr=False)
     adapter: Path | None = None
     members: int = 1
+    misfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class Engine(ABC):
     """Whether it loads a LoRA adapter beside the weights."""
     reads_folders: ClassVar[bool] = False
     """Whether it wants language models as folders of safetensors that were not converted."""
+    elsewhere: ClassVar[bool] = False
+    """Whether it runs somewhere already, so that no process is started for it."""
     spans: ClassVar[bool] = False
     """Whether one replica may have processes on several nodes."""
     package: ClassVar[str | None] = None
@@ -184,8 +188,7 @@ class Engine(ABC):
     def spread(self, spec: EngineSpec, nodes: Sequence[Node]) -> EngineSpec:  # noqa: ARG002  # for those that can
         """The specification with how many processes one replica has on these nodes: one, for most engines.
 
-        Raises:
-            InvalidRequest: it cannot be on these nodes; says why.
+        Also where it fits on none of them, with the reason.
         """
         return spec
 

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 MAX_STRING = 16 * 1024 * 1024
 MAX_SIDES = 8
 ALIGNMENT = 32
+_COUNT = 8
+"""Where the number of tensors stands."""
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 
@@ -79,6 +81,18 @@ def read_tensors(path: Path) -> Tensors:
             sides = tuple(_scalar(file, "<Q") for _ in range(min(_scalar(file, "<I"), MAX_SIDES)))
             tensors.append(Tensor(name, sides, _scalar(file, "<I"), _scalar(file, "<Q")))
         return Tensors(tuple(tensors), begin, -(-file.tell() // alignment) * alignment, alignment)
+
+
+def without_tensors(path: Path) -> bytes:
+    """A file of the same metadata and no tensors.
+
+    Raises: as `read_metadata`.
+    """
+    end = read_tensors(path).tensors_begin
+    with path.open("rb") as file:
+        head = file.read(end)
+    count = struct.pack("<Q", 0)
+    return head[:_COUNT] + count + head[_COUNT + len(count) :] + bytes(ALIGNMENT)
 
 
 def _begin(file: BinaryIO) -> tuple[int, int]:

@@ -7,7 +7,7 @@ as long for an answer in many chunks, which is what streams are.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -87,6 +87,10 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
         self._pieces: deque[bytes] = deque()
+        self._whole = 0
+        """How many of them there were when the answer came to its end; whatever the parser finds then is none of it."""
+        self.on_body: Callable[[bytes], None] = self._pieces.append
+        """What the parser calls with each piece of a body."""
         self._held = self._head_bytes = 0
         self._paused = self._keep_alive = self._asked = False
         self._failure: FreeholdError | None = None
@@ -113,7 +117,8 @@ class Wire(asyncio.Protocol):
         self._head_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
-        self._timer = self._loop.call_later(self._read_s, self._look_at_the_time)
+        if self._timer is None:  # one goes on over many answers, and is set anew when it has come to its time
+            self._timer = self._loop.call_later(self._read_s, self._look_at_the_time)
 
     async def answered(self) -> None:
         """Wait for the head of the answer.
@@ -147,9 +152,6 @@ class Wire(asyncio.Protocol):
     def end(self) -> bool:
         """Be done with the answer; whether the connection can be used again. It is closed otherwise."""
         self._asked = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._parser = None
         self._pieces.clear()
         self._held = 0
@@ -160,6 +162,7 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection; whoever waits is told that it has gone."""
+        self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
 
@@ -187,6 +190,11 @@ class Wire(asyncio.Protocol):
             self._waiter.set_exception(self._failure)
         self.close()
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _look_at_the_time(self) -> None:
         """Give up if somebody has waited long enough."""
         left_s = self._read_s
@@ -213,6 +221,10 @@ class Wire(asyncio.Protocol):
         except httptools.HttpParserError:
             self.fail(EngineFailed("the engine's answer is not HTTP"))
             return
+        finally:
+            while self.complete and len(self._pieces) > self._whole:
+                self._pieces.pop()
+        self._held += len(data)
         if not self.status:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -231,6 +243,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the event loop's
         """See `asyncio.Protocol`."""
+        self._stop_timer()
         self._transport = None
         if self.complete or not self._asked:
             return
@@ -261,17 +274,11 @@ class Wire(asyncio.Protocol):
         else:
             self.status = status
 
-    def on_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        if self.complete:
-            return
-        self._pieces.append(data)
-        self._held += len(data)
-
     def on_message_complete(self) -> None:
         """Note the end."""
         if self.status and not self.complete:
             self.complete = True
+            self._whole = len(self._pieces)
             self._keep_alive = self._parser.should_keep_alive()
 
 

@@ -185,21 +185,39 @@ class Alike:
 
     def texts(self, burst: Sequence[bytes], start: int) -> list[str]:
         """The texts of the chunks from a place on that are like the example, up to one that is not or says nothing."""
-        found: list[str] = []
         if not self._least:
-            return found
-        begin, end, least, skip = self._begin, self._end, self._least, len(self._begin)
+            return []
+        begin, end, least = self._begin, self._end, self._least
+        skip, cut = len(begin), -len(end)
+        literals: list[bytes] = []
         for data in islice(burst, start, None):
             if len(data) < least or not data.startswith(begin) or not data.endswith(end):
                 break
-            try:
-                text = orjson.loads(data[skip : len(data) - len(end)])
-            except orjson.JSONDecodeError:
-                break
-            if not isinstance(text, str) or not text:
-                break
-            found.append(text)
-        return found
+            literals.append(data[skip:cut])
+        return _strings(literals)
+
+
+def _strings(literals: Sequence[bytes]) -> list[str]:
+    """What literals of JSON say, up to one that is no string or an empty one."""
+    if not literals:
+        return []
+    try:
+        # All at once. No string goes over the end of a line, so there are as many only if each literal is one.
+        found: list[str] = orjson.loads(b"[%b]" % b",\n".join(literals))
+        if len(found) == len(literals) and all(type(text) is str and text for text in found):
+            return found
+    except orjson.JSONDecodeError:
+        pass
+    found = []
+    for literal in literals:
+        try:
+            text = orjson.loads(literal)
+        except orjson.JSONDecodeError:
+            break
+        if not isinstance(text, str) or not text:
+            break
+        found.append(text)
+    return found
 
 
 class StreamGrammar:

@@ -1,11 +1,13 @@
-"""Which model files OpenVINO GenAI reads, told from their headers, and how much memory their keys and values take.
+"""Which model files the `openvino` engine reads, told from their headers, and how much memory keys and values take.
 
-Its reader of GGUF builds the networks of three architectures itself and splits text in the ways that it knows; whatever
-else a file wants it passes over in silence, and the model then answers nonsense. So that is refused here. Source: its
-`src/cpp/src/gguf_utils`, as of 2026.4. Standard library only: the gateway asks before it starts a process.
+`openvino_network` builds the networks of three architectures, and OpenVINO GenAI makes the tokenizer, which splits text
+in the ways that it knows; whatever else a file wants it would pass over in silence, and the model would answer
+nonsense. So that is refused here. Source: the library's `src/cpp/src/gguf_utils`, as of 2026.4. Standard library only:
+the gateway asks before it starts a process.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,17 @@ from freehold.engines.gguf_header import read_metadata, read_tensors, read_value
 ARCHITECTURES: Final = ("llama", "qwen2", "qwen3")
 SPLITS: Final = ("default", "qwen2", "smollm")
 """The ways to split text into words that the reader knows (`tokenizer.ggml.pre`); any other it takes for `default`."""
-TENSOR_TYPES: Final = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 8: "Q8_0", 12: "Q4_K", 14: "Q6_K", 30: "BF16"}
+TENSOR_TYPES: Final = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1",
+    8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 30: "BF16",
+}  # fmt: skip
+"""Kinds of tensors. Those of fewer bits would take several times their memory, as they are computed in eight bits."""
+_TENSORS: Final = re.compile(
+    r"(token_embd|output|output_norm)\.weight"
+    r"|blk\.\d+\.((attn_norm|attn_q_norm|attn_k_norm|ffn_norm)\.weight"
+    r"|(attn_q|attn_k|attn_v|attn_output|ffn_gate|ffn_up|ffn_down)\.(weight|bias))"
+)
+"""Those that a network is built of."""
 NETWORK: Final = "openvino_model.xml"
 """What a folder of a model that was exported has."""
 TOKENIZERS: Final = ("openvino_tokenizer.xml", "openvino_detokenizer.xml")
@@ -85,6 +97,8 @@ def refusal(path: Path) -> str | None:
     tokenizer, split = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
     scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
     unknown = sorted({kind for kind in tensors.values() if kind not in TENSOR_TYPES})
+    strange = sorted(name for name in tensors if not _TENSORS.fullmatch(name))
+    turned, size = metadata.get(f"{architecture}.rope.dimension_count"), _gguf_shape(metadata).size
     if tokenizer != "gpt2":
         reason = f"with a tokenizer of the kind '{tokenizer}' (it knows: gpt2)"
     elif split not in SPLITS:
@@ -93,6 +107,10 @@ def refusal(path: Path) -> str | None:
         reason = "whose positions are scaled"
     elif metadata.get(f"{architecture}.expert_count"):
         reason = "with experts"
+    elif turned not in (None, size):
+        reason = f"that turn {turned} of a head's {size} numbers by their place"
+    elif strange:
+        reason = f"with a tensor '{strange[0]}'"
     elif unknown:
         kinds = ", ".join(str(kind) for kind in unknown)
         reason = f"with tensors of ggml's type {kinds} (it reads: {', '.join(TENSOR_TYPES.values())})"

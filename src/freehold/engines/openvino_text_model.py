@@ -1,15 +1,16 @@
 """A language model as OpenVINO GenAI loads it: pipeline, tokenizer, chat template, and the place for keys and values.
 
-    a file of GGUF                     read and turned into a network by the library, in memory, at each start
+    a file of GGUF                     turned into a network among temporary files at each start: `openvino_network`
     a folder of an exported model      openvino_model.xml, openvino_tokenizer.xml, openvino_detokenizer.xml, config.json
 
-The library tells formats by names, and files in the catalog have none, so a GGUF file gets a name of its own for as
-long as it is read. Where the library would misread its weights they are written anew first: see `openvino_requantized`.
+The tokenizer of a GGUF file is made by the library, which gets the file's metadata alone, under a name of a GGUF file:
+by that it tells formats, and it would read all tensors as well.
 """
 
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +21,14 @@ from typing import Any, Final
 import numpy as np
 
 from freehold.engines.chat_template import ChatTemplate
-from freehold.engines.gguf_header import read_metadata
+from freehold.engines.gguf_header import read_metadata, without_tensors
 from freehold.engines.model_defaults import chat_template
 from freehold.engines.openvino_answer import THINK, THOUGHT, Sampling
 from freehold.engines.openvino_formats import BLOCK_TOKENS, refusal, shape_of
 from freehold.engines.openvino_genai import openvino_genai
-from freehold.engines.openvino_requantized import needs_rewriting, rewrite, room_for
+from freehold.engines.openvino_network import write_network
 from freehold.engines.openvino_runtime import openvino
+from freehold.engines.openvino_weights import network_bytes
 from freehold.engines.token_text import Vocabulary, read_vocabulary
 from freehold.engines.tool_calls import CLOSER, OPENER
 
@@ -138,11 +140,11 @@ def load(path: Path, options: Mapping[str, Any], *, context_length: int | None, 
         UnusableModel: it cannot be read, or does not fit the options.
     """
     try:
-        with readable(path) as named:
+        with readable(path) as (network, words):
             precision = options.get("kv_cache_precision", DEFAULT_CACHE_PRECISION)
             context, blocks = _room(path, options, context_length, precision)
-            tokenizer = openvino_genai.Tokenizer(str(named))
-            pipeline = compiled(named, tokenizer, options, blocks=blocks, parallel=parallel)
+            tokenizer = openvino_genai.Tokenizer(str(words))
+            pipeline = compiled(network, tokenizer, options, blocks=blocks, parallel=parallel)
         source, tokens, bos = _words(path, tokenizer)
         source = chat_template(source, options.get("chat_template")) or source
         template = ChatTemplate(source, tokens) if source else None
@@ -155,25 +157,35 @@ def load(path: Path, options: Mapping[str, Any], *, context_length: int | None, 
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[Path]:
-    """The model under a name by which the library knows it, in a form that it reads rightly.
+def readable(path: Path) -> Iterator[tuple[Path, Path]]:
+    """The folder of the model's network, and what the library makes its tokenizer of.
 
     Raises:
-        UnusableModel: the library cannot read it.
-        ValueError, OSError: it cannot be read at all.
+        UnusableModel: this engine cannot read it.
+        ValueError: it cannot be read at all.
+        OSError: likewise, or there is no room for its network.
     """
     reason = refusal(path)
     if reason is not None:
         raise UnusableModel(reason)
-    with tempfile.TemporaryDirectory(prefix="freehold-") as folder:
-        yield path if path.is_dir() else _named(path, Path(folder))
+    if path.is_dir():
+        yield path, path
+        return
+    with tempfile.TemporaryDirectory(prefix="freehold-") as made:
+        folder = Path(made)
+        if shutil.disk_usage(folder).free < network_bytes(path):
+            raise UnusableModel("there is no room for its network among temporary files (TMPDIR)")
+        write_network(path, folder)
+        words = folder / "words.gguf"
+        words.write_bytes(without_tensors(path))
+        yield folder, words
 
 
-def compiled(named: Path, tokenizer: Any, options: Mapping[str, Any], *, blocks: int, parallel: int) -> Any:
+def compiled(network: Path, tokenizer: Any, options: Mapping[str, Any], *, blocks: int, parallel: int) -> Any:
     """The library's pipeline.
 
     Args:
-        named: as `readable` gives it.
+        network: the folder of the model's network.
         tokenizer: the library's.
         options: the deployment's.
         blocks: of keys and values.
@@ -184,18 +196,7 @@ def compiled(named: Path, tokenizer: Any, options: Mapping[str, Any], *, blocks:
     config.max_num_seqs = parallel
     config.max_num_batched_tokens = options.get("batch_tokens", DEFAULT_BATCH_TOKENS)
     config.enable_prefix_caching = options.get("prefix_cache", False)
-    return openvino_genai.ContinuousBatchingPipeline(str(named), tokenizer, config, "CPU", **_properties(options))
-
-
-def _named(path: Path, folder: Path) -> Path:
-    named = folder / "model.gguf"
-    if not needs_rewriting(path):
-        named.symlink_to(path.resolve())
-    elif room_for(path, folder):
-        rewrite(path, named)
-    else:
-        raise UnusableModel("there is no room for its weights in eight bits among temporary files (TMPDIR)")
-    return named
+    return openvino_genai.ContinuousBatchingPipeline(str(network), tokenizer, config, "CPU", **_properties(options))
 
 
 def _room(path: Path, options: Mapping[str, Any], wanted: int | None, precision: str) -> tuple[int, int]:

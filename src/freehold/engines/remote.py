@@ -103,6 +103,7 @@ class RemoteEngine(Engine):
 
     name: ClassVar[str] = "remote"
     needs_weights: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = True
 
     def validate(self, settings: DeploymentSettings) -> None:
         """See `Engine.validate`."""

@@ -9,19 +9,17 @@ from dataclasses import replace
 
 from freehold.engines.base import EngineSpec
 from freehold.engines.vllm_arguments import members
-from freehold.errors import InvalidRequest
 from freehold.types.cluster import MASTER_ADDRESS, MASTER_PORT, Node, NodeState
 
 
 def spread(spec: EngineSpec, nodes: Sequence[Node]) -> EngineSpec:
     """The specification with the number of nodes, and their kind of device where there are several.
 
+    It is one, with the reason, where no even spreading fits on these nodes, were they empty.
+
     Args:
         spec: checked before.
         nodes: those that there are; where none of them has anything, nothing is counted, and it is one.
-
-    Raises:
-        InvalidRequest: no even spreading fits on these nodes, were they empty.
     """
     settings = spec.settings
     world, said = members(settings.options), settings.resources
@@ -37,7 +35,7 @@ def spread(spec: EngineSpec, nodes: Sequence[Node]) -> EngineSpec:
             for kind in sorted({node.total.device_kind or "" for node in some}):
                 if said.device_kind in {None, kind} and _fits(some, kind, count, world // count):
                     return _over(spec, count, kind, some)
-    raise InvalidRequest(_why(world, there, settings.zone, said.device_kind), code="never_fits")
+    return replace(spec, misfit=_why(world, there, settings.zone, said.device_kind))
 
 
 def _counts(world: int, stage: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 
-from freehold.cluster.arbiter.decisions import Decision, Place, Preempt, Refuse, Resume, Take, Wait
+from freehold.cluster.arbiter.decisions import Adopt, Decision, Place, Preempt, Refuse, Resume, Take, Wait
 from freehold.errors import AuditUnavailable
 from freehold.gateway.own_actions import action_body
 from freehold.journal.recorder import Recorder
@@ -25,7 +25,7 @@ class Decided:
     """A decision, and about what.
 
     Args:
-        what: `placed`, `resumed`, `waiting`, `refused`, `preempted` (asked to leave) or `ended` (told to).
+        what: `placed`, `adopted`, `resumed`, `waiting`, `refused`, `preempted` (asked to leave) or `ended` (told to).
         details: the decision's own values, as JSON has them.
     """
 
@@ -40,11 +40,15 @@ class Arbitration:
 
     Args:
         journal: where to.
+
+    Attributes:
+        epoch: in which this gateway leads the cluster; None where it is the only one.
     """
 
     def __init__(self, journal: Recorder) -> None:
         self._journal = journal
         self.last: deque[Decided] = deque(maxlen=LAST)
+        self.epoch: int | None = None
         self._refused: dict[str, Refuse] = {}
 
     def check(self) -> None:
@@ -61,6 +65,8 @@ class Arbitration:
         what, details = _told(decision)
         self.last.append(Decided(what, workload, decision.at_s, details))
         about = {"work_class": workload.work_class.name.lower(), "at": utc(decision.at_s), **details}
+        if self.epoch is not None:
+            about["epoch"] = self.epoch
         body = action_body(
             f"cluster.workload.{what}",
             ("cluster.workload", workload.id),
@@ -97,6 +103,8 @@ def _told(decision: Decision) -> tuple[str, dict[str, Any]]:
     match decision:
         case Place(_, nodes):
             return "resumed" if isinstance(decision, Resume) else "placed", {"nodes": list(nodes)}
+        case Adopt(_, nodes):
+            return "adopted", {"nodes": list(nodes)}
         case Preempt(_, in_favour_of, deadline_s):
             return "preempted", {"in_favour_of": in_favour_of, "deadline": utc(deadline_s)}
         case Take(_, reason):

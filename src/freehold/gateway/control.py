@@ -15,6 +15,7 @@ from freehold.engines.auto import check as check_engine
 from freehold.errors import ConfigError, Conflict
 from freehold.gateway.canary import SUFFIX
 from freehold.gateway.capacity_office import CapacityOffice, CapacityView
+from freehold.serving.board import Standing
 from freehold.serving.calibrating import Effort
 from freehold.serving.calibrations import Calibration
 from freehold.serving.deployment_log import LogEntry
@@ -167,6 +168,20 @@ class DeploymentControl:
         """Where engines and jobs run."""
         return self._supervisor.cluster
 
+    @property
+    def standing(self) -> Standing | None:
+        """Which gateway leads the cluster that several share; None where they share none."""
+        return self._supervisor.standing
+
+    def check_leads(self) -> None:
+        """Return if it is decided here what runs on the cluster.
+
+        Raises:
+            Unavailable: another gateway leads; says which.
+        """
+        if self._supervisor.sharing is not None:
+            self._supervisor.sharing.check()
+
     async def measure(self, name: str) -> list[Measurement]:
         """Measure which options of a deployment's engines are best on this machine, and have them served by those.
 
@@ -199,10 +214,12 @@ class DeploymentControl:
             DeploymentNotFound: there is none.
             Conflict: its engines do not run here.
             EngineFailed, EngineTimeout, EngineUnavailable: a replica does not answer.
+            Unavailable: another gateway leads the cluster, and calibrates.
         """
         settings = self._registry.get(name).settings
         if self._capacity is None or not self._running or name not in self._supervisor.names():
             raise Conflict(f"The deployment '{name}' does not run; start the server with 'freehold serve' first.")
+        self.check_leads()
         return await self._capacity.calibrate(self._supervisor, settings, effort)
 
     def settings_of(self, name: str) -> DeploymentSettings:

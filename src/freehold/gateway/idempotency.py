@@ -2,9 +2,11 @@
 
 What is kept lies in the store, encrypted under its owner's content key (`freehold.encryption`). What one owner chose as
 `Idempotency-Key` in one project has nothing to do with anybody else's. A key that is in flight is known to this process
-only: two processes never share a home, and what a crash interrupted is free to run anew.
+and, where several gateways share the database, claimed in it before anything is done; what a crash interrupted is free
+to run anew, at once where there is one gateway, and else when the others know that this one is gone.
 """
 
+import asyncio
 import hmac
 import math
 import struct
@@ -13,17 +15,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import orjson
+import structlog
 
 from freehold.encryption.cipher import ContentCipher
-from freehold.errors import Conflict, ContentUnreadable, InvalidRequest, KeyReused
+from freehold.errors import Conflict, ContentUnreadable, FreeholdError, InvalidRequest, KeyReused
 from freehold.governance.retention import RetentionRegistry
+from freehold.store.answer_claims import claim_answer, free_answer
 from freehold.store.database import Database
 from freehold.store.kept_answers import KeptAnswerRow, get_kept_answer, put_kept_answer
 from freehold.types.content import ANSWERS, Tenant
+from freehold.types.ids import new_id
+
+log = structlog.get_logger(__name__)
 
 MAX_KEY_CHARACTERS = 255
 RETRY_AFTER_S = 1.0
 PARAM = "Idempotency-Key"
+_AGAIN_S = 1.0
+"""After how long a claim is given up again that could not be."""
 _HEAD = struct.Struct(">I")
 """Before the plain text's head: its length in bytes."""
 
@@ -84,6 +93,7 @@ class KeptAnswers:
         self._clock = clock
         self._in_flight: dict[_Name, bytes] = {}
         self._writes = 0
+        self._freeing: set[asyncio.Task[None]] = set()
 
     async def begin(self, tenant: Tenant, key: str, fingerprint: bytes) -> "KeptAnswer | Slot":
         """The answer that is kept under the key, or else the right to make it.
@@ -98,7 +108,8 @@ class KeptAnswers:
             ZeroRetention: nothing is kept for the project.
             ProjectKeyRevoked, KeyServiceUnavailable: kept answers cannot be read.
             KeyReused: the key was used for another request.
-            Conflict: the request is being answered at this moment.
+            Conflict: the request is being answered at this moment, here or by another gateway.
+            Unavailable: the database, by which gateways know of each other's, cannot be used.
         """
         if not key.isascii() or not key.isprintable() or not 0 < len(key) <= MAX_KEY_CHARACTERS:
             raise InvalidRequest(
@@ -114,10 +125,12 @@ class KeptAnswers:
         if kept is not None:
             return kept
         self._refuse_in_flight(name, body_digest)
-        slot = self._reserve(name, body_digest)
-        if writes == self._writes:
+        claim = new_id("claim_") if self._database.is_shared else None
+        slot = self._reserve(name, body_digest, claim)
+        if writes == self._writes and claim is None:
             return slot
         try:  # while the table was read an answer was written, maybe this one
+            await self._claim(name, body_digest, claim)
             kept = await self._find(name, body_digest)
         except BaseException:
             slot.release()
@@ -132,14 +145,31 @@ class KeptAnswers:
         running = self._in_flight.get(name)
         if running is None:
             return
-        if not hmac.compare_digest(running, body_digest):
-            raise _reused()
-        raise Conflict(
-            f"A request with the same '{PARAM}' is being processed. Please try again when it has been answered.",
-            param=PARAM,
-            code="idempotency_key_in_use",
-            retry_after_s=RETRY_AFTER_S,
-        )
+        raise _in_use(running, body_digest)
+
+    async def _claim(self, name: _Name, body_digest: bytes, claim: str | None) -> None:
+        """Have it be this gateway that answers, where there may be others; what they do first is found as an answer.
+
+        Raises:
+            KeyReused, Conflict, Unavailable: as `begin`.
+        """
+        if claim is not None:
+            project_id = name.tenant.project_id
+            running = await claim_answer(self._database, project_id, name.key_digest, body_digest, claim)
+            if running is not None:
+                raise _in_use(running, body_digest)
+
+    async def _give_up(self, claim: str) -> None:
+        """Let other gateways have a key that this one answered with nothing that is kept."""
+        while True:
+            try:
+                async with self._database.aside() as connection:
+                    await free_answer(connection, claim)
+            except FreeholdError as exc:
+                log.warning("key_not_freed", reason=exc.message)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
 
     async def _find(self, name: _Name, body_digest: bytes) -> KeptAnswer | None:
         """The answer, if there is one that has not expired and can be decrypted.
@@ -158,10 +188,12 @@ class KeptAnswers:
             raise _reused()
         return _unpacked(text)
 
-    def _reserve(self, name: _Name, body_digest: bytes) -> "Slot":
+    def _reserve(self, name: _Name, body_digest: bytes, claim: str | None) -> "Slot":
         self._in_flight[name] = body_digest
+        claimed = claim
 
         async def keep(answer: KeptAnswer) -> None:
+            nonlocal claimed
             tenant = name.tenant
             keep_s = self._retention.keep_s(tenant.organization_id, tenant.project_id, ANSWERS)
             if not keep_s:
@@ -179,11 +211,22 @@ class KeptAnswers:
                 expires_at=math.ceil(now + keep_s),
             )
             try:
-                await put_kept_answer(self._database, row)
+                if not await put_kept_answer(self._database, row, claim):
+                    log.warning("answer_overtaken", request_id=answer.request_id)  # this gateway counted as gone
+                claimed = None
             finally:
                 self._writes += 1  # it may have been written whatever was raised
 
-        return Slot(keep, lambda: self._in_flight.pop(name))
+        def free() -> asyncio.Future[None] | None:
+            del self._in_flight[name]
+            if claimed is None:
+                return None
+            task = asyncio.create_task(self._give_up(claimed))
+            self._freeing.add(task)
+            task.add_done_callback(self._freeing.discard)
+            return task
+
+        return Slot(keep, free)
 
     def _digest(self, *parts: bytes) -> bytes:
         return hmac.digest(self._digest_key, b"\0".join(parts), "sha256")
@@ -194,10 +237,14 @@ class Slot:
 
     Args:
         write: writes the answer into the store.
-        free: makes the key free.
+        free: makes the key free; gives what other gateways may have it after, where there are any.
     """
 
-    def __init__(self, write: Callable[[KeptAnswer], Awaitable[None]], free: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        write: Callable[[KeptAnswer], Awaitable[None]],
+        free: Callable[[], asyncio.Future[None] | None],
+    ) -> None:
         self._write = write
         self._free = free
         self._released = False
@@ -215,11 +262,28 @@ class Slot:
         finally:
             self.release()
 
-    def release(self) -> None:
-        """Make the key free. Without a kept answer the next request with it runs anew. May be called again."""
-        if not self._released:
-            self._released = True
-            self._free()
+    def release(self) -> asyncio.Future[None] | None:
+        """Make the key free. Without a kept answer the next request with it runs anew. May be called again.
+
+        Returns:
+            Where there are other gateways, what is done when they may have it too; nobody has to wait for it.
+        """
+        if self._released:
+            return None
+        self._released = True
+        return self._free()
+
+
+def _in_use(running: bytes, body_digest: bytes) -> Conflict | KeyReused:
+    """Why a request cannot be answered whose key is in flight for what has the first of these digests."""
+    if not hmac.compare_digest(running, body_digest):
+        return _reused()
+    return Conflict(
+        f"A request with the same '{PARAM}' is being processed. Please try again when it has been answered.",
+        param=PARAM,
+        code="idempotency_key_in_use",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _reused() -> KeyReused:

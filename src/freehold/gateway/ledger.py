@@ -174,7 +174,7 @@ class Grant:
         self._places = [standings.of(subject, now) for subject in claim.subjects]
         self._draughts: dict[str, Draught] = {}
         _check(self._places, claim, self._money, {}, now, standings.leases)
-        self._enter(self._places, now)
+        self._enter(self._places)
         self._set_aside()
         self._open = True
         self._resting = False
@@ -254,7 +254,7 @@ class Grant:
         for draught in self._draughts.values():
             draught.correct(claim.tokens, now)
         self.claim, self._places, self._money = claim, places, money
-        self._enter([standing for standing in places if standing.key not in held], now)
+        self._enter([standing for standing in places if standing.key not in held])
         self._set_aside()
 
     def headers(self) -> dict[str, str]:
@@ -266,12 +266,11 @@ class Grant:
         if not self._open:
             raise AssertionError("a grant is settled exactly once")
 
-    def _enter(self, places: Sequence[Standing], now: int) -> None:
-        """Count the request with subjects that have room for it."""
+    def _enter(self, places: Sequence[Standing]) -> None:
+        """Count the request with subjects that have room for it, and were brought up to the time to see that."""
         for standing in places:
             standing.open += 1
             if standing.limited:
-                standing.refill(now)
                 if standing.requests is not None:
                     standing.requests.take(UNIT)
                 if standing.tokens is not None:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from freehold.gateway.account import Account
 from freehold.gateway.capacity_metrics import CapacityMetrics
+from freehold.gateway.tallies import Count, Counts, Spread, Spreads
 from freehold.journal.projection_flags import findings_of
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -17,10 +18,10 @@ _HELD_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 class _OfDeployment(NamedTuple):
     """The counters of one deployment that every request moves."""
 
-    prompt_tokens: Counter
-    completion_tokens: Counter
-    cost: Counter
-    first_token: Histogram
+    prompt_tokens: Count
+    completion_tokens: Count
+    cost: Count
+    first_token: Spread
 
 
 class Metrics:
@@ -28,28 +29,28 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self.requests = Counts(
             "freehold_requests", "Finished requests.", ("route", "deployment", "status"), registry=self.registry
         )
-        self.tokens = Counter(
+        self.tokens = Counts(
             "freehold_tokens", "Tokens read and produced.", ("deployment", "kind"), registry=self.registry
         )
         self.images = Counter("freehold_images", "Pictures painted.", ("deployment",), registry=self.registry)
-        self.duration = Histogram(
+        self.duration = Spreads(
             "freehold_request_duration_seconds",
             "From the request's arrival to its last byte.",
             ("route",),
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.first_token = Histogram(
+        self.first_token = Spreads(
             "freehold_time_to_first_token_seconds",
             "From the request's arrival to the first piece of the answer.",
             ("deployment",),
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.held_back = Histogram(
+        self.held_back = Spreads(
             "freehold_content_filter_held_seconds",
             "How much later the first piece of a stream left because it was examined before.",
             ("deployment",),
@@ -57,7 +58,7 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("freehold_requests_in_flight", "Requests that are running.", registry=self.registry)
-        self.cost = Counter(
+        self.cost = Counts(
             "freehold_cost_micro", "What requests cost, in micro-units.", ("deployment",), registry=self.registry
         )
         self.replicas_wanted = Gauge(
@@ -66,7 +67,7 @@ class Metrics:
         self.replicas = Gauge(
             "freehold_replicas", "Engine processes by state.", ("deployment", "state"), registry=self.registry
         )
-
+        self.cluster_leads, self.cluster_epoch = _of_cluster(self.registry)
         self.cached_prompt_tokens, self.prompt_cache_choices = _of_prompt_caches(self.registry)
         self.capacity = CapacityMetrics(self.registry)
         self.flags = Counter(
@@ -81,7 +82,7 @@ class Metrics:
             registry=self.registry,
         )
 
-        self._of_answers: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._of_answers: dict[tuple[str, str, str], tuple[Count, Spread]] = {}
         self._of_deployments: dict[str, _OfDeployment] = {}
 
     def answered(self, route: str, deployment: str, status: str, took_s: float) -> None:
@@ -134,6 +135,15 @@ class Metrics:
     def exposition(self) -> bytes:
         """All of it in the text format."""
         return generate_latest(self.registry)
+
+
+def _of_cluster(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
+    """Whether this gateway leads the cluster that it shares with others, and in which epoch."""
+    leads = Gauge("freehold_cluster_leads", "Whether this gateway leads the shared cluster.", registry=registry)
+    epoch = Gauge(
+        "freehold_cluster_epoch", "How often the lead over the shared cluster has changed hands.", registry=registry
+    )
+    return leads, epoch
 
 
 def _of_prompt_caches(registry: CollectorRegistry) -> tuple[Counter, Gauge]:

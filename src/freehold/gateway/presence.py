@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.errors import Conflict, FreeholdError, HomeError, NotFound
+from freehold.store.answer_claims import free_answers_of
 from freehold.store.database import Database
 from freehold.store.gateway_rows import (
     GONE_S,
@@ -80,6 +81,7 @@ class Presence:
                 raise _taken(before, now)
             self._row = replace(self._row, started_at=now, seen_at=now)
             await put_gateway(connection, self._row)
+            await free_answers_of(connection, self._row.name)  # of what it was doing when it ended nothing goes on
         self._task = asyncio.create_task(self._beat(), name="gateway's presence")
         return self
 
@@ -136,6 +138,7 @@ class Presence:
                 await removing(connection, name)
             await release_jobs_of(connection, name, now * 1000)
             await end_interrupted_of(connection, name)
+            await free_answers_of(connection, name)
             await delete_gateway(connection, name)
         return row
 

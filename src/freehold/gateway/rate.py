@@ -36,13 +36,14 @@ class Bucket:
     def refill(self, now_us: int) -> None:
         """Bring it up to the time. A clock that was set back brings nothing for that stretch, and takes nothing."""
         elapsed_us = now_us - self._updated_us
-        self._updated_us = now_us
-        if self.used and elapsed_us > 0:
-            self._return(self.limit * elapsed_us)
+        if elapsed_us:
+            self._updated_us = now_us
+            if elapsed_us > 0 and self.used:
+                self._return(self.limit * elapsed_us)
 
     def _return(self, amount: int) -> None:
         self.refilled += amount
-        self.used = max(0, self.used - amount)
+        self.used = self.used - amount if self.used > amount else 0
 
     def wait_us(self, amount: int) -> int | None:
         """How long until it holds an amount (60-millionths), as of its last refill; None if it never will.

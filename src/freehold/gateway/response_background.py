@@ -13,6 +13,7 @@ from freehold.errors import FreeholdError, InternalError, Overloaded
 from freehold.gateway.account import Account
 from freehold.gateway.flights import Flights
 from freehold.gateway.item_store import Holder
+from freehold.gateway.response_draft import OPEN
 from freehold.gateway.response_live import Live, ResponseCancelled
 from freehold.gateway.response_run import Accounts, Run
 from freehold.gateway.response_store import ResponseStore
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 MOST: Final = 1000
 """Of responses that are made at the same time."""
+HEED_S: Final = 0.5
+"""How often a gateway looks whether others want its responses stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Background:
         self._live: dict[str, Live] = {}
         self._coming = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._heeding: asyncio.Task[None] | None = None
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -84,6 +88,10 @@ class Background:
         """A response that is being made; None if it is not."""
         return self._live.get(response_id)
 
+    def live_ids(self) -> frozenset[str]:
+        """The responses that are being made."""
+        return frozenset(self._live)
+
     def start(self, work: Work) -> Live:
         """Begin to make a response."""
         holder = work.holder
@@ -97,11 +105,33 @@ class Background:
         task = asyncio.create_task(self._make(work, live), name=f"response {holder.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self._store.is_shared and (self._heeding is None or self._heeding.done()):
+            self._heeding = asyncio.create_task(self._heed(), name="what others want stopped")
         return live
 
     async def close(self) -> None:
         """Wait until nothing is being made. Running requests were stopped before, so that is soon."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._heeding is not None:
+            self._heeding.cancel()
+
+    async def _heed(self) -> None:
+        """Stop what other gateways want stopped, as long as something is being made."""
+        while self._live:
+            await asyncio.sleep(HEED_S)
+            try:
+                found = await self._store.to_stop(self._live)
+            except FreeholdError as exc:
+                log.warning("responses_not_heeded", reason=exc.message)
+                continue
+            for response_id, cancelled in found.items():
+                live = self._live.get(response_id)
+                if live is None or live.draft.status not in OPEN:
+                    continue
+                if cancelled:
+                    live.cancel()
+                else:
+                    live.broken(InternalError("Another gateway has let this response fail: it took this one for gone."))
 
     async def _make(self, work: Work, live: Live) -> None:
         draft, writer = work.run.draft, work.run.writer
@@ -123,9 +153,9 @@ class Background:
             await asyncio.wait({pump})
             if not live.is_broken:  # else it counts as interrupted: what was told of it has to stay as it was
                 end = writer.closing()
-                await self._store.finish(work.holder, draft, end if work.streams else None)
-                last = end
-                await work.grow()
+                if await self._store.finish(work.holder, draft, end if work.streams else None):
+                    last = end
+                    await work.grow()
         except FreeholdError as exc:  # until the next start of the server says `failed`, whoever asks is told so
             log.warning("response_not_kept", response=work.holder.id, reason=exc.message)
         except Exception:  # likewise
@@ -145,6 +175,7 @@ class Background:
                 live.flies(flight)
                 try:
                     await work.run.begin(account)
+                    await self._store.begun(work.holder)
                     async for event in work.run.events():
                         live.put(event)
                 except asyncio.CancelledError:

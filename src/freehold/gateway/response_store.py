@@ -1,26 +1,31 @@
 """Responses as they are kept: the response, what it was asked, what it answered, and the events of its stream."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import orjson
 
-from freehold.errors import InvalidRequest, NotFound
+from freehold.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from freehold.gateway.item_store import Holder, Item, ItemStore
 from freehold.gateway.response_draft import OPEN, Draft, interrupted
 from freehold.gateway.response_replay import output_of
 from freehold.gateway.response_writer import StreamEvent
 from freehold.gateway.together import Together
+from freehold.store.gateway_rows import GONE_S
 from freehold.store.kept_items import HolderRow, Page
 from freehold.store.kept_responses import (
     EventsRow,
+    ask_to_stop,
     end_interrupted,
     events_from,
     finish_response,
+    mark_begun,
     next_number,
     put_events,
+    to_stop,
 )
 from freehold.types.content import Tenant
 from freehold.types.identity import Principal
@@ -33,6 +38,8 @@ ROWS: Final = 64
 
 LOOK_S: Final = 0.25
 """How often the events of a response are looked for that another gateway makes."""
+STOP_S: Final = GONE_S + 15
+"""For how long it is waited that another gateway stops one: if it is gone, the response has failed by then."""
 
 Again: TypeAlias = Callable[[], Awaitable[Holder]]
 
@@ -67,6 +74,21 @@ class ResponseStore:
         values = {"header": header, "status": draft.status}
         return await finish_response(self.store.database, row, values, items, events)
 
+    async def begun(self, holder: Holder) -> None:
+        """Let other gateways know, where there are any, that a response is being made."""
+        if self.is_shared:
+            with suppress(Unavailable):  # then they think that it has not begun
+                await mark_begun(self.store.database, holder.id)
+
+    async def to_stop(self, ids: Collection[str]) -> dict[str, bool]:
+        """Which responses are not to go on; see `freehold.store.kept_responses.to_stop`."""
+        return await to_stop(self.store.database, ids)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other gateways may make responses too."""
+        return self.store.database.is_shared
+
     async def put_events(self, holder: Holder, events: Sequence[StreamEvent]) -> None:
         """Keep events of a response's stream."""
         await self._events_of_all.add((holder.row, await self._sealed(holder.row, events)))
@@ -86,7 +108,7 @@ class ResponseStore:
         """A response as callers see it that is not being made: one that never came to its end has failed."""
         told: dict[str, Any] = dict(holder.header["response"])
         if self.is_made_elsewhere(holder):
-            return told
+            return told | {"status": holder.row.more["status"], "output": await output_of(self._events(holder, 0))}
         if told["status"] in OPEN:
             return interrupted(told) | {"output": await output_of(self._events(holder, 0))}
         output, _ = await self.store.items(holder, Page(ALL, newest_first=False), side="output", most_bytes=None)
@@ -96,6 +118,32 @@ class ResponseStore:
         """Whether another gateway makes a response, as far as the database knows."""
         more = holder.row.more
         return more["status"] in OPEN and more["gateway"] != self.store.database.gateway
+
+    async def stopped(self, holder: Holder, again: Again, *, patience_s: float = STOP_S) -> Holder:
+        """A response that is being made nowhere any more: if another gateway makes it, that one is asked to stop.
+
+        Args:
+            holder: the response.
+            again: reads it again.
+            patience_s: for how long it is waited.
+
+        Raises:
+            Conflict: it does not, and nobody has found it to be gone.
+        """
+        if not self.is_made_elsewhere(holder):
+            return holder
+        await ask_to_stop(self.store.database, holder.id)
+        deadline = asyncio.get_running_loop().time() + patience_s
+        while self.is_made_elsewhere(holder):
+            if asyncio.get_running_loop().time() > deadline:
+                raise Conflict(
+                    f"The gateway '{holder.row.more['gateway']}' is making this response and has not stopped it yet; "
+                    "try again.",
+                    retry_after_s=1.0,
+                )
+            await asyncio.sleep(LOOK_S)
+            holder = await again()
+        return holder
 
     async def items(self, holder: Holder) -> list[dict[str, Any]]:
         """All that was asked and answered."""

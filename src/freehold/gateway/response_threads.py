@@ -153,7 +153,8 @@ class Threads:
         holder = await self._responses.store.get(principal, response_id)
         if holder is None:
             return None
-        if holder.row.more["status"] in OPEN and self._being_made(holder.id):  # else its end could not be written
+        made_here = holder.row.more["status"] in OPEN and self._being_made(holder.id)  # else its end was not written
+        if made_here or self._responses.is_made_elsewhere(holder):
             raise InvalidRequest(f"The response '{response_id[:64]}' is still being made.", param=param)
         conversation = holder.header["response"].get("conversation")
         if conversation is not None:

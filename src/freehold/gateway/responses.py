@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from freehold.errors import Conflict, FreeholdError, InvalidRequest, RequestError, UnsupportedParameter
+from freehold.errors import FreeholdError, InvalidRequest, RequestError, UnsupportedParameter
 from freehold.gateway.account import Account
 from freehold.gateway.item_store import Holder, Item
 from freehold.gateway.response_approvals import approved_calls
@@ -121,6 +121,10 @@ class Responses:
         """Wait until no response is being made."""
         await self._parts.background.close()
 
+    def live_ids(self) -> frozenset[str]:
+        """Those that are being made here in the background."""
+        return self._parts.background.live_ids()
+
     async def create(self, principal: Principal, request: ResponseRequest, account: Account) -> Made:
         """Make a response. Unless it is in the background, its first word has come when this returns.
 
@@ -216,7 +220,7 @@ class Responses:
             live.cancel()
             await live.done.wait()
             return live.draft.resource()
-        self._check_here(holder)
+        holder = await self._store.stopped(holder, partial(self._store.get, principal, response_id))
         return await self._store.resource(holder)
 
     async def delete(self, principal: Principal, response_id: str) -> None:
@@ -229,8 +233,7 @@ class Responses:
         if live is not None:
             live.cancel()
             await live.done.wait()
-        else:
-            self._check_here(holder)
+        holder = await self._store.stopped(holder, partial(self._store.get, principal, response_id))
         await self._store.store.delete(holder)
 
     def _keeps(self, principal: Principal, request: ResponseRequest) -> bool:
@@ -341,18 +344,6 @@ class Responses:
     async def _stored_events(self, principal: Principal, holder: Holder, after: int) -> AsyncGenerator[StreamEvent]:
         await self._store.check_streamed(holder)
         return self._store.events(holder, after, partial(self._store.get, principal, holder.id))
-
-    def _check_here(self, holder: Holder) -> None:
-        """Return if a response can be stopped here.
-
-        Raises:
-            Conflict: another gateway makes it.
-        """
-        if self._store.is_made_elsewhere(holder):
-            raise Conflict(
-                f"The gateway '{holder.row.more['gateway']}' is making this response; ask that one, or wait for its "
-                "end."
-            )
 
     async def _found(self, principal: Principal, action: Action, response_id: str) -> tuple[Holder, Live | None]:
         """A response, and the making of it if that goes on."""

@@ -144,20 +144,20 @@ def rate_headers(standings: Sequence[Standing], now_us: int) -> dict[str, str]:
     As OpenAI documents them under "Rate limits in headers": reset is the time until the limit is untouched again.
     """
     headers: dict[str, str] = {}
-    standings = [standing for standing in standings if standing.limited]
-    if not standings:
+    limited = [standing for standing in standings if standing.limited]
+    if not limited:
         return headers
-    for name in ("requests", "tokens"):
-        tightest: Bucket | None = None
-        for standing in standings:
-            bucket: Bucket | None = getattr(standing, name)
-            if bucket is None:
-                continue
+    of_requests = [standing.requests for standing in limited if standing.requests is not None]
+    of_tokens = [standing.tokens for standing in limited if standing.tokens is not None]
+    for name, buckets in (("requests", of_requests), ("tokens", of_tokens)):
+        tightest, least = None, 0
+        for bucket in buckets:
             bucket.refill(now_us)
-            if tightest is None or bucket.remaining < tightest.remaining:
-                tightest = bucket
+            remaining = bucket.remaining
+            if tightest is None or remaining < least:
+                tightest, least = bucket, remaining
         if tightest is not None:
             headers[f"x-ratelimit-limit-{name}"] = str(tightest.limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(tightest.remaining)
+            headers[f"x-ratelimit-remaining-{name}"] = str(least)
             headers[f"x-ratelimit-reset-{name}"] = duration(tightest.full_in_us)
     return headers

@@ -71,12 +71,16 @@ class Workers:
         queue: where they come from.
         doing: what does the jobs of each kind.
         most: how many are done at a time.
+        may: whether any is to be taken here just now, rather than by another gateway.
     """
 
-    def __init__(self, queue: JobQueue, doing: Mapping[str, Do], most: int) -> None:
+    def __init__(
+        self, queue: JobQueue, doing: Mapping[str, Do], most: int, may: Callable[[], bool] = lambda: True
+    ) -> None:
         self._queue = queue
         self._doing = doing
         self._most = most
+        self._may = may
         self._name = worker_name(queue.database.gateway, new_id("worker_"))
         self._something = asyncio.Event()
         self._holds: set[Hold] = set()
@@ -107,7 +111,7 @@ class Workers:
         try:
             while True:
                 self._something.clear()
-                while len(tasks) < self._most and (taken := await self._take()) is not None:
+                while len(tasks) < self._most and self._may() and (taken := await self._take()) is not None:
                     task = asyncio.create_task(self._work(*taken), name=f"job {taken[0].id}")
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
@@ -128,6 +132,8 @@ class Workers:
             return None
 
     async def _pause_s(self) -> float:
+        if not self._may():
+            return IDLE_S
         try:
             due_s = await self._queue.due_s(self._doing)
         except FreeholdError:

@@ -170,8 +170,10 @@ class Writer:
                     self._sync(pairs)
                 if self.state is State.STALLED and (commands or time.monotonic() >= self._retry_at):
                     self._retry()
-            elif self.state is State.OK and (entries or must_sync or self._is_checkpoint_due()):
+            elif self.state is State.OK and (entries or self._is_checkpoint_due()):
                 self._commit(entries, pairs, must_sync=must_sync)
+            elif self.state is State.OK and must_sync:
+                self._sync(pairs)
             for command in commands:
                 self._obey(command)
             self._in_hand = []

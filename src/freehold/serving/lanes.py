@@ -22,6 +22,7 @@ from freehold.serving.engine_settings import of_engine
 from freehold.serving.lending import Grant
 from freehold.serving.replica import Replica
 from freehold.serving.replica_set import ReplicaSet
+from freehold.serving.shared_set import SharedReplicaSet
 from freehold.serving.status import DeploymentStatus, LaneStatus, ReplicaStatus
 from freehold.serving.surroundings import Surroundings
 from freehold.types.deployment import DeploymentSettings, ReplicaState
@@ -180,12 +181,24 @@ class Lanes:
         self._plan = self._supervisor.plan(self.settings)
         first, *others = (lane for lane in self._plan.lanes if lane.engine not in self._given_up)
         wanted = [first, *map(self._on_demand, others)]
-        for replicas, settings in zip(self._sets, wanted, strict=False):
-            replicas.configure(settings)
+        for index, (replicas, settings) in enumerate(zip(self._sets, wanted, strict=False)):
+            if isinstance(replicas, SharedReplicaSet) is self._is_shared(settings):
+                replicas.configure(settings)
+            else:
+                self._dismiss(replicas)
+                self._sets[index] = self._new_set(settings)
         while len(self._sets) > len(wanted):
             self._dismiss(self._sets.pop())
-        self._sets += [ReplicaSet(lane, self._shared, self.log) for lane in wanted[len(self._sets) :]]
+        self._sets += [self._new_set(lane) for lane in wanted[len(self._sets) :]]
         self._forget()
+
+    def _new_set(self, lane: DeploymentSettings) -> ReplicaSet:
+        kind = SharedReplicaSet if self._is_shared(lane) else ReplicaSet
+        return kind(lane, self._shared, self.log)
+
+    def _is_shared(self, lane: DeploymentSettings) -> bool:
+        """Whether other gateways use the same replicas: somebody is there, and the engine is a process of ours."""
+        return self._shared.sharing is not None and not self._shared.find_engine(lane.engine).elsewhere
 
     def _on_demand(self, lane: DeploymentSettings) -> DeploymentSettings:
         """The settings of an engine beside a faster one: one replica, when it is needed."""

@@ -12,10 +12,14 @@ from freehold.cluster.base import Cluster, Hosted, Part, Placed, Placement
 from freehold.cluster.desk import RoomDesk
 from freehold.cluster.process import logged
 from freehold.engines.base import Connection, Engine, EngineSpec, Launch
+from freehold.errors import Conflict, FreeholdError, InvalidRequest, NotFound
 from freehold.governance.directory import ORGANIZATION
+from freehold.serving.own_use import OwnUse
+from freehold.serving.preparation import Preparation
 from freehold.serving.status import Whereabouts
 from freehold.types.cluster import Resources, WorkClass, Workload
 from freehold.types.deployment import DeploymentSettings
+from freehold.types.engine import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,14 @@ class Launching:
         self._find_engine = find_engine
         self._socket = socket
         self._on_line = on_line
+        self._workload: Workload | None = None
+        self._is_found = False
         self._version = 0
         self._wanted: Workload | None = None
+
+    async def prepared(self, preparation: Preparation, report: Callable[[str], None]) -> EngineSpec:
+        """What is to be started, once all is there that it needs; see `Preparation.spec`."""
+        return await preparation.spec(report)
 
     async def start(self, spec: EngineSpec, log: FilteringBoundLogger, report: Callable[[str], None]) -> Started:
         """Start the engine; whoever gets it ends the process and closes the connection.
@@ -88,7 +98,10 @@ class Launching:
         if launch is None:
             return Started(engine.connect(spec, self._socket), Whereabouts(spec, self._socket), None, ())
         placement = self._placement(spec, launch, engine.needs(spec))
-        placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
+        try:
+            placed = await self._placed(placement, spec.settings, logged(log, self._on_line), report)
+        except InvalidRequest as exc:
+            raise InvalidRequest(spec.misfit or exc.message, code=exc.code) from exc
         try:
             connection = engine.connect(spec, placed.address)
         except BaseException:
@@ -96,6 +109,22 @@ class Launching:
             raise
         nodes = (placed.node, *placed.others)
         return Started(connection, Whereabouts(spec, placed.address), placed.process, nodes)
+
+    def traits_of(self, told: Traits) -> Traits:
+        """What the engine turned out to be, by what it has told."""
+        return told
+
+    async def own_use(self, connection: Connection) -> OwnUse:
+        """What the engine, which is ready, was asked for beside requests of this run."""
+        if not self._is_found:
+            return OwnUse()
+        try:
+            return OwnUse(await connection.counters(), alone=False)
+        except FreeholdError:
+            return OwnUse(alone=False)
+
+    async def unused(self) -> None:
+        """Wait until nobody but this process's requests, which are over, uses the engine."""
 
     async def possible(self) -> None:
         """Wait until what was refused at the last start may be possible."""
@@ -113,7 +142,7 @@ class Launching:
         report: Callable[[str], None],
     ) -> Placed:
         """Wait for room, which is the engine's until it has gone, and start it there."""
-        workload = Workload(
+        workload = self._workload = Workload(
             id=placement.workload,
             work_class=WorkClass[settings.work_class.upper()],
             organization_id=ORGANIZATION,
@@ -124,11 +153,36 @@ class Launching:
             apart=None if placement.others else placement.workload.rpartition("-")[0] or None,
         )
         self._wanted = workload
+        found = await self._found(placement, workload, on_line, report)
+        self._is_found = found is not None
+        if found is not None:
+            return found
         had = await self._desk.room(workload, lambda: report("waiting for room"))
         try:
             placed = await self._cluster.place(replace(placement, nodes=had.nodes), on_line, report)
         except BaseException:
             self._desk.release(workload.id)
+            raise
+        placed.process.exited.add_done_callback(lambda _: self._desk.release(workload.id))
+        return placed
+
+    async def _found(
+        self,
+        placement: Placement,
+        workload: Workload,
+        on_line: Callable[[str], None],
+        report: Callable[[str], None],
+    ) -> Placed | None:
+        """The like of it that an earlier run has left and that runs; None where there is none, or it ends just now."""
+        record = await self._desk.claim(workload, placement)
+        if record is None:
+            return None
+        try:
+            placed = await self._cluster.attach(replace(record, workload=workload.id), on_line, report)
+        except BaseException as exc:
+            self._desk.release(workload.id)
+            if isinstance(exc, NotFound | Conflict):
+                return None
             raise
         placed.process.exited.add_done_callback(lambda _: self._desk.release(workload.id))
         return placed
@@ -144,4 +198,7 @@ class Launching:
             files={path: digest_in(path) for path in (spec.weights, spec.adapter) if path is not None},
             socket=self._socket,
             others=tuple(Part(other.argv, other.env, needs) for other in launch.others),
+            deployment=spec.settings.name,
+            work_class=WorkClass[spec.settings.work_class.upper()],
+            project=spec.settings.project,
         )

@@ -1,5 +1,6 @@
 """What the service itself has an engine do, such as the content filter's questions: no receipt tells of it."""
 
+import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,14 +17,20 @@ class OwnCall:
 
 
 class OwnUse:
-    """What one running engine was asked for by the service itself."""
+    """What one running engine was asked for by the service itself.
 
-    def __init__(self) -> None:
+    Args:
+        before: what it had done when it was found, for an earlier run; None for one that was started for this one.
+        alone: whether nobody but this gateway asks it for anything.
+    """
+
+    def __init__(self, before: EngineCounters | None = None, *, alone: bool = True) -> None:
         self._prompt_tokens = 0
         self._completion_tokens = 0
         self._calls = 0
         self._running = 0
-        self._exact = True
+        self._exact = alone and before is None
+        self._before, self._since = before, time.time()
 
     @contextmanager
     def call(self) -> Iterator[OwnCall]:
@@ -52,9 +59,19 @@ class OwnUse:
         found = await asked
         if found is None:
             return None
+        if self._before is not None:
+            found = self._after(self._before, found)
         return replace(
             found,
             prompt_tokens=max(found.prompt_tokens - prompt_tokens, 0),
             completion_tokens=max(found.completion_tokens - completion_tokens, 0),
             exact=found.exact and self._exact and alone and self._calls == calls,
+        )
+
+    def _after(self, before: EngineCounters, now: EngineCounters) -> EngineCounters:
+        """What was done since the engine was found; what ran for the earlier run just then is in it too."""
+        requests = None if now.requests is None else now.requests - (before.requests or 0)
+        prompt_tokens, completion_tokens = before.prompt_tokens, before.completion_tokens
+        return EngineCounters(
+            self._since, requests, now.prompt_tokens - prompt_tokens, now.completion_tokens - completion_tokens
         )

@@ -18,6 +18,7 @@ from freehold.engines.base import Connection, EngineSpec
 from freehold.errors import EngineFailed, EngineTimeout, EngineUnavailable, FreeholdError, InternalError
 from freehold.serving.backoff import Backoff, permanent, refused
 from freehold.serving.launching import Launching
+from freehold.serving.opening import opened
 from freehold.serving.own_use import OwnUse
 from freehold.serving.preparation import Preparation
 from freehold.serving.prompt_cache import Watch
@@ -27,8 +28,6 @@ from freehold.types.deployment import ReplicaState
 from freehold.types.engine import EngineCounters, Traits
 
 _SUSPICIOUS = (EngineFailed, EngineTimeout, EngineUnavailable)
-_FIRST_POLL_S = 0.02
-_SLOWEST_POLL_S = 0.25
 _TERMINATE_SHARE = 0.7
 """The part of `stop_timeout_s` in which an engine may end by itself; the rest is for killing it."""
 _CLOSE_TIMEOUT_S = 2.0
@@ -50,7 +49,9 @@ class Replica:
         traits: what the engine turned out to be; without a feature until it was ready.
         connection: the way to the running engine; None while there is none that could take a request.
         suspect: whether a request broke off on it and the probe which that caused is yet to succeed.
-        in_flight: requests that it works on.
+        in_flight: requests that it works on for this process.
+        slots: how many of these there may be; None where there is no bound.
+        launching: starts its engine.
         retry_at: the loop's time of the next attempt, while backing off.
         nodes: the ids of the cluster's nodes where its engine runs; none while there is no engine, or it is elsewhere.
         failure: what went wrong last, its message fit for callers; the status's `error` says more.
@@ -71,12 +72,13 @@ class Replica:
         self.connection: Connection | None = None
         self.suspect = self.retiring = False
         self.in_flight = self._starts = 0
+        self.slots: int | None = None
         self.retry_at = 0.0
         self.failure: FreeholdError | None = None
         self.ended = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(deployment=deployment, replica=replica_id)
         self._preparation = preparation
-        self._launching = launching
+        self.launching = launching
         self._limits = limits
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -96,6 +98,7 @@ class Replica:
         self._started_at: float | None = None
         self._ready_since: float | None = None
         self._retirement: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
         self._life = asyncio.create_task(self._live(), name=f"replica {replica_id}")
         self._life.add_done_callback(self._end)
 
@@ -107,7 +110,7 @@ class Replica:
     @property
     def free(self) -> bool:
         """Whether it can take a request now, and works on fewer than it does at once."""
-        return self.usable and (self.traits.parallel is None or self.in_flight < self.traits.parallel)
+        return self.usable and (self.slots is None or self.in_flight < self.slots)
 
     @property
     def doubt(self) -> int:
@@ -175,6 +178,10 @@ class Replica:
             self.suspect = self.suspect or not isinstance(error, EngineTimeout)
             self._probe_now.set()
 
+    def probe(self) -> None:
+        """Probe its engine now, as somebody doubts it."""
+        self._probe_now.set()
+
     def retire(self, drain_s: float) -> None:
         """Take no more requests, let the running ones finish for at most `drain_s`, then end.
 
@@ -182,6 +189,8 @@ class Replica:
         """
         if drain_s <= 0 or not self.usable:
             self._idle.set()
+            if self._draining is not None:
+                self._draining.cancel()
         if self._retirement is None and not self.ended.is_set():
             self._log.info("replica_draining", in_flight=self.in_flight)
             self._enter(ReplicaState.DRAINING)
@@ -190,11 +199,16 @@ class Replica:
 
     async def _retire(self, drain_s: float) -> None:
         """Wait for the running requests or for the engine's own end, then end the life."""
-        idle = asyncio.create_task(self._idle.wait())
+        idle = self._draining = asyncio.create_task(self._unused())
         await asyncio.wait({idle, self._life}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         self._life.cancel()
         await asyncio.wait({idle, self._life})
+
+    async def _unused(self) -> None:
+        """Wait until nobody has requests on it."""
+        await self._idle.wait()
+        await self.launching.unused()
 
     async def _live(self) -> None:
         """Serve, and again after each failure, until retired."""
@@ -222,7 +236,7 @@ class Replica:
         self.retry_at = self._loop.time() + delay_s
         self._log.warning("replica_restarting", error=error.message, delay_s=round(delay_s, 3), starts=self._starts)
         self._enter(ReplicaState.BACKING_OFF)
-        await (self._launching.possible() if refused(error) else asyncio.sleep(delay_s))
+        await (self.launching.possible() if refused(error) else asyncio.sleep(delay_s))
 
     async def _attempt(self) -> FreeholdError:
         """Serve until something goes wrong; returns what."""
@@ -247,13 +261,13 @@ class Replica:
     async def _serve(self) -> Never:
         """Prepare, start and serve. Ends only by an error, or cancelled; the engine is gone then."""
         self._enter(ReplicaState.STARTING)
-        spec = self._spec = await self._preparation.spec(self._fetching)
+        spec = self._spec = await self.launching.prepared(self._preparation, self._fetching)
         self._starts += 1
         self._started_at = time.time()
         self._log.info("replica_starting", engine=spec.settings.engine, attempt=self._starts)
         self._progress = None
         self._enter(ReplicaState.STARTING)
-        started = await self._launching.start(spec, self._log, self._fetching)
+        started = await self.launching.start(spec, self._log, self._fetching)
         self._whereabouts, self.nodes = started.whereabouts, started.nodes
         connection = self._to_close = started.connection
         try:
@@ -265,7 +279,7 @@ class Replica:
             await self._run(self._process, connection)
         finally:
             self._process, self.nodes = None, ()
-            self._launching.clear()
+            self.launching.clear()
             await to_the_end(self._close())
 
     async def _run(self, process: Hosted, connection: Connection) -> Never:
@@ -303,8 +317,10 @@ class Replica:
     async def _open_and_watch(self, connection: Connection, *, local: bool) -> Never:
         """Wait until the engine is ready, then probe it. A `local` one ends with an error when it is hung."""
         began = self._loop.time()
-        self.traits = await self._open(connection, local=local)
-        self.connection, self._own = connection, OwnUse()
+        told = await opened(connection, self._limits, local=local, tell=self._tell)
+        self.traits = self.launching.traits_of(told)
+        self.slots = self.traits.parallel
+        self.connection, self._own = connection, await self.launching.own_use(connection)
         self._ready_since = self._loop.time()
         self._progress = self._error = self.failure = None
         self._log.info("replica_ready", seconds=round(self._ready_since - began, 3), starts=self._starts)
@@ -313,23 +329,6 @@ class Replica:
             await self._watch(connection, local=local)
         finally:
             self.connection = None
-
-    async def _open(self, connection: Connection, *, local: bool) -> Traits:
-        """Ask the engine what it is until it knows. One that runs elsewhere has nothing to load: it gets less time."""
-        limit_s = self._limits.start_timeout_s if local else self._limits.probe_timeout_s
-        pause_s, last = _FIRST_POLL_S, "no answer"
-        try:
-            async with asyncio.timeout(limit_s):
-                while True:
-                    try:
-                        return await connection.open()
-                    except EngineUnavailable as exc:
-                        self._progress = last = exc.message
-                    await asyncio.sleep(pause_s)
-                    slowest = _SLOWEST_POLL_S if local else self._limits.probe_interval_s
-                    pause_s = min(pause_s * 1.5, slowest)
-        except TimeoutError as exc:
-            raise EngineFailed(f"the engine was not ready after {limit_s:g} s: {last}") from exc
 
     async def _watch(self, connection: Connection, *, local: bool) -> Never:
         """Probe the engine; one that answers no probe for `probe_timeout_s` is unhealthy.
@@ -371,6 +370,10 @@ class Replica:
             async with asyncio.timeout(seconds):
                 await self._probe_now.wait()
         self._probe_now.clear()
+
+    def _tell(self, text: str) -> None:
+        """Hear why the engine does not answer yet."""
+        self._progress = text
 
     def _fetching(self, text: str) -> None:
         """Hear how far the preparation is."""

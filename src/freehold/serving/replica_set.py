@@ -6,16 +6,17 @@ Knows nothing of how a replica lives; that is `freehold.serving.replica`'s busin
 import asyncio
 import contextlib
 from functools import partial
+from typing import Any
 
 import structlog
 
 from freehold.errors import CatalogError, DeploymentNotFound, EngineUnavailable, FreeholdError
-from freehold.serving.backoff import refused
 from freehold.serving.choice import ANY, Wish, hopeful, room, surplus
 from freehold.serving.deployment_log import DeploymentLog
 from freehold.serving.engine_settings import of_engine
 from freehold.serving.launching import Launching
 from freehold.serving.lending import Grant, Lending
+from freehold.serving.offers import NOTHING, Want
 from freehold.serving.preparation import Preparation
 from freehold.serving.prompt_cache import PromptCache
 from freehold.serving.queue import Waiter
@@ -23,6 +24,7 @@ from freehold.serving.replica import Replica
 from freehold.serving.scaling import Scaling
 from freehold.serving.status import DeploymentStatus, Lease
 from freehold.serving.surroundings import Surroundings
+from freehold.serving.unavailable import RETRY_STARTING_S, unavailable
 from freehold.types.deployment import DeploymentSettings, ReplicaState
 from freehold.types.engine import EngineCounters, Tier, Traits
 
@@ -34,9 +36,6 @@ _BEST_FIRST = (
     ReplicaState.UNHEALTHY,
     ReplicaState.BACKING_OFF,
 )
-_RETRY_STARTING_S = 2.0
-_RETRY_FETCHING_S = 10.0
-_RETRY_STOPPED_S = 60.0
 
 
 class ReplicaSet:
@@ -276,29 +275,9 @@ class ReplicaSet:
         name = self.settings.name
         if self._removed:
             return DeploymentNotFound(name)
-        serving = self.serving()
-        by_state = {replica.state: replica for replica in serving if replica.id not in wish.avoid}
-        message, retry_after_s = f"The deployment `{name}` is starting.", _RETRY_STARTING_S
         if self._closed:
-            message = "The server is shutting down."
-        elif self.settings.replicas == 0:
-            message, retry_after_s = f"The deployment `{name}` is scaled to 0.", _RETRY_STOPPED_S
-        elif not self._loaded:
-            message = f"The deployment `{name}` is not loaded."
-        elif any(replica.usable for replica in serving):
-            message = f"No other replica of `{name}` can take the request."
-        elif starting := by_state.get(ReplicaState.STARTING):
-            message += f" Before, it failed: {starting.failure.message}." if starting.failure else ""
-        elif fetching := by_state.get(ReplicaState.FETCHING):
-            message = f"The model of `{name}` is being fetched: {fetching.status().progress or 'just begun'}."
-            retry_after_s = _RETRY_FETCHING_S
-        elif failed := by_state.get(ReplicaState.BACKING_OFF):
-            retry_after_s = max(1.0, failed.retry_at - self._loop.time())
-            why = failed.failure.message if failed.failure else ""
-            message = f"The deployment `{name}` failed and is started again in {retry_after_s:.0f} s: {why}"
-            if failed.failure is not None and refused(failed.failure):
-                message = f"The deployment `{name}` has no place on the cluster as it is: {why}"
-        return EngineUnavailable(message, retry_after_s=retry_after_s)
+            return EngineUnavailable("The server is shutting down.", retry_after_s=RETRY_STARTING_S)
+        return unavailable(self.settings, self.serving(), wish, self._loop.time(), loaded=self._loaded)
 
     async def _reconcile(self) -> None:
         """Bring about what is wanted whenever something changes, and unload what is idle."""
@@ -335,14 +314,20 @@ class ReplicaSet:
         while len(self._current) < allowed:
             self._current.append(self._new_replica())
 
-    def _new_replica(self) -> Replica:
+    def _new_replica(self, replica_id: str | None = None) -> Replica:
         name, shared = self.settings.name, self._shared
-        replica_id = shared.new_replica_id(name)
+        replica_id = replica_id or shared.new_replica_id(name)
         heard = partial(self.log.heard, replica_id)
-        launching = Launching(replica_id, shared.cluster, shared.desk, shared.find_engine, shared.sockets.new(), heard)
+        launching = self._launching(
+            replica_id, shared.cluster, shared.desk, shared.find_engine, shared.sockets.new(), heard
+        )
         replica = Replica(replica_id, name, self._preparation, launching, shared.limits, self._replica_changed)
         self.log.changed(replica.status())
         return replica
+
+    def _launching(self, *plain: Any) -> Launching:
+        """What starts the engine of a replica."""
+        return Launching(*plain)
 
     def _retire(self, replica: Replica, group: list[Replica]) -> None:
         group.remove(replica)
@@ -372,16 +357,22 @@ class ReplicaSet:
         """Seconds until an unused deployment is unloaded; None while it is in use, on its way or to stay."""
         idle_s = self.settings.idle_unload_s
         busy = self._lending.awaited or any(r.in_flight or r.state in _ON_THE_WAY for r in self.serving())
-        if idle_s is None or busy or not self._loaded:
+        if idle_s is None or busy or not self._loaded or self._elsewhere().busy:
             return None
         return max(0.0, self._last_used + idle_s - self._loop.time())
 
     def _unload_if_idle(self) -> None:
         left_s = self._idle_left()
-        empty = self._scaling.look(self.serving(), self._lending.waiting, self._lending.waited_s, self.traits)
-        if (left_s is not None and left_s <= 0) or (empty and self._loaded and not self._lending.awaited):
+        lending, elsewhere = self._lending, self._elsewhere()
+        empty = self._scaling.look(self.serving(), lending.waiting, lending.waited_s, self.traits, elsewhere)
+        awaited = lending.awaited or elsewhere.waiting
+        if (left_s is not None and left_s <= 0) or (empty and self._loaded and not awaited):
             structlog.get_logger(__name__).info("deployment_unloaded", deployment=self.settings.name)
             self._loaded = False
+
+    def _elsewhere(self) -> Want:
+        """What other gateways have to do with these replicas."""
+        return NOTHING
 
     def _note_end(self, task: "asyncio.Task[None]") -> None:
         """A defect that ends the task is logged; requests go on being served by what runs."""

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import structlog
 
 from freehold.serving.autoscale import Autoscaler, Observation
+from freehold.serving.offers import NOTHING, Want
 from freehold.serving.status import ScaleStatus
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import EngineCounters, Traits
@@ -85,15 +86,31 @@ class Scaling:
         if self._scaler is not None:
             self._scaler.wake(self._clock())
 
-    def look(self, replicas: Sequence[Seen], waiting: int, waited_s: float, traits: Traits | None) -> bool:
-        """Look, if it is time to; whether the deployment is to have no replica now until a request comes."""
+    def begin(self, replicas: int) -> None:
+        """Begin with as many as run already, as another process has had them."""
+        if self._scaler is not None:
+            self._scaler = Autoscaler(self._scaler.settings, replicas)
+
+    def look(
+        self, replicas: Sequence[Seen], waiting: int, waited_s: float, traits: Traits | None, elsewhere: Want = NOTHING
+    ) -> bool:
+        """Look, if it is time to; whether the deployment is to have no replica now until a request comes.
+
+        Args:
+            replicas: those that serve or are to serve.
+            waiting: requests that wait here for one.
+            waited_s: how long the first of these has waited.
+            traits: of the engine.
+            elsewhere: what other gateways have to do.
+        """
         now = self._clock()
         if self._scaler is None or now < self._next_s:
             return False
         self._next_s = now + LOOK_S
         before = self._scaler.wanted
         usable = [replica for replica in replicas if replica.usable]
-        running = sum(replica.in_flight for replica in replicas)
+        running = sum(replica.in_flight for replica in replicas) + elsewhere.running
+        waiting, waited_s = waiting + elsewhere.waiting, max(waited_s, elsewhere.waited_s)
         slots = None if traits is None else traits.parallel
         wanted = self._scaler.look(Observation(now, len(usable), running, waiting, waited_s, slots, self._rate))
         if wanted != before:

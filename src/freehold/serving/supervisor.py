@@ -7,10 +7,9 @@ All of it happens on one event loop; no method may be called from another thread
 import asyncio
 import itertools
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from freehold.cluster.base import Cluster
 from freehold.cluster.desk import RoomDesk, Unasked
@@ -19,16 +18,18 @@ from freehold.config import SupervisorSettings
 from freehold.engines.auto import FASTEST_FIRST, FastestFirst, plan
 from freehold.engines.base import Engine, EngineSpec
 from freehold.engines.registry import get_engine
-from freehold.errors import DeploymentNotFound, Draining, FreeholdError, InvalidRequest
+from freehold.errors import DeploymentNotFound, Draining, FreeholdError
+from freehold.serving.acquisition import Acquisition
+from freehold.serving.board import Standing
 from freehold.serving.choice import Affinity, Wish
 from freehold.serving.deployment_log import LogEntry
 from freehold.serving.lanes import Lanes
+from freehold.serving.leading import Leading
 from freehold.serving.lender import PATIENCE_S
 from freehold.serving.measurements import Measurement, Measurements
 from freehold.serving.measuring import Measuring
 from freehold.serving.preparation import Prepare, Progress
 from freehold.serving.prompt_key import PromptKey
-from freehold.serving.replica import Replica
 from freehold.serving.room import Room, room_for
 from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import DeploymentStatus, LaneStatus, Lease, ReplicaStatus, StateListener
@@ -70,6 +71,7 @@ class Supervisor:
         measurements: which options were found to be best on this machine.
         cluster: where engines run; this machine where there is none.
         desk: where room for them is asked for; nobody is asked where there is none.
+        sharing: shares the replicas with other gateways; None where there are none.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Supervisor:
         measurements: Measurements | None = None,
         cluster: Cluster | None = None,
         desk: RoomDesk | None = None,
+        sharing: Leading | None = None,
     ) -> None:
         self._sockets = SocketFolder(run_dir)
         self._measurements = measurements or Measurements()
@@ -99,7 +102,9 @@ class Supervisor:
             plan=partial(plan, find_engine=find_engine, fastest_first=fastest_first),
             cluster=cluster or LocalCluster(),
             desk=desk or Unasked(),
+            sharing=sharing,
         )
+        self.sharing = sharing
         self._sets: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._removed: set[Lanes] = set()
@@ -115,6 +120,15 @@ class Supervisor:
     def cluster(self) -> Cluster:
         """Where engines run, and jobs can."""
         return self._shared.cluster
+
+    @property
+    def standing(self) -> Standing | None:
+        """Which gateway leads the cluster that several share; None where they share none."""
+        return None if self.sharing is None else self.sharing.standing
+
+    def at_work(self) -> AbstractAsyncContextManager[None]:
+        """Where the replicas are shared, this gateway may be the one that leads, while the block runs."""
+        return nullcontext() if self.sharing is None else self.sharing.at_work()
 
     @property
     def desk(self) -> RoomDesk:
@@ -135,7 +149,10 @@ class Supervisor:
             DeploymentNotFound: there is none of that name.
             EngineFailed: it could not be measured.
             CatalogError, ConfigError: its model or a secret is not there.
+            Unavailable: another gateway leads the cluster, and measures.
         """
+        if self.sharing is not None:
+            self.sharing.check()
         return await self._measuring.measure(self._get(name))
 
     async def room(self, settings: DeploymentSettings) -> Room:
@@ -149,10 +166,7 @@ class Supervisor:
         running = sum(replica.node is not None for replica in replicas)
         engine, nodes = self._shared.find_engine(settings.engine), await cluster.nodes()
         spread = not isinstance(cluster, LocalCluster)
-        try:
-            spec = engine.spread(EngineSpec(settings), nodes)
-        except InvalidRequest:
-            return Room(running, spread=True)
+        spec = engine.spread(EngineSpec(settings), nodes)
         return room_for(nodes, engine.needs(spec), settings.zone, running, spread=spread, members=spec.members)
 
     def measured(self, model: str) -> list[Measurement]:
@@ -226,7 +240,7 @@ class Supervisor:
         affinity: Affinity | None = None,
         patience_s: float = PATIENCE_S,
         tier: Tier = Tier.DEFAULT,
-    ) -> "Acquisition":
+    ) -> Acquisition:
         """Lend a replica for one request: the least busy of the healthy ones, first among those that have `needs`.
 
         Loads a deployment that is unloaded and waits for it, for at most `start_timeout_s`. Waits up to
@@ -313,11 +327,14 @@ class Supervisor:
         return replicas
 
     def _new_replica_id(self, name: str) -> str:
+        if self.sharing is not None:
+            return self.sharing.new_id(name)
         return f"{name}-{next(self._numbers.setdefault(name, itertools.count(1)))}"
 
     def _tell(self, deployment: str, status: ReplicaStatus) -> None:
         """Pass a change on, each listener for itself: one that raises harms nothing but its own log line."""
-        if status.state is ReplicaState.READY and self._measurer is not None:
+        decides = self.sharing is None or self.sharing.leads
+        if status.state is ReplicaState.READY and self._measurer is not None and decides:
             self._measuring.ready(deployment)
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
@@ -333,48 +350,3 @@ async def _prepare_measured(
 ) -> EngineSpec:
     """A specification with the options that were measured to be best."""
     return measurements.applied(find_engine(settings.engine), await prepare(settings, progress))
-
-
-class Acquisition(AbstractAsyncContextManager[Lease]):
-    """One lease, from choosing the replica to giving it back. Made by `Supervisor.acquire`."""
-
-    def __init__(self, get: Callable[[str], Lanes], name: str, wish: Wish, patience_s: float, tier: Tier) -> None:
-        self._get = get
-        self._name = name
-        self._wish = wish
-        self._patience_s = patience_s
-        self._tier = tier
-        self._held: tuple[Lanes, Replica] | None = None
-
-    def at_once(self) -> Lease | None:
-        """Enter without waiting; None where that is not possible, and `__aenter__` may be awaited then.
-
-        Raises:
-            DeploymentNotFound: there is none of that name.
-            UnsupportedParameter: none of its engines has what the request needs.
-        """
-        replicas = self._get(self._name)
-        grant = replicas.lease_at_once(self._wish)
-        if grant is None:
-            return None
-        replica, lease = grant
-        self._held = (replicas, replica)
-        return lease
-
-    async def __aenter__(self) -> Lease:
-        replicas = self._get(self._name)
-        replica, lease = await replicas.lease(self._wish, self._patience_s, self._tier)
-        self._held = (replicas, replica)
-        return lease
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.give_back()
-
-    def give_back(self) -> None:
-        """Give the replica back, if one is held."""
-        if self._held is not None:
-            replicas, replica = self._held
-            self._held = None
-            replicas.give_back(replica)

@@ -9,6 +9,7 @@ from freehold.config import SupervisorSettings
 from freehold.engines.auto import Plan
 from freehold.engines.base import Engine
 from freehold.serving.preparation import Prepare
+from freehold.serving.sharing import Sharing
 from freehold.serving.sockets import SocketFolder
 from freehold.serving.status import ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
@@ -30,6 +31,7 @@ class Surroundings:
         plan: says which engines are to serve a deployment.
         cluster: where engines run.
         desk: where room for them is asked for.
+        sharing: what is known of other gateways that use the same replicas; None where there are none.
     """
 
     limits: SupervisorSettings
@@ -43,3 +45,4 @@ class Surroundings:
     plan: Callable[[DeploymentSettings], Plan]
     cluster: Cluster
     desk: RoomDesk
+    sharing: Sharing | None = None

@@ -76,9 +76,12 @@ kept_responses: Final = _holder(
     Column("status", String(16), nullable=False),
     Column("background", Boolean, nullable=False),
     Column("gateway", String(64), nullable=False, server_default=""),
+    Column("cancelling", Boolean, nullable=False, default=False, server_default=false()),
 )
-"""`gateway` names the one that makes it, where there are several; `status` is the truth about a response; what `header`
-says is how it was when it was last written."""
+_IS_OPEN: Final = kept_responses.c.status.in_(["queued", "in_progress"])
+Index("ix_kept_responses_open", kept_responses.c.gateway, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN)
+"""`gateway` names the one that makes it, where there are several; `cancelling` says that another one was asked to have
+it stopped; `status` is the truth about a response; what `header` says is how it was when it was last written."""
 
 kept_response_items: Final = _items("kept_response_items")
 

@@ -161,6 +161,19 @@ class Database:
                 self._tell()
 
     @asynccontextmanager
+    async def aside(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that waits for no other writer: for statements each of which is right by itself.
+
+        For what requests do on PostgreSQL, on tables of which nobody has a copy; in SQLite there is one writer.
+
+        Raises: as `read`.
+        """
+        assert self.is_shared, "in SQLite writers take turns"
+        with self._told():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """A turn to change what every gateway has a copy of: nobody else does meanwhile, and the copies are fresh.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, String, Table, delete, func, inspect, select, update
+from sqlalchemy import BigInteger, Column, Connection, Select, String, Table, delete, func, inspect, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -62,6 +62,12 @@ class GatewayRow:
 async def database_time(connection: AsyncConnection) -> int:
     """The time of PostgreSQL's machine, in seconds since the epoch."""
     return int((await connection.execute(select(func.extract("epoch", func.clock_timestamp())))).scalar_one())
+
+
+def living_gateways() -> Select[tuple[str]]:
+    """The query for the names of those that run, as far as the database knows."""
+    recent = gateways.c.seen_at > func.extract("epoch", func.clock_timestamp()) - GONE_S
+    return select(gateways.c.name).where(gateways.c.left_at.is_(None), recent)
 
 
 async def all_gateways(connection: AsyncConnection) -> list[GatewayRow]:

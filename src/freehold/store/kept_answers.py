@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from freehold.store.answer_claims import free_answer
 from freehold.store.database import Database
 from freehold.store.tables import kept_answers
 
@@ -47,11 +48,16 @@ async def get_kept_answer(database: Database, project_id: str, key_digest: bytes
         return None if row is None else KeptAnswerRow(**row)
 
 
-async def put_kept_answer(database: Database, row: KeptAnswerRow) -> None:
-    """Add a row, in the place of the one of the same name if there is one."""
+async def put_kept_answer(database: Database, row: KeptAnswerRow, claim: str | None = None) -> bool:
+    """Add a row, in the place of the one of the same name if there is one.
+
+    With a claim, that is given up; false if it is gone, and nothing is added.
+    """
     values = {name: getattr(row, name) for name in KeptAnswerRow.__slots__}
     names = {"project_id", "key_digest"}
     async with database.write() as connection:
+        if claim is not None and not await free_answer(connection, claim):
+            return False
         await connection.execute(
             insert(kept_answers)
             .values(values)
@@ -60,3 +66,4 @@ async def put_kept_answer(database: Database, row: KeptAnswerRow) -> None:
                 set_={name: value for name, value in values.items() if name not in names},
             )
         )
+    return True

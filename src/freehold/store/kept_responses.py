@@ -1,15 +1,28 @@
 """What only responses have in the store: states, and the events of their streams."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.store.conversation_tables import kept_response_events, kept_responses
 from freehold.store.database import Database
+from freehold.store.gateway_rows import living_gateways
 from freehold.store.kept_items import RESPONSE_TABLES, HolderRow, ItemRow, expiry, insert_items
+
+_IS_OPEN: Final = kept_responses.c.status.in_(("queued", "in_progress"))
+
+
+@dataclass(frozen=True, slots=True)
+class LostResponse:
+    """A response that nobody makes any more: whose it was, and which gateway's."""
+
+    id: str
+    organization_id: str
+    project_id: str
+    gateway: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +35,9 @@ class EventsRow:
 
 
 async def put_events(database: Database, events: Sequence[tuple[HolderRow, EventsRow]]) -> None:
-    """Add events of several responses; of those that are gone meanwhile nothing is kept."""
-    table = kept_responses
-    wanted = select(table.c.id, table.c.expires_at).where(table.c.id.in_({response.id for response, _ in events}))
+    """Add events of several responses; of those that are gone meanwhile, or have ended, nothing is kept."""
+    table, ids = kept_responses, {response.id for response, _ in events}
+    wanted = select(table.c.id, table.c.expires_at).where(table.c.id.in_(ids), _IS_OPEN)
     async with database.write() as connection:
         there: dict[str, int] = {row.id: row.expires_at for row in await connection.execute(wanted)}
         rows = [_event_values(response, each, there[response.id]) for response, each in events if response.id in there]
@@ -39,13 +52,16 @@ async def finish_response(
     items: Sequence[ItemRow],
     events: EventsRow | None,
 ) -> bool:
-    """Write the end of a response: its columns, what it answered, and its last event; false if it is gone."""
+    """Write the end of a response: its columns, what it answered, and its last event.
+
+    False if it is gone, or has an end already: other gateways thought that this one was gone.
+    """
     table = kept_responses
     async with database.write() as connection:
         expires_at = await expiry(connection, RESPONSE_TABLES, response.id)
-        if expires_at is None:
+        ended = update(table).where(table.c.id == response.id, _IS_OPEN).values(dict(values))
+        if expires_at is None or not (await connection.execute(ended)).rowcount:
             return False
-        await connection.execute(update(table).where(table.c.id == response.id).values(dict(values)))
         added = [replace(item, expires_at=expires_at) for item in items]
         await insert_items(connection, RESPONSE_TABLES, response.id, added)
         if events is not None:
@@ -75,6 +91,59 @@ async def next_number(database: Database, response_id: str) -> int:
         return found or 0
 
 
+async def mark_begun(database: Database, response_id: str) -> None:
+    """Let other gateways know that a response is being made."""
+    queued = (kept_responses.c.id == response_id) & (kept_responses.c.status == "queued")
+    async with database.aside() as connection:
+        await connection.execute(update(kept_responses).where(queued).values(status="in_progress"))
+
+
+async def ask_to_stop(database: Database, response_id: str) -> None:
+    """Have the gateway stop a response that makes it."""
+    wanted = (kept_responses.c.id == response_id) & _IS_OPEN
+    async with database.aside() as connection:
+        await connection.execute(update(kept_responses).where(wanted).values(cancelling=True))
+
+
+async def to_stop(database: Database, ids: Collection[str]) -> dict[str, bool]:
+    """Which of these responses are not to go on: by id, whether that was asked; else they have ended already."""
+    table = kept_responses.c
+    query = select(table.id, table.cancelling).where(table.id.in_(ids), or_(table.cancelling, ~_IS_OPEN))
+    async with database.read() as connection:
+        return {row.id: row.cancelling for row in await connection.execute(query)}
+
+
+async def any_lost(database: Database, live: Collection[str], before_s: float) -> bool:
+    """Whether there are responses that nobody makes any more; arguments as `end_lost`."""
+    query = select(kept_responses.c.id).where(_lost(database.gateway, live, before_s)).limit(1)
+    async with database.read() as connection:
+        return (await connection.execute(query)).first() is not None
+
+
+async def end_lost(
+    connection: AsyncConnection, gateway: str, live: Collection[str], before_s: float
+) -> list[LostResponse]:
+    """Let responses have failed that nobody makes any more, within the caller's transaction: each once.
+
+    Args:
+        connection: the caller's.
+        gateway: this one.
+        live: what it is making.
+        before_s: when this gateway began at the latest what it is not making any more.
+    """
+    table = kept_responses.c
+    ended = update(kept_responses).where(_lost(gateway, live, before_s)).values(status="failed")
+    rows = await connection.execute(ended.returning(table.id, table.organization_id, table.project_id, table.gateway))
+    return [LostResponse(*row) for row in rows]
+
+
+def _lost(gateway: str, live: Collection[str], before_s: float) -> ColumnElement[bool]:
+    table = kept_responses.c
+    own = and_(table.gateway == gateway, table.id.not_in(live), table.created_at < before_s)
+    others = and_(table.gateway != gateway, table.gateway.not_in(living_gateways()))
+    return and_(_IS_OPEN, or_(own, others))
+
+
 async def end_interrupted(database: Database) -> int:
     """Let responses have failed that this gateway was making when it ended; how many there were."""
     async with database.write() as connection:
@@ -83,8 +152,7 @@ async def end_interrupted(database: Database) -> int:
 
 async def end_interrupted_of(connection: AsyncConnection, gateway: str) -> int:
     """As `end_interrupted`, for any gateway, within the caller's transaction."""
-    table = kept_responses
-    open_ones = update(table).where(table.c.status.in_(("queued", "in_progress")), table.c.gateway.in_({"", gateway}))
+    open_ones = update(kept_responses).where(_IS_OPEN, kept_responses.c.gateway.in_({"", gateway}))
     return (await connection.execute(open_ones.values(status="failed"))).rowcount
 
 

@@ -14,17 +14,32 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.errors import HomeError
+from freehold.store.answer_claims import answer_claims
 from freehold.store.artifact_tables import artifacts
 from freehold.store.changes import changes
 from freehold.store.copying import copy_rows
 from freehold.store.gateway_rows import gateways
 from freehold.store.kept_content import KEPT
 from freehold.store.lease_tables import lease_accounts, lease_holders, lease_slices
+from freehold.store.sharing_tables import cluster_leads, cluster_replicas, cluster_wants
 from freehold.store.tables import metadata
 from freehold.store.training_tables import training_jobs
 
 _AT_ONCE: Final = 100
-_OWN: Final = frozenset(table.name for table in (changes, gateways, lease_holders, lease_accounts, lease_slices))
+_OWN: Final = frozenset(
+    table.name
+    for table in (
+        answer_claims,
+        changes,
+        gateways,
+        lease_holders,
+        lease_accounts,
+        lease_slices,
+        cluster_leads,
+        cluster_replicas,
+        cluster_wants,
+    )
+)
 """What only says something of the database that it stands in, and of the gateways that run on it: each tells anew what
 it has spent, from its journal."""
 

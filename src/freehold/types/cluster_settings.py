@@ -31,6 +31,9 @@ class ClusterSettings(SettingsModel):
     """Of which kind these are."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """How long a node may take to take a replica or a job, the copying of weights not counted. Seconds."""
+    orphan_grace: Annotated[float, Field(ge=10, le=86400)] = 120.0
+    """How long an engine on a Ray cluster goes on when no gateway of its home is heard any more, so that one that comes
+    back finds it. Seconds."""
 
     @field_validator("address")
     @classmethod

@@ -92,6 +92,8 @@ def check_dates(prices: Sequence[Price]) -> tuple[Price, ...]:
 
 def price_at(prices: Sequence[Price], when_s: float) -> Price:
     """The price in force at a time (seconds since the epoch); before the first one, and without any, nothing."""
+    if len(prices) == 1 and prices[0].since is None:
+        return prices[0]  # as of most deployments, on all days
     today = datetime.fromtimestamp(when_s, UTC).date()
     return next((price for price in reversed(prices) if _first_day(price) <= today), FREE)
 

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from freehold.serving.acquisition import Acquisition
 from freehold.serving.own_use import OwnCall
 from freehold.serving.status import Lease
-from freehold.serving.supervisor import Acquisition
 
 
 @dataclass(slots=True)

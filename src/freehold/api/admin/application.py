@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
@@ -62,6 +63,7 @@ from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.docs_page import ACTION
 from freehold.api.door import People
 from freehold.api.edge import JsonBody
+from freehold.api.later import Later
 from freehold.catalog.catalog import Catalog
 from freehold.config import Settings
 from freehold.content_filter.registry import FilterRegistry
@@ -144,13 +146,13 @@ class AdminServices:
 
 def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers the service, behind its door; to be mounted under `/admin`."""
-    app = JsonBody(service_application(services, changes), max_body_bytes)
+    app = JsonBody(Later(partial(service_application, services, changes)), max_body_bytes)
     return AdminDoor(app, services.people.door, services.journal, changes, everybody=False)
 
 
 def organization_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
     """What administers an organization, behind its door; to be mounted under `/v1/organization`."""
-    app = JsonBody(tenant_application(services), max_body_bytes)
+    app = JsonBody(Later(partial(tenant_application, services)), max_body_bytes)
     return AdminDoor(app, services.people.door, services.journal, changes, everybody=True)
 
 
@@ -187,7 +189,7 @@ def service_application(services: AdminServices, changes: Changes) -> FastAPI:
         organization_admin_routes(people.directory, people.keys, people.invites),
         backup_routes(services.journal, changes, shared=services.settings.database.url is not None),
         status_routes(services.journal, services.reports.projection),
-        gateway_routes(services.presence),
+        gateway_routes(services.presence, services.control),
         arbiter_routes(services.control.desk),
         master_key_routes(services.content),
         *content_routers(services),

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from freehold.api.admin.door import allow, record
 from freehold.cluster.local import LocalCluster
 from freehold.gateway.control import DeploymentControl
+from freehold.serving.board import Standing
 from freehold.types.cluster import Node, Resources
 from freehold.types.identity import Action
 
@@ -30,11 +31,18 @@ def cluster_routes(control: DeploymentControl) -> APIRouter:
             for replica in (view.status.replicas if view.status is not None else ())
         ]
         kind = "local" if isinstance(control.cluster, LocalCluster) else "ray"
-        return {"object": "cluster", "kind": kind, "data": [node_object(node, replicas) for node in nodes]}
+        lead = None if control.standing is None else lead_object(control.standing)
+        return {
+            "object": "cluster",
+            "kind": kind,
+            "lead": lead,
+            "data": [node_object(node, replicas) for node in nodes],
+        }
 
     @router.post("/cluster/nodes/{node_id}/drain", dependencies=[allow(Action.MANAGE)])
     async def drain(request: Request, node_id: str) -> dict[str, Any]:
         """Place nothing more on a node, and replace the replicas that are there by others elsewhere."""
+        control.check_leads()
         await control.cluster.drain(node_id)
         record(request, "cluster.node.drained", "node", node_id)
         return {"object": "cluster.node", "id": node_id, "state": "draining"}
@@ -42,6 +50,7 @@ def cluster_routes(control: DeploymentControl) -> APIRouter:
     @router.post("/cluster/nodes/{node_id}/resume", dependencies=[allow(Action.MANAGE)])
     async def resume(request: Request, node_id: str) -> dict[str, Any]:
         """Place on a node again that drained."""
+        control.check_leads()
         await control.cluster.resume(node_id)
         record(request, "cluster.node.resumed", "node", node_id)
         return {"object": "cluster.node", "id": node_id, "state": "ready"}
@@ -60,6 +69,17 @@ def node_object(node: Node, replicas: list[dict[str, Any]]) -> dict[str, Any]:
         "total": resources_object(node.total),
         "free": resources_object(node.free),
         "replicas": [{k: v for k, v in each.items() if k != "nodes"} for each in replicas if node.id in each["nodes"]],
+    }
+
+
+def lead_object(standing: Standing) -> dict[str, Any]:
+    """Which of the gateways that share a cluster leads it, as the API shows it."""
+    return {
+        "gateway": standing.leader or None,
+        "epoch": standing.epoch,
+        "since": standing.since_us // 1_000_000 or None,
+        "self": standing.leads,
+        "gateways": standing.gateways,
     }
 
 

@@ -4,13 +4,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from freehold.api.admin.cluster import lead_object
 from freehold.api.admin.door import allow, record
+from freehold.gateway.control import DeploymentControl
 from freehold.gateway.presence import Presence
 from freehold.store.gateway_rows import GatewayRow
 from freehold.types.identity import Action
 
 
-def gateway_routes(presence: Presence) -> APIRouter:
+def gateway_routes(presence: Presence, control: DeploymentControl) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["gateways"])
 
@@ -18,7 +20,10 @@ def gateway_routes(presence: Presence) -> APIRouter:
     async def list_gateways() -> dict[str, Any]:
         """Every gateway of the database by name: `running`, `stopped`, or `lost` where it has not been seen lately."""
         rows, now = await presence.all()
-        return {"object": "list", "data": [_gateway(row, now, presence.name) for row in rows]}
+        lead = None if control.standing is None else lead_object(control.standing)
+        leader = None if lead is None else lead["gateway"]
+        data = [{**_gateway(row, now, presence.name), "leads": row.name == leader} for row in rows]
+        return {"object": "list", "data": data, "lead": lead}
 
     @router.delete("/gateways/{name}", dependencies=[allow(Action.MANAGE)])
     async def remove_gateway(request: Request, name: str) -> dict[str, Any]:

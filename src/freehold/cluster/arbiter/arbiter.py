@@ -14,7 +14,7 @@ with what is to be done. The rules:
 import heapq
 from collections.abc import Sequence
 
-from freehold.cluster.arbiter.decisions import Decision, Refuse, Taken, Wait, Waiting
+from freehold.cluster.arbiter.decisions import Adopt, Decision, Refuse, Taken, Wait, Waiting
 from freehold.cluster.arbiter.floor import Floor
 from freehold.cluster.arbiter.shares import State
 from freehold.types.cluster import Node, WorkClass, Workload
@@ -127,15 +127,29 @@ class Arbiter(Floor):
             KeyError: there is no such node.
         """
         self._begin(now_s)
-        entry = self._new_entry(workload, self.books.zones(workload))
-        if len(nodes) != len(workload.members):
-            raise ValueError(f"workload '{workload.id}' has {len(workload.members)} members, not {len(nodes)}")
-        hosts = [self.pools.hosts[node] for node in nodes]
-        amounts = [amount for amount, _pools, count in entry.want.groups for _ in range(count)]
-        entry.parts = [(hosts[index], amount) for index, amount in zip(entry.order, amounts, strict=True)]
-        self._know(entry)
-        self.books.book(entry.line, entry.want.amount)
-        self._occupy(entry)
+        self._run_on(workload, nodes)
+        self._settle()
+        return self._decisions
+
+    def take_over(self, workload_id: str, workload: Workload, now_s: float) -> list[Decision]:
+        """What runs is this workload from now on, and stays where it is: nobody else gets its room in between.
+
+        Raises:
+            ValueError: there is one of the new id already, or the old one does not run, or has other members.
+            KeyError: there is no such workload.
+        """
+        self._begin(now_s)
+        entry = self.entries[workload_id]
+        if entry.state is not State.RUNNING:
+            raise ValueError(f"workload '{workload_id}' does not run")
+        if workload.id in self.entries or workload.members != entry.workload.members:
+            raise ValueError(f"workload '{workload_id}' cannot be '{workload.id}'")
+        nodes = entry.nodes()
+        self._vacate(entry)
+        entry.want.users -= 1
+        del self.entries[workload_id]
+        self._run_on(workload, nodes)
+        self._decisions.append(Adopt(workload.id, nodes, self._now_s))
         self._settle()
         return self._decisions
 

@@ -32,6 +32,8 @@ class Taken(StrEnum):
     """It was asked to make room and has not within its time."""
     NODE_LOST = "node_lost"
     """A node that it ran on is gone."""
+    UNWANTED = "unwanted"
+    """An earlier run of the gateway has left it, and no deployment has a use for it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,21 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Resume(Place):
     """Start it again, from its checkpoint: it ran before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """It runs already, and stays where it is.
+
+    Args:
+        workload: its id.
+        nodes: as of `Place`.
+        at_s: likewise.
+    """
+
+    workload: str
+    nodes: tuple[str, ...]
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +116,5 @@ class Refuse:
     at_s: float
 
 
-Decision: TypeAlias = Place | Preempt | Take | Wait | Refuse
+Decision: TypeAlias = Place | Adopt | Preempt | Take | Wait | Refuse
 """`Resume` is a `Place`."""

@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -55,6 +55,18 @@ class Floor:
     def _know(self, entry: Entry) -> None:
         self.entries[entry.id] = entry
         entry.want.users += 1
+
+    def _run_on(self, workload: Workload, nodes: Sequence[str]) -> None:
+        """Take note of what runs on those nodes."""
+        entry = self._new_entry(workload, self.books.zones(workload))
+        if len(nodes) != len(workload.members):
+            raise ValueError(f"workload '{workload.id}' has {len(workload.members)} members, not {len(nodes)}")
+        hosts = [self.pools.hosts[node] for node in nodes]
+        amounts = [amount for amount, _pools, count in entry.want.groups for _ in range(count)]
+        entry.parts = [(hosts[index], amount) for index, amount in zip(entry.order, amounts, strict=True)]
+        self._know(entry)
+        self.books.book(entry.line, entry.want.amount)
+        self._occupy(entry)
 
     def _tell_wait(self, entry: Entry, otherwise: Waiting) -> None:
         """Say that something waits, if it does."""
@@ -165,7 +177,8 @@ class Floor:
         if entry.want.preemptible and self._start_as_guest(entry):
             return True
         if entry.work_class is not WorkClass.RESEARCH or entry.id in entry.want.guests:
-            plan = Planner(entry, self.entries, self.books, reclaim=False).plan()
+            guests = self._reservations.guests(entry.id)
+            plan = Planner(entry, self.entries, self.books, guests, reclaim=False).plan()
             if plan is not None:
                 self._carry_out(entry, plan)
                 return True
@@ -191,7 +204,7 @@ class Floor:
             return False
         parts = find_room(entry.want)
         if parts is not None:
-            entry.guest_of = self._reservations.invite(lifted)
+            self._reservations.invite(entry, lifted)
             self._start(entry, parts)
         self._reservations.put_back(lifted)
         return parts is not None
@@ -220,7 +233,8 @@ class Floor:
         """Have others of its class leave for it, if it is due that and it can be done."""
         if not self.books.lenders(entry):
             return False
-        plan = Planner(entry, self.entries, self.books, reclaim=True).plan()
+        guests = self._reservations.guests(entry.id)
+        plan = Planner(entry, self.entries, self.books, guests, reclaim=True).plan()
         if plan is None:
             return False
         for host, _amount in self._reservations.lift(entry):
@@ -295,9 +309,7 @@ class Floor:
             count_out(entry, self.books)
         for host in vacate(entry):
             self._grow(host)
-        for hosting in entry.guest_of:
-            self._reservations.guest_left(hosting)
-        entry.guest_of = ()
+        self._reservations.guest_left(entry)
 
     def _withdraw(self, entry: Entry) -> None:
         """Something that has no room yet does not want any more."""

@@ -54,9 +54,25 @@ class Host:
         open: what of `free` nobody has a claim to; may be negative, as claims reach for what is still to come.
         tenants: what runs here and what it has, by its id.
         takeable: what could be had by preemption, by the class that has it.
+        research: what research has that was not asked to leave, whether or not it can be.
+        order: of the nodes of its pool, those that were entered last come last.
     """
 
-    __slots__ = ("claims", "coming", "free", "id", "open", "pool", "state", "takeable", "tenants", "total", "zone")
+    __slots__ = (
+        "claims",
+        "coming",
+        "free",
+        "id",
+        "open",
+        "order",
+        "pool",
+        "research",
+        "state",
+        "takeable",
+        "tenants",
+        "total",
+        "zone",
+    )
 
     def __init__(self, node: Node, pool: "Pool") -> None:
         self.id = node.id
@@ -68,6 +84,8 @@ class Host:
         self.coming = NOTHING
         self.tenants: dict[str, Amount] = {}
         self.takeable = [NOTHING] * len(WorkClass)
+        self.research = NOTHING
+        self.order = 0
         self.claims: dict[str, Amount] = {}
 
     @property
@@ -135,6 +153,7 @@ class Pool:
         self.special: dict[Host, None] = {}
         self.reach = NOTHING
         self.takeable = [NOTHING] * len(WorkClass)
+        self._entered = 0
         self._by_devices: list[dict[Host, None]] = [{}]
         self._by_cores: list[dict[Host, None]] = [{}]
 
@@ -146,6 +165,8 @@ class Pool:
     def enter(self, host: Host) -> None:
         """Have a node found, if it is ready."""
         self.hosts[host.id] = host
+        self._entered += 1
+        host.order = self._entered
         _lengthen(self._by_devices, host.total[2])
         _lengthen(self._by_cores, host.total[0] // 1000)
         if host.ready:
@@ -184,6 +205,10 @@ class Pool:
         """Nodes with so many open devices."""
         for level in self._by_devices[devices:]:
             yield from level
+
+    def levels(self) -> list[dict[Host, None]]:
+        """The nodes by how many open devices they have, beginning with none."""
+        return self._by_devices
 
     def find(self, need: Amount) -> Host | None:
         """The node with the least that is enough, so that whole nodes stay whole."""

@@ -5,7 +5,7 @@ where their needs differ, and for the number of victims; it finds room whenever 
 the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,15 +83,21 @@ class Planner:
         entry: for what.
         entries: all that there is, by its id.
         books: who has what.
+        guests: those of its own class who may be asked whatever they are due.
         reclaim: whether those of its own class who borrowed may be asked.
     """
 
-    def __init__(self, entry: Entry, entries: Mapping[str, Entry], books: Books, *, reclaim: bool) -> None:
+    def __init__(
+        self, entry: Entry, entries: Mapping[str, Entry], books: Books, guests: Collection[Entry], *, reclaim: bool
+    ) -> None:
         self._entry = entry
         self._entries = entries
         self._books = books
         self._lenders = books.lenders(entry) if reclaim else []
         self._taking = Taking(entry, books, reclaim=reclaim)
+        self._only: dict[Host, Amount] | None = None
+        if entry.work_class is WorkClass.RESEARCH and not reclaim:
+            self._only = self._held_by(guests)
         self._rooms: dict[Host, Amount] = {}
         self._parts: list[tuple[Host, Amount]] = []
         self._victims: dict[Entry, None] = {}
@@ -162,6 +168,8 @@ class Planner:
                 count -= self._fill(host, amount, count)
                 if count == 0:
                     return True
+        if self._only is not None and not self._enough(self._only, amount, pools, count):
+            return False
         chunk: list[Host] = []
         for host in self._victims_hosts(pools):
             if self._could_have(host, amount):
@@ -172,6 +180,22 @@ class Planner:
                 if count == 0:
                     return True
         return self._clear(chunk, amount, pools, count) == count
+
+    def _held_by(self, guests: Iterable[Entry]) -> dict[Host, Amount]:
+        """What guests have on each node; nobody else may be asked, if not for what he borrowed."""
+        found: dict[Host, Amount] = {}
+        for guest in guests:
+            if self._taking.allows(guest):
+                for host, amount in guest.held().items():
+                    found[host] = plus(found.get(host, NOTHING), amount)
+        return found
+
+    def _enough(self, held: Mapping[Host, Amount], amount: Amount, pools: tuple[Pool, ...], count: int) -> bool:
+        """Whether there could be room for `count` members if all left that have this; if not, nobody need be asked."""
+        for host, has in held.items():
+            if host.ready and host.pool in pools:
+                count -= fits_in(plus(self._room(host), has), amount, count)
+        return count <= 0
 
     def _victims_hosts(self, pools: tuple[Pool, ...]) -> Iterator[Host]:
         """The nodes of those who may have to leave, in the order in which they should."""
@@ -214,6 +238,8 @@ class Planner:
 
     def _leaving(self, host: Host, amount: Amount) -> list[Entry]:
         """Who would have to leave there for one member more; nobody if that is not enough."""
+        if self._only is not None and host not in self._only:
+            return []
         room = self._room(host)
         found: list[Entry] = []
         tenants = [(self._entries[each], held) for each, held in host.tenants.items()]

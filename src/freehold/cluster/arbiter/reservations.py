@@ -5,10 +5,11 @@ waits by how long those run that are there. Nodes are chosen for it only when so
 it could have had: those first of which most is free, and on which nothing of the serving classes stands in the way.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Final, TypeAlias
 
-from freehold.cluster.arbiter.hosts import Amount, Host, Pool, covers, fits_in, minus, plus
+from freehold.cluster.arbiter.hosts import NOTHING, Amount, Host, Pool, covers, fits_in, minus, plus
 from freehold.cluster.arbiter.shares import Entry, State, Want, turn
 from freehold.cluster.arbiter.wants import Wants
 from freehold.types.cluster import WorkClass
@@ -33,6 +34,7 @@ class Reservations:
         self._wants = wants
         self._overdue_s = overdue_s
         self._holders: dict[WorkClass, dict[Entry, None]] = {each: {} for each in WorkClass}
+        self._guests: dict[str, dict[Entry, None]] = {}
         self._granted = 0
 
     def holders(self, work_class: WorkClass) -> dict[Entry, None]:
@@ -135,15 +137,29 @@ class Reservations:
                     found.append((holder, self.lift(holder)))
         return found
 
-    @staticmethod
-    def invite(lifted: Iterable[tuple[Entry, Parts]]) -> tuple[str, ...]:
-        """Note that somebody runs on what is kept for these; their ids."""
+    def guests(self, holder: str) -> Collection[Entry]:
+        """Those that run on what was kept for somebody, by whose id; all of them may be asked to leave for him."""
+        return self._guests.get(holder, ())
+
+    def invite(self, guest: Entry, lifted: Iterable[tuple[Entry, Parts]]) -> None:
+        """Note that somebody runs on what is kept for these."""
         for holder, _parts in lifted:
             holder.want.guests[holder.id] = holder.want.guests.get(holder.id, 0) + 1
-        return tuple(holder.id for holder, _parts in lifted)
+            self._guests.setdefault(holder.id, {})[guest] = None
+        guest.guest_of = tuple(holder.id for holder, _parts in lifted)
 
-    def guest_left(self, hosting: str) -> None:
+    def guest_left(self, guest: Entry) -> None:
+        """A guest has left."""
+        for hosting in guest.guest_of:
+            self._left(guest, hosting)
+        guest.guest_of = ()
+
+    def _left(self, guest: Entry, hosting: str) -> None:
         """A guest has left; who hosted him may be gone as well."""
+        guests = self._guests[hosting]
+        del guests[guest]
+        if not guests:
+            del self._guests[hosting]
         holder = self._entries.get(hosting)
         if holder is not None and hosting in holder.want.guests:
             holder.want.guests[hosting] -= 1
@@ -179,38 +195,75 @@ class Reservations:
         """The nodes on which there will be room for it soonest, as far as anybody can know."""
         parts: Parts = []
         taken: dict[Host, None] = {}
+        guests = self._held_by_guests(holder)
         for amount, pools, count in holder.want.groups:
-            ranked = []
-            hosts = [host for pool in pools for host in pool.ready_hosts() if host not in taken]
-            for index, host in enumerate(hosts):
-                now, later = self._room(holder, host)
-                ranked.append((not covers(later, amount), -now[2] if amount[2] else 0, -now[0], index, later))
             missing = count
-            for stays, _devices, _cores, index, later in sorted(ranked):
+            stays: list[Host] = []
+            for host, now in self._most_first(holder, amount, pools, guests):
                 if missing == 0:
                     break
-                host = hosts[index]
-                here = fits_in(host.total, amount, 1) if stays else fits_in(later, amount, missing)
+                if host in taken:
+                    continue
+                later = plus(now, minus(host.research, guests.get(host, NOTHING)))
+                if not covers(later, amount):
+                    stays.append(host)
+                    continue
+                here = fits_in(later, amount, missing)
                 missing -= here
                 parts += [(host, amount)] * here
-                if here:
+                taken[host] = None
+            for host in stays:  # something of the serving classes stands in the way
+                if missing and fits_in(host.total, amount, 1):
+                    missing -= 1
+                    parts.append((host, amount))
                     taken[host] = None
         return parts
 
-    def _room(self, holder: Entry, host: Host) -> tuple[Amount, Amount]:
-        """What it could have there now, and what when all research there has ended."""
-        now = plus(host.free, host.coming)
+    def _most_first(
+        self, holder: Entry, amount: Amount, pools: tuple[Pool, ...], guests: Mapping[Host, Amount]
+    ) -> Iterator[tuple[Host, Amount]]:
+        """The nodes that are ready, and what a holder could have there now; those first that have most of that.
+
+        What that is, of most of them the index of their pool tells: nobody has a claim there, and nobody is to leave.
+        """
+        apart = [
+            {**pool.special, **{host: None for host in guests if host.ready and host.pool is pool}} for pool in pools
+        ]
+        ranked: dict[int, list[tuple[int, int, int, Host, Amount]]] = {}
+        for place, (pool, special) in enumerate(zip(pools, apart, strict=True)):
+            for host in special if amount[2] else pool.ready_hosts():
+                now = self._now(holder, host, guests)
+                ranked.setdefault(now[2] if amount[2] else 0, []).append((-now[0], place, host.order, host, now))
+        levels = max((len(pool.levels()) for pool in pools), default=0) if amount[2] else 0
+        for devices in sorted({*ranked, *range(levels)}, reverse=True):
+            here = ranked.get(devices, [])
+            for place, pool in enumerate(pools):
+                if 0 <= devices < min(levels, len(pool.levels())):
+                    here += [
+                        (-host.free[0], place, host.order, host, host.free)
+                        for host in pool.levels()[devices]
+                        if host not in apart[place]
+                    ]
+            here.sort(key=itemgetter(0, 1, 2))
+            for _cores, _place, _order, host, now in here:
+                yield host, now
+
+    def _held_by_guests(self, holder: Entry) -> dict[Host, Amount]:
+        """What those have on each node who run on what was kept for somebody, and were not asked to leave."""
+        found: dict[Host, Amount] = {}
+        for guest in self.guests(holder.id):
+            if guest.state is State.RUNNING and guest.work_class is WorkClass.RESEARCH:
+                for host, amount in guest.held().items():
+                    found[host] = plus(found.get(host, NOTHING), amount)
+        return found
+
+    def _now(self, holder: Entry, host: Host, guests: Mapping[Host, Amount]) -> Amount:
+        """What somebody could have there now."""
+        now = plus(plus(host.free, host.coming), guests.get(host, NOTHING))
         for claimant, amount in host.claims.items():
             if self._entries[claimant].work_class <= holder.work_class:
                 now = minus(now, amount)
-        later = now
-        for tenant, amount in host.tenants.items():
-            entry = self._entries[tenant]
-            if entry.state is State.RUNNING and entry.work_class is WorkClass.RESEARCH:
-                later = plus(later, amount)
-                if holder.id in entry.guest_of:
-                    now = plus(now, amount)
-        return now, later
+        return now
 
 
 def _meet(one: Want, other: Want) -> bool:

@@ -63,7 +63,7 @@ class Wants:
             return None
         needs = _in_words(workload)
         if zones is None:
-            return Refusal.NEVER_FITS, f"It needs {needs}, which all nodes together have not, even if they were empty."
+            return Refusal.NEVER_FITS, f"It needs {needs}, for which no nodes have room, even if they were empty."
         where = ", ".join(sorted(zones))
         anywhere = self._groups(tuple(Counter(workload.members).items()), None)
         if not zones and _fits_empty(anywhere):
@@ -73,7 +73,9 @@ class Wants:
                 f"It needs {needs}, and may run only in these zones: {where}. Their nodes have not that much, "
                 "others have."
             )
-        return Refusal.NEVER_FITS, f"It needs {needs}, which no nodes have, even if they were empty (zones: {where})."
+        return Refusal.NEVER_FITS, (
+            f"It needs {needs}, for which no nodes have room, even if they were empty (zones: {where})."
+        )
 
     def fits_ready(self, want: Want) -> bool:
         """Whether it would fit on those nodes that are ready now, if they were empty."""

@@ -236,6 +236,7 @@ def train(trainer: Any, reporter: Reporter, resume: Checkpoint | None) -> Any:
     trainer.reporter = reporter
     if resume is not None:
         reporter.last |= resume.metrics
+        trainer._total_train_tokens = int(resume.metrics.get("tokens") or 0)  # noqa: SLF001  # it is in no checkpoint
     if resume is not None and resume.step >= trainer.args.max_steps:
         trainer._load_from_checkpoint(str(resume.folder))  # noqa: SLF001  # all that is left to do is to export
     else:

@@ -1,0 +1,170 @@
+"""Engines on the nodes of a Ray cluster: placed, found again, and taken over."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.util import list_named_actors
+from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+
+from freehold.cluster.authority import Authority
+from freehold.cluster.host import PACKAGE, EngineHost, leave_process
+from freehold.cluster.ray_hosts import SILENT_S, Held, Hosts, awaited
+from freehold.cluster.ray_leaving import leave_group
+from freehold.cluster.ray_sending import meet, send
+from freehold.cluster.spanning import Addresses
+from freehold.errors import NotFound
+
+_PREFIX: Final = "engine:"
+_RECORD_S: Final = 30.0
+"""How long a host may take to tell what it has: longer than the cluster takes to miss a node that is lost."""
+_OWNED: Final = "@"
+"""Between a placement group's name and the gateway that made it."""
+
+
+class Engines:
+    """See above.
+
+    Args:
+        hosts: takes the actors.
+        authority: signs the relays' certificates.
+        owner: this gateway's name.
+        grace_s: after how long without any gateway an engine ends.
+    """
+
+    def __init__(self, hosts: Hosts, authority: Authority, owner: str, grace_s: float) -> None:
+        self._hosts = hosts
+        self._authority = authority
+        self._owner = owner
+        self._grace_s = grace_s
+        self._link = secrets.token_hex(8)
+
+    async def place(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Start an engine, each of its processes on its node, and go on to tell what happens to them."""
+        number, members, name = order["n"], order["members"], _PREFIX + order["name"]
+        named = f"{name}{_OWNED}{self._owner}" if len(members) > 1 else ""
+        group = await self._hosts.group(members, order["timeout_s"], named) if named else None
+        leave = partial(leave_group, named) if named else leave_process
+        actors: list[Any] = []
+        try:
+            for rank, member in enumerate(members):
+                strategy = (
+                    NodeAffinitySchedulingStrategy(member["node"], soft=False)
+                    if group is None
+                    else PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
+                )
+                held = (self._hand(number + rank), self._owner, order["epoch"])
+                actor = self._hosts.make(
+                    EngineHost, _of_rank(name, rank), member["needs"], strategy, *held, self._grace_s, leave
+                )
+                actors.append(actor)
+                self._hosts.held[number + rank] = Held(actor, held[0], order["epoch"], _of_rank(name, rank))
+            await asyncio.gather(*(self._ready(actor, order, number) for actor in actors))
+            started = await self._started(actors, order, named)
+        except BaseException:
+            for rank in range(len(actors)):
+                self._hosts.end(number + rank)
+            if group is not None:
+                remove_placement_group(group)
+            raise
+        self._hosts.follow(number, len(actors), group)
+        return {"pids": [each["pid"] for each in started], "port": started[0]["port"], "group": named}
+
+    async def hosted(self, _order: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What is known of the engines of this home that are in other hands, or in nobody's."""
+        there = await asyncio.to_thread(list_named_actors)
+        names = [name for name in there if name.startswith(_PREFIX) and name.count(":") == 1]
+        found = await asyncio.gather(*(self._record(name) for name in names))
+        return [record for record in found if record is not None]
+
+    async def attach(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Take an engine into these hands, and go on to tell what happens to it."""
+        number, count, name = order["n"], order["count"], _PREFIX + order["name"]
+        gone = NotFound("The engine has ended.")
+        try:
+            actors = [await asyncio.to_thread(ray.get_actor, _of_rank(name, rank)) for rank in range(count)]
+            group = await asyncio.to_thread(get_placement_group, order["group"]) if order["group"] else None
+        except ValueError as exc:
+            raise gone from exc
+        hands = [self._hand(number + rank) for rank in range(count)]
+        said = (self._owner, order["epoch"], order["workload"])
+        async with asyncio.timeout(SILENT_S):
+            calls = (awaited(a.attach.remote(h, *said)) for a, h in zip(actors, hands, strict=True))
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        for rank, (actor, hand, answer) in enumerate(zip(actors, hands, answers, strict=True)):
+            if not isinstance(answer, BaseException):
+                self._hosts.held[number + rank] = Held(actor, hand, order["epoch"], _of_rank(name, rank))
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failures:
+            for rank in range(count):  # without one of its processes it is of no use
+                self._hosts.end(number + rank)
+            raise gone if isinstance(failures[0], RayActorError) else failures[0]
+        self._hosts.follow(number, count, group)
+        return {"pids": answers}
+
+    async def _record(self, name: str) -> dict[str, Any] | None:
+        """What an actor says of itself; None where it does not, or is in these hands."""
+        if any(held.name == name for held in self._hosts.held.values()):
+            return None
+        try:
+            actor = await asyncio.to_thread(ray.get_actor, name)
+            async with asyncio.timeout(_RECORD_S):
+                record: dict[str, Any] | None = await actor.record.remote()
+        except (ValueError, TimeoutError, GetTimeoutError, RayActorError, RayTaskError) as exc:
+            sys.stderr.write(f"{name} does not tell what it has: {type(exc).__name__}\n")
+            return None
+        return None if record is None else {"name": name.removeprefix(_PREFIX), **record}
+
+    async def _ready(self, actor: Any, order: Mapping[str, Any], number: int) -> None:
+        """Bring to a node all that the engine needs there."""
+        await meet(actor, order["timeout_s"])
+        for path, digest in order["files"].items():
+            await send(actor, Path(path), digest, lambda text: self._report(number, text))
+
+    def _report(self, number: int, text: str) -> None:
+        self._hosts.say({"n": number, "event": ["report", text]})
+
+    async def _started(self, actors: Sequence[Any], order: Mapping[str, Any], group: str) -> list[dict[str, Any]]:
+        """Start an engine's processes, in a group of that name; what each host answers."""
+        members = order["members"]
+        request = await actors[0].request_certificate.remote(order["san"])
+        certificate = self._authority.sign(request, name=order["san"])
+        master = members[0]["host"]
+        port = await actors[0].port.remote(master) if len(actors) > 1 else 0
+        given = []
+        for member in members:
+            addresses = Addresses(member["host"], master, port)
+            argv, env = addresses.in_arguments(member["argv"]), addresses.in_environment(member["env"])
+            here = {"argv": argv, "env": env, "socket": order["socket"], "host": member["host"], "record": {}}
+            given.append({**here, "python": sys.executable, "package": str(PACKAGE), "digests": order["files"]})
+        given[0] |= {"certificate": certificate, "authority": self._authority.certificate_pem}
+        given[0] |= {"record": {**order["record"], "group": group}}
+        starts = (awaited(actor.start.remote(each)) for actor, each in zip(actors, given, strict=True))
+        return list(await asyncio.gather(*starts))
+
+    def _hand(self, number: int) -> str:
+        """A name that no other hand has."""
+        return f"{self._link}.{number}"
+
+
+def give_back_groups(owner: str) -> None:
+    """Give back the room that a gateway's earlier run had for engines over several nodes that have ended since."""
+    there = set(list_named_actors())
+    for group in placement_group_table().values():
+        name, _, whose = group["name"].partition(_OWNED)
+        if whose == owner and name not in there and group["state"] != "REMOVED":
+            with suppress(ValueError):  # it is of another home
+                remove_placement_group(get_placement_group(group["name"]))
+
+
+def _of_rank(name: str, rank: int) -> str:
+    """The name of the host of an engine's process."""
+    return f"{name}:{rank}" if rank else name
