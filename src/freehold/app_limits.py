@@ -7,6 +7,7 @@ from functools import partial
 
 from freehold.app_records import Records, database_url
 from freehold.config import Settings
+from freehold.gateway.capacity_shared import SharedBuckets
 from freehold.gateway.leases_book import Holdings
 from freehold.gateway.leases_sync import Lender, boot_clock_us
 from freehold.gateway.leases_view import LedgerUses, SharedUses, Uses
@@ -28,12 +29,14 @@ class LimitParts:
         ledger: what they have used of it.
         lender: where several gateways share the limits, what borrows from them.
         uses: what is used of them, by all gateways.
+        units: where several gateways share the limits, the buckets of provisioned units, which they share too.
     """
 
     limits: LimitRegistry
     ledger: Ledger
     lender: Lender | None
     uses: Uses
+    units: SharedBuckets | None = None
 
 
 @asynccontextmanager
@@ -61,4 +64,4 @@ async def open_limits(home: Home, records: Records, settings: Settings) -> Async
     records.presence.on_remove(remove_holder)
     store = LeaseStore(partial(postgres.connect, url, PARAM), failures, shown)
     async with Lender(ledger, holdings, store, holder) as lender:
-        yield LimitParts(limits, ledger, lender, SharedUses(ledger, store, holder.id))
+        yield LimitParts(limits, ledger, lender, SharedUses(ledger, store, holder.id), SharedBuckets(holdings, store))

@@ -1,5 +1,7 @@
 """What is changed at one gateway is in force at the others."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from freehold.types.capacity import UNIT_MINUTE, UNMEASURED, Work
 from tests.cluster.gateways import gateways
 from tests.postgres import PostgreSQL
 from tests.service import Reply, Service, eventually
@@ -113,7 +116,7 @@ def test_a_background_response_is_seen_from_everywhere(two: list[Service]) -> No
         rest = stream.read().decode()
     assert "response.completed" in rest
     assert "response.completed" in followed
-    assert '"sequence_number":4' not in followed
+    assert '"sequence_number":4}' not in followed
     assert '"sequence_number":5' in followed
     assert second.get(path, key=first.key).json()["status"] == "completed"
 
@@ -169,6 +172,50 @@ def test_a_key_is_answered_once_whichever_gateway_is_asked(two: list[Service]) -
     again = ask(first), ask(second)
     assert [each.body for each in again] == [served[0].body] * 2
     assert {each.headers["idempotent-replayed"] for each in again} == {"true"}
+
+
+def test_units_are_those_of_both_gateways(two: list[Service]) -> None:
+    """What is promised is taken once, at whichever gateway; each tells of the whole, of its own and of both."""
+    first, second = two
+    body = {**_slow("paid", 0), "capacity": {"units": 1, "burst_s": 600}}
+    assert first.post("/admin/deployments?force=true", body).status == 201
+    asked = {"model": "paid", "messages": [{"role": "user", "content": "word " * 40}], "max_completion_tokens": 50}
+    eventually(lambda: second.get("/v1/models/paid", key=first.key).status == 200, "the deployment")
+    began, work = time.monotonic(), 0
+    for service in (first, second) * 100:
+        answer = service.post("/v1/chat/completions", asked, key=first.key)
+        if answer.status != 200:
+            break
+        usage = answer.json()["usage"]
+        work += UNMEASURED["chat"].amount(Work(usage["prompt_tokens"], usage["completion_tokens"]))
+    assert (answer.status, answer.json()["error"]["code"]) == (429, "capacity_exceeded")
+    last, size = UNIT_MINUTE, 10 * UNIT_MINUTE
+    assert size - last <= work <= size + last + (time.monotonic() - began) / 60 * UNIT_MINUTE
+
+    def told(service: Service) -> dict[str, Any]:
+        found: dict[str, Any] = service.get("/admin/deployments/paid/capacity", key=service.key).json()
+        return found
+
+    for service in two:
+        _in_force(lambda: all(len(told(each)["gateways"]) == 2 for each in two), "both gateways' parts")
+        found = told(service)
+        assert [part["gateway"] for part in found["gateways"]] == ["a", "b"]
+        assert found["bucket_filled"] > 90
+        metrics = service.get("/metrics").body.decode()
+        whole, own = (_sample(metrics, f"freehold_deployment_utilization{name}") for name in ("", "_here"))
+        assert whole >= own > 0
+    shown = subprocess.run(
+        [sys.executable, "-m", "freehold", "deployments", "capacity", "paid", "--home", str(first.home.root)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "GATEWAY" in shown
+
+
+def _sample(metrics: str, name: str) -> float:
+    line = next(line for line in metrics.splitlines() if line.startswith(f'{name}{{deployment="paid"}} '))
+    return float(line.rpartition(" ")[2])
 
 
 def test_both_gateways_are_listed(two: list[Service]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from freehold.types.capacity import UNIT_MINUTE, UNMEASURED, Work
 from tests.cluster.callers import Callers, Gateways, Seen, all_refuse, receipts
 from tests.postgres import PostgreSQL
 
@@ -21,6 +22,8 @@ BODY: Final[dict[str, Any]] = {
 COST_MICRO: Final = 10
 """What the answer of two words costs, which is also the most that is reserved for it."""
 _RATED: Final[dict[str, Any]] = {**BODY, "model": "rated"}
+_PROVISIONED: Final[dict[str, Any]] = {**BODY, "model": "provisioned", "max_completion_tokens": 20}
+_UNITS, _BURST_S = 60, 10
 _CONFIG: Final = """
 [[limit]]
 scope = "organization"
@@ -44,6 +47,13 @@ price = {{ output = "5" }}
 name = "rated"
 engine = "echo"
 model = "echo"
+
+[[deployment]]
+name = "provisioned"
+engine = "echo"
+model = "echo"
+options = {{ first_delay_s = 0.5 }}
+capacity = {{ units = 60, burst_s = 10 }}
 """
 
 
@@ -99,6 +109,27 @@ def _check_rate(gateways: Gateways, *, limit: int, callers: int, enough: float) 
     assert len(bodies) >= 0.98 * (limit + limit / 60 * (last - begun)), "and hardly less"
 
 
+def _check_units(gateways: Gateways, *, callers: int, kills: int, each: int) -> None:
+    """Have callers want more than a deployment's units while gateways die and come: no more is taken than there is."""
+
+    async def main() -> Seen:
+        pressing = Callers(gateways, callers, _PROVISIONED)
+        killing = asyncio.create_task(_kill_and_restart(pressing, kills, each, random.Random(20261129)))
+        await pressing.run(lambda _: killing.done())
+        await killing
+        return pressing.seen
+
+    seen = asyncio.run(main())
+    assert not seen.other, seen.other[:3]
+    assert seen.broken > 0, "callers noticed the kills"
+    bodies = [body for body in receipts(gateways.homes) if body.get("deployment") == "provisioned"]
+    works = [UNMEASURED["chat"].amount(Work.of(body)) for body in bodies]
+    begun, last = (_seconds(pick(body["started_at"] for body in bodies)) for pick in (min, max))
+    promised = _UNITS * UNIT_MINUTE * (last - begun + _BURST_S) / 60
+    assert sum(works) <= 1.02 * promised + max(works), "never more than what is provisioned"
+    assert sum(works) >= 0.5 * promised, "and gateways that come back serve with them"
+
+
 def _seconds(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
@@ -121,3 +152,10 @@ def test_limits_and_budgets_are_those_of_one_gateway_for_longer(tmp_path: Path, 
     with Gateways(tmp_path, postgres_server.new_home(), _config(6000, 1500)) as gateways:
         _check_rate(gateways, limit=1500, callers=200, enough=2)
         _check_budget(gateways, calls=6000, callers=200, kills=20, each=200)
+
+
+@pytest.mark.long
+def test_units_are_those_of_one_gateway(tmp_path: Path, postgres_server: PostgreSQL) -> None:
+    """Callers at three gateways, of which one after the other is killed, get no more than a deployment's units."""
+    with Gateways(tmp_path, postgres_server.new_home(), _config(400, 600)) as gateways:
+        _check_units(gateways, callers=30, kills=6, each=300)

@@ -29,7 +29,7 @@ async def show(database: Database, ago_s: int = 0) -> None:
     """Have a gateway been seen so long ago, by the database's clock."""
     async with database.write() as connection:
         then = await database_time(connection) - ago_s
-        await put_gateway(connection, GatewayRow(database.gateway, "home", "1", "0023", "", then, then))
+        await put_gateway(connection, GatewayRow(database.gateway, "home", "1", "0025", "", then, then))
 
 
 async def lose(database: Database) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.errors import CapacityExceeded
-from freehold.gateway.capacity import UTILIZATION_HEADER, Bucket, Capacities, Draught, Meter
+from freehold.gateway.capacity import UTILIZATION_HEADER, Capacities, Meter
+from freehold.gateway.capacity_bucket import Bucket, Draught
 from freehold.types.capacity import UNIT_MINUTE, UNMEASURED, CapacitySettings, Weights, Work
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.limits import Claim, Scope, Subject

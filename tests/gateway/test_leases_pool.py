@@ -3,9 +3,9 @@
 import pytest
 
 from freehold.gateway.leases_held import SURE_US, Holding
-from freehold.gateway.leases_pool import LEASE_US, settle
+from freehold.gateway.leases_pool import settle
 from freehold.gateway.rate import UNIT
-from freehold.types.leases import CONCURRENT, REQUESTS, Account, Ask, Pool, Told
+from freehold.types.leases import CONCURRENT, LEASE_US, REQUESTS, Account, Ask, Pool, Told
 
 DAY = Account("2026-11-28", "project:p")
 RATE = Account(REQUESTS, "project:p")

@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from freehold.errors import HomeError
 from freehold.store import (
+    answer_claims,
     artifact_tables,
     conversation_tables,
     evaluation_tables,
     job_tables,
     lease_tables,
+    sharing_tables,
     training_tables,
     tuning_tables,
 )
@@ -42,11 +44,13 @@ def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
         return found
 
     tables = (
+        answer_claims.answer_claims,
         artifact_tables.artifacts,
         conversation_tables.kept_conversations,
         evaluation_tables.kept_evals,
         job_tables.jobs,
         lease_tables.lease_holders,
+        sharing_tables.cluster_leads,
         training_tables.training_jobs,
         tuning_tables.kept_tuning_jobs,
     )

@@ -47,6 +47,7 @@ def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> l
 
     async def exposition(_request: Request) -> Response:
         """Prometheus' text format."""
+        await control.refresh_capacity()
         _measure(control, flights, metrics)
         metrics.projection_lag.set(admin.reports.projection.lag)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

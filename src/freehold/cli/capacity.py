@@ -172,5 +172,9 @@ def _print_capacity(found: dict[str, Any]) -> None:
     ]
     if rows:
         print_table(columns, rows)
+    parts = [(visible(part["gateway"]), part["utilization"], part["held"]) for part in found.get("gateways", [])]
+    if parts:
+        print()
+        print_table(("gateway", "utilization %", "held %"), parts)
     if found["warning"] is not None:
         print_note(visible(found["warning"]))

@@ -26,7 +26,13 @@ class CapacityMetrics:
         )
         self.utilization = Gauge(
             "freehold_deployment_utilization",
-            "What requests of the last minute take of the provisioned units, in percent.",
+            "What requests of the last minute take of the provisioned units, in percent; at all gateways together.",
+            of_deployment,
+            registry=registry,
+        )
+        self.own_utilization = Gauge(
+            "freehold_deployment_utilization_here",
+            "What this gateway's requests of the last minute take of the provisioned units, in percent.",
             of_deployment,
             registry=registry,
         )
@@ -45,10 +51,11 @@ class CapacityMetrics:
 
     def measure(self, uses: Iterable[tuple[str, CapacityUse]]) -> None:
         """Set the gauges to what is so now, of deployments by name."""
-        for gauge in (self.units, self.utilization, self.filled):
+        for gauge in (self.units, self.utilization, self.own_utilization, self.filled):
             gauge.clear()
         for name, use in uses:
             self.utilization.labels(name).set(use.utilization)
+            self.own_utilization.labels(name).set(use.own_utilization)
             for share in use.shares:
                 self.units.labels(name, share.project or "").set(share.units)
                 self.filled.labels(name, share.project or "").set(share.filled)

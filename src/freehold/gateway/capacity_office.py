@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.errors import ConfigError
 from freehold.gateway.capacity import Capacities, CapacityUse
+from freehold.gateway.capacity_shared import SharedBuckets
 from freehold.serving.calibrating import Calibrator, Effort
 from freehold.serving.calibrations import Calibration, Calibrations
 from freehold.serving.lender import Lender
@@ -46,13 +47,20 @@ class CapacityView:
 
 
 async def open_capacity(
-    database: Database, registry: DeploymentRegistry, room: FindRoom
+    database: Database, registry: DeploymentRegistry, room: FindRoom, shared: SharedBuckets | None
 ) -> "tuple[Capacities, CapacityOffice]":
-    """The provisioned units of deployments, and what their replicas were measured to carry."""
+    """The provisioned units of deployments, and what their replicas were measured to carry.
+
+    Args:
+        database: the home's.
+        registry: the deployments.
+        room: for how many replicas there is room.
+        shared: the buckets, where several gateways share them.
+    """
     name = own_fact(database, _CALIBRATED)
     calibrations = Calibrations(await get_fact(database, name) or [], partial(put_fact, database, name))
-    capacities = Capacities(registry.find, calibrations.weights)
-    return capacities, CapacityOffice(calibrations, capacities, room)
+    capacities = Capacities(registry.find, calibrations.weights, buckets=shared)
+    return capacities, CapacityOffice(calibrations, capacities, room, shared)
 
 
 class CapacityOffice:
@@ -62,9 +70,13 @@ class CapacityOffice:
         calibrations: what replicas were measured to do.
         capacities: what is used.
         room: for how many replicas there is room.
+        shared: the buckets, where several gateways share them.
     """
 
-    def __init__(self, calibrations: Calibrations, capacities: Capacities, room: FindRoom) -> None:
+    def __init__(
+        self, calibrations: Calibrations, capacities: Capacities, room: FindRoom, shared: SharedBuckets | None = None
+    ) -> None:
+        self._shared = shared
         self._calibrations = calibrations
         self._capacities = capacities
         self._room = room
@@ -94,6 +106,11 @@ class CapacityOffice:
         objection = self._objection(settings, others)
         if objection is not None:
             raise ConfigError(f"{objection}, or say force", param="capacity.units")
+
+    async def refresh(self) -> None:
+        """Learn what other gateways take of the units, where they share them; what cannot be learnt stays as it was."""
+        if self._shared is not None:
+            await self._shared.refresh()
 
     def view(self, settings: DeploymentSettings, others: Sequence[DeploymentSettings]) -> CapacityView | None:
         """How a deployment's units are; None where it has none and was never calibrated."""

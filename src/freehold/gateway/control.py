@@ -222,6 +222,11 @@ class DeploymentControl:
         self.check_leads()
         return await self._capacity.calibrate(self._supervisor, settings, effort)
 
+    async def refresh_capacity(self) -> None:
+        """Learn how other gateways use units that are shared; what cannot be learnt stays as it was known."""
+        if self._capacity is not None:
+            await self._capacity.refresh()
+
     def settings_of(self, name: str) -> DeploymentSettings:
         """The settings of the deployment of that name or alias.
 

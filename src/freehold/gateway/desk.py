@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from freehold.errors import AuditUnavailable, FreeholdError
-from freehold.gateway.capacity import Capacities, Draught
+from freehold.errors import AuditUnavailable, CapacityExceeded, FreeholdError, LimitsUnavailable
+from freehold.gateway.capacity import Capacities
+from freehold.gateway.capacity_bucket import Draught
 from freehold.gateway.ledger import Charge, Grant, Ledger
 from freehold.gateway.refusal import Short
 from freehold.journal.recorder import Recorder
@@ -156,12 +157,18 @@ class LocalDesk:
         """Do something that was short of what others may hold, as soon as enough is here.
 
         Raises:
-            RateLimited: there is no more, or not in time.
+            RateLimited: there is no more, or not in time; of units, also where they cannot be asked for: then what goes
+                beyond those that are held here may spill over.
             LimitsUnavailable: it cannot be asked for.
         """
         if self._elsewhere is None:
             raise short.error
-        return await self._elsewhere.until(act, short)
+        try:
+            return await self._elsewhere.until(act, short)
+        except LimitsUnavailable as exc:
+            if isinstance(short.error, CapacityExceeded):
+                raise _units_unavailable(short.error, exc) from exc
+            raise
 
     def give_up(self, request_id: str) -> None:
         """Give back what is reserved for a request which does not run after all."""
@@ -236,3 +243,10 @@ class LocalDesk:
         """Give back what a request took that does not run there."""
         if taken is not None:
             self._units.cancel(taken)
+
+
+def _units_unavailable(refused: CapacityExceeded, exc: LimitsUnavailable) -> CapacityExceeded:
+    """What is told where this gateway has used up the units that it held, and cannot ask for more."""
+    return CapacityExceeded(
+        exc.message, retry_after_s=exc.retry_after_s, scope=refused.scope, limit=refused.limit, headers=refused.headers
+    )

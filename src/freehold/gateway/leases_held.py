@@ -8,9 +8,8 @@ from collections.abc import Callable
 from math import exp
 from typing import Final
 
-from freehold.gateway.leases_pool import LEASE_US
 from freehold.gateway.rate import UNIT
-from freehold.types.leases import Account, Ask, Told
+from freehold.types.leases import CONCURRENT, LEASE_US, Account, Ask, Told
 
 SURE_US: Final = LEASE_US * 95 // 100
 """So long after the question a slice is used that lasts `LEASE_US` from the answer: clocks do not run alike."""
@@ -179,7 +178,7 @@ class Holding:
 
     def _target(self, now_us: int) -> int:
         """How much it would like to hold."""
-        if self.account.rated or not self.account.expires:
+        if self.account.measure != CONCURRENT:
             elapsed_s = max(1, now_us - self._measured_us) / 1_000_000
             self._measured_us = now_us
             self._demand += (self.asked / elapsed_s - self._demand) * (1 - exp(-elapsed_s / _PEAK_S))

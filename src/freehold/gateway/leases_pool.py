@@ -17,12 +17,10 @@ same as asking once.
 from collections.abc import Iterable
 from typing import Final
 
+from freehold.gateway.capacity_pool import settle_units
 from freehold.gateway.rate import UNIT
-from freehold.types.leases import Account, Ask, Pool, Slice, Told
+from freehold.types.leases import LEASE_US, UNITS, Account, Ask, Pool, Slice, Told
 
-LEASE_US: Final = 15_000_000
-"""How long a slice of a rate or of slots lasts after its gateway spoke last. A gateway that was silent for longer
-counts as dead also where money is concerned: what it holds is not expected back."""
 _PRESSED_US: Final = 2_000_000
 """For how long others give back what they do not use after a gateway has lacked it."""
 _SMALL: Final = 50
@@ -41,6 +39,8 @@ def settle(pool: Pool, holder: str, ask: Ask, now_us: int) -> Told:
         ask: what it says.
         now_us: the database's clock; where it went backwards, nothing refills.
     """
+    if ask.account.measure == UNITS:
+        return settle_units(pool, holder, ask, now_us)
     pass_time(pool, ask.account, ask.limit, now_us)
     now_us = pool.updated_us
     others = [each for name, each in pool.slices.items() if name != holder]

@@ -14,6 +14,7 @@ from typing import Final, Self, TypeVar
 import structlog
 
 from freehold.errors import LimitsUnavailable, Unavailable
+from freehold.gateway.capacity_pool import bury
 from freehold.gateway.leases_book import Holdings
 from freehold.gateway.leases_pool import settle
 from freehold.gateway.ledger import Ledger
@@ -191,7 +192,7 @@ class Lender:
         self._books.at(time.time())  # those of today are there, also where the journal knows nothing of today
         books = {book.name: book for book in self._books.all()}
         known = {(name, key): book.use(key) for name, book in books.items() for key in {**book.spent, **book.reserved}}
-        self.holder, merged = await self._store.begin(self.holder, known, lived_on=lived_on)
+        self.holder, merged = await self._store.begin(self.holder, known, bury, lived_on=lived_on)
         if not lived_on:
             self._books.learn(merged)
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from freehold.errors import Unavailable
-from freehold.gateway.leases_pool import LEASE_US, pass_time
+from freehold.gateway.leases_pool import pass_time
 from freehold.gateway.ledger import Ledger, Use
 from freehold.gateway.rate import UNIT
 from freehold.store.leases import LeaseStore
-from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS, Account, Pool
+from freehold.types.leases import CONCURRENT, LEASE_US, REQUESTS, TOKENS, Account, Pool
 from freehold.types.limits import Subject
 
 

@@ -41,7 +41,10 @@ lease_slices = Table(
     Column("spent", Numeric(40, 0), nullable=False),
     Column("seen_us", BigInteger, nullable=False),
     Column("short_us", BigInteger, nullable=False),
+    Column("oldest_us", BigInteger, nullable=False, server_default="0"),
+    Column("taken", String, nullable=False, server_default=""),
     Index("ix_lease_slices_holder", "holder"),
 )
 """What each gateway holds of each account, as in `types.leases.Slice`. Of money there is a row also where nothing is
-limited, with what was spent, so that a budget that is set later counts it."""
+limited, with what was spent, so that a budget that is set later counts it. Of units `taken` is JSON: what was taken at
+which moments, and the row without a holder has what those took that hold nothing any more."""

@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.errors import Unavailable
 from freehold.store.lease_tables import lease_accounts, lease_slices
-from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS, Account, Ask, Pool, Slice, Told
+from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS, UNITS, Account, Ask, Pool, Slice, Told
 
 Connect: TypeAlias = Callable[[], Awaitable[Any]]
 Settle: TypeAlias = Callable[[Pool, str, Ask, int], Told]
@@ -24,7 +25,11 @@ Spent: TypeAlias = Mapping[tuple[str, str], tuple[int, int]]
 """(day or month, subject) → what is spent and reserved, and what is spent."""
 
 TRANSACTION_TIMEOUT_S: Final = 5.0
+Bury: TypeAlias = Callable[[Pool, str, int], None]
 _EXPIRING: Final = [REQUESTS, TOKENS, CONCURRENT]
+"""Of what is not used of these nothing is left, when a gateway starts anew; units are another matter."""
+_SLICE: Final = ("amount", "used", "spent", "seen_us", "short_us", "oldest_us")
+"""The columns of a slice that are numbers, in the order of `Slice`."""
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
@@ -72,13 +77,14 @@ class LeaseStore:
         self._turn = asyncio.Lock()
 
     async def begin(
-        self, holder: Holder, known: Spent, *, lived_on: bool = False
+        self, holder: Holder, known: Spent, bury: Bury, *, lived_on: bool = False
     ) -> tuple[Holder, dict[tuple[str, str], int]]:
         """Begin a new life of a gateway: what it held before and did not use is free again.
 
         Args:
             holder: the gateway.
             known: what its journal says is spent.
+            bury: has it hold nothing of an account of units; what it had not used counts as taken.
             lived_on: whether it was only thought to be dead, and knows for certain what it has spent and reserved.
                 Otherwise what the database knows goes before: the journal may be an old copy of itself.
 
@@ -93,7 +99,7 @@ class LeaseStore:
             rows = await connection.fetch(
                 "SELECT measure, subject, spent FROM lease_slices WHERE holder = $1 AND NOT measure = ANY($2)",
                 holder.id,
-                _EXPIRING,
+                [*_EXPIRING, UNITS],
             )
             spent = {(row["measure"], row["subject"]): row["spent"] for row in rows}
             if lived_on:
@@ -103,6 +109,7 @@ class LeaseStore:
             await connection.execute(
                 "DELETE FROM lease_slices WHERE holder = $1 AND measure = ANY($2)", holder.id, _EXPIRING
             )
+            await _bury_units(connection, holder.id, bury)
             await _set_money(connection, holder.id, {name: (micro, micro) for name, micro in merged.items()})
         return replace(holder, epoch=epoch), merged
 
@@ -150,7 +157,7 @@ class LeaseStore:
         """
         async with self._transaction() as connection:
             for table, moment in ((lease_slices.name, "seen_us"), (lease_accounts.name, "updated_us")):
-                await connection.execute(_TIDIED.format(table=table, moment=moment), _EXPIRING)
+                await connection.execute(_TIDIED.format(table=table, moment=moment), [*_EXPIRING, UNITS])
 
     async def slices(self, accounts: Iterable[tuple[str, str]]) -> tuple[int, dict[Account, Pool]]:
         """The database's time, and what is held of accounts, without a lock; those of whom nobody holds anything lack.
@@ -166,6 +173,15 @@ class LeaseStore:
                 account = Account(row["measure"], row["subject"])
                 pools.setdefault(account, Pool()).slices[row["holder"]] = _slice(row)
         return now_us, pools
+
+    async def names(self) -> dict[str, str]:
+        """What gateways are called, by their ids.
+
+        Raises:
+            Unavailable: the database cannot be reached or used.
+        """
+        async with self._transaction() as connection:
+            return {row["holder"]: row["name"] for row in await connection.fetch("SELECT * FROM lease_holders")}
 
     async def close(self) -> None:
         """Close the connection."""
@@ -226,7 +242,7 @@ _WANTED: Final = "JOIN unnest($1::text[], $2::text[]) AS wanted (measure, subjec
 _ACCOUNTS: Final = f"SELECT measure, subject, most, used, updated_us FROM lease_accounts {_WANTED}"  # noqa: S608
 _LOCKED: Final = f"{_ACCOUNTS} ORDER BY measure, subject FOR UPDATE OF lease_accounts"
 _SLICES: Final = (
-    "SELECT measure, subject, holder, amount, lease_slices.used, spent, seen_us, short_us "  # noqa: S608
+    "SELECT measure, subject, holder, amount, lease_slices.used, spent, seen_us, short_us, oldest_us, taken "  # noqa: S608
     f"FROM lease_slices {_WANTED}"
 )
 _UPDATED: Final = (
@@ -236,10 +252,11 @@ _UPDATED: Final = (
     "WHERE lease_accounts.measure = new.measure AND lease_accounts.subject = new.subject"
 )
 _WRITTEN: Final = (
-    "INSERT INTO lease_slices (measure, subject, holder, amount, used, spent, seen_us, short_us) "
+    "INSERT INTO lease_slices (measure, subject, holder, amount, used, spent, seen_us, short_us, oldest_us, taken) "
     "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[], "
-    "$7::bigint[], $8::bigint[]) ON CONFLICT (measure, subject, holder) DO UPDATE SET amount = EXCLUDED.amount, "
-    "used = EXCLUDED.used, spent = EXCLUDED.spent, seen_us = EXCLUDED.seen_us, short_us = EXCLUDED.short_us"
+    "$7::bigint[], $8::bigint[], $9::bigint[], $10::text[]) ON CONFLICT (measure, subject, holder) DO UPDATE SET "
+    "amount = EXCLUDED.amount, used = EXCLUDED.used, spent = EXCLUDED.spent, seen_us = EXCLUDED.seen_us, "
+    "short_us = EXCLUDED.short_us, oldest_us = EXCLUDED.oldest_us, taken = EXCLUDED.taken"
 )
 _DELETED: Final = (
     "DELETE FROM lease_slices USING unnest($1::text[], $2::text[], $3::text[]) AS gone (measure, subject, holder) "
@@ -268,7 +285,7 @@ _REMOVED_ONES: Final = "holder IN (SELECT holder FROM lease_holders WHERE name =
 _REMOVAL: Final = (
     "SELECT holder FROM lease_holders WHERE name = :name FOR UPDATE",  # what it has under way itself is done first
     f"DELETE FROM lease_slices WHERE measure IN ('requests', 'tokens', 'concurrent') AND {_REMOVED_ONES}",  # noqa: S608
-    f"UPDATE lease_slices SET used = amount, spent = amount WHERE {_REMOVED_ONES}",  # noqa: S608
+    f"UPDATE lease_slices SET used = amount, spent = amount WHERE measure <> 'units' AND {_REMOVED_ONES}",  # noqa: S608
     "DELETE FROM lease_holders WHERE name = :name",
 )
 
@@ -285,6 +302,19 @@ async def _locked(connection: Any, accounts: Sequence[Account]) -> dict[Account,
     return found
 
 
+async def _bury_units(connection: Any, holder: str, bury: Bury) -> None:
+    """Have a gateway hold nothing of any units."""
+    now_us = await connection.fetchval(f"SELECT {_NOW}")  # a constant
+    wanted = "SELECT subject FROM lease_slices WHERE holder = $1 AND measure = $2 ORDER BY subject"
+    accounts = [Account(UNITS, row["subject"]) for row in await connection.fetch(wanted, holder, UNITS)]
+    if accounts:
+        pools = await _locked(connection, accounts)
+        before = {account: frozenset(pool.slices) for account, pool in pools.items()}
+        for pool in pools.values():
+            bury(pool, holder, now_us)
+        await _write(connection, holder, pools, before)
+
+
 async def _write(
     connection: Any, holder: str, pools: Mapping[Account, Pool], before: Mapping[Account, frozenset[str]]
 ) -> None:
@@ -296,15 +326,21 @@ async def _write(
     ]
     if gone:
         await connection.execute(_DELETED, *map(list, zip(*gone, strict=True)))
-    kept = [(account, pool.slices[holder]) for account, pool in pools.items() if holder in pool.slices]
-    measures, subjects = _columns((account.measure, account.subject) for account, _ in kept)
-    own = [each for _, each in kept]
+    kept = [
+        (account, name, pool.slices[name])
+        for account, pool in pools.items()
+        for name in (holder, *pool.slices)
+        if name in pool.slices and (name == holder or account.measure == UNITS)  # of units, all may have changed
+    ]
+    named = {(account, name): each for account, name, each in kept}
+    measures, subjects = _columns((account.measure, account.subject) for account, _ in named)
     await connection.execute(
         _WRITTEN,
         measures,
         subjects,
-        [holder] * len(own),
-        *([getattr(each, name) for each in own] for name in ("amount", "used", "spent", "seen_us", "short_us")),
+        [name for _, name in named],
+        *([getattr(each, name) for each in named.values()] for name in _SLICE),
+        [orjson.dumps(each.taken).decode() if each.taken else "" for each in named.values()],
     )
     measures, subjects = _columns((account.measure, account.subject) for account in pools)
     columns = ([getattr(pool, name) for pool in pools.values()] for name in ("limit", "used", "updated_us"))
@@ -336,4 +372,5 @@ def _pools(rows: Iterable[Any]) -> dict[Account, Pool]:
 
 
 def _slice(row: Any) -> Slice:
-    return Slice(row["amount"], row["used"], row["spent"], row["seen_us"], row["short_us"])
+    taken = tuple((at_us, amount) for at_us, amount in orjson.loads(row["taken"] or "[]"))
+    return Slice(**{name: row[name] for name in _SLICE}, taken=taken)

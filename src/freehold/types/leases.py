@@ -1,18 +1,27 @@
 """Leases: parts of a limit that one of several gateways may give out by itself.
 
-Money is micro-units, rates are in the 60-millionths of `freehold.gateway.rate`, slots are requests. Moments are
-microseconds of the database's clock.
+Money is micro-units, rates are in the 60-millionths of `freehold.gateway.rate`, slots are requests, provisioned units
+are in parts of `freehold.types.capacity.UNIT_MINUTE`. Moments are microseconds of the database's clock.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from freehold.types.values import value_class
 
 REQUESTS: Final = "requests"
 TOKENS: Final = "tokens"
 CONCURRENT: Final = "concurrent"
+UNITS: Final = "units"
+LEASE_US: Final = 15_000_000
+"""How long a slice of a rate, of slots or of units lasts after its gateway spoke last. A gateway that was silent for
+longer counts as dead also where money is concerned: what it holds is not expected back."""
 RATES: Final = frozenset({REQUESTS, TOKENS})
+REST: Final = ""
+"""In the place of a gateway's id: what was taken of units by those that hold nothing any more."""
+
+Taken: TypeAlias = tuple[tuple[int, int], ...]
+"""What requests take of units, by the moment at which they began."""
 
 
 @value_class
@@ -20,9 +29,9 @@ class Account:
     """One limit of one subject.
 
     Args:
-        measure: `requests` or `tokens` a minute, `concurrent` requests, or the day (`2026-11-24`) or the month
-            (`2026-11`) that money is counted in.
-        subject: whose, as `scope:id`.
+        measure: `requests` or `tokens` a minute, `concurrent` requests, provisioned `units`, or the day (`2026-11-24`)
+            or the month (`2026-11`) that money is counted in.
+        subject: whose, as `scope:id`; of units `deployment:name`, and `#project` where they are a project's own.
     """
 
     measure: str
@@ -36,7 +45,7 @@ class Account:
     @property
     def expires(self) -> bool:
         """Whether a slice of it ends by itself; one of money lasts as long as its day or month."""
-        return self.rated or self.measure == CONCURRENT
+        return self.rated or self.measure in {CONCURRENT, UNITS}
 
 
 @dataclass(slots=True)
@@ -47,9 +56,11 @@ class Slice:
         amount: how much it may have used in all: since the day or month began, or since the slice did; for slots, how
             many may run.
         used: how much of that it has used or reserved, as it said last.
-        spent: of money, what is settled.
+        spent: of money, what is settled; of units, what requests of the last minute take in a minute.
         seen_us: when it spoke last.
         short_us: when it lacked last what others hold; 0 where it does not.
+        oldest_us: of units, what began before that is settled for good.
+        taken: of units, what was taken since `Pool.updated_us`.
     """
 
     amount: int = 0
@@ -57,6 +68,8 @@ class Slice:
     spent: int = 0
     seen_us: int = 0
     short_us: int = 0
+    oldest_us: int = 0
+    taken: Taken = ()
 
     @property
     def unused(self) -> int:
@@ -70,8 +83,8 @@ class Pool:
 
     Args:
         limit: the limit as whoever spoke last knows it.
-        used: of a bucket, what it lacks as of `updated_us`.
-        updated_us: when it was looked at last.
+        used: of a bucket, what it lacks as of `updated_us`; of units, what was in theirs then.
+        updated_us: when it was looked at last; of units, the moment before which nothing can change any more.
         slices: by holder.
     """
 
@@ -87,7 +100,7 @@ class Ask:
 
     Args:
         account: which.
-        limit: its limit: micro-units, units a minute, or slots.
+        limit: its limit: micro-units, units a minute, or slots; of units what they do in a microsecond.
         used: what the gateway has used and reserved.
         spent: of money, what is settled.
         keep: how far it will go in any case: never above the amount that it knows of, and binding from the moment on in
@@ -96,6 +109,9 @@ class Ask:
         need: what all that wait need.
         target: how much it would like to hold beyond that.
         closing: whether it will not come again soon; nothing is wanted then.
+        size: of units, what their bucket holds.
+        oldest_us: of units, as `Slice.oldest_us`.
+        taken: of units, what was taken since the moment that it was told of last.
     """
 
     account: Account
@@ -107,6 +123,9 @@ class Ask:
     need: int = 0
     target: int = 0
     closing: bool = False
+    size: int = 0
+    oldest_us: int = 0
+    taken: Taken = ()
 
 
 @value_class
@@ -121,6 +140,10 @@ class Told:
         pressed: whether another gateway lacks what this one may hold.
         spent: of money, what others have settled.
         used: what others have used or reserved, or could have where nobody knows.
+        level: of units, what is in their bucket.
+        now_us: of units, when that is so.
+        final_us: of units, the moment before which nothing can change any more.
+        fresh: of units, whether nothing was known of what this gateway had: what it took before is counted otherwise.
     """
 
     account: Account
@@ -130,6 +153,10 @@ class Told:
     pressed: bool
     spent: int
     used: int
+    level: int = 0
+    now_us: int = 0
+    final_us: int = 0
+    fresh: bool = False
 
 
 @value_class

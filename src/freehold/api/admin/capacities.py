@@ -35,6 +35,7 @@ def capacity_routes(control: DeploymentControl) -> APIRouter:
     @router.get("/deployments/{name}/capacity", dependencies=[READ])
     async def get_capacity(request: Request, name: str) -> dict[str, Any]:
         """The units of a deployment, how they are used, and how many its replicas carry."""
+        await control.refresh_capacity()
         view = find_deployment(control, request, Action.READ_DEPLOYMENTS, name)
         return {"object": "deployment.capacity", "deployment": name, **capacity_object(view)}
 

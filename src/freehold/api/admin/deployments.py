@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from freehold.api.admin.door import actions_at, allow, caller, record
 from freehold.cluster.process import resident_bytes
 from freehold.errors import DeploymentNotFound, Forbidden, InvalidRequest
-from freehold.gateway.capacity import Share
+from freehold.gateway.capacity import Part, Share
 from freehold.gateway.control import DeploymentControl, DeploymentView
 from freehold.serving.supervisor import LaneStatus, ReplicaStatus
 from freehold.types.deployment import DeploymentSettings
@@ -36,6 +36,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
     @router.get("/deployments", dependencies=[READ])
     async def list_deployments(request: Request) -> dict[str, Any]:
         """The deployments and how they fare."""
+        await control.refresh_capacity()
         views = [view for view in control.all() if sees(request, Action.READ_DEPLOYMENTS, view.deployment.settings)]
         return {"object": "list", "data": [view_object(view) for view in views]}
 
@@ -50,6 +51,7 @@ def deployment_routes(control: DeploymentControl) -> APIRouter:
     @router.get("/deployments/{name}", dependencies=[READ])
     async def get_deployment(request: Request, name: str) -> dict[str, Any]:
         """One deployment."""
+        await control.refresh_capacity()
         return view_object(find_deployment(control, request, Action.READ_DEPLOYMENTS, name))
 
     @router.put("/deployments/{name}", dependencies=[WRITE])
@@ -162,6 +164,7 @@ def capacity_object(view: DeploymentView) -> dict[str, Any]:
         "utilization": None if use is None else round(use.utilization, 2),
         "bucket_filled": None if use is None else round(use.filled, 2),
         "shares": [] if use is None else [share_object(share) for share in use.shares],
+        "gateways": [] if use is None else [part_object(part) for part in use.parts],
         "carried": None if found is None else found.carried,
         "available": None if found is None else found.available,
         "warning": None if found is None else found.warning,
@@ -176,6 +179,11 @@ def share_object(share: Share) -> dict[str, Any]:
         "utilization": round(share.utilization, 2),
         "bucket_filled": round(share.filled, 2),
     }
+
+
+def part_object(part: Part) -> dict[str, Any]:
+    """What one of several gateways takes of a deployment's units, as the API shows it."""
+    return {"gateway": part.gateway, "utilization": round(part.utilization, 2), "held": round(part.held, 2)}
 
 
 def replica_object(replica: ReplicaStatus) -> dict[str, Any]:

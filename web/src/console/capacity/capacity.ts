@@ -10,12 +10,22 @@ export interface Share {
   bucket_filled: number;
 }
 
+/** What one of several gateways takes of a deployment's units, in percent of all of them. */
+export interface Part {
+  gateway: string;
+  utilization: number;
+  /** What it may take without asking, in percent of what the buckets hold. */
+  held: number;
+}
+
 export interface Capacity {
   units: number | null;
   spillover: string | null;
   utilization: number | null;
   bucket_filled: number | null;
   shares: Share[];
+  /** Of gateways that share the units, those that take of them; an older server tells of none. */
+  gateways?: Part[];
   carried: number | null;
   available: number | null;
   warning: string | null;
