@@ -2,7 +2,8 @@
 
 Its state is the number of its step. The name of its recipe says what else it does: `crash` ends it badly two steps
 after it began, once; `always` does so each time; `wrong` says that its input cannot be done; `deaf` does not hear when
-it is asked to stop; `patient` makes its last step only when a file `go` lies in its folder.
+it is asked to stop; `patient` makes its last step only when a file `go` lies in its folder; `telling` writes down how
+its threads would wait for one another.
 """
 
 import json
@@ -50,6 +51,8 @@ def work(task: Mapping[str, Any], asked: list[int]) -> int:
             say(type="refused", message="training.batch: it cannot be so")
         return 2
     step = begun = kept(out)
+    if name == "telling" and first:
+        (out / "environment").write_text(os.environ.get("OMP_WAIT_POLICY", ""))
     if first:
         say(type="started", step=step, device="cpu")
     while step < training["steps"] and not asked:

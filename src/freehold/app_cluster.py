@@ -51,7 +51,7 @@ async def open_cluster(home: Home, settings: Settings, database: Database) -> As
             said.address,
             read_secret(said.token) if said.token else token_of(home.cluster),
             home.cluster,
-            partial(_authority, home, settings, database),
+            partial(authority_of, home, settings, database),
             said.node_address or (node.address if node is not None else None),
             said.start_timeout_s,
             said.orphan_grace,
@@ -65,7 +65,7 @@ async def open_cluster(home: Home, settings: Settings, database: Database) -> As
         await cluster.close()
 
 
-async def _authority(home: Home, settings: Settings, database: Database) -> Authority:
+async def authority_of(home: Home, settings: Settings, database: Database) -> Authority:
     """The home's authority, equipped: of its own folder or, where gateways share a database, of that."""
     if not database.is_shared:
         return await asyncio.to_thread(Authority.load_or_make, home.cluster)

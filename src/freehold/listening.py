@@ -33,7 +33,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _BehindProxies:
+class BehindProxies:
     """Takes the word of trusted proxies for who calls; a request of which none says anything goes on as it is.
 
     Args:
@@ -46,6 +46,7 @@ class _BehindProxies:
         self._told = cast("ASGIApp", ProxyHeadersMiddleware(cast("ASGI3Application", app), trusted))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass a request on."""
         for name, _ in scope["headers"]:
             if name in _FORWARDED:
                 return self._told(scope, receive, send)
@@ -96,7 +97,7 @@ async def serving(
         timeout_graceful_shutdown=patience_s,
     )
     if own:
-        config.app = _BehindProxies(app, config.forwarded_allow_ips)
+        config.app = BehindProxies(app, config.forwarded_allow_ips)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -1,7 +1,9 @@
 """Bodies: what is JSON here and what is not."""
 
+import json
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
@@ -49,6 +51,45 @@ def test_the_duplicate_key_is_named() -> None:
     """A key that stands twice is named, since decoders disagree on which one counts."""
     with pytest.raises(MalformedBody, match="'temperature' stands twice"):
         decode(b'{"temperature": 0, "temperature": 2}')
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.text(max_size=8),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**70), 2**70)
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(),
+            lambda each: st.lists(each, max_size=4) | st.dictionaries(st.text(max_size=4), each, max_size=4),
+            max_leaves=12,
+        ),
+        max_size=6,
+    )
+)
+def test_how_json_is_spaced_changes_nothing(value: dict[str, object]) -> None:
+    """A body is read to the same value, or refused, whether it is written as most clients do or in another way."""
+    read = []
+    for written in (
+        json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False),
+        json.dumps(value, indent=1, allow_nan=False),
+    ):
+        try:
+            read.append(repr(decode(written.encode("utf-8", "surrogatepass"))))
+        except MalformedBody as exc:
+            read.append(exc.message)
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":1,"a":2}', b'{"a":9223372036854775808}', b'{"a":[{"b":1,"b":1}]}', b'{"a":1}x']
+)
+def test_json_without_spaces_is_held_to_the_same(body: bytes) -> None:
+    """A body that is written as most clients do is refused for what any other is refused for."""
+    with pytest.raises(MalformedBody):
+        decode(body)
 
 
 @given(st.binary(max_size=200))

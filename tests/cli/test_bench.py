@@ -1,10 +1,13 @@
 """`freehold bench`."""
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
-from freehold.cli.bench_engine import Row, bounds, next_to_try
+from freehold.cli.bench_engine import EngineSpeed, Plan, Row, bounds, measure_engine, next_to_try
+from freehold.cli.bench_streams import Endpoint
 from tests.cli.program import Program, Server
 
 LIMITED = """
@@ -69,8 +72,10 @@ class TestEngine:
         assert "2 streams at once grow at 1 tokens/s or faster each" in told
 
     def test_an_absent_deployment_is_named(self, echo_server: tuple[Program, Server]) -> None:
-        """A deployment that is not there ends with 2, as for every command."""
-        assert "absent" in echo_server[0].refused(2, "bench", "engine", "-d", "absent")
+        """A deployment that is not there ends with 2, as for every command, and with the command that lists them."""
+        told = echo_server[0].refused(2, "bench", "engine", "-d", "absent")
+        assert "absent" in told
+        assert "freehold deployments list" in told
 
     def test_a_server_must_run(self, program: Program) -> None:
         """Without a server it ends with 3 and the command that starts one."""
@@ -85,6 +90,34 @@ class TestEngine:
             assert "failed: 429 rate_limit_exceeded: " in told
             assert "Not even" in told or "Up to" in told
             assert "Rate limit" in program.refused(1, "bench", "engine", "-d", "limited", "--streams", "1")
+
+
+def test_a_deployment_that_starts_is_waited_for() -> None:
+    """While it says that it is not ready it is asked again, which is told once; then it is measured."""
+    answers = [b"HTTP/1.1 503 X\r\ncontent-length: 2\r\n\r\n{}"] * 2
+    usage = {"prompt_tokens": 30, "completion_tokens": 2}
+    events = [{"choices": [{"delta": {"content": "word"}}]}, {"choices": [], "usage": usage}]
+    body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+    good = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    told: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.partition(b":")[2]))
+        writer.write(answers.pop() if answers else good)
+        await writer.drain()
+        writer.close()
+
+    async def measured() -> EngineSpeed:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            endpoint = Endpoint.of_url(f"http://127.0.0.1:{port}", "key")
+            return await measure_engine(endpoint, Plan("d", (1,), 30, 2, 0.001), lambda: told.append("waiting"))
+
+    assert asyncio.run(measured()).prompt_tokens == 30
+    assert told == ["waiting"]
+    assert answers == []
 
 
 @pytest.mark.parametrize("streams", ["", "0", "a", "1,,2", "1,2000"])

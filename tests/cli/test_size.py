@@ -58,6 +58,7 @@ def test_a_model_of_the_catalog_is_read(measured: Program, tmp_path: Path) -> No
     measured.fine("pull", f"file://{file}", "--name", "small")
     assert "llama.block_count" in measured.refused(2, "size", "small")
     assert "no model 'absent'" in measured.refused(2, "size", "absent")
+    assert "file:///models/absent.gguf" in measured.refused(2, "size", "/models/absent.gguf")
 
 
 def test_an_engine_that_does_not_read_the_file_is_named(measured: Program, tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ class History:
 
     def _hear(self, decisions: Sequence[Decision]) -> None:
         for each in decisions:
-            self._digest.update(repr(each).encode())
+            told = replace(each, detail="") if isinstance(each, Refuse) else each  # its words may change
+            self._digest.update(repr(told).encode())
             match each:
                 case Place(workload):
                     self._waiting.pop(workload, None)

@@ -116,7 +116,7 @@ def test_a_background_response_is_seen_from_everywhere(two: list[Service]) -> No
         rest = stream.read().decode()
     assert "response.completed" in rest
     assert "response.completed" in followed
-    assert '"sequence_number":4' not in followed
+    assert '"sequence_number":4}' not in followed
     assert '"sequence_number":5' in followed
     assert second.get(path, key=first.key).json()["status"] == "completed"
 

@@ -75,18 +75,17 @@ async def _heard(host: EngineHost, hand: str, kind: str) -> list[Any]:
 
 
 def test_it_tells_what_it_has(tmp_path: Path) -> None:
-    """Any gateway is told with what the engine was started, where it is, and in whose hands; nothing before it runs."""
+    """Any gateway is told in whose hands it is, whether its engine runs, where, and with what it was started."""
 
     async def scenario() -> None:
         with _hosting() as hosting:
-            assert await hosting.host.record() is None
+            had = {"owner": "a", "epoch": 1, "silent_s": 0.0, "held": True}
+            assert await hosting.host.record() == {**had, "runs": False}
             started = await hosting.start(tmp_path)
             found = await hosting.host.record()
-            assert found is not None
-            had = {"host": "127.0.0.1", **started, "owner": "a", "epoch": 1, "silent_s": 0.0, "held": True}
-            assert found == {**RECORD, **had}
+            assert found == {**RECORD, "host": "127.0.0.1", **started, **had, "runs": True}
             await hosting.host.kill("a.1")
-            assert await hosting.host.record() is None
+            assert not (await hosting.host.record())["runs"]
 
     _run(scenario)
 
@@ -108,7 +107,6 @@ def test_another_gateway_takes_it_over(tmp_path: Path) -> None:
                 await host.kill("a.1")
             assert (await host.obeys("a.1"), await host.obeys("b.1")) == (False, True)
             found = await host.record()
-            assert found is not None
             assert (found["workload"], found["owner"], found["epoch"]) == ("chat-7", "b", 2)
             os.kill(started["pid"], 0)
             await host.terminate("b.1", 5.0)
@@ -127,7 +125,6 @@ def test_what_is_released_is_anybodys(tmp_path: Path) -> None:
             host, started = hosting.host, await hosting.start(tmp_path)
             await host.release("a.1")
             found = await host.record()
-            assert found is not None
             assert not found["held"]
             assert await host.attach("b.1", "b", 1, "chat-1") == started["pid"]
             await host.kill("b.1")

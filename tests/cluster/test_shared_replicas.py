@@ -4,8 +4,11 @@ The short form, on a cluster without Ray and a board without PostgreSQL, is `tes
 """
 
 import asyncio
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,6 +73,15 @@ def _leads(service: Service, name: str) -> bool:
     return bool(lead["gateway"] == name and lead["self"])
 
 
+def _says(service: Service, url: str, *arguments: str) -> str:
+    """What a command says."""
+    argv = [sys.executable, "-m", "freehold", *arguments, "--home", str(service.home.root)]
+    environment = {**os.environ, "FREEHOLD_TEST_DATABASE": url}
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
 async def _under_load(service: Service, happens: Any) -> int:
     """Call a gateway all the time while something happens; how many calls there were, each of which was answered."""
     over, count = asyncio.Event(), 0
@@ -113,6 +125,9 @@ def test_engines_go_on_whichever_gateway_is_lost(nodes: Nodes, postgres_server: 
 
             assert asyncio.run(_under_load(second, lost)) > 20, "there was load"
             assert _lead(second)["epoch"] == 2
+            for said in (_says(second, url, "gateways", "list"), _says(second, url, "cluster", "status")):
+                assert "The gateway 'b' leads the cluster since " in said
+                assert "(epoch 2)." in said
             first.stop()
             with _gateway(nodes, "a", url) as again:
                 eventually(lambda: _pids(again) == pids, "the first is back, and uses them")

@@ -269,6 +269,19 @@ def test_closing_ends_what_runs(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_second_answer_in_the_same_packet_is_no_part_of_the_first(tmp_path: Path) -> None:
+    """What comes behind the end of an answer is not read as its body, and the connection is not used again."""
+
+    async def run() -> tuple[list[bytes], int]:
+        async with Server(tmp_path, answering(WHOLE + WHOLE, WHOLE)) as server:
+            wires = wires_to(server)
+            read = [await body_of(wires) for _ in range(2)]
+            wires.close()
+            return read, server.connections
+
+    assert asyncio.run(run()) == ([b"hello", b"hello"], 2)
+
+
 def test_what_nobody_asked_for_ends_the_connection(tmp_path: Path) -> None:
     """Bytes behind an answer are never taken for the next one's."""
 

@@ -222,6 +222,23 @@ def test_a_model_without_parsers_declares_neither_tools_nor_reasoning() -> None:
 
 
 @pytest.mark.slow
+def test_an_engine_whose_files_are_elsewhere_is_connected_to() -> None:
+    """A gateway without the model's files opens a connection; it tells what the options say, and answers come."""
+
+    async def trial(_: Connection, traits: Traits) -> None:
+        far = VllmConnection(replace(subject.spec, weights=None), subject.socket, frozenset({Feature.TOOLS}))
+        told = await far.open()
+        assert Feature.VISION in traits.features - told.features
+        assert {Feature.TOOLS, Feature.JSON_SCHEMA} <= told.features
+        assert told.context_length == traits.context_length
+        assert (await hear(far.chat(chat_request("one two")))).text == "one two"
+        await far.close()
+
+    with vllm(config={"vision_config": {}}) as subject:
+        subject.try_out(trial)
+
+
+@pytest.mark.slow
 def test_what_vllm_does_otherwise_is_evened_out() -> None:
     """Alternatives are the likeliest alone, forbidden tools are not read, a hung engine shows."""
 

@@ -42,6 +42,17 @@ def test_a_training_runs_to_its_end(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_its_threads_sleep_while_they_wait(tmp_path: Path) -> None:
+    """It shares its processor with serving, so its threads do not spin while they wait for one another."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, "telling") as made:
+            assert await made.work() is JobState.SUCCEEDED
+            assert (made.out / "environment").read_text(encoding="utf-8") == "PASSIVE"
+
+    run(scenario)
+
+
 def test_it_gives_its_room_to_what_goes_first(tmp_path: Path) -> None:
     """Asked for its room it writes a checkpoint and is preempted; it goes on from there once there is room again."""
 

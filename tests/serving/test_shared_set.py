@@ -105,6 +105,7 @@ def test_a_leader_that_ends_in_order_hands_over(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_request_at_any_gateway_wakes_what_nobody_has_loaded(tmp_path: Path) -> None:
     """What is loaded on demand is loaded by the one that leads, for whoever waits, and stays while anybody uses it."""
 
@@ -115,8 +116,9 @@ def test_a_request_at_any_gateway_wakes_what_nobody_has_loaded(tmp_path: Path) -
             client = Client(c.supervisor)
             await eventually(lambda: client.lease is not None, "a replica for the third")
             await eventually(lambda: a.leading.elsewhere("chat trial").running == 1, "the leader knows of it")
-            shared.pass_time(0)
-            await asyncio.sleep(1.2)  # longer than an unused one stays
+            since = shared.now_us
+            longer = "the leader has looked when an unused one would be gone"
+            await eventually(lambda: shared.told["a"].seen_us > since + 1_200_000, longer)
             assert a.supervisor.status("chat").state == "ready"
             await client.end()
             await eventually(lambda: not ground.records, "it is unloaded when nobody uses it")
@@ -227,3 +229,32 @@ def test_nodes_that_drain_go_on_draining_under_the_next_leader(tmp_path: Path) -
 
 def _on_the_second(each: Gateway) -> bool:
     return any(replica.node == "second" for replica in each.supervisor.status("chat").replicas)
+
+
+def test_without_the_database_nothing_is_decided_and_everything_served(tmp_path: Path) -> None:
+    """A gateway that cannot renew its lease starts and ends nothing, serves on, and leads again when it can."""
+
+    async def main() -> None:
+        ground, shared = Ground(tmp_path), Shared()
+        async with gateway(tmp_path, "a", ground, shared, trial()) as a:
+            await _ready([a])
+            (pid,) = _pids(a)
+            a.board.cut = True
+            shared.pass_time(9)
+            await eventually(lambda: not a.leading.leads, "it leads no more")
+            assert await ask(a.supervisor) == str(pid)
+            await a.supervisor.set(trial(model="new"))
+            await a.supervisor.set(trial("another"))
+            assert await ask(a.supervisor) == str(pid)
+            a.board.cut = False
+            shared.notify()
+            await eventually(lambda: a.leading.leads, "it leads again")
+            assert a.leading.standing.epoch in {1, 2}
+            await eventually(lambda: ground.started == 3, "what was to be done is done")
+            await a.supervisor.wait_ready("another", PATIENCE_S)
+            await eventually(lambda: pid not in _pids(a), "the new model has replaced the old one")
+            assert await ask(a.supervisor) != str(pid)
+        assert not ground.records, "all has ended with the only gateway"
+        await ground.end()
+
+    asyncio.run(main())

@@ -80,7 +80,7 @@ def assert_same_end(one: Path, other: Path, steps: int) -> None:
 
 def wait_for(process: "subprocess.Popen[str]", holds: Callable[[], bool]) -> None:
     """Wait until something holds of a training that runs."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not holds():
         assert process.poll() is None, f"the training has ended: {process.communicate()[1]}"
         assert time.monotonic() < end, "the training stands still"

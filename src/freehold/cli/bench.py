@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,9 @@ from freehold.cli.bench_streams import Endpoint
 from freehold.cli.control import open_service
 from freehold.cli.lazy import command_group
 from freehold.cli.options import HomeOption, JsonOption, home_of
-from freehold.cli.output import print_json, print_note, visible
+from freehold.cli.output import ErrorAnswer, print_json, print_note, visible
 from freehold.cli.tables import print_table
+from freehold.errors import NotFound
 
 app = command_group(
     "Measure what this machine does: how many streams a deployment holds, what the gateway costs.",
@@ -93,7 +95,15 @@ async def _ask(home: Path, plan: Plan) -> EngineSpeed:
     async with open_service(home) as service:
         target = service.target
         print_note(f"Asking '{plan.deployment}' at {target.url}; this takes a while.")
-        return await measure_engine(Endpoint.of_url(target.url, target.key), plan)
+        endpoint = Endpoint.of_url(target.url, target.key)
+        try:
+            return await measure_engine(
+                endpoint, plan, lambda: print_note(f"'{plan.deployment}' is not ready; waiting for it.")
+            )
+        except ErrorAnswer as exc:
+            if exc.http_status != HTTPStatus.NOT_FOUND:
+                raise
+            raise NotFound(f"{exc.message} 'freehold deployments list' has the names.") from exc
 
 
 def _print_engine(found: EngineSpeed) -> None:
@@ -126,7 +136,7 @@ def _holding(found: EngineSpeed) -> str:
     if found.fails_at is None:
         return f"{found.holds} streams at once grow at {speed} or faster each; try more with --streams."
     if not found.holds:
-        return f"Not even {found.fails_at} at once can be read along at {speed}."
+        return f"Not even one stream can be read along at {speed}."
     if found.holds == 1:
         return f"One stream can be read along at {speed}; {found.fails_at} at once cannot."
     return f"Up to {found.holds} streams at once can be read along at {speed}; {found.fails_at} cannot."

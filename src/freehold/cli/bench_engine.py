@@ -5,11 +5,14 @@ answers. Streams are asked for in waves, all of one at once; between the greates
 read along and the least at which not, the numbers between are tried too.
 """
 
+import asyncio
 import random
 import secrets
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 from freehold.cli.bench_load import percentile
@@ -22,6 +25,9 @@ _WORDS: Final = tuple(
 )
 _ENDING: Final = "\n\nTell a long story with all of these words in it, as slowly and in as much detail as you can."
 _PROBE_WORDS: Final = (20, 120)
+READY_S: Final = 300.0
+"""How long a deployment that starts is waited for."""
+_ASK_AGAIN_S: Final = 1.0
 MOST_STEPS: Final = 5
 """Further waves, to find how many streams can be read along."""
 
@@ -113,15 +119,15 @@ class EngineSpeed:
     fails_at: int | None
 
 
-async def measure_engine(endpoint: Endpoint, plan: Plan) -> EngineSpeed:
-    """Ask and measure.
+async def measure_engine(endpoint: Endpoint, plan: Plan, waiting: Callable[[], None]) -> EngineSpeed:
+    """Ask and measure, once the deployment does not say any more that it is not ready; `waiting` is called if it does.
 
     Raises:
         ErrorAnswer: already a single request is refused or fails.
         ServiceUnreachable: nobody answers.
     """
     drawn = random.Random(secrets.token_bytes(16))  # noqa: S311  # prompts that are new, not secret
-    words = await _words_for(endpoint, plan, drawn)
+    words = await _words_for(endpoint, plan, drawn, waiting)
     prefill = _only(await wave(endpoint, [_body(plan, _words(drawn, words), 1)]))
     rows: dict[int, Row] = {}
 
@@ -142,13 +148,27 @@ async def measure_engine(endpoint: Endpoint, plan: Plan) -> EngineSpeed:
     return EngineSpeed(plan, prefill.prompt_tokens, rate, prefill.cached_tokens, ordered, holds, fails_at)
 
 
-async def _words_for(endpoint: Endpoint, plan: Plan, drawn: random.Random) -> int:
+async def _words_for(endpoint: Endpoint, plan: Plan, drawn: random.Random, waiting: Callable[[], None]) -> int:
     """How many words make a prompt of the wished length: two prompts tell what a word is, and what is always there."""
-    few, many = [
-        _only(await wave(endpoint, [_body(plan, _words(drawn, words), 4)])).prompt_tokens for words in _PROBE_WORDS
-    ]
+    first, second = (_body(plan, _words(drawn, words), 4) for words in _PROBE_WORDS)
+    few = (await _once_ready(endpoint, first, waiting)).prompt_tokens
+    many = _only(await wave(endpoint, [second])).prompt_tokens
     each = max(0.01, (many - few) / (_PROBE_WORDS[1] - _PROBE_WORDS[0]))
     return max(1, round(_PROBE_WORDS[0] + (plan.prompt_tokens - few) / each))
+
+
+async def _once_ready(endpoint: Endpoint, body: Mapping[str, Any], waiting: Callable[[], None]) -> Stream:
+    """Ask again while the deployment says that it is not ready."""
+    deadline, told = time.monotonic() + READY_S, False
+    while True:
+        found = await wave(endpoint, [body])
+        busy = bool(found.errors) and found.errors[0].http_status == HTTPStatus.SERVICE_UNAVAILABLE
+        if not busy or time.monotonic() > deadline:
+            return _only(found)
+        if not told:
+            waiting()
+            told = True
+        await asyncio.sleep(_ASK_AGAIN_S)
 
 
 def bounds(rows: Sequence[Row], speed: float) -> tuple[int, int | None]:

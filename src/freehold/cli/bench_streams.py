@@ -106,9 +106,8 @@ async def wave(endpoint: Endpoint, bodies: Sequence[Mapping[str, Any]]) -> Wave:
         raise ServiceUnreachable(f"cannot reach the service at {endpoint.shown}; is it running?") from exc
     try:
         started = time.perf_counter()
-        replies = await asyncio.wait_for(
-            asyncio.gather(*(_ask(*pair) for pair in zip(connections, requests, strict=True))), _STREAM_TIMEOUT_S
-        )
+        async with asyncio.timeout(_STREAM_TIMEOUT_S):
+            replies = await asyncio.gather(*(_ask(*pair) for pair in zip(connections, requests, strict=True)))
         seconds = time.perf_counter() - started
     except TimeoutError as exc:
         raise ServiceUnreachable(f"no answer within {_STREAM_TIMEOUT_S:.0f} s; ask for fewer tokens") from exc

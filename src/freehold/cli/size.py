@@ -237,6 +237,11 @@ async def _catalog_file(model: str, home: Path, settings: Settings) -> Path:
         async with open_control(home, settings) as control:
             entries = (await control.request("GET", "/admin/models"))["data"]
     entry = next((entry for entry in entries if entry["name"] == model), None)
+    if entry is None and "/" in model:
+        raise NotFound(
+            f"there is no model '{model}' in the catalog of {home}; a file of this machine is named by its URI, "
+            f"{_uri_of(model)}"
+        )
     if entry is None:
         raise NotFound(
             f"there is no model '{model}' in the catalog of {home}; fetch it with 'freehold pull {model}', or give a "
@@ -246,6 +251,10 @@ async def _catalog_file(model: str, home: Path, settings: Settings) -> Path:
     if file is None or (file.is_dir() and entry["format"] != "transformers"):
         raise InvalidRequest(f"'{model}' is not one GGUF file, so its needs cannot be computed; give a size such as 7B")
     return file
+
+
+def _uri_of(path: str) -> str:
+    return Path(path).expanduser().absolute().as_uri()
 
 
 def _as_json(

@@ -1,6 +1,7 @@
 """`freehold train image`: the painter, from nothing."""
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -48,12 +49,20 @@ def train_image(
         training = _training(recipe or "starter", minutes, settings or [], 1 if seed is None else seed)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        weights = asyncio.run(build(training, out.resolve(), say, threads=threads, resume=resume))
-    except KeyboardInterrupt:
+        weights = asyncio.run(_built(training, out.resolve(), threads, resume=resume))
+    except (KeyboardInterrupt, asyncio.CancelledError) as exc:
         say(f"stopped; go on with: freehold train image --out {out} --resume")
-        raise
+        raise KeyboardInterrupt from exc
     say(f"the weights are in {weights}")
     say(f'deploy them with: engine = "painter", options = {{ folder = "{weights}" }}')
+
+
+async def _built(training: PainterTraining | None, folder: Path, threads: int, *, resume: bool) -> Path:
+    """Build, and stop with checkpoints at SIGTERM, as a scheduler sends it, as at Ctrl-C."""
+    whole = asyncio.current_task()
+    assert whole is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, whole.cancel)
+    return await build(training, folder, say, threads=threads, resume=resume)
 
 
 def _training(recipe: str, minutes: float | None, settings: list[str], seed: int) -> PainterTraining:

@@ -108,7 +108,7 @@ def _step_rows(plan: Plan) -> list[tuple[str, str, str]]:
 
 def _print_outcome(plan: Plan, price_hour: float | None) -> None:
     peak = f"{plan.peak / 1e12:,.0f} TFLOP/s" if plan.peak >= 1e12 else f"{plan.peak / 1e9:,.0f} GFLOP/s"
-    what = "products of matrices reach" if plan.site.name == CPU else "the peak"
+    what = "what products of matrices reach" if plan.site.name == CPU else "the peak"
     print(
         f"{_amount(plan.tokens_s)} tokens/s; {100 * plan.utilization:.0f} % of {what} ({peak} a device), counted "
         "without what is computed again"

@@ -193,13 +193,12 @@ class EngineHost:
         self._custody.heard()
         return started
 
-    async def record(self) -> dict[str, Any] | None:
-        """By what it is found: what it was started with, and in whose hands it is; None where no engine runs."""
-        if self._process is None or self._process.exited.done() or not self._record:
-            return None
+    async def record(self) -> dict[str, Any]:
+        """By what it is found: in whose hands it is, whether its engine `runs`, and what that was started with."""
         custody = self._custody
         had = {"owner": custody.owner, "epoch": custody.epoch, "silent_s": custody.silent_s, "held": custody.held}
-        return {**self._record, **had}
+        runs = bool(self._record) and self._process is not None and not self._process.exited.done()
+        return {**self._record, **had, "runs": runs}
 
     async def attach(self, hand: str, owner: str, epoch: int, workload: str) -> int:
         """Come into other hands, under that id of a replica; the process's id.

@@ -6,6 +6,7 @@ what, what runs where, and which nodes drain. A node that is lost ends what was 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -305,7 +306,7 @@ class RayCluster(Cluster):
     def _cut(self) -> None:
         """The way to the cluster was lost: make another one, on which its engines are found again."""
         self._tell()
-        if self._engines and not self._closed and (self._returning is None or self._returning.done()):
+        if not self._closed and (self._returning is None or self._returning.done()):
             self._returning = asyncio.create_task(self._return(), name="return to the cluster")
 
     async def _return(self) -> None:
@@ -329,6 +330,8 @@ class RayCluster(Cluster):
             log.info("engine_found_again", replica=engine.workload)
             for rank, member in enumerate(engine.members):
                 member.found(link, number + rank)
+        with suppress(FreeholdError):
+            await link.order("hosted")  # which ends what was about to start
 
     async def _again(self) -> Link:
         while True:

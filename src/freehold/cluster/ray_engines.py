@@ -111,17 +111,27 @@ class Engines:
         return {"pids": answers}
 
     async def _record(self, name: str) -> dict[str, Any] | None:
-        """What an actor says of itself; None where it does not, or is in these hands."""
-        if any(held.name == name for held in self._hosts.held.values()):
+        """What an actor says of itself; None where it does not, is in these hands, or has no engine that runs.
+
+        What this gateway was about to start when it, or its process for Ray, was killed is ended.
+        """
+        if self._is_here(name):
             return None
         try:
             actor = await asyncio.to_thread(ray.get_actor, name)
             async with asyncio.timeout(_RECORD_S):
-                record: dict[str, Any] | None = await actor.record.remote()
+                record: dict[str, Any] = await actor.record.remote()
         except (ValueError, TimeoutError, GetTimeoutError, RayActorError, RayTaskError) as exc:
             sys.stderr.write(f"{name} does not tell what it has: {type(exc).__name__}\n")
             return None
-        return None if record is None else {"name": name.removeprefix(_PREFIX), **record}
+        if record["runs"]:
+            return {"name": name.removeprefix(_PREFIX), **record}
+        if record["owner"] == self._owner and not self._is_here(name):
+            ray.kill(actor)
+        return None
+
+    def _is_here(self, name: str) -> bool:
+        return any(held.name == name for held in self._hosts.held.values())
 
     async def _ready(self, actor: Any, order: Mapping[str, Any], number: int) -> None:
         """Bring to a node all that the engine needs there."""

@@ -118,12 +118,12 @@ class VllmConnection(OpenAIConnection):
         )
 
     def _features(self) -> frozenset[Feature]:
-        """What the model's files and the options say that it does."""
+        """What the model's files and the options say that it does; the options alone where the files are elsewhere."""
         if self._spec.settings.task == "embeddings":
             return EMBEDDING
         weights = self._spec.weights
         if weights is None:
-            raise EngineFailed("the engine was started without a model")
+            return WRITING | self._declared
         try:
             sees = "vision_config" in read_config(weights)
         except UnsupportedModelFormat as exc:

@@ -8,20 +8,20 @@ are short formulas: GLEU after Wu et al. 2016 ("Google's Neural Machine Translat
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Final
+from functools import cache, partial
+from typing import TYPE_CHECKING, Final
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import LCSseq
-from sacrebleu.metrics.bleu import BLEU
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
 
 MAX_TEXT: Final = 65_536
 """Characters of either text."""
 
 _WORD: Final = re.compile(r"\w+")
 _GLEU_ORDERS: Final = range(1, 5)
-_BLEU: Final = BLEU(effective_order=True)
-"""Over the orders of n-grams that a short text has."""
 
 
 def words_of(text: str) -> list[str]:
@@ -34,9 +34,17 @@ def fuzzy_match(text: str, reference: str) -> float:
     return fuzz.ratio(text, reference) / 100
 
 
+@cache
+def _bleu() -> "BLEU":
+    """The measure over the orders of n-grams that a short text has."""
+    from sacrebleu.metrics.bleu import BLEU  # noqa: PLC0415  # eight megabytes that only evaluations need
+
+    return BLEU(effective_order=True)
+
+
 def bleu(text: str, reference: str) -> float:
     """N-grams of the text that the reference has too, with a penalty for a text that is too short."""
-    return min(1.0, _BLEU.sentence_score(text, [reference]).score / 100)
+    return min(1.0, _bleu().sentence_score(text, [reference]).score / 100)
 
 
 def gleu(text: str, reference: str) -> float:

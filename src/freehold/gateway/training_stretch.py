@@ -27,7 +27,7 @@ from freehold.jobs.workers import Hold
 from freehold.store.database import Database
 from freehold.store.training import TrainingRow, change_training, load_training, stretch_ended
 from freehold.training.language.task import Task
-from freehold.training.process import QUICK_MEMORY
+from freehold.training.process import PATIENT, QUICK_MEMORY
 from freehold.types.jobs import JobState
 from freehold.types.training import (
     Outcome,
@@ -143,7 +143,8 @@ class TrainingStretch:
     def _order(self) -> JobOrder:
         needs, row = self._needs, self._row
         task = Task.model_validate({"recipe": row.recipe, "data": row.data, "out": row.out, "device": needs.device})
-        environment = {**QUICK_MEMORY, **self._parts.trainer.environment, "OMP_NUM_THREADS": str(needs.threads)}
+        environment = {**QUICK_MEMORY, **PATIENT, **self._parts.trainer.environment}
+        environment["OMP_NUM_THREADS"] = str(needs.threads)
         if len(set(self._had.nodes)) <= 1:
             environment["GLOO_SOCKET_IFNAME"] = "lo"
         return JobOrder(

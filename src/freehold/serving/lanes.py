@@ -164,8 +164,9 @@ class Lanes:
                     raise
 
     async def counters(self) -> list[tuple[str, EngineCounters]]:
-        """See `ReplicaSet.counters`."""
-        found = await asyncio.gather(*(replicas.counters() for replicas in (*self._sets, *self._leaving.values())))
+        """See `ReplicaSet.counters`; without engines that count for other gateways too."""
+        own = [each for each in (*self._sets, *self._leaving.values()) if not isinstance(each, SharedReplicaSet)]
+        found = await asyncio.gather(*(replicas.counters() for replicas in own))
         return [pair for pairs in found for pair in pairs]
 
     async def close(self, drain_s: float, *, removed: bool = False) -> None:

@@ -205,8 +205,13 @@ class Leading:
     def _begin(self, work: Any, name: str) -> "asyncio.Task[None]":
         task: asyncio.Task[None] = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            log.error("defect", task=task.get_name(), exc_info=defect)
 
     async def _run(self) -> None:
         while True:
@@ -244,7 +249,8 @@ class Leading:
         self._lead = after
         if after.holder == self.name and after.lives(look.now_us) and after.epoch >= self._epoch:
             self._leads_until = asked_s + LEASE_S - MARGIN_S
-            if after.epoch != self._epoch:
+            taking = self._taking is not None and not self._taking.done()
+            if after.epoch != self._epoch or not (self._took_over or taking):
                 self._epoch = after.epoch
                 self._lose()
                 self._taking = self._begin(self._take_over(after.epoch), "take the cluster over")

@@ -184,14 +184,13 @@ class SharedLaunching(Launching):
         return started
 
     def traits_of(self, told: Traits) -> Traits:
-        """See `Launching.traits_of`: what the gateway found out that has the engine's files goes before."""
+        """See `Launching.traits_of`: what the gateway found out that had the engine's files goes before."""
         if self.offer is None:
             return told
-        if self.offer.traits is not None and not self._shares.leads:
+        if self.offer.traits is not None:
             return self.offer.traits
-        if self.offer.traits != told:
-            self.offer = replace(self.offer, traits=told)
-            self._shares.changed()
+        self.offer = replace(self.offer, traits=told)
+        self._shares.changed()
         return told
 
     async def own_use(self, connection: Connection) -> OwnUse:  # noqa: ARG002

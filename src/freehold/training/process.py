@@ -36,6 +36,9 @@ QUICK_MEMORY: Final[Mapping[str, str]] = {
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
 }
 """Environment of a training: has the C library keep the memory of one step for the next."""
+PATIENT: Final[Mapping[str, str]] = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+"""Environment of a training that shares its processor: has threads that wait for one another sleep. They look again and
+again otherwise, and where another process has the core of the one that is waited for, that is all that they do."""
 _REMEMBERED: Final = 100
 """Lines of standard error that are told where a process broke down."""
 

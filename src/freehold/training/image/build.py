@@ -19,12 +19,9 @@ from freehold.catalog.wheels import WheelSource
 from freehold.errors import ConfigError, DigestMismatch
 from freehold.training.image.narration import Narration
 from freehold.training.image.recipes import FILE, PainterTraining, recorded
-from freehold.training.process import QUICK_MEMORY, Say, run_module, training_python
+from freehold.training.process import PATIENT, QUICK_MEMORY, Say, run_module, training_python
 
 NEEDED: Final = ("torch", "nncf")
-PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
-"""Has threads that wait for one another sleep: beside other work they would burn half of their time."""
-
 _LOOK_S: Final = 1.0
 
 

@@ -26,21 +26,23 @@ class Narration:
         self._views = {stage: RunView() for stage in STAGES}
         self._told_s = dict.fromkeys(STAGES, -OFTEN_S)
         for stage in STAGES:
-            self._read(stage)
+            self._views[stage].take(self._read(stage))
 
     def go_on(self) -> None:
         """Tell what has been written since."""
         for stage in STAGES:
             for line in self._read(stage):
+                self._views[stage].take([line])
                 told = self._views[stage].plain(line)
                 if told is not None and self._is_due(stage, line):
                     self._say(f"{stage}: {told}")
 
     def _read(self, stage: str) -> list[dict[str, Any]]:
+        """The lines that are new; of a log that was cut, all are known, and none is."""
         cut, lines = self._tails[stage].read()
         if cut:
             self._views[stage] = RunView()
-        self._views[stage].take(lines)
+            self._views[stage].take(lines)
         return [] if cut else lines
 
     def _is_due(self, stage: str, line: dict[str, Any]) -> bool:

@@ -124,18 +124,19 @@ class Devices:
         blocks = _blocks(model)
         if self.mesh is not None and self.layout.tensor > 1:
             _split_matrices(model, blocks, self.mesh[TENSOR])
-        if recipe.parallel.activation_checkpointing:
-            if not blocks:
-                raise ConfigError(
-                    "parallel.activation_checkpointing: this model has no blocks that could be recomputed"
-                )
-            for block in blocks:
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        again = recipe.parallel.activation_checkpointing
+        if again and not blocks:
+            raise ConfigError("parallel.activation_checkpointing: this model has no blocks that could be recomputed")
+        whole = recipe.precision.compile and self.layout.tensor > 1  # torch compiles no recomputing of split matrices
+        if again and not whole:
+            _recompute(blocks)
         if recipe.precision.compile:
             for part in blocks or [model]:
                 part.forward = torch.compile(part.forward)
             if blocks and hasattr(model, "compile_loss"):  # what comes behind the blocks
                 model.compile_loss()
+        if again and whole:
+            _recompute(blocks)
         if self.mesh is not None:
             self._shard(model, blocks, precision.of(recipe.precision, self.device.type))
         return model
@@ -206,6 +207,12 @@ def _device(kind: str, place: Place) -> torch.device:
     device = torch.device("cuda", place.local_rank)
     torch.cuda.set_device(device)
     return device
+
+
+def _recompute(blocks: list[nn.Module]) -> None:
+    """Have blocks computed again on the way back instead of keeping what they computed."""
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def _blocks(model: nn.Module) -> list[nn.Module]:

@@ -1,0 +1,103 @@
+"""Engines on a real cluster of two nodes change hands: found again, taken over by a later epoch, handed over."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from freehold.cluster.base import Part, ignore
+from freehold.cluster.ray import RayCluster
+from freehold.errors import Conflict
+from freehold.types.cluster import Resources
+from tests.cluster.nodes import Nodes, two_nodes
+from tests.cluster.test_ray import on_cluster, ticking, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("ray")]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Two nodes for all tests of this file."""
+    with two_nodes(tmp_path_factory.mktemp("ray")) as found:
+        yield found
+
+
+def test_a_lost_way_to_the_cluster_is_made_again(nodes: Nodes, tmp_path: Path) -> None:
+    """When the process that speaks Ray is killed, what was placed goes on, and is heard and ended by another one."""
+
+    async def work(cluster: RayCluster) -> tuple[bool, str, int]:
+        lines: list[str] = []
+        placed = await cluster.place(ticking(tmp_path, "ticker-1"), lines.append)
+        await until(lambda: "tick 0" in lines, "the first line")
+        assert cluster._link is not None
+        cluster._link.process.kill()
+        heard = len(lines)
+        await until(lambda: len(lines) > heard, "lines after that")
+        goes_on = not placed.process.exited.done()
+        await placed.process.terminate(5.0)
+        return goes_on, placed.process.describe_exit(), len(await cluster.nodes())
+
+    assert on_cluster(nodes, work) == (True, "the engine was ended by SIGTERM", 2)
+
+
+def test_a_later_epoch_takes_an_engine_over(nodes: Nodes, tmp_path: Path) -> None:
+    """Another gateway gets what one has only by a later epoch; the first is told, and the other one hands it on."""
+
+    async def work(first: RayCluster) -> None:
+        second, third = nodes.cluster(gateway="second"), nodes.cluster(gateway="third")
+        try:
+            placed = await first.place(ticking(tmp_path, "ticker-2"), ignore)
+            (record,) = await second.hosted()
+            assert (record.workload, record.pid, record.held) == ("ticker-2", placed.process.pid, True)
+            with pytest.raises(Conflict, match="The gateway 'test' has the engine"):
+                await second.attach(record, ignore)
+            second.lead(1)
+            taken = await second.attach(record, ignore)
+            await asyncio.wait({placed.process.exited})
+            assert placed.process.describe_exit() == "the engine ended: the gateway 'second' has it now"
+            assert not taken.process.exited.done()
+            second.hand_over()
+            await taken.process.terminate(5.0)
+            third.lead(1)
+            (record,) = await third.hosted()
+            assert (record.owner, record.held) == ("second", False)
+            last = await third.attach(record, ignore)
+            assert last.process.pid == placed.process.pid
+            await last.process.terminate(5.0)
+            assert last.process.describe_exit() == "the engine was ended by SIGTERM"
+        finally:
+            await second.close()
+            await third.close()
+
+    on_cluster(nodes, work)
+
+
+def test_an_engine_over_two_nodes_is_found_again_whole(nodes: Nodes, tmp_path: Path) -> None:
+    """A gateway that comes back has all of its processes, hears each of them, and gives back the room of all."""
+    placement = replace(ticking(tmp_path, "big-1"), needs=Resources(cores=4))
+    placement = replace(placement, others=(Part(placement.argv, {}, placement.needs),))
+
+    async def lost() -> tuple[int, tuple[str, ...]]:
+        cluster = nodes.cluster()
+        placed = await cluster.place(placement, ignore)
+        assert cluster._link is not None
+        cluster._link.process.kill()
+        await cluster.close()
+        return placed.process.pid, (placed.node, *placed.others)
+
+    async def work(cluster: RayCluster) -> None:
+        (record,) = await cluster.hosted()
+        assert (record.pid, record.nodes, record.members, record.held) == (pid, where, (placement.needs,) * 2, False)
+        lines: list[str] = []
+        placed = await cluster.attach(record, lines.append)
+        assert (placed.process.pid, (placed.node, *placed.others)) == (pid, where)
+        await until(lambda: len({line.split()[0] for line in lines}) == 2, "lines of both")
+        await placed.process.kill()
+        while [node.free.cores for node in await cluster.nodes()] != [6.0, 6.0]:  # noqa: ASYNC110  # Ray's account
+            await asyncio.sleep(0.2)
+        assert await cluster.hosted() == []
+
+    pid, where = asyncio.run(lost())
+    on_cluster(nodes, work)
