@@ -24,7 +24,10 @@ from tests.postgres import PostgreSQL
 from tests.service import Service
 
 TABLES = home_tables()
-OF_GATEWAYS = {"answer_claims", "changes", "gateways", "lease_accounts", "lease_holders", "lease_slices"}
+OF_GATEWAYS = {
+    *("answer_claims", "changes", "cluster_leads", "cluster_replicas", "cluster_wants"),
+    *("gateways", "lease_accounts", "lease_holders", "lease_slices"),
+}
 KEY_BYTES = b"k" * 32
 ALONE = """
 [server]

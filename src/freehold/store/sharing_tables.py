@@ -4,7 +4,7 @@ They are used on PostgreSQL only, without the lock that other writers take and n
 copy of them by the numbers of `store.changes`; who leads counts its publications itself (`number`).
 """
 
-from sqlalchemy import BigInteger, Column, String, Table, Text
+from sqlalchemy import BigInteger, Column, String, Table
 
 from freehold.store.tables import metadata
 
@@ -26,7 +26,7 @@ cluster_replicas = Table(
     Column("cluster", String(255), primary_key=True),
     Column("replica", String(255), primary_key=True),
     Column("epoch", BigInteger, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("body", String, nullable=False),
 )
 """What there is, as JSON (`serving.offers.Offer`); `epoch` is of whoever has published it."""
 
@@ -37,6 +37,6 @@ cluster_wants = Table(
     Column("gateway", String(64), primary_key=True),
     Column("known", BigInteger, nullable=False),
     Column("seen_us", BigInteger, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("body", String, nullable=False),
 )
 """What each gateway has to do, as JSON; `known` is the last publication that it has in force."""

@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("cluster", sa.String(255), primary_key=True),
         sa.Column("replica", sa.String(255), primary_key=True),
         sa.Column("epoch", sa.BigInteger, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("body", sa.String, nullable=False),
     )
     op.create_table(
         "cluster_wants",
@@ -30,5 +30,5 @@ def upgrade() -> None:
         sa.Column("gateway", sa.String(64), primary_key=True),
         sa.Column("known", sa.BigInteger, nullable=False),
         sa.Column("seen_us", sa.BigInteger, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("body", sa.String, nullable=False),
     )
