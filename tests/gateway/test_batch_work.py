@@ -78,11 +78,24 @@ class Answers:
         return result
 
 
+class SlowStore(BatchStore):
+    """Takes `each_s` of the clock's time for each file that it makes."""
+
+    each_s = 0.0
+
+    async def make_file(self, batch: Batch, file_id: str, *, failed: bool) -> bool:
+        """See `BatchStore.make_file`."""
+        assert isinstance(self.clock, Clock)
+        self.clock.now += self.each_s
+        return await super().make_file(batch, file_id, failed=failed)
+
+
 @dataclass
 class Bench:
     """A batch of ten lines, and what works on it."""
 
     clock: Clock
+    store: SlowStore
     queue: JobQueue
     files: Files
     batches: Batches
@@ -123,11 +136,12 @@ async def bench(path: Path) -> AsyncIterator[Bench]:
     store = FileStore(database, cipher, retention, FilesSettings(), clock=clock)
     files = Files(store)
     queue = JobQueue(database, per_project=2, pausable=[BATCH_JOB], clock=clock)
-    batches = Batches(BatchStore(store, cipher, retention, clock=clock), files, queue, BatchesSettings())
+    slow = SlowStore(store, cipher, retention, clock=clock)
+    batches = Batches(slow, files, queue, BatchesSettings())
     data = jsonl(line(f"r{number}") for number in range(1, 11))
     file = await files.create(WHO, HeldUpload(data, "in.jsonl"), FileRequest(purpose=Purpose.BATCH))
     asked = BatchRequest(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
-    yield Bench(clock, queue, files, batches, await batches.create(WHO, asked, "openai", ""))
+    yield Bench(clock, slow, queue, files, batches, await batches.create(WHO, asked, "openai", ""))
     await database.close()
 
 
@@ -301,21 +315,13 @@ def test_files_are_made_once(tmp_path: Path) -> None:
         async def quickly(_number: int) -> None:
             pass
 
-        store = bench.batches.store
         taken = await bench.queue.take([BATCH_JOB], "first")
         assert taken is not None
-        first = BatchWork(store, Answers(quickly), clock=bench.clock)
-
-        async def over() -> None:
-            """Let the lease be over as soon as the batch is being finished."""
-            while (await bench.found()).row.finalizing_at is None:  # noqa: ASYNC110  # it is in the database
-                await asyncio.sleep(0)
-            bench.clock.now += 31
-
-        ending = asyncio.create_task(over())
+        bench.store.each_s = 31
         with pytest.raises(LeaseLost):
-            await first(Hold(*taken))
-        await ending
+            await BatchWork(bench.store, Answers(quickly), clock=bench.clock)(Hold(*taken))
+        assert (await bench.found()).row.finalizing_at is not None
+        bench.store.each_s = 0
         _, again = await bench.work(quickly)
         assert again.ran == []
         found = await bench.found()
