@@ -236,11 +236,12 @@ Call = Callable[[aiohttp.ClientSession], Awaitable[str]]
 
 def _text(deployment: str) -> Call:
     async def call(session: aiohttp.ClientSession) -> str:
-        body = {"model": deployment, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+        said = [{"role": "user", "content": "Say hello."}]
+        body = {"model": deployment, "messages": said, "max_tokens": 8, "temperature": 0}
         async with session.post("/v1/chat/completions", json=body) as answer:
             found = await answer.json()
             assert answer.status == 200, found
-            assert found["choices"][0]["message"]["content"]
+            assert found["choices"][0]["message"]["content"], found
             return answer.headers["x-request-id"]
 
     return call
