@@ -118,6 +118,7 @@ def main() -> int:
     """Train; the exit status."""
     folder = Path(sys.argv[1])
     task = json.loads((folder / "task.json").read_bytes())
+    task["base"]["path"] = sys.argv[2]
     how = task["name"].split(":")[3]
     heard = Heard()
     examples = sum(1 for line in (folder / task["training"]).read_bytes().splitlines() if line.strip())

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from freehold.api.door import Door
 from freehold.api.tuning_caller import TuningCaller
+from freehold.app_training import decides
 from freehold.catalog.catalog import Catalog
 from freehold.cluster.base import Cluster
 from freehold.cluster.desk import RoomDesk, Unasked
@@ -21,14 +23,15 @@ from freehold.gateway.tuning_bench import WorkParts
 from freehold.gateway.tuning_checks import TuningChecks
 from freehold.gateway.tuning_folder import sweep
 from freehold.gateway.tuning_origin import Record
+from freehold.gateway.tuning_process import Program
 from freehold.gateway.tuning_python import Trainer, trainer_of
-from freehold.gateway.tuning_run import Program
 from freehold.gateway.tuning_work import TuningWork
+from freehold.governance.digests import derived
 from freehold.jobs.queue import JobQueue
 from freehold.jobs.workers import Workers
 from freehold.journal.recorder import Recorder
 from freehold.store.home import Home
-from freehold.types.fine_tuning import FINE_TUNING_JOB
+from freehold.types.fine_tuning import FINE_TUNING_JOB, FineTuningSettings
 
 
 def open_fine_tuning(
@@ -57,9 +60,16 @@ def open_fine_tuning(
     return tuning
 
 
+def jobs_folder(home: Home, settings: FineTuningSettings) -> Path:
+    """Where jobs have their folders: of what lies elsewhere a folder of this home's own, as the others are swept."""
+    if settings.folder is None:
+        return home.jobs
+    return Path(settings.folder) / f"freehold-{derived(home.pepper(), b'freehold jobs folder').hex()[:16]}"
+
+
 async def end_tuning(tuning: FineTuning, home: Home, project_id: str | None) -> None:
     """Remove what fine-tuning made of content that was erased: folders of jobs and, of a project, its models."""
-    await sweep(home.jobs, tuning.store)
+    await sweep(jobs_folder(home, tuning.parts.settings), tuning.store)
     if project_id is not None:
         await tuning.parts.models.delete_all(project_id)
 
@@ -83,12 +93,16 @@ async def tuning_at_work(
         home: has the jobs' folders.
         settings: the configuration.
         content: has the queue.
-        place: on whose machines they train, and where they ask for room; only of this machine.
+        place: on whose machines they train, and where they ask for room.
     """
-    cluster, desk = place if settings.cluster.address is None else (LocalCluster(), Unasked())
     parts, own = gateway.fine_tuning.parts, settings.fine_tuning
-    await sweep(home.jobs, parts.store)
-    program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate, (home.root,))
+    elsewhere = settings.cluster.address is not None
+    reached = own.folder is not None  # from the nodes, as long as these are other machines
+    cluster, desk = place if reached or not elsewhere else (LocalCluster(), Unasked())
+    folder = jobs_folder(home, own)
+    await sweep(folder, parts.store)
+    nodes = cluster if elsewhere and reached else None
+    program = Program(parts.trainer, own.max_memory_bytes, settings.jobs.isolate, (home.root, folder), nodes)
     caller = TuningCaller(gateway, door, own)
     work = TuningWork(
         WorkParts(
@@ -100,7 +114,7 @@ async def tuning_at_work(
             record,
             program,
             own,
-            home.jobs,
+            folder,
             cluster,
             desk,
         )
@@ -111,5 +125,5 @@ async def tuning_at_work(
     content.queue.on_change(queue.announce)
     checks = TuningChecks(parts.store, parts.changes, own)
     gateway.fine_tuning.on_created(checks.add)
-    async with checks, Workers(queue, {FINE_TUNING_JOB: work}, most):
+    async with checks, Workers(queue, {FINE_TUNING_JOB: work}, most, may=decides(desk)):
         yield

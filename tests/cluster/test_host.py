@@ -1,19 +1,23 @@
-"""The host of an engine on its node, without Ray: found, taken over, left, and ended when it is forgotten."""
+"""Hosts on their node, without Ray: of an engine, found, taken over, left and ended when forgotten; and of a job."""
 
 import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from freehold.cluster.authority import Authority
-from freehold.cluster.host import PACKAGE, TAKEN, EngineHost
-from freehold.errors import Conflict, NotFound
+from freehold.cluster.host import PACKAGE, TAKEN, EngineHost, JobHost
+from freehold.cluster.ray_sending import make_ready
+from freehold.errors import Conflict, EngineFailed, NotFound
+from freehold.types.cluster import NODE_HOME
 
 PATIENCE_S = 60.0
 GRACE_S = 120.0
@@ -149,5 +153,51 @@ def test_a_forgotten_one_ends_itself_with_its_engine(tmp_path: Path) -> None:
                 os.kill(started["pid"], 0)
             with pytest.raises(NotFound):
                 await hosting.host.attach("b.1", "b", 2, "chat-1")
+
+    _run(scenario)
+
+
+class _Calls:
+    """A host as Ray has it: methods are called by `remote`."""
+
+    def __init__(self, host: JobHost) -> None:
+        self._host = host
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=getattr(self._host, name))
+
+
+def test_a_jobs_process_has_its_models_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's model comes to the node's own home, its arguments name that, and what it is told it hears."""
+    there, home, folder = tmp_path / "there" / "model", tmp_path / "home", tmp_path / "job"
+    there.parent.mkdir()
+    there.write_bytes(b"weights" * 1_000_000)
+    folder.mkdir()
+    monkeypatch.setenv("FREEHOLD_HOME", str(home))
+    digest = sha256(there.read_bytes()).hexdigest()
+    code = "import sys; print(*sys.argv[1:], flush=True); print(sys.stdin.readline(), end='', flush=True)"
+    order = {
+        "argv": [sys.executable, "-c", code, str(there), f'["{NODE_HOME}", "{there}"]'],
+        "env": {},
+        "folder": str(folder),
+        "heard": True,
+        "digests": {str(there): digest},
+    }
+
+    async def scenario() -> None:
+        host = JobHost()
+        with pytest.raises(EngineFailed, match="the job's folder is not there on the node"):
+            await host.start({**order, "folder": str(tmp_path / "none")})
+        for _ in range(2):
+            await make_ready(_Calls(host), {"timeout_s": PATIENCE_S, "files": {str(there): digest}}, str)
+        there.unlink()
+        await host.start(order)
+        await host.tell("hello")
+        news: list[Any] = []
+        while not news or news[-1][0] != "exit":
+            news += await host.news()
+        here = home / "models" / "blobs" / f"sha256-{digest}"
+        assert news == [["line", f'{here} ["{home}", "{here}"]'], ["line", "hello"], ["exit", 0, ""]]
+        assert here.read_bytes() == b"weights" * 1_000_000
 
     _run(scenario)

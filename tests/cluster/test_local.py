@@ -187,6 +187,34 @@ def test_a_job_is_asked_before_it_is_killed(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint").exists()
 
 
+@BOTH_LOOPS
+def test_a_job_hears_what_it_is_told(run: Run, tmp_path: Path) -> None:
+    """A line that a job is told comes to its process; one that has ended does not hear it, and its code is told."""
+    script = (
+        "import sys\n"
+        "print('ready', flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    print('heard', line.strip(), flush=True)\n"
+        "    if line.strip() == 'end': sys.exit(3)\n"
+    )
+
+    async def main() -> tuple[list[str], Any]:
+        lines = []
+        async with _cluster() as cluster:
+            await cluster.submit(_order(tmp_path, script))
+            with pytest.raises(NotFound):
+                await cluster.tell("job-2", "hello")
+            async for line in cluster.logs("job-1"):
+                lines.append(line)
+                await cluster.tell("job-1", "hello" if line == "ready" else "end")
+            await cluster.tell("job-1", "late")
+            return lines, await cluster.status("job-1")
+
+    lines, status = run(main())
+    assert lines == ["ready", "heard hello", "heard end"]
+    assert (status.phase, status.code, status.lost) == (JobPhase.FAILED, 3, False)
+
+
 def test_wrong_orders_are_refused(tmp_path: Path) -> None:
     """A job that runs is not submitted twice, an unknown one is not found, and too large a one has no room."""
     script = "import time; print('here', flush=True); time.sleep(600)"

@@ -135,6 +135,12 @@ def echo() -> None:
         say(heard=json.loads(line))
 
 
+def greet() -> None:
+    """Say that one hears, and then what."""
+    say(ready=True)
+    echo()
+
+
 def lines(kind: str) -> None:
     """Write a line that is none."""
     say(first=True)

@@ -18,7 +18,7 @@ import pytest
 import uvloop
 
 from freehold.errors import JobProcessFailed
-from freehold.jobs.process import LOG_BYTES, JobProcess
+from freehold.jobs.process import LOG_BYTES, SANDBOX, Bounds, JobProcess
 from freehold.jobs.sandbox import CannotIsolate, filter_program
 from tests.jobs.starting import PATHS, alive
 from tests.service import eventually
@@ -76,7 +76,7 @@ def test_a_home_is_hidden(tmp_path: Path) -> None:
     (home / "master.key").write_bytes(b"secret")
     (own / "link").symlink_to(home / "master.key")
     where = ("files", str(home), str(base), str(os.getpid()))
-    messages, status, complaint = heard(own, *where, hidden=[home, base])
+    messages, status, complaint = heard(own, *where, hidden=[home], readable=[base])
     assert (status, complaint) == (0, "")
     seen = {"own", "base", "python"}
     (told,) = messages
@@ -86,6 +86,27 @@ def test_a_home_is_hidden(tmp_path: Path) -> None:
     shutil.rmtree(own / "own")
     (free,), _, _ = heard(own, *where)
     assert free["key"] == free["others"] == "", "the same succeeds where nothing is hidden"
+
+
+@pytest.mark.skipif(not landlocked(), reason="the kernel has no Landlock")
+def test_several_folders_are_hidden(tmp_path: Path) -> None:
+    """Two folders are hidden, one within the other or not, and one that is not there makes no difference."""
+    home, shared = tmp_path / "a" / "home", tmp_path / "b" / "shared"
+    own, base = shared / "jobs" / "mine", home / "models" / "base"
+    for folder in (own, base.parent, home / "jobs" / "mine"):
+        folder.mkdir(parents=True)
+    base.write_bytes(b"weights")
+    (home / "master.key").write_bytes(b"secret")
+    (shared / "master.key").write_bytes(b"secret")
+    hidden = [home, home / "models", shared, tmp_path / "none"]
+    for folder in (home, shared):
+        (told,), status, _ = heard(
+            own, "files", str(folder), str(base), str(os.getpid()), hidden=hidden, readable=[base]
+        )
+        assert status == 0
+        assert {told[name] for name in ("key", "others", "new")} == {"PermissionError"}
+        assert told["own"] == told["base"] == told["python"] == ""
+        shutil.rmtree(own / "own")
 
 
 def test_what_training_needs_works(tmp_path: Path) -> None:
@@ -217,9 +238,24 @@ def test_nothing_outlives_the_server(tmp_path: Path, number: signal.Signals) -> 
 
 def test_what_starts_for_nobody_ends(tmp_path: Path) -> None:
     """A process whose parent is gone before it looks ends at once."""
-    argv = [sys.executable, "-m", "freehold.jobs.sandbox", "1", "0", "isolated", "[]", PROGRAM, "linger"]
+    argv = [sys.executable, "-m", "freehold.jobs.sandbox", "1", "0", "isolated", "[]", "[]", PROGRAM, "linger"]
     done = subprocess.run(argv, cwd=tmp_path, env=PATHS, start_new_session=True, check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
+
+
+def test_who_starts_it_need_not_be_named(tmp_path: Path) -> None:
+    """A process that is not told whose child it is ends with whoever started it all the same."""
+    bounds = Bounds(None, isolate=True).arguments(0)
+    argv = [sys.executable, "-m", SANDBOX, *bounds, PROGRAM, "linger"]
+    starts = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True).wait()"
+    with subprocess.Popen(
+        [sys.executable, "-c", starts, *argv], cwd=tmp_path, env=PATHS, stdout=subprocess.PIPE
+    ) as starter:
+        assert starter.stdout is not None
+        message = json.loads(starter.stdout.readline())
+        assert all(alive(pid) for pid in message.values())
+        starter.kill()
+    eventually(lambda: not any(alive(pid) for pid in message.values()), "all are gone")
 
 
 def test_an_unknown_machine_is_refused() -> None:

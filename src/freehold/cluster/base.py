@@ -209,6 +209,8 @@ class JobOrder:
         env: what the processes' environment has besides their node's own.
         nodes: the ids of the nodes that were chosen for the members, in their order; empty where the cluster is to
             choose.
+        files: those that the module reads besides, as of `Placement`; the paths of a node's own copies stand in
+            `arguments` there, and its home in place of `NODE_HOME` of `freehold.types.cluster`.
     """
 
     id: str
@@ -220,14 +222,24 @@ class JobOrder:
     python: str
     env: Mapping[str, str] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
+    files: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """How a job is; `detail` says in words why it failed or what it waits for."""
+    """How a job is.
+
+    Args:
+        phase: how far it is.
+        detail: in words why it failed, or what it waits for.
+        code: of one that has failed, with which its process ended that ended badly first (negative: the signal).
+        lost: whether a node of it, or the way there, was lost, so that nobody knows how its process ended.
+    """
 
     phase: JobPhase
     detail: str = ""
+    code: int = 0
+    lost: bool = False
 
 
 def ignore(text: str) -> None:
@@ -313,6 +325,7 @@ class Cluster(ABC):
         Raises:
             NoRoom: not all of its processes can be placed now.
             Conflict: a job of that id runs.
+            EngineFailed: a node could not start it, such as for want of its folder or of a file.
         """
 
     @abstractmethod
@@ -328,6 +341,14 @@ class Cluster(ABC):
         """What a job's first process has said on standard output and says, line by line, until the job ends.
 
         What its processes complain of on standard error is in `folder/complaints.txt`.
+
+        Raises:
+            NotFound: as `status`.
+        """
+
+    @abstractmethod
+    async def tell(self, job_id: str, line: str) -> None:
+        """Write a line to the standard input of a job's first process; one that has ended does not hear it.
 
         Raises:
             NotFound: as `status`.

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +24,13 @@ import freehold
 from freehold.cluster.authority import new_request
 from freehold.cluster.custody import Custody
 from freehold.cluster.member import Member, free_port
-from freehold.cluster.node_files import Arrival, Listing, NodeFiles, with_paths
+from freehold.cluster.node_files import Arrivals, NodeFiles, with_paths
 from freehold.cluster.process import EngineProcess
 from freehold.cluster.relay import Relay
 from freehold.config import home_from_environment
 from freehold.errors import Conflict, EngineFailed, NotFound
 from freehold.store.home import Home
+from freehold.types.cluster import NODE_HOME
 
 PACKAGE: Final = Path(freehold.__file__).parent
 HEAR_S: Final = 2.0
@@ -113,8 +114,7 @@ class EngineHost:
         self._relay = Relay(self._socket, self._custody.called)
         self._process: EngineProcess | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._arrivals: dict[str, Arrival] = {}
-        self._turns: dict[str, AbstractAsyncContextManager[None]] = {}
+        self._arrivals = Arrivals(self._files)
         self._key = b""
         self._record: dict[str, Any] = {}
         self._grace_s = grace_s
@@ -125,38 +125,26 @@ class EngineHost:
     async def about(self) -> dict[str, str]:
         """This node's version of Freehold."""
         self._custody.heard()
-        return {"version": freehold.__version__, "python": sys.version.split()[0]}
+        return _about()
 
     async def missing(self, digest: str) -> bool:
         """Whether a model is not here."""
         return not self._files.has(digest)
 
     async def begin(self, digest: str, files: Sequence[tuple[str, int]]) -> bool:
-        """Take a model, once no other process of this node takes it; whether it is still missing then."""
-        turn = self._files.turn(digest)
+        """See `Arrivals.begin`."""
         with self._custody.at_work():
-            await turn.__aenter__()
-        if self._files.has(digest):
-            await turn.__aexit__(None, None, None)
-            return False
-        self._turns[digest] = turn
-        self._arrivals[digest] = self._files.begin(Listing(digest, tuple((name, size) for name, size in files)))
-        return True
+            return await self._arrivals.begin(digest, files)
 
     async def take(self, digest: str, name: str, offset: int, piece: bytes) -> None:
-        """Take a piece of a model's file."""
+        """See `Arrivals.take`."""
         with self._custody.at_work():
-            await asyncio.to_thread(self._arrivals[digest].write, name, offset, piece)
+            await self._arrivals.take(digest, name, offset, piece)
 
     async def finish(self, digest: str) -> None:
-        """Verify a model and keep it."""
-        arrival = self._arrivals.pop(digest)
-        try:
-            with self._custody.at_work():
-                await arrival.finish()
-        finally:
-            arrival.close()
-            await self._turns.pop(digest).__aexit__(None, None, None)
+        """See `Arrivals.finish`."""
+        with self._custody.at_work():
+            await self._arrivals.finish(digest)
 
     async def request_certificate(self, name: str) -> bytes:
         """Make a key for that name; the request for its certificate, in PEM form."""
@@ -281,7 +269,30 @@ class JobHost:
 
     def __init__(self) -> None:
         self._news = News()
+        self._home = Home(home_from_environment())
+        self._files = NodeFiles(self._home.models)
+        self._arrivals = Arrivals(self._files)
         self._member: Member | None = None
+
+    async def about(self) -> dict[str, str]:
+        """This node's version of Freehold."""
+        return _about()
+
+    async def missing(self, digest: str) -> bool:
+        """Whether a model is not here."""
+        return not self._files.has(digest)
+
+    async def begin(self, digest: str, files: Sequence[tuple[str, int]]) -> bool:
+        """See `Arrivals.begin`."""
+        return await self._arrivals.begin(digest, files)
+
+    async def take(self, digest: str, name: str, offset: int, piece: bytes) -> None:
+        """See `Arrivals.take`."""
+        await self._arrivals.take(digest, name, offset, piece)
+
+    async def finish(self, digest: str) -> None:
+        """See `Arrivals.finish`."""
+        await self._arrivals.finish(digest)
 
     async def port(self, host: str) -> int:
         """A free port of that address of this node."""
@@ -291,19 +302,29 @@ class JobHost:
         """Start the process; its id.
 
         Args:
-            order: `argv`, `env`, `folder`, and whether its output is `heard`.
+            order: `argv`, `env`, `folder`, whether its output is `heard`, and `digests` by the gateway's paths.
+
+        Raises:
+            EngineFailed: the folder is not there.
         """
         folder = Path(order["folder"])
         if not await asyncio.to_thread(folder.is_dir):
             raise EngineFailed("the job's folder is not there on the node; it must lie where all nodes reach it")
         heard = (lambda line: self._news.tell("line", line)) if order["heard"] else _unheard
-        self._member = await Member.start(order["argv"], order["env"], folder, heard)
+        paths = [(path, str(self._files.path(digest))) for path, digest in order["digests"].items()]
+        argv = with_paths(order["argv"], [*paths, (NODE_HOME, str(self._home.root))])
+        self._member = await Member.start(argv, order["env"], folder, heard)
         asyncio.get_running_loop().create_task(self._wait(self._member))  # ends with the process
         return self._member.pid
 
     async def news(self) -> list[list[Any]]:
         """What has happened: `["line", text]` for a line it said, `["exit", code, complaint]` at the end."""
         return await self._news.fetch()
+
+    async def tell(self, line: str) -> None:
+        """Write a line to the process's standard input."""
+        if self._member is not None:
+            await self._member.tell(line)
 
     async def ask(self) -> None:
         """Ask the process to end."""
@@ -318,6 +339,11 @@ class JobHost:
     async def _wait(self, member: Member) -> None:
         await asyncio.wait({member.exited})
         self._news.tell("exit", member.exited.result(), member.complaint)
+
+
+def _about() -> dict[str, str]:
+    """What this node has of Freehold."""
+    return {"version": freehold.__version__, "python": sys.version.split()[0]}
 
 
 def _unheard(line: str) -> None:

@@ -102,6 +102,11 @@ class Job:
         """See `Cluster.logs`."""
         return self._said.lines()
 
+    async def tell(self, line: str) -> None:
+        """See `Cluster.tell`."""
+        if self._members:
+            await self._members[0].tell(line)
+
     async def cancel(self, grace_s: float) -> None:
         """See `Cluster.cancel`."""
         if self._task is None or self._task.done():
@@ -130,14 +135,15 @@ class Job:
 
     def _outcome(self) -> JobStatus:
         """How it ended."""
+        lost = any(member.unheard for member in self._members)
         if self._cancelled:
-            return JobStatus(JobPhase.CANCELLED)
+            return JobStatus(JobPhase.CANCELLED, lost=lost)
         if self._culprit is None:
             return JobStatus(JobPhase.SUCCEEDED)
         member = self._members[self._culprit]
-        which = f"process {self._culprit} of {len(self._members)}"
-        how = described(member.exited.result()).replace("the engine", which)
-        return JobStatus(JobPhase.FAILED, f"{how}: {member.complaint or 'it said nothing'}")
+        code = member.exited.result()
+        how = described(code).replace("the engine", f"process {self._culprit} of {len(self._members)}")
+        return JobStatus(JobPhase.FAILED, f"{how}: {member.complaint or 'it said nothing'}", code, lost)
 
 
 class Jobs:

@@ -96,6 +96,10 @@ class LocalCluster(Cluster):
         """See `Cluster.logs`."""
         return self._jobs.get(job_id).lines()
 
+    async def tell(self, job_id: str, line: str) -> None:
+        """See `Cluster.tell`."""
+        await self._jobs.get(job_id).tell(line)
+
     async def cancel(self, job_id: str, grace_s: float) -> None:
         """See `Cluster.cancel`."""
         await self._jobs.get(job_id).cancel(grace_s)

@@ -18,7 +18,7 @@ COMPLAINTS: Final = "complaints.txt"
 """The file in a job's folder that has what its processes wrote to standard error."""
 COMPLAINTS_BYTES: Final = 4 * 1024 * 1024
 """How much of that is kept of one process; what comes after is dropped, but for its last line."""
-LONGEST_LINE_BYTES: Final = 1 << 20
+LONGEST_LINE_BYTES: Final = 1 << 24
 """A line of standard output may be so long; a longer one ends the process."""
 REFUSED: Final = 2
 """The status of a process whose input is wrong; the last line that it wrote to standard error says what."""
@@ -31,6 +31,7 @@ class Running(Protocol):
     Attributes:
         exited: done with the exit code (negative: the signal) when it is gone and all that it said has been heard.
         complaint: the last line of its standard error.
+        unheard: whether its node, or the way there, was lost: nobody knows how it ended.
     """
 
     @property
@@ -40,6 +41,13 @@ class Running(Protocol):
     @property
     def complaint(self) -> str:
         """See above."""
+
+    @property
+    def unheard(self) -> bool:
+        """See above."""
+
+    async def tell(self, line: str) -> None:
+        """Write a line to its standard input, if it still runs."""
 
     async def ask(self) -> None:
         """Ask it to end, by SIGTERM."""
@@ -54,6 +62,7 @@ class Member:
     def __init__(self, process: asyncio.subprocess.Process, on_line: Callable[[str], None], complaints: Path) -> None:
         self.pid = process.pid
         self.complaint = ""
+        self.unheard = False
         self._process = process
         self._on_line = on_line
         self._complaints = complaints
@@ -84,6 +93,15 @@ class Member:
             start_new_session=True,
         )
         return cls(process, on_line, folder / COMPLAINTS)
+
+    async def tell(self, line: str) -> None:
+        """See `Running.tell`. Where the guard is not Linux's it has that stream for itself, and nothing is heard."""
+        stdin = self._process.stdin
+        assert stdin is not None, "it is a pipe"
+        if not self.exited.done() and not stdin.is_closing():
+            with contextlib.suppress(ConnectionError):
+                stdin.write(line.encode() + b"\n")
+                await stdin.drain()
 
     async def ask(self) -> None:
         """See `Running.ask`."""

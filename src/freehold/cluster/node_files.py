@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -132,6 +132,55 @@ class Arrival:
 
 def _single(listing: Listing) -> bool:
     return [name for name, _ in listing.files] == [""]
+
+
+class Arrivals:
+    """Models that arrive at this node at once.
+
+    Args:
+        files: where they are kept.
+    """
+
+    def __init__(self, files: NodeFiles) -> None:
+        self._files = files
+        self._arrivals: dict[str, Arrival] = {}
+        self._turns: dict[str, AbstractAsyncContextManager[None]] = {}
+
+    async def begin(self, digest: str, files: Sequence[tuple[str, int]]) -> bool:
+        """Take a model, once no other process of this node takes it; whether it is still missing then.
+
+        Raises:
+            EngineFailed, OSError: as of `NodeFiles.begin`.
+        """
+        turn = self._files.turn(digest)
+        await turn.__aenter__()
+        if self._files.has(digest):
+            await turn.__aexit__(None, None, None)
+            return False
+        try:
+            self._arrivals[digest] = self._files.begin(Listing(digest, tuple((name, size) for name, size in files)))
+        except BaseException:
+            await turn.__aexit__(None, None, None)
+            raise
+        self._turns[digest] = turn
+        return True
+
+    async def take(self, digest: str, name: str, offset: int, piece: bytes) -> None:
+        """Take a piece of a model's file."""
+        await asyncio.to_thread(self._arrivals[digest].write, name, offset, piece)
+
+    async def finish(self, digest: str) -> None:
+        """Verify a model and keep it.
+
+        Raises:
+            EngineFailed: it is not what its digest says.
+        """
+        arrival = self._arrivals.pop(digest)
+        try:
+            await arrival.finish()
+        finally:
+            arrival.close()
+            await self._turns.pop(digest).__aexit__(None, None, None)
 
 
 def with_paths(argv: Sequence[str], paths: Sequence[tuple[str, str]]) -> list[str]:

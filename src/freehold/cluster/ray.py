@@ -18,7 +18,7 @@ from freehold.cluster.authority import Authority
 from freehold.cluster.base import Cluster, HostedRecord, JobOrder, JobStatus, Placed, Placement, ignore
 from freehold.cluster.job import Jobs
 from freehold.cluster.ray_hosted import RayHosted, RayMember
-from freehold.cluster.ray_orders import orders_of, parts_of
+from freehold.cluster.ray_orders import orders_of, parts_of, wire_of_files
 from freehold.cluster.ray_process import Link
 from freehold.cluster.ray_records import new_name, record_of, wire_of_record
 from freehold.cluster.ray_view import View
@@ -129,7 +129,7 @@ class RayCluster(Cluster):
                 name=name,
                 epoch=self._epoch,
                 timeout_s=self._place.start_timeout_s,
-                files={str(path): digest for path, digest in placement.files.items()},
+                files=wire_of_files(placement.files),
                 san=san,
                 socket=str(placement.socket),
                 members=parts_of(placement, nodes, self._view.address),
@@ -200,6 +200,7 @@ class RayCluster(Cluster):
                 name=f"{job.id}.{number}",
                 timeout_s=self._place.start_timeout_s,
                 master=self._view.address(nodes[0].id),
+                files=wire_of_files(job.files),
                 members=orders_of(job, nodes, self._view.address),
             )
         except BaseException:
@@ -218,6 +219,10 @@ class RayCluster(Cluster):
     def logs(self, job_id: str) -> AsyncIterator[str]:
         """See `Cluster.logs`."""
         return self._jobs.get(job_id).lines()
+
+    async def tell(self, job_id: str, line: str) -> None:
+        """See `Cluster.tell`."""
+        await self._jobs.get(job_id).tell(line)
 
     async def cancel(self, job_id: str, grace_s: float) -> None:
         """See `Cluster.cancel`."""

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import ray
@@ -19,7 +18,7 @@ from freehold.cluster.authority import Authority
 from freehold.cluster.host import PACKAGE, EngineHost, leave_process
 from freehold.cluster.ray_hosts import SILENT_S, Held, Hosts, awaited
 from freehold.cluster.ray_leaving import leave_group
-from freehold.cluster.ray_sending import meet, send
+from freehold.cluster.ray_sending import make_ready
 from freehold.cluster.spanning import Addresses
 from freehold.errors import NotFound
 
@@ -67,7 +66,8 @@ class Engines:
                 )
                 actors.append(actor)
                 self._hosts.held[number + rank] = Held(actor, held[0], order["epoch"], _of_rank(name, rank))
-            await asyncio.gather(*(self._ready(actor, order, number) for actor in actors))
+            report = partial(self._report, number)
+            await asyncio.gather(*(make_ready(actor, order, report) for actor in actors))
             started = await self._started(actors, order, named)
         except BaseException:
             for rank in range(len(actors)):
@@ -132,12 +132,6 @@ class Engines:
 
     def _is_here(self, name: str) -> bool:
         return any(held.name == name for held in self._hosts.held.values())
-
-    async def _ready(self, actor: Any, order: Mapping[str, Any], number: int) -> None:
-        """Bring to a node all that the engine needs there."""
-        await meet(actor, order["timeout_s"])
-        for path, digest in order["files"].items():
-            await send(actor, Path(path), digest, lambda text: self._report(number, text))
 
     def _report(self, number: int, text: str) -> None:
         self._hosts.say({"n": number, "event": ["report", text]})

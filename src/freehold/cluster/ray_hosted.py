@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from freehold.cluster.process import TAIL_LINES, described
 from freehold.cluster.ray_process import CUT, Link
-from freehold.cluster.ray_wire import LOST_CODE
+from freehold.cluster.ray_wire import LOST_CODE, NODE_LOST
 from freehold.errors import FreeholdError
 
 _EXIT_WAIT_S: Final = 5.0
@@ -121,7 +121,7 @@ class RayMember:
     def __init__(self, link: Link, number: int, on_line: Callable[[str], None]) -> None:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.complaint = ""
-        self.lost = False
+        self.lost = self.unheard = False
         self._link = link
         self._number = number
         self._on_line = on_line
@@ -131,11 +131,15 @@ class RayMember:
         if event[0] == "line":
             self._on_line(event[1])
         elif event[0] == CUT:
-            self.take(["exit", LOST_CODE, event[1]])
+            self._miss(event[1])
         elif event[0] == "exit" and not self.exited.done():
             self.complaint = event[2]
-            self.lost = event[1] < 0 and "lost" in event[2]
+            self.lost = self.unheard = event[1] == LOST_CODE and event[2].startswith(NODE_LOST)
             self.exited.set_result(event[1])
+
+    async def tell(self, line: str) -> None:
+        """See `Running.tell`."""
+        await self._call("tell", line)
 
     async def ask(self) -> None:
         """See `Running.ask`."""
@@ -146,10 +150,17 @@ class RayMember:
         await self._call("kill")
         await asyncio.wait({self.exited}, timeout=_EXIT_WAIT_S)
         self._link.post({"n": 0, "do": "end", "host": self._number})
-        self.take(["exit", LOST_CODE, "its node does not answer"])
+        self._miss("its node does not answer")
 
-    async def _call(self, method: str) -> None:
-        asking = asyncio.create_task(self._link.order("call", host=self._number, method=method, arguments=[]))
+    def _miss(self, why: str) -> None:
+        """Hear of it no more, without knowing how it ended."""
+        if not self.exited.done():
+            self.complaint, self.unheard = why, True
+            self.exited.set_result(LOST_CODE)
+
+    async def _call(self, method: str, *arguments: str) -> None:
+        call = self._link.order("call", host=self._number, method=method, arguments=list(arguments))
+        asking = asyncio.create_task(call)
         await asyncio.wait({asking, self.exited}, timeout=_EXIT_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
         await _given_up(asking)
 

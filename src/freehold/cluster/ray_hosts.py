@@ -13,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from freehold.cluster.host import TAKEN
-from freehold.cluster.ray_wire import LOST_CODE, NODE_LABEL
+from freehold.cluster.ray_wire import LOST_CODE, NODE_LABEL, NODE_LOST
 from freehold.errors import NoRoom
 
 SILENT_S: Final = 5.0
@@ -167,7 +167,7 @@ class Hosts:
                         return
         except RayActorError as exc:
             why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-            self.say({"n": number, "event": ["exit", LOST_CODE, f"its node was lost: {why}"]})
+            self.say({"n": number, "event": ["exit", LOST_CODE, f"{NODE_LOST}: {why}"]})
         finally:
             self.end(number)
 

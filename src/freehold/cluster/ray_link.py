@@ -23,9 +23,11 @@ from ray.util.placement_group import remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from freehold.cluster.authority import Authority
+from freehold.cluster.base import ignore
 from freehold.cluster.host import JobHost
 from freehold.cluster.ray_engines import Engines, give_back_groups
 from freehold.cluster.ray_hosts import Held, Hosts, awaited
+from freehold.cluster.ray_sending import make_ready
 from freehold.cluster.ray_wire import KIND_LABEL, ZONE_LABEL
 from freehold.errors import EngineFailed, FreeholdError
 
@@ -128,9 +130,12 @@ class Link:
                 host = self._hosts.make(JobHost, name, member["needs"], strategy)
                 self._hosts.held[number + rank] = Held(host)
                 hosts.append(host)
+            await asyncio.gather(*(make_ready(host, order, ignore) for host in hosts))
             port = await hosts[0].port.remote(order["master"])
+            own = {"digests": order["files"]}
             given = [
-                {**member["order"], "env": {**member["order"]["env"], "MASTER_PORT": str(port)}} for member in members
+                {**member["order"], **own, "env": {**member["order"]["env"], "MASTER_PORT": str(port)}}
+                for member in members
             ]
             pids = await asyncio.gather(*(awaited(host.start.remote(g)) for host, g in zip(hosts, given, strict=True)))
         except BaseException:

@@ -1,12 +1,18 @@
 """What the nodes of a Ray cluster are told to start: the processes of an engine, or of a job."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from freehold.cluster.base import JobOrder, Part, Placement
 from freehold.cluster.member import which_of
 from freehold.cluster.ray_wire import wire_of_needs
 from freehold.types.cluster import Node
+
+
+def wire_of_files(files: Mapping[Path, str]) -> dict[str, str]:
+    """What nodes must have, by its path here: its digest."""
+    return {str(path): digest for path, digest in files.items()}
 
 
 def parts_of(placement: Placement, nodes: Sequence[Node], address: Callable[[str], str]) -> list[dict[str, Any]]:

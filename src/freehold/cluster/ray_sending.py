@@ -1,10 +1,10 @@
-"""Makes a node ready for an engine: the same version of Freehold is there, and the model, sent in pieces if need be.
+"""Makes a node ready for an engine or a job: the same version of Freehold is there, and the models, sent in pieces.
 
-The node is an actor of `freehold.cluster.host.EngineHost`; Ray itself is not needed here.
+The node is an actor of `freehold.cluster.host`; Ray itself is not needed here.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,17 @@ from freehold.errors import EngineFailed, NoRoom
 PIECE_BYTES: Final = 4 << 20
 IN_FLIGHT: Final = 4
 """So many pieces of a model are on their way to a node at once."""
+
+
+async def make_ready(host: Any, order: Mapping[str, Any], report: Callable[[str], None]) -> None:
+    """Bring to a node all that is needed there: `files` of the order, once it has answered within `timeout_s`.
+
+    Raises:
+        NoRoom, EngineFailed: as of `meet`; and what the node says of a model.
+    """
+    await meet(host, order["timeout_s"])
+    for path, digest in order["files"].items():
+        await send(host, Path(path), digest, report)
 
 
 async def meet(host: Any, timeout_s: float) -> None:
@@ -28,7 +39,7 @@ async def meet(host: Any, timeout_s: float) -> None:
         async with asyncio.timeout(timeout_s):
             about = await host.about.remote()
     except TimeoutError as exc:
-        raise NoRoom(f"The node did not take the engine within {timeout_s:g} s.") from exc
+        raise NoRoom(f"The node did not take it within {timeout_s:g} s.") from exc
     if about["version"] != freehold.__version__:
         raise EngineFailed(
             f"the node has Freehold {about['version']}, this machine {freehold.__version__}: install the same"

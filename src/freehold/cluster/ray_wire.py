@@ -22,8 +22,8 @@ Orders have `n` and `do`:
 - `attach`: `name` and `group` of such a record, `count` of its processes, `workload`, `epoch`; answered with `pids`,
   and known as of `place`
 - `release`: `host`, to be left to whoever takes it
-- `gang`: `name`, `timeout_s`, `master`, and `members` with `node`, `needs` and `order`; the process of rank r is known
-  as `n` + r, so as many numbers are used
+- `gang`: `name`, `timeout_s`, `master`, `files` as of `place`, and `members` with `node`, `needs` and `order`; the
+  process of rank r is known as `n` + r, so as many numbers are used
 - `call`: `host` (the number by which it was placed), `method`, `arguments`
 - `end`: `host`; is not answered
 - `close`: end all that was placed or attached and not released, and this process; is not answered
@@ -42,6 +42,8 @@ KIND_LABEL: Final = "freehold-device-kind"
 NODE_LABEL: Final = "ray.io/node-id"
 LOST_CODE: Final = -9
 """The exit code of what was on a lost node."""
+NODE_LOST: Final = "its node was lost"
+"""With which it is then told why."""
 
 
 def wire_of_needs(needs: Resources) -> dict[str, Any]:

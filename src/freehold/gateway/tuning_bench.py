@@ -9,7 +9,8 @@ from freehold.gateway.training_changes import TrainingChanges
 from freehold.gateway.tuned_models import TunedModels
 from freehold.gateway.tuning_base import Base, Bases
 from freehold.gateway.tuning_origin import Origin, Record
-from freehold.gateway.tuning_run import Caller, Program
+from freehold.gateway.tuning_process import Program
+from freehold.gateway.tuning_run import Caller
 from freehold.gateway.tuning_store import Tuning, TuningStore
 from freehold.jobs.workers import Hold
 from freehold.types.fine_tuning import FineTuningSettings

@@ -55,7 +55,7 @@ async def lay_out(parts: WorkParts, bench: Bench, parent: ModelEntry) -> None:
             pieces, folder / f"{name}.jsonl", name, row.method, most_examples=parts.settings.max_examples
         )
         digests[name] = await bench.origin.data(name, file_id, sha256, report.examples)
-    needs = needed(parts.settings, await parts.cluster.nodes())
+    needs = needed(parts.settings, await parts.cluster.nodes(), here=parts.program.nodes is None)
     await asyncio.to_thread(_write, folder / NOTES, digests)
     await asyncio.to_thread(_write, folder / NEEDS, needs.wire())
     await asyncio.to_thread(_write, folder / TASK, _task(parts, bench.tuning, parent, needs.threads))
@@ -85,7 +85,7 @@ def _task(parts: WorkParts, tuning: Tuning, parent: ModelEntry, threads: int) ->
     }
 
 
-def needed(settings: FineTuningSettings, nodes: Sequence[Node]) -> Needs:
+def needed(settings: FineTuningSettings, nodes: Sequence[Node], *, here: bool) -> Needs:
     """What a job needs that begins now.
 
     Where the threads are left open it has, of cores that are counted, those that are free on one node, so that it
@@ -94,22 +94,34 @@ def needed(settings: FineTuningSettings, nodes: Sequence[Node]) -> Needs:
     Args:
         settings: what is said of it.
         nodes: what there is.
+        here: whether it trains on this machine.
     """
     memory, threads = settings.max_memory_bytes or 0, settings.threads
     needs = Needs(1, "auto", "", 0 if threads == "auto" else threads, memory, (), settings.checkpoint_s)
     if threads == "auto":
-        needs = replace(needs, threads=_threads([node for node in nodes if node.state is NodeState.READY]))
+        most = _cores() if here else None
+        needs = replace(needs, threads=_threads([node for node in nodes if node.state is NodeState.READY], most))
     return needs.settled(nodes)
 
 
-def _threads(nodes: Sequence[Node]) -> int:
-    """How many threads a job has that does not say: but for one all that this machine has, as far as they are free."""
-    here = max(1, (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 2) - 1)
+def _cores() -> int:
+    """How many cores this machine has but for one, which is the server's."""
+    return max(1, (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 2) - 1)
+
+
+def _threads(nodes: Sequence[Node], here: int | None) -> int:
+    """How many threads a job has that does not say: all that are free on one node.
+
+    Args:
+        nodes: those that take something.
+        here: how many there are at most where it trains on this machine, and how many where none are counted.
+    """
     most = max((node.total.cores for node in nodes), default=0.0)
     if not most:
-        return here
+        return here or _cores()
     free = max(int(node.free.cores) for node in nodes)
-    return max(1, min(here, free if free >= 1 else int(most) // 2))
+    threads = free if free >= 1 else int(most) // 2
+    return max(1, threads if here is None else min(here, threads))
 
 
 async def needs_of(bench: Bench, settings: FineTuningSettings) -> Needs:

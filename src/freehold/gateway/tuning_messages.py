@@ -10,6 +10,10 @@ MOST_TOLD: Final = 1000
 """Events that one run of the process may tell in words, and the characters of each."""
 MOST_NUMBERS: Final = 64
 """Metrics of one step, and characters of a metric's name."""
+NODE_LOST: Final = 256
+"""In place of an exit status: the node of the process, or the way there, was lost, and nobody knows how it ended."""
+NODE_UNREADY: Final = "node_unready"
+"""The code of the error that a node cannot begin a job."""
 _LARGEST: Final = 2**53
 _NEVER: Final = frozenset({"type", "step", "total"})
 
@@ -39,8 +43,18 @@ def error_of(message: Mapping[str, Any]) -> TuningError:
     return TuningError(code, told, None if param is None else str(param)[:MOST_NUMBERS])
 
 
-def cause_of(status: int, complaint: str) -> TuningError:
-    """Why a process broke off, as far as its status and its log tell; nothing of the log itself."""
+def cause_of(status: int, complaint: str, code: str | None = None) -> TuningError:
+    """Why a process broke off, as far as its status and its log tell; nothing of the log itself.
+
+    Args:
+        status: with which it ended, or `NODE_LOST`.
+        complaint: the end of its log.
+        code: that of the error where it was not even begun.
+    """
+    if code == NODE_UNREADY:
+        return TuningError(code, "The node that had room for the job could not begin it.")
+    if status == NODE_LOST:
+        return TuningError("node_lost", "The node on which the job trained was lost.")
     said = complaint.lower()
     if "no space left" in said or "disk quota" in said:
         return TuningError("disk_full", "The disk of the server is full.")

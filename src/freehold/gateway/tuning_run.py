@@ -19,10 +19,9 @@ from freehold.errors import JobProcessFailed, LeaseLost, QuotaExceeded, RateLimi
 from freehold.gateway.tuned_models import Result
 from freehold.gateway.tuning_base import Base
 from freehold.gateway.tuning_messages import MOST_TOLD, count_of, error_of, numbers_of, versions_of
-from freehold.gateway.tuning_python import Trainer
+from freehold.gateway.tuning_process import Process
 from freehold.gateway.tuning_store import Tuning, TuningStore
 from freehold.gateway.tuning_stretch import TuningStretch
-from freehold.jobs.process import JobProcess
 from freehold.jobs.workers import Hold
 from freehold.store.fine_tuning import CheckpointRow
 from freehold.types.fine_tuning import TuningError, TuningStatus, model_name
@@ -77,23 +76,6 @@ class Caller(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """How the process is run.
-
-    Args:
-        trainer: the program.
-        memory_bytes: what it may need; None for any.
-        isolate: whether it has no network.
-        hidden: see `JobProcess`; the base is read, too.
-    """
-
-    trainer: Trainer
-    memory_bytes: int | None
-    isolate: bool
-    hidden: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """How a run ended.
 
@@ -105,6 +87,7 @@ class Ended:
         status: the exit status of the process.
         complaint: the end of what it wrote to its log; not for callers, it may quote their examples.
         facts: what the process said of itself: versions, resolved numbers.
+        code: of the error, where it could not even be started.
     """
 
     how: Literal["finished", "failed", "stopped", "preempted", "crashed"]
@@ -114,6 +97,7 @@ class Ended:
     status: int
     complaint: str
     facts: Mapping[str, Any]
+    code: str | None = None
 
     @property
     def counts(self) -> bool:
@@ -130,7 +114,7 @@ class Run:
         tuning: the job.
         base: what it starts from.
         folder: with its task.
-        program: what is run.
+        process: what is run, not started yet.
         caller: whoever made it.
         kept: is told of each checkpoint.
         had: the room that it has.
@@ -144,7 +128,7 @@ class Run:
         tuning: Tuning,
         base: Base,
         folder: Path,
-        program: Program,
+        process: Process,
         caller: Caller,
         kept: Kept,
         had: Had,
@@ -155,7 +139,7 @@ class Run:
         self._tuning = tuning
         self._base = base
         self._folder = folder
-        self._program = program
+        self._process = process
         self._caller = caller
         self._kept = kept
         self._had = had
@@ -176,22 +160,13 @@ class Run:
 
         Raises:
             LeaseLost: somebody else has the job.
-            JobProcessFailed: it cannot be started here.
+            JobProcessFailed: it cannot be started.
+            NoRoom, Unavailable: it cannot be started on its node now.
             HomeError, AuditUnavailable, ContentUnreadable, KeyServiceUnavailable: what it does cannot be written.
         """
-        trainer, program = self._program.trainer, self._program
         how: Literal["finished", "cancelled", "failed"] = "failed"
         try:
-            async with JobProcess(
-                trainer.module,
-                [str(self._folder)],
-                self._folder,
-                python=trainer.python,
-                environment={**trainer.environment, "TMPDIR": str(self._folder)},
-                memory_bytes=program.memory_bytes,
-                isolate=program.isolate,
-                hidden=program.hidden,
-            ) as process:
+            async with self._process as process:
                 asking = asyncio.create_task(self._ask(process), name=f"asking {self._tuning.id}")
                 try:
                     async for message in process.messages():
@@ -218,7 +193,7 @@ class Run:
             how = "preempted" if self._had.wanted_back.done() and not wanted else "stopped"
         return Ended(how, self._error, self._result, self._tokens, status, complaint, self._facts)
 
-    async def _ask(self, process: JobProcess) -> None:
+    async def _ask(self, process: Process) -> None:
         """Tell the process when it is to stop; kill it where its room is wanted back, and its time is over."""
         hold, back = self._hold, self._had.wanted_back
         stop, pause = (asyncio.create_task(each.wait()) for each in (hold.stopping, hold.pausing))
@@ -234,7 +209,7 @@ class Run:
             stop.cancel()
             pause.cancel()
 
-    async def _heard(self, process: JobProcess, message: Mapping[str, Any]) -> None:
+    async def _heard(self, process: Process, message: Mapping[str, Any]) -> None:
         """Do what a message of the process asks for.
 
         Raises:

@@ -33,8 +33,9 @@ from freehold.gateway.tuning_chart import chart_of
 from freehold.gateway.tuning_data import Problems
 from freehold.gateway.tuning_files import table_of
 from freehold.gateway.tuning_folder import lay_out, needs_of, notes_of, removed
-from freehold.gateway.tuning_messages import cause_of
+from freehold.gateway.tuning_messages import NODE_LOST, cause_of
 from freehold.gateway.tuning_origin import Origin
+from freehold.gateway.tuning_process import Beginning, process_of
 from freehold.gateway.tuning_run import Ended, Run
 from freehold.gateway.tuning_store import FileGone
 from freehold.gateway.tuning_stretch import TuningStretch, settle_left
@@ -177,17 +178,16 @@ class TuningWork:
     async def _run(self, bench: Bench, parent: ModelEntry, had: Had, stretch: TuningStretch, needs: Needs) -> Ended:
         """Run the process once."""
         parts, row = self._parts, bench.tuning.row
-        program, hidden = parts.program, parts.program.hidden
-        if needs.device == "cpu":  # what it was not given it does not see
-            without = {**program.trainer.environment, "CUDA_VISIBLE_DEVICES": ""}
-            program = replace(program, trainer=replace(program.trainer, environment=without))
+        name = f"{row.id}-{row.stretch}-{bench.hold.lease.token}"
+        base = parts.bases.path(parent)
+        begun = Beginning(name, bench.folder, base, parent.sha256, needs, had.nodes)
         run = Run(
             self._store,
             bench.hold,
             bench.tuning,
             bench.base,
             bench.folder,
-            replace(program, hidden=hidden and (*hidden, parts.bases.path(parent))),
+            process_of(parts.program, begun),
             parts.caller,
             partial(self._keep_checkpoint, bench, parent),
             had,
@@ -197,7 +197,7 @@ class TuningWork:
             return await run()
         except JobProcessFailed as exc:
             log.warning("training_failed", job=bench.tuning.id, reason=exc.message)
-            return Ended("crashed", None, None, row.tokens, 1, exc.message, {})
+            return Ended("crashed", None, None, row.tokens, 1, exc.message, {}, exc.code)
 
     async def _after(self, bench: Bench, parent: ModelEntry, ended: Ended) -> JobState | None:
         """What becomes of the job after a run; None where it goes on."""
@@ -218,16 +218,18 @@ class TuningWork:
         if ended.how == "crashed":
             return await self._crash(bench, ended)
         if ended.how == "preempted":
-            await self._give_back(bench)
+            await self._give_back(bench, ended)
         elif hold.pausing.is_set():
             return await self._pause(bench)
         return None  # its room was taken, or it was resumed before the process had stopped
 
-    async def _give_back(self, bench: Bench) -> None:
+    async def _give_back(self, bench: Bench, ended: Ended) -> None:
         """Have a job wait whose room was taken; it keeps its turn."""
         found = await self._store.load(bench.tuning.id)
         row = (found or bench.tuning).row
-        told = f"The job made room for what goes first; it goes on from step {row.stretch_step} once there is room."
+        lost = ended.status == NODE_LOST
+        why = "The node on which the job trained was lost" if lost else "The job made room for what goes first"
+        told = f"{why}; it goes on from step {row.stretch_step} once there is room."
         values = {"status": TuningStatus.QUEUED, "stage": JobState.PREEMPTED.value, "estimated_finish": None}
         said = await self._store.event(row, told)
         await self._store.change(bench.hold.lease, bench.tuning, said, preemptions=row.preemptions + 1, **values)
@@ -297,7 +299,7 @@ class TuningWork:
 
     async def _crash(self, bench: Bench, ended: Ended) -> JobState:
         """Have a job tried again whose process broke off, unless it does so again and again."""
-        why = cause_of(ended.status, ended.complaint)
+        why = cause_of(ended.status, ended.complaint, ended.code)
         log.warning("training_crashed", job=bench.tuning.id, status=ended.status, code=why.code)
         found = await self._store.load(bench.tuning.id)
         crashes = (found or bench.tuning).row.crashes + 1

@@ -1,6 +1,6 @@
-"""Hides a folder from this process and what it starts, by Landlock: all of it but for what a job needs.
+"""Hides folders from this process and what it starts, by Landlock: all of them but for what a job needs.
 
-Landlock only knows what is allowed. So everything that stands beside the folder, and beside the folders that it lies
+Landlock only knows what is allowed. So everything that stands beside a folder, and beside the folders that it lies
 in, is allowed as before, and of the folder itself what is named. Symbolic links are not followed: what they point to
 has a place of its own. A process that is held so cannot look into others that are not, nor send signals to them where
 the kernel knows that. Capabilities that lead around this are given up, if there are any. See landlock(7).
@@ -29,29 +29,30 @@ _OF_FILES: Final = 1 << 0 | 1 << 1 | 1 << 2 | _TRUNCATE
 """Rights that a file can have: execute, write, read, truncate."""
 
 
-def hide(folder: Path, own: Path, readable: Sequence[Path]) -> bool:
-    """Hide a folder for good; `no_new_privs` must be set, and this process have one thread only.
+def hide(folders: Sequence[Path], own: Path, readable: Sequence[Path]) -> bool:
+    """Hide folders for good; `no_new_privs` must be set, and this process have one thread only.
 
     Args:
-        folder: what is hidden.
-        own: a folder, in it or elsewhere, that stays as it was.
-        readable: files and folders in it that can be read.
+        folders: what is hidden; one that is not there needs not be.
+        own: a folder, in them or elsewhere, that stays as it was.
+        readable: files and folders in them that can be read.
 
     Returns:
-        Whether the kernel can do that; nothing is hidden where it cannot.
+        Whether the kernel can do that, and there is any; nothing is hidden otherwise.
 
     Raises:
         OSError: the kernel can, and did not.
     """
+    hidden = {folder.resolve() for folder in folders if folder.is_dir()}
     abi = _call(_CREATE, None, 0, _VERSION)
-    if abi < _LEAST_ABI:
+    if abi < _LEAST_ABI or not hidden:
         return False
     everything = _EVERYTHING | (_TRUNCATE if abi >= _TRUNCATE_ABI else 0)
     asked = struct.pack("=QQQ", everything, 0, _SCOPES)
     size = len(asked) if abi >= _SCOPES_ABI else 8
     rules = _done(_call(_CREATE, ctypes.c_char_p(asked), size, 0))
     try:
-        for path in (*_beside(folder.resolve()), own):
+        for path in (*_beside(hidden), own):
             _allow(rules, path, everything)
         for path in readable:
             _allow(rules, path, _READ)
@@ -73,11 +74,14 @@ def _give_up() -> None:
     _done(libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(packed)))
 
 
-def _beside(folder: Path) -> Iterator[Path]:
-    """What stands beside a folder, and beside those that it lies in."""
-    for inner, outer in zip((folder, *folder.parents), folder.parents, strict=False):
+def _beside(folders: set[Path]) -> Iterator[Path]:
+    """What stands beside folders, and beside those that they lie in; one that lies in another is left out with it."""
+    hidden = {each for each in folders if folders.isdisjoint(each.parents)}
+    ways = {parent for each in hidden for parent in each.parents}
+    for outer in ways:
         with os.scandir(outer) as entries:
-            yield from (Path(entry.path) for entry in entries if entry.name != inner.name and not entry.is_symlink())
+            there = [Path(entry.path) for entry in entries if not entry.is_symlink()]
+        yield from (path for path in there if path not in hidden and path not in ways)
 
 
 def _allow(rules: int, path: Path, rights: int) -> None:

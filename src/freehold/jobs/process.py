@@ -8,6 +8,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -31,6 +32,27 @@ _DRAIN_S: Final = 5.0
 """How long the end of a process's log is waited for after its own end: whoever left its group may hold the pipe."""
 _STDERR: Final = 2
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+SANDBOX: Final = "freehold.jobs.sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a job's process may have and see; see `JobProcess`. Paths are those of the machine where it runs."""
+
+    memory_bytes: int | None
+    isolate: bool
+    hidden: Sequence[str] = ()
+    readable: Sequence[str] = ()
+
+    def arguments(self, parent: int) -> tuple[str, ...]:
+        """As `freehold.jobs.sandbox` takes them, before the module.
+
+        Args:
+            parent: the id of the process that starts it; 0 where that is not known here.
+        """
+        how = ISOLATED if self.isolate else OPEN
+        lists = (json.dumps(list(each)) for each in (self.hidden, self.readable))
+        return (str(parent), str(self.memory_bytes or 0), how, *lists)
 
 
 class JobProcess:
@@ -48,8 +70,9 @@ class JobProcess:
         environment: is added to this process's, less what looks like a secret.
         memory_bytes: what each process of the group may have of its own (RLIMIT_DATA); no bound if None.
         isolate: whether it has no network; `[jobs] isolate`.
-        hidden: a folder of which an isolated process sees only its own folder and, after the first, what it may read,
-            where the kernel can do that.
+        hidden: folders of which an isolated process sees only its own folder and what it may read, where the kernel can
+            do that.
+        readable: what it may read of them.
 
     Attributes:
         pid: leads the process group.
@@ -68,10 +91,10 @@ class JobProcess:
         memory_bytes: int | None = None,
         isolate: bool = True,
         hidden: Sequence[Path] = (),
+        readable: Sequence[Path] = (),
     ) -> None:
-        how = ISOLATED if isolate else OPEN
-        bounds = (str(os.getpid()), str(memory_bytes or 0), how, json.dumps([str(each) for each in hidden]))
-        self._argv = (python, "-P", "-m", "freehold.jobs.sandbox", *bounds, module, *arguments)
+        bounds = Bounds(memory_bytes, isolate, tuple(map(str, hidden)), tuple(map(str, readable)))
+        self._argv = (python, "-P", "-m", SANDBOX, *bounds.arguments(os.getpid()), module, *arguments)
         self._folder = folder
         self._environment = engine_environment(environment)
         self._running: tuple[asyncio.SubprocessTransport, _Protocol] | None = None
@@ -129,13 +152,7 @@ class JobProcess:
         stdout = self._parts()[1].stdout
         assert stdout is not None, "it is a pipe"
         while line := await _line(stdout):
-            try:
-                message = orjson.loads(line)
-            except orjson.JSONDecodeError as exc:
-                raise JobProcessFailed(f"A job's process wrote a line that is no JSON: {exc.msg}.") from exc
-            if not isinstance(message, dict):
-                raise JobProcessFailed("A job's process wrote a line that is no JSON object.")
-            yield message
+            yield message_of(line)
 
     async def tell(self, message: Mapping[str, Any]) -> None:
         """Write a message to the process; one that has ended does not hear it."""
@@ -182,6 +199,21 @@ class JobProcess:
     def _parts(self) -> "tuple[asyncio.SubprocessTransport, _Protocol]":
         assert self._running is not None, "the block is entered"
         return self._running
+
+
+def message_of(line: bytes | str) -> dict[str, Any]:
+    """What a line of a job's process says.
+
+    Raises:
+        JobProcessFailed: it is no JSON object.
+    """
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError as exc:
+        raise JobProcessFailed(f"A job's process wrote a line that is no JSON: {exc.msg}.") from exc
+    if not isinstance(message, dict):
+        raise JobProcessFailed("A job's process wrote a line that is no JSON object.")
+    return message
 
 
 class _Protocol(SubprocessStreamProtocol):

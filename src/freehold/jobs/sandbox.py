@@ -1,6 +1,6 @@
 """Runs a module as a job's process: without any network, and never longer than the process that started it.
 
-`python -P -m freehold.jobs.sandbox PARENT_PID MEMORY_BYTES {isolated|open} HIDDEN MODULE ARGS…`
+`python -P -m freehold.jobs.sandbox PARENT_PID MEMORY_BYTES {isolated|open} HIDDEN READABLE MODULE ARGS…`
 
 The process that is started bounds itself for good, starts another of itself that runs the module, and waits for that:
 it ends the whole process group as soon as the parent is gone, and else ends as the module did.
@@ -10,8 +10,9 @@ of connected ones within the process, and whatever gets around that: io_uring, a
 needs no privilege. The system calls' numbers are those of Linux on x86_64 and aarch64; elsewhere nothing is run but by
 `open`. See seccomp(2), and seccomp_filter.rst of the kernel for the program's form.
 
-HIDDEN is a list in JSON: a folder that an isolated process does not see but for the folder that it runs in, and what of
-it can be read; an empty list hides nothing. See `freehold.jobs.landlock`.
+PARENT_PID is 0 where whoever starts it cannot say, and sees itself that it does not begin for nobody. HIDDEN and
+READABLE are lists in JSON: folders that an isolated process does not see but for the folder that it runs in, and what
+of them can be read; with no folders nothing is hidden. See `freehold.jobs.landlock`.
 """
 
 import ctypes
@@ -134,15 +135,15 @@ def isolate() -> None:
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.create_string_buffer(header, len(header)))
 
 
-def _hide(paths: list[Path]) -> None:
-    """Hide the first of these paths, but for the others and the folder where this process runs.
+def _hide(folders: list[Path], readable: list[Path]) -> None:
+    """Hide folders, but for what can be read of them and the folder where this process runs.
 
     Raises:
         CannotIsolate: the kernel can, and did not.
     """
-    if paths:
+    if folders:
         try:
-            hide(paths[0], Path.cwd(), paths[1:])
+            hide(folders, Path.cwd(), readable)
         except OSError as exc:
             raise CannotIsolate(_advice(f"Landlock: {exc.strerror}")) from exc
 
@@ -220,13 +221,14 @@ def _run(module: str, arguments: list[str], watcher: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Take the arguments that `freehold.jobs.process` gives."""
-    parent, memory_bytes, how, hidden, module, *rest = arguments
+    parent, memory_bytes, how, hidden, readable, module, *rest = arguments
+    starter = int(parent) or os.getppid()
     try:
         _bound(int(memory_bytes))
         if how != OPEN:
             isolate()
-            _hide([Path(each) for each in json.loads(hidden)])
-        _follow(int(parent))
+            _hide(*([Path(each) for each in json.loads(given)] for given in (hidden, readable)))
+        _follow(starter)
     except CannotIsolate as exc:
         sys.stderr.write(f"{exc}\n")
         sys.exit(REFUSED)

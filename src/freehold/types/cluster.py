@@ -17,6 +17,8 @@ MASTER_ADDRESS: Final = "@master-address@"
 """Likewise for the address of the node that has the first process of several that belong together."""
 MASTER_PORT: Final = "@master-port@"
 """Likewise for a port there on which the first may listen for the others."""
+NODE_HOME: Final = "@node-home@"
+"""Stands in the arguments of a job's process, until it is started, for the home folder of its node's machine."""
 
 
 class WorkClass(IntEnum):

@@ -58,8 +58,12 @@ class FineTuningSettings(SettingsModel):
     """Whose work goes first where an arbiter decides: products before research."""
     checkpoint_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     """Seconds that a job may take to write a checkpoint when its room is taken, before it is killed."""
+    folder: Annotated[str, Field(pattern="^/")] | None = None
+    """Where jobs have their folders; without one, in `HOME/jobs`. With a Ray cluster, one that every node reaches under
+    the same path has jobs train on the nodes; without one they do so on the server's machine."""
     python: Annotated[str, Field(min_length=1)] | None = None
-    """A Python that has the `train` extra; without one, that which runs the server, or `.venv-train` beside it."""
+    """A Python that has the `train` extra, on every node where jobs train; without one, that which runs the server, or
+    `.venv-train` beside it."""
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     """Processor threads of one job, which needs as many cores; "auto" leaves one processor to the server and,
     where cores are counted, takes only those that are free when the job begins."""

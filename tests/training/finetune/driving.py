@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.config import engine_environment
-from freehold.jobs.sandbox import ISOLATED
+from freehold.jobs.process import SANDBOX, Bounds
 from freehold.training.finetune.protocol import ENVIRONMENT
 from tests.training.finetune.data_sets import write
 
@@ -90,7 +90,7 @@ class Trainer:
         self._grader = grader
         self._log = (folder / "log.txt").open("ab")
         self._process = subprocess.Popen(
-            [python, "-P", "-m", "freehold.jobs.sandbox", str(os.getpid()), "0", ISOLATED, "[]", MODULE, str(folder)],
+            [python, "-P", "-m", SANDBOX, *Bounds(None, isolate=True).arguments(os.getpid()), MODULE, str(folder)],
             cwd=folder,
             env=engine_environment(ENVIRONMENT),
             stdin=subprocess.PIPE,

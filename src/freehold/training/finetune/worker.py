@@ -1,7 +1,8 @@
-"""`python -m freehold.training.finetune.worker FOLDER`: the process that fine-tunes a model.
+"""`python -m freehold.training.finetune.worker FOLDER [BASE]`: the process that fine-tunes a model.
 
-The folder has the task and the files of examples, and gets checkpoints and the result. What the process says and hears
-is in `freehold.training.finetune.protocol`.
+The folder has the task and the files of examples, and gets checkpoints and the result. BASE is the file of the model
+that is tuned where this machine has a copy of its own, in place of the path that the task has. What the process says
+and hears is in `freehold.training.finetune.protocol`.
 """
 
 import logging
@@ -29,13 +30,15 @@ VERSIONS = ("torch", "transformers", "trl", "peft")
 
 def main() -> int:
     """Do a job; returns the exit status."""
-    folder = Path(sys.argv[1])
+    folder, *base = map(Path, sys.argv[1:])
     channel = Channel.of_this_process()
     logging.captureWarnings(capture=True)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
         task = Task.read(folder)
+        if base:
+            task = task.model_copy(update={"base": task.base.model_copy(update={"path": base[0]})})
         torch.set_num_threads(task.threads)
         versions = {name: version(name) for name in VERSIONS}
         return FINISHED if Job(task, folder, channel, versions).run() else STOPPED
