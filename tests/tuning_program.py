@@ -3,7 +3,7 @@
 Its model is a copy of its base but for two bytes. What else it does stands in the suffix of the job, as the name of its
 model has it: `crash` ends it in the middle, once after each checkpoint; `die` before the first; `memory` and `disk` as
 a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol, `wild` tells what is
-too long and too large, `flood` too much; `slow` makes many steps; `leak` reports what it can see of the network;
+too long and too large, `flood` too much; `slow` makes many steps, and `patient` slower ones; `leak` reports what it can see of the network;
 `noisy` writes very much to its log.
 """
 
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 EPOCHS, EVERY, TOKENS = 2, 5, 100
+PAUSES_S = {"slow": 0.05, "patient": 0.3}
+"""How long jobs of many steps take for each."""
 
 
 class Heard:
@@ -122,7 +124,7 @@ def main() -> int:
     how = task["name"].split(":")[3]
     heard = Heard()
     examples = sum(1 for line in (folder / task["training"]).read_bytes().splitlines() if line.strip())
-    steps = 150 if how == "slow" else examples * EPOCHS // 2
+    steps = 150 if how in PAUSES_S else examples * EPOCHS // 2
     begun = newest(folder)
     numbers = {"n_epochs": EPOCHS, "batch_size": 2, "learning_rate_multiplier": 1.0}
     say(
@@ -142,8 +144,7 @@ def main() -> int:
         say("event", level="warn", message=f"network: {reaches_network()}")
     for step in range(begun + 1, steps + 1):
         misbehave(how, step, begun)
-        if how == "slow":
-            heard.stop.wait(0.05)
+        heard.stop.wait(PAUSES_S.get(how, 0.0))
         measured = {"train_loss": 1.0 / step, "train_mean_token_accuracy": 1 - 1.0 / (step + 1), "valid_loss": 2 / step}
         if task["method"] == "reinforcement":
             sample = {"item": {"answer": "yes"}, "output_text": "yes" if step % 2 else "no"}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from freehold.cluster.authority import Authority
+from freehold.cluster.base import ignore
 from freehold.cluster.host import PACKAGE, TAKEN, EngineHost, JobHost
 from freehold.cluster.ray_sending import make_ready
 from freehold.errors import Conflict, EngineFailed, NotFound
@@ -189,7 +190,7 @@ def test_a_jobs_process_has_its_models_here(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(EngineFailed, match="the job's folder is not there on the node"):
             await host.start({**order, "folder": str(tmp_path / "none")})
         for _ in range(2):
-            await make_ready(_Calls(host), {"timeout_s": PATIENCE_S, "files": {str(there): digest}}, str)
+            await make_ready(_Calls(host), {"timeout_s": PATIENCE_S, "files": {str(there): digest}}, ignore)
         there.unlink()
         await host.start(order)
         await host.tell("hello")
