@@ -1,16 +1,15 @@
 """Trainings from nothing as the application has them: what submits them, and what works on them."""
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from freehold.api.door import Door
 from freehold.cluster.base import Cluster
-from freehold.cluster.desk import ArbiterDesk, RoomDesk, Unasked
+from freehold.cluster.desk import RoomDesk, Unasked, decides
 from freehold.config import Settings
-from freehold.errors import Unavailable
 from freehold.gateway.content import Content
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.training_changes import TrainingChanges
@@ -35,20 +34,6 @@ def open_trainings(content: Content, journal: Recorder, settings: Settings) -> T
     trainings = Trainings(TrainingParts(content.queue, TrainingChanges(journal), trainer_of(own), own))
     content.jobs.own(TRAINING_JOB, trainings)
     return trainings
-
-
-def decides(desk: RoomDesk) -> Callable[[], bool]:
-    """Whether room is given out by this gateway, rather than by another one that leads the cluster."""
-
-    def found() -> bool:
-        try:
-            if isinstance(desk, ArbiterDesk):
-                desk.check()
-        except Unavailable:
-            return False
-        return True
-
-    return found
 
 
 def trainer_of(settings: TrainingSettings) -> Trainer:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from freehold.api.door import Door
 from freehold.api.tuning_caller import TuningCaller
-from freehold.app_training import decides
 from freehold.catalog.catalog import Catalog
 from freehold.cluster.base import Cluster
-from freehold.cluster.desk import RoomDesk, Unasked
+from freehold.cluster.desk import RoomDesk, Unasked, decides
 from freehold.cluster.local import LocalCluster
 from freehold.config import Settings
 from freehold.gateway.content import Content

@@ -25,7 +25,7 @@ from freehold.cluster.room_desk import Had, RoomDesk, Unasked
 from freehold.errors import FreeholdError, InvalidRequest, Unavailable
 from freehold.types.cluster import Node, NodeState, Resources, WorkClass, Workload
 
-__all__ = ["ArbiterDesk", "Had", "Minutes", "Ownership", "RoomDesk", "Unasked", "Unrecorded"]
+__all__ = ["ArbiterDesk", "Had", "Minutes", "Ownership", "RoomDesk", "Unasked", "Unrecorded", "decides"]
 
 log = structlog.get_logger(__name__)
 
@@ -335,6 +335,20 @@ class ArbiterDesk:
                 await self.look()
             except FreeholdError as exc:
                 log.warning("nodes_unknown", reason=exc.message)
+
+
+def decides(desk: RoomDesk) -> Callable[[], bool]:
+    """Whether room is given out by this gateway, rather than by another one that leads the cluster."""
+
+    def found() -> bool:
+        try:
+            if isinstance(desk, ArbiterDesk):
+                desk.check()
+        except Unavailable:
+            return False
+        return True
+
+    return found
 
 
 def _nobody_else() -> None:
