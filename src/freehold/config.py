@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -310,10 +310,18 @@ def url_from_environment() -> str | None:
     return os.environ.get("FREEHOLD_URL") or None
 
 
+_GANG: Final = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
 def gang_from_environment() -> dict[str, str]:
     """What whoever started this process said of its place among those of a job, under torchrun's names."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {name: value for name in names if (value := os.environ.get(name))}
+    return {name: value for name in _GANG if (value := os.environ.get(name))}
+
+
+def leave_gang() -> None:
+    """Have this process, and the libraries in it, not look for others of a job: it is the only one."""
+    for name in _GANG:
+        os.environ.pop(name, None)
 
 
 def terminal_from_environment() -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from freehold.config import leave_gang
 from freehold.training.finetune.job import Job
 from freehold.training.finetune.protocol import (
     FAILED,
@@ -32,6 +33,7 @@ def main() -> int:
     """Do a job; returns the exit status."""
     folder, *base = map(Path, sys.argv[1:])
     channel = Channel.of_this_process()
+    leave_gang()  # accelerate would open a port for the others
     logging.captureWarnings(capture=True)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
