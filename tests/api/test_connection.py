@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,10 @@ from freehold.api.edge import Edge
 from freehold.api.transport import Patience
 from freehold.cluster.authority import Authority, new_request
 from freehold.listening import serving
+from tests.api.raw_callers import MIB, PIECE, connect, head, pieces, read_all, write_then_read
 from tests.service import PATIENCE_S
 
-MIB = 1024 * 1024
 LIMIT = 100_000
-PIECE = b"x" * (256 * 1024)
 BOTH_LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -97,45 +96,6 @@ def certified(tmp_path: Path) -> tuple[Path, Path, Path]:
     for file, content in zip(files, contents, strict=True):
         file.write_bytes(content)
     return files[0], files[1], files[2]
-
-
-def head(*headers: str, path: str = "/limited") -> bytes:
-    """The head of a request."""
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
-
-
-def pieces(size: int, *, chunked: bool) -> Iterator[bytes]:
-    """A body of so many bytes."""
-    for _ in range(0, size, len(PIECE)):
-        yield b"%x\r\n%b\r\n" % (len(PIECE), PIECE) if chunked else PIECE
-    if chunked:
-        yield b"0\r\n\r\n"
-
-
-def write_then_read(caller: socket.socket, first: bytes, body: Iterator[bytes], pause_s: float = 0.0) -> bytes:
-    """Send a request whole, without a look at what comes back; then read to the end, as many clients do."""
-    with caller:
-        caller.settimeout(PATIENCE_S)
-        caller.sendall(first)
-        waiting = threading.Event()
-        for piece in body:
-            caller.sendall(piece)
-            if pause_s:
-                waiting.wait(pause_s)
-        return read_all(caller)
-
-
-def read_all(caller: socket.socket) -> bytes:
-    """All that comes until the end; a reset is an error."""
-    answer = b""
-    while data := caller.recv(65536):
-        answer += data
-    return answer
-
-
-def connect(port: int) -> socket.socket:
-    """A connection to the server."""
-    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
 
 
 async def until_closed(server: uvicorn.Server) -> None:
