@@ -20,7 +20,7 @@ from freehold.cluster.base import HostedRecord, Placed, Placement, ignore
 from freehold.cluster.desk import ArbiterDesk
 from freehold.cluster.local import LocalCluster
 from freehold.cluster.process import EngineProcess
-from freehold.errors import Conflict, NotFound, Unavailable
+from freehold.errors import Conflict, EngineFailed, NotFound, Unavailable
 from freehold.serving.leading import Leading
 from freehold.serving.supervisor import Supervisor
 from freehold.store.leading import Look, Told
@@ -31,7 +31,7 @@ from tests.serving.trial import QUICK, QUICK_FIRST, ready_at_once
 from tests.serving.trial_engine import find_engine
 
 _HAS = Resources(cores=8, memory_bytes=8 << 30)
-NODES = [Node(name, name, None, _HAS, _HAS) for name in ("first", "second")]
+NODES = [Node(name, name, zone, _HAS, _HAS) for name, zone in (("first", "eu"), ("second", "us"))]
 _LOST = -9
 
 
@@ -136,6 +136,12 @@ class OnGround(LocalCluster):
     Args:
         ground: what runs.
         owner: the gateway's name.
+
+    Attributes:
+        cut: whether there is no way to it.
+        name: its identity.
+        defect: raised when it is to be led.
+        hung: workloads that cannot be attached.
     """
 
     def __init__(self, ground: Ground, owner: str) -> None:
@@ -146,9 +152,23 @@ class OnGround(LocalCluster):
         self._draining = set[str]()
         self._hands: list[Hands] = []
         self.cut = False
+        self.name: str | None = "ground"
+        self.defect: Exception | None = None
+        self.hung = set[str]()
+
+    @property
+    def identity(self) -> str | None:
+        """See `Cluster.identity`."""
+        return self.name
+
+    @property
+    def reachable(self) -> bool:
+        """See `Cluster.reachable`."""
+        return not self.cut
 
     async def nodes(self) -> list[Node]:
         """See `Cluster.nodes`."""
+        self._there()
         return [replace(node, state=NodeState.DRAINING) if node.id in self._draining else node for node in NODES]
 
     async def drain(self, node_id: str) -> None:
@@ -179,6 +199,8 @@ class OnGround(LocalCluster):
     ) -> Placed:
         """See `Cluster.attach`."""
         del on_line, report
+        if record.workload in self.hung:
+            raise EngineFailed("The node does not answer.")
         _, before = self._mine(record)
         before.leave()
         hands = Hands(before.process)
@@ -191,9 +213,20 @@ class OnGround(LocalCluster):
         _, hands = self._mine(record)
         await hands.process.kill()
 
-    def lead(self, epoch: int) -> None:
+    async def lead(self, epoch: int) -> None:
         """See `Cluster.lead`."""
+        self._there()
+        if self.defect is not None:
+            raise self.defect
         self._epoch = epoch
+        for name, (record, hands) in self._ground.records.items():
+            if not self._is_elsewhere(record, hands):
+                self._ground.records[name] = replace(record, epoch=epoch), hands
+
+    async def let_go(self) -> None:
+        """See `Cluster.let_go`."""
+        for hands in self._hands:
+            hands.leave(0)
 
     def hand_over(self) -> None:
         """See `Cluster.hand_over`."""
@@ -233,6 +266,11 @@ class Shared:
     offers: dict[str, Any] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)
     boards: "list[MemoryBoard]" = field(default_factory=list)
+    clusters: "dict[str, Shared]" = field(default_factory=dict)
+
+    def of(self, cluster: str) -> "Shared":
+        """What stands there of a cluster; this, of the first of which anything is asked."""
+        return self.clusters.setdefault(cluster, self if not self.clusters else Shared(boards=self.boards))
 
     @property
     def now_us(self) -> int:
@@ -251,11 +289,14 @@ class Shared:
 
 
 class MemoryBoard:
-    """See `freehold.serving.board.Board`; `cut` is a database that does not answer this gateway."""
+    """See `freehold.serving.board.Board`; `cut`: the database does not answer it, `turn`: it may write who leads."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self.cut = False
+        self.cluster = ""
+        self.turn = asyncio.Event()
+        self.turn.set()
         self.heard: Callable[[], None] = lambda: None
         shared.boards.append(self)
 
@@ -267,6 +308,7 @@ class MemoryBoard:
     async def put(self, before: Lead, after: Lead) -> bool:
         """See `Board.put`."""
         shared = await self._answering()
+        await self.turn.wait()
         if shared.lead != before:
             return False
         shared.lead = after
@@ -308,7 +350,7 @@ class MemoryBoard:
         await asyncio.sleep(0)
         if self.cut:
             raise Unavailable("The database cannot be reached.")
-        return self._shared
+        return self._shared.of(self.cluster)
 
 
 class Anew:
@@ -352,10 +394,16 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, name: str, ground: Ground, shared: Shared, *deployments: DeploymentSettings
+    folder: Path,
+    name: str,
+    ground: Ground,
+    shared: Shared,
+    *deployments: DeploymentSettings,
+    identity: str | None = "ground",
 ) -> AsyncIterator[Gateway]:
-    """A gateway that takes part."""
+    """A gateway that takes part; `identity` is that of its cluster."""
     board, cluster = MemoryBoard(shared), OnGround(ground, name)
+    cluster.name = identity
     async with (
         ArbiterDesk(Arbiter(), cluster) as desk,
         Leading(board, name, cluster, Anew(desk), folder, clock=lambda: shared.now_us / 1_000_000) as leading,

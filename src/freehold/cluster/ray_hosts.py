@@ -43,7 +43,7 @@ class Held:
         return getattr(self.actor, method).remote(*self._me(), *arguments)
 
     async def end(self) -> None:
-        """End it, unless it is in other hands by now.
+        """End it, unless it is in other hands by now; from the answer on it comes into no others, so none lose it.
 
         What does not answer is killed, except where others may have it without our knowledge: then it ends by itself
         when they have it no more.
@@ -51,7 +51,7 @@ class Held:
         if self.hand is not None:
             try:
                 async with asyncio.timeout(SILENT_S):
-                    if not await self.actor.obeys.remote(self.hand):
+                    if not await self.actor.give_up.remote(self.hand):
                         return
             except (RayActorError, TimeoutError):
                 if self.epoch:
@@ -128,6 +128,11 @@ class Hosts:
         if held is not None:
             await held.call("release")
 
+    async def renew(self, numbers: Sequence[int], epoch: int) -> None:
+        """Have actors in the same hands in the name of a later epoch; one that does not answer is as it was."""
+        held = [self.held[number] for number in numbers if number in self.held]
+        await asyncio.gather(*(in_time(each.call("renew", epoch)) for each in held), return_exceptions=True)
+
     async def close(self) -> None:
         """End all that is in these hands."""
         for number in list(self.held):
@@ -175,6 +180,12 @@ class Hosts:
 async def awaited(reference: Any) -> Any:
     """What a reference of Ray's stands for, as a coroutine."""
     return await reference
+
+
+async def in_time(reference: Any) -> Any:
+    """The same. Raises TimeoutError: it took longer than an actor may be silent."""
+    async with asyncio.timeout(SILENT_S):
+        return await reference
 
 
 async def _is_there(actor: Any) -> bool:
