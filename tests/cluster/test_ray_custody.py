@@ -111,7 +111,7 @@ def test_all_on_a_cluster_know_it_by_one_name(nodes: Nodes) -> None:
     """Whoever has joined, by whichever spelling of the address, finds the same name."""
 
     async def work(first: RayCluster) -> None:
-        second = nodes.cluster(gateway="second", address=f"127.2:{nodes.port}")
+        second = nodes.cluster(gateway="second", address=f"localhost:{nodes.port}")
         try:
             assert (first.identity, second.identity) == (None, None)
             await first.nodes()
@@ -196,7 +196,14 @@ def test_an_engine_over_two_nodes_is_taken_over_whole(nodes: Nodes, tmp_path: Pa
             lines.clear()
             await until(lambda: len({line.split()[0] for line in lines}) == 2, "lines of both")
             assert not taken.process.exited.done()
-            await taken.process.kill()
+            await second.let_go()
+            await first.lead(2)
+            (record,) = await first.hosted()
+            assert (record.pid, record.held) == (placed.process.pid, False)
+            again = await first.attach(record, lines.append)
+            lines.clear()
+            await until(lambda: len({line.split()[0] for line in lines}) == 2, "lines of both once more")
+            await again.process.kill()
         finally:
             await second.close()
 

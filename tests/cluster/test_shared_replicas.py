@@ -52,7 +52,7 @@ def _gateway(nodes: Nodes, name: str, url: str) -> Service:
         (home / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copy2(nodes.first / "secrets" / "content", home / "secrets" / "content")
     token = nodes.first / "cluster" / "token"
-    spelled = nodes.address if name == "a" else f"127.2:{nodes.port}"
+    spelled = nodes.address if name == "a" else f"localhost:{nodes.port}"
     cluster = f'[cluster]\naddress = "{spelled}"\nnode_address = "{address}"\ntoken = {{ file = "{token}" }}\n'
     return Service(home, CONFIG.format(name=name, more=cluster + TEXT), environment={"FREEHOLD_TEST_DATABASE": url})
 
