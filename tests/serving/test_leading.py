@@ -13,7 +13,8 @@ from freehold.cluster.desk import ArbiterDesk
 from freehold.errors import Unavailable
 from freehold.types.cluster import Resources
 from freehold.types.lead import Lead
-from tests.serving.ground import Gateway, Ground, Shared, gateway, three
+from tests.serving.boards import Shared
+from tests.serving.ground import Gateway, Ground, gateway, three
 from tests.serving.trial import alive, ask, eventually, trial
 from tests.serving.trial_engine import PROCESS
 
