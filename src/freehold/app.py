@@ -141,7 +141,8 @@ async def open_app(
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await enter(open_supervisor(place, settings, catalog, registry, database, journal, engines))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        capacities, units = await open_capacity(database, registry, supervisor.room, held.units)
+        cluster = settings.cluster.address
+        capacities, units = await open_capacity(database, registry, supervisor.room, held.units, cluster)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)
@@ -163,7 +164,7 @@ async def open_app(
         asgi = build_application(services, settings.server, pages=page_routes())
         upkeep = Upkeep(journal, records.projection, content.sweep, people.keys, models, database)
         work = _jobs(services, registry, supervisor, place, settings, content, models) if engines else ()
-        kept = keeping_up(records, settings, people, content, governed, held.ledger, models, registry, gateway)
+        kept = keeping_up(records, settings, people, content, governed, held.ledger, models, registry, gateway, units)
         await enter(_at_work(gateway, upkeep, control, (kept, *work)))
         core = Core(database, desk, supervisor, registry, models.canaries, models.versions, people.keys, content)
         yield App(place, settings, catalog, people, control, flights, models.lineage, core, asgi, *of_home)

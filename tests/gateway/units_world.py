@@ -80,6 +80,10 @@ class Gateway:
         self.up = False
         self.world.later(self.world.choice.uniform(0.1, self.world.trouble.down_s), self.start)
 
+    def hear(self) -> None:
+        """Know how many units there are now."""
+        self.bucket.change(self.world.units, self.world.burst_us, self.world.now_us)
+
     def call(self, request: Request) -> None:
         """Take a request, ask for what it lacks, or refuse it."""
         self.bucket.advance(self.world.now_us)
@@ -221,6 +225,14 @@ class World:
             self.later(_TIMEOUT_S, lambda: answer(None))
         else:
             self.later(there, arrive)
+
+    def change(self, units: int) -> None:
+        """Give the deployment other units; gateways hear of that within a second."""
+        self.units = units
+        self.exact.advance(self.now_us)
+        self.exact.change(units, self.burst_us, self.now_us)
+        for gateway in self.all:
+            self.later(self.choice.random(), gateway.hear)
 
     def admitted(self, request: Request) -> Draught:
         """A request begins: one bucket for all would hold no more than it does, and one request beyond."""
