@@ -237,7 +237,7 @@ def test_what_one_gateway_measures_all_know(two: list[Service]) -> None:
 
 
 def _ready(service: Service, path: str) -> bool:
-    return service.get(path, key=service.key).json().get("state") == "ready"
+    return bool(service.get(path, key=service.key).json().get("state") == "ready")
 
 
 def _sample(metrics: str, name: str) -> float:
