@@ -141,8 +141,7 @@ async def open_app(
         catalog, registry = Catalog(database, place.models, settings.catalog), await open_registry(database, settings)
         supervisor = await enter(open_supervisor(place, settings, catalog, registry, database, journal, engines))
         filters = await open_filters(database, settings, registry, supervisor, parts)
-        cluster = settings.cluster.address
-        capacities, units = await open_capacity(database, registry, supervisor.room, held.units, cluster)
+        capacities, units = await open_capacity(database, registry, supervisor.room, held.units, settings.cluster)
         opening = partial(open_control, registry, supervisor, content, filters, settings, running=engines, units=units)
         models = await open_model_services(records, catalog, registry, people, content, place, opening)
         control, policies = models.control, await open_policies(database, settings, registry, models.origins)

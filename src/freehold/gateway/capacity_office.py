@@ -16,6 +16,7 @@ from freehold.serving.lender import Lender
 from freehold.serving.room import THIS_MACHINE, Room
 from freehold.store.calibration_rows import all_calibrations, put_calibration
 from freehold.store.database import Database
+from freehold.types.cluster_settings import ClusterSettings
 from freehold.types.deployment import DeploymentSettings
 
 FindRoom: TypeAlias = Callable[[DeploymentSettings], Awaitable[Room]]
@@ -48,7 +49,7 @@ async def open_capacity(
     registry: DeploymentRegistry,
     room: FindRoom,
     shared: SharedBuckets | None,
-    cluster: str | None = None,
+    cluster: ClusterSettings,
 ) -> "tuple[Capacities, CapacityOffice]":
     """The provisioned units of deployments, and what their replicas were measured to carry.
 
@@ -57,9 +58,9 @@ async def open_capacity(
         registry: the deployments.
         room: for how many replicas there is room.
         shared: the buckets, where several gateways share them.
-        cluster: the address of that on which engines run; None where they run on this machine.
+        cluster: where engines run.
     """
-    save, machine = partial(put_calibration, database), "" if cluster is None else f"the cluster {cluster}"
+    save, machine = partial(put_calibration, database), f"the cluster {cluster.address}" if cluster.address else ""
     calibrations = Calibrations(await all_calibrations(database), save, machine=machine)
     capacities = Capacities(registry.find, calibrations.weights, buckets=shared)
     return capacities, CapacityOffice(calibrations, capacities, room, shared, partial(all_calibrations, database))
