@@ -212,8 +212,9 @@ class Router:
                         avoid |= {lease.replica_id}
                     tries.calls += 1
                     account.leased(lease, tries.calls, served)
+                    events = call(lease.connection, served)
                     try:
-                        async with aclosing(call(lease.connection, served)) as events:
+                        try:
                             async for event in events:
                                 if not started:
                                     started = True
@@ -222,8 +223,10 @@ class Router:
                                 if isinstance(event, Delta):
                                     account.produced(event)
                                 yield event
-                            if lease.watch is not None and started:
-                                lease.watch.ended(event)
+                        finally:
+                            await events.aclose()
+                        if lease.watch is not None and started:
+                            lease.watch.ended(event)
                     except RETRYABLE as exc:
                         lease.report(exc)
                         if started and isinstance(exc, EngineUnavailable):
