@@ -101,9 +101,9 @@ class HoldBack:
         if self.blocked:
             return []
         logprobs = delta.logprobs
-        if self._whole and delta.text and delta.finish_reason is not None and not self._channels:
-            if not (delta.reasoning or delta.tool_calls or logprobs):
-                return await self._at_once(delta)
+        is_whole = self._whole and delta.text and delta.finish_reason is not None and not self._channels
+        if is_whole and not (delta.reasoning or delta.tool_calls or logprobs):
+            return await self._at_once(delta)
         if delta.reasoning:
             alone = not delta.text and not delta.tool_calls
             await self._take("reasoning", delta.reasoning, logprobs if alone else ())

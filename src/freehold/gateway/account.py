@@ -114,10 +114,8 @@ class Account:
         self._last_piece: float | None = None
         self._first_made: float | None = None
         self._last_made: float | None = None
-        self._pieces = 0
-        self._images = 0
+        self._pieces = self._images = self._completion_bytes = 0
         self._completion: dict[int, HMAC] = {}
-        self._completion_bytes = 0
         self._finish_reason: str | None = None
 
     @property
@@ -329,7 +327,7 @@ class Account:
             per_token_us = round((last - first) * 1e6 / (usage.completion_tokens - 1))
         settings = deployment.settings if deployment else None
         admission, parameters = self.admission, self.parameters
-        return Receipt(  # by their places, as names would take several times as long
+        facts = (  # by their places in a receipt, as names would take several times as long
             self.request_id,
             self.started,
             utc(self.started_at + duration_s),
@@ -365,6 +363,7 @@ class Account:
             admission.price.version if admission and admission.price is not FREE else None,
             *(cost_micro, excess_micro, self.replay_of),
         )
+        return Receipt._make(facts)
 
     def _completion_digest(self) -> str | None:
         """The digest of the one completion; of several, that of their digests in the order of the choices."""
