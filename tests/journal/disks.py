@@ -83,8 +83,10 @@ class NotedKernel(KernelSync):
         super().__init__()
         self._disk = disk
 
-    def end(self) -> int:
+    def end(self) -> int | None:
         ended = super().end()
+        if ended is None:
+            return None
         try:
             self._disk.note("kernel_sync", "")
         except OSError as exc:

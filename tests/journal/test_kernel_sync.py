@@ -39,6 +39,7 @@ def test_the_kernel_tells_how_it_ended(tmp_path: Path) -> None:
             kernel.begin(file)
             assert select.select([kernel.event], [], [], 10)[0]
             assert kernel.end() == 0
+            assert kernel.end() is None
             with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
                 kernel.begin(99_999)
     finally:

@@ -18,8 +18,8 @@ class KernelSync(Protocol):
     def begin(self, file: int) -> None:
         """Begin one. Raises OSError: it did not begin."""
 
-    def end(self) -> int:
-        """Take its end back: 0, or the number of the error."""
+    def end(self) -> int | None:
+        """Take its end back: 0, or the number of the error; None if it has not ended yet."""
 
     def close(self) -> None:
         """Give everything back."""

@@ -83,9 +83,12 @@ class KernelSync:
         self._order.file = file
         self._ask(self._submit, self._context, ctypes.c_long(1), self._orders)
 
-    def end(self) -> int:
-        """Take the end of the sync back, after `event` could be read: 0, or the number of the error."""
-        os.eventfd_read(self.event)
+    def end(self) -> int | None:
+        """Take the end of the sync back: 0, or the number of the error; None if it has not ended yet."""
+        try:
+            os.eventfd_read(self.event)
+        except BlockingIOError:
+            return None
         one = ctypes.c_long(1)
         self._ask(self._events, self._context, one, one, ctypes.byref(self._done), None)
         return -int(self._done.result)

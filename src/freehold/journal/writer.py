@@ -125,10 +125,10 @@ class Writer:
 
     def _kernel_ended(self) -> None:
         """Hear that the kernel's sync has ended, and tell those who wait for it."""
-        assert self._kernel is not None, "it began there"
-        assert self._under_way is not None, "it began"
+        problem = None if self._kernel is None else self._kernel.end()
+        if problem is None or self._under_way is None:
+            return  # a loop may tell twice of one event
         (pairs, cursor), self._under_way = self._under_way, None
-        problem = self._kernel.end()
         if problem and self.state is not State.DEAD:
             self._die(f"the segment could not be synced: {os.strerror(problem)}")
         self._tail.release()
