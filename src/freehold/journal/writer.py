@@ -1,7 +1,7 @@
 """The thread that writes: it takes what has come, writes it at once, syncs once, and releases those who wait.
 
 While the thread has nothing to do, the event loop itself appends, and has the kernel sync or, where that cannot, the
-thread: to wake a thread and to wait for it costs far more. It never waits for the thread: whoever has `_tail` may append.
+thread: to wake a thread and to wait for it costs far more. It never waits for it: whoever has `_tail` may append.
 What the thread tells the event loop goes through `loop.call_soon_threadsafe`, at the end of its work all at once.
 """
 
