@@ -8,11 +8,15 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, cast
+from urllib.parse import unquote
 
+import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from freehold.api.dialect import Dialect, error_body
+from freehold.api.exchange import Exchange, Way
 from freehold.errors import MalformedBody
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -41,18 +45,30 @@ class Gathering:
         self._loop = loop
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._due = False
+        self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
-    def write(self, data: bytes) -> None:
-        """Send data at the end of this turn; at once where there is much of it."""
-        if not self._held:
-            self._loop.call_soon(self._flush)
+    def hold(self, data: bytes) -> None:
+        """Send data with what follows it, which is sure to come."""
         self._held.append(data)
         self._held_bytes += len(data)
+
+    def write(self, data: bytes) -> None:
+        """Send data at the end of this turn; at once where there is much of it."""
+        self.hold(data)
         if self._held_bytes > GATHERED_BYTES:
             self._flush()
+        elif not self._due:
+            self._due = True
+            self._loop.call_soon(self._turn_ends)
+
+    def finish(self, data: bytes) -> None:
+        """Send data at once, with what was written before: nothing belongs to it any more."""
+        self._held.append(data)
+        self._flush()
 
     def close(self) -> None:
         """Close the connection after what was written, or once its caller reads no more of that."""
@@ -68,6 +84,10 @@ class Gathering:
         elif left:
             self._loop.call_later(LINGER_S, self._linger, left)
 
+    def _turn_ends(self) -> None:
+        self._due = False
+        self._flush()
+
     def _flush(self) -> None:
         held, self._held, self._held_bytes = self._held, [], 0
         if held and not self._transport.is_closing():
@@ -79,11 +99,19 @@ Departures: TypeAlias = set[Callable[[], None]]
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """One connection. A head that is too long, too slow or no HTTP ends it, with an error in the envelope."""
+    """One connection. A head that is too long, too slow or no HTTP ends it, with an error in the envelope.
+
+    Nothing else than HTTP is spoken on it, under no root path and without a limit of how many are served at once.
+    """
+
+    cycle: Exchange
+    """The last one; None before the first request, as uvicorn has it."""
 
     _head_bytes = 0
     _in_head = False
     _deadline: asyncio.TimerHandle | None = None
+    _idle_since: float | None = None
+    """Since when the caller may send another request, on the event loop's clock; None while one is served."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the caller a while for the first head."""
@@ -92,8 +120,11 @@ class BoundedConnection(HttpToolsProtocol):
         self._deadline = self.loop.call_later(HEAD_S, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the timers."""
         self._in_time()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         super().connection_lost(exc)
         for leave in tuple(self._departures):
             leave()
@@ -102,14 +133,97 @@ class BoundedConnection(HttpToolsProtocol):
         """A head begins."""
         self._in_head = True
         self._head_bytes = 0
-        super().on_message_begin()
-        self.scope["state"][DEPARTURES] = self._departures
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is whole: serve the request, or have it wait until those before it were answered."""
         self._in_head = False
-        self._in_time()
-        super().on_headers_complete()
+        if self._deadline is not None:
+            self._in_time()
+        parser, url = self.parser, httptools.parse_url(self.url)
+        version, raw_path = parser.get_http_version(), url.path
+        path = raw_path.decode("ascii")
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": {**self.app_state, DEPARTURES: self._departures},
+        }
+        before = self.cycle
+        self.cycle = Exchange(
+            scope,
+            cast("Way", self.transport),
+            self.flow,
+            self.server_state.default_headers,
+            wants_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_end=self.on_response_complete,
+            tasks=self.tasks,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body; what comes after the answer is not wanted any more."""
+        if not self.cycle.response_complete:
+            self.cycle.take(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Have a request served in a task of its own, which takes itself from those that run."""
+        exchange = cast("Exchange", cycle)
+        exchange.task = self.loop.create_task(exchange.run_asgi(app))
+        self.tasks.add(exchange.task)
+
+    def on_response_complete(self) -> None:
+        """An answer was sent: serve what waits, or give the caller a while for the next request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:  # one goes on over many requests; see `timeout_keep_alive_handler`
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been idle for long enough; else look again when it may have been."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None or self.transport.is_closing():
+            return
+        left_s = self.timeout_keep_alive - (self.loop.time() - self._idle_since)
+        if left_s <= 0:
+            self.transport.close()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Something has come: the connection is not idle."""
+        self._idle_since = None
 
     def data_received(self, data: bytes) -> None:
         """Read on; whatever leaves a head unfinished counts against its bounds."""
