@@ -22,6 +22,9 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 """What servers write, and what it means. Any other reason means that the server gave up."""
 
+_AT_ONCE = 128
+"""How many chunks are searched together; a bound, since all are searched again for what follows one of another kind."""
+
 NO_LOGPROB = -9999.0
 """What OpenAI writes for a token whose probability is nil, and what is written here for one that is unknown."""
 
@@ -188,13 +191,29 @@ class Alike:
         if not self._least:
             return []
         begin, end, least = self._begin, self._end, self._least
+        if not burst[start].startswith(begin):
+            return []
         skip, cut = len(begin), -len(end)
-        literals: list[bytes] = []
+        if len(burst) - start > 2 and (literals := self._between(burst[start : start + _AT_ONCE])):
+            return _strings(literals)
+        literals = []
         for data in islice(burst, start, None):
             if len(data) < least or not data.startswith(begin) or not data.endswith(end):
                 break
             literals.append(data[skip:cut])
         return _strings(literals)
+
+    def _between(self, burst: Sequence[bytes]) -> list[bytes]:
+        """The literals of a burst's first chunks, found in one go; none where they have to be looked for one by one."""
+        joined = b"\n".join(burst)
+        if joined.count(b"\n") != len(burst) - 1:
+            return []
+        literals = joined[len(self._begin) :].split(self._end + b"\n" + self._begin)
+        last = literals[-1].partition(b"\n")[0]
+        literals[-1] = last.removesuffix(self._end)
+        if len(literals[-1]) == len(last) or b"\n" in b"".join(literals):
+            return []
+        return literals
 
 
 def _strings(literals: Sequence[bytes]) -> list[str]:
@@ -204,7 +223,7 @@ def _strings(literals: Sequence[bytes]) -> list[str]:
     try:
         # All at once. No string goes over the end of a line, so there are as many only if each literal is one.
         found: list[str] = orjson.loads(b"[%b]" % b",\n".join(literals))
-        if len(found) == len(literals) and all(type(text) is str and text for text in found):
+        if len(found) == len(literals) and "" not in found and set(map(type, found)) == {str}:
             return found
     except orjson.JSONDecodeError:
         pass
