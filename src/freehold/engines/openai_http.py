@@ -207,9 +207,10 @@ class _Reading:
             found = self._deltas(chunk)
         except NONSENSE as exc:
             raise EngineFailed("the engine's answer cannot be read") from exc
-        admitted = [delta for delta in found if self._grammar.admit(delta)]
-        self._alike.learn(data, admitted)
-        return admitted
+        if found:
+            found = [delta for delta in found if self._grammar.admit(delta)]
+            self._alike.learn(data, found)
+        return found
 
     def _add(self, found: list[Delta], delta: Delta) -> None:
         """Put a delta to those that were found: to a text before it, where both are of one choice and nothing else."""

@@ -39,9 +39,12 @@ def chat_deltas(chunk: Mapping[str, Any]) -> list[Delta]:
     for choice in chunk.get("choices") or ():
         get = (choice.get("delta") or {}).get
         text, refusal = get("content"), get("refusal")
-        if refusal is not None or type(text) is not str:
+        if text is None and refusal is None:
+            text = ""
+        elif refusal is not None or type(text) is not str:
             text = _text(text) + _text(refusal)
-        reasoning = _text(get("reasoning_content")) or _text(get("reasoning"))
+        thought, other = get("reasoning_content"), get("reasoning")
+        reasoning = "" if thought is None and other is None else _text(thought) or _text(other)
         calls = get("tool_calls")
         calls = tuple(map(_tool_call, calls)) if calls else ()
         logprobs = choice.get("logprobs")
