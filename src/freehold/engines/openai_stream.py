@@ -22,9 +22,6 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 """What servers write, and what it means. Any other reason means that the server gave up."""
 
-_AT_ONCE = 128
-"""How many chunks are searched together; a bound, since all are searched again for what follows one of another kind."""
-
 NO_LOGPROB = -9999.0
 """What OpenAI writes for a token whose probability is nil, and what is written here for one that is unknown."""
 
@@ -39,12 +36,9 @@ def chat_deltas(chunk: Mapping[str, Any]) -> list[Delta]:
     for choice in chunk.get("choices") or ():
         get = (choice.get("delta") or {}).get
         text, refusal = get("content"), get("refusal")
-        if text is None and refusal is None:
-            text = ""
-        elif refusal is not None or type(text) is not str:
+        if refusal is not None or type(text) is not str:
             text = _text(text) + _text(refusal)
-        thought, other = get("reasoning_content"), get("reasoning")
-        reasoning = "" if thought is None and other is None else _text(thought) or _text(other)
+        reasoning = _text(get("reasoning_content")) or _text(get("reasoning"))
         calls = get("tool_calls")
         calls = tuple(map(_tool_call, calls)) if calls else ()
         logprobs = choice.get("logprobs")
@@ -194,29 +188,13 @@ class Alike:
         if not self._least:
             return []
         begin, end, least = self._begin, self._end, self._least
-        if not burst[start].startswith(begin):
-            return []
         skip, cut = len(begin), -len(end)
-        if len(burst) - start > 2 and (literals := self._between(burst[start : start + _AT_ONCE])):
-            return _strings(literals)
-        literals = []
+        literals: list[bytes] = []
         for data in islice(burst, start, None):
             if len(data) < least or not data.startswith(begin) or not data.endswith(end):
                 break
             literals.append(data[skip:cut])
         return _strings(literals)
-
-    def _between(self, burst: Sequence[bytes]) -> list[bytes]:
-        """The literals of a burst's first chunks, found in one go; none where they have to be looked for one by one."""
-        joined = b"\n".join(burst)
-        if joined.count(b"\n") != len(burst) - 1:
-            return []
-        literals = joined[len(self._begin) :].split(self._end + b"\n" + self._begin)
-        last = literals[-1].partition(b"\n")[0]
-        literals[-1] = last.removesuffix(self._end)
-        if len(literals[-1]) == len(last) or b"\n" in b"".join(literals):
-            return []
-        return literals
 
 
 def _strings(literals: Sequence[bytes]) -> list[str]:
