@@ -36,7 +36,7 @@ def chunks(draw: st.DrawFn) -> tuple[bool, list[bytes]]:
     return chat, made
 
 
-@given(chunks(), st.integers(1, 5))
+@given(chunks(), st.integers(1, 12))
 def test_likeness_changes_nothing(stream: tuple[bool, list[bytes]], size: int) -> None:
     """The texts of each choice are the same, in their order, however the chunks come in bursts."""
     chat, sent = stream
@@ -64,3 +64,18 @@ def test_most_chunks_are_read_so() -> None:
     assert alike.texts(sent, 0) == []
     alike.learn(sent[0], chat_deltas(json.loads(sent[0])))
     assert alike.texts(sent, 1) == [f"w{n}" for n in range(1, 9)]
+
+
+def test_a_long_burst_is_read_to_its_end() -> None:
+    """However many chunks come together, each is read, and one of another kind in their midst ends a run."""
+    alike = Alike()
+    sent = [json.dumps({"choices": [{"index": 0, "delta": {"content": f"w{n}"}}]}).encode() for n in range(1000)]
+    alike.learn(sent[0], chat_deltas(json.loads(sent[0])))
+    found, place = list[str](), 0
+    while texts := alike.texts(sent, place) if place < len(sent) else []:
+        found += texts
+        place += len(texts)
+    assert found == [f"w{n}" for n in range(1000)]
+    sent[5] = b'{"choices":[]}'
+    assert alike.texts(sent, 1) == [f"w{n}" for n in range(1, 5)]
+    assert alike.texts(sent, 5) == []

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 from pydantic import ValidationError
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from freehold.api.problems import describe
 from freehold.errors import BodyTooLarge, MalformedBody
@@ -93,8 +93,12 @@ async def read_limited(scope: Scope, receive: Receive, limit: int) -> bytes:
         BodyTooLarge: it is longer than `limit` bytes; noticed from the header, or while reading.
         ClientGone: the caller went away while sending.
     """
-    pieces = [piece async for piece in body_pieces(scope, receive, limit)]
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    _check_declared(scope, limit)
+    message = await receive()
+    first = _piece_of(message, 0, limit)
+    if not message.get("more_body", False):
+        return first
+    return b"".join([first, *[piece async for piece in _rest(receive, len(first), limit)]])
 
 
 async def body_pieces(scope: Scope, receive: Receive, limit: int) -> AsyncGenerator[bytes]:
@@ -102,21 +106,39 @@ async def body_pieces(scope: Scope, receive: Receive, limit: int) -> AsyncGenera
 
     Raises: as `read_limited`.
     """
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The connection was closed while the body was read.")
-        piece: bytes = message.get("body", b"")
-        size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
+    _check_declared(scope, limit)
+    async for piece in _rest(receive, 0, limit):
         yield piece
-        if not message.get("more_body", False):
+
+
+async def _rest(receive: Receive, size: int, limit: int) -> AsyncGenerator[bytes]:
+    """The pieces of a body from the next one on, after `size` bytes of it."""
+    more = True
+    while more:
+        message = await receive()
+        piece = _piece_of(message, size, limit)
+        size += len(piece)
+        yield piece
+        more = message.get("more_body", False)
+
+
+def _check_declared(scope: Scope, limit: int) -> None:
+    """Hold that a request does not say that its body is longer than `limit` bytes."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            if value.isdigit() and int(value) > limit:
+                raise _too_large(limit)
             return
+
+
+def _piece_of(message: Message, size: int, limit: int) -> bytes:
+    """The piece of a body that a message brings, after `size` bytes of it."""
+    if message["type"] == "http.disconnect":
+        raise ClientGone("The connection was closed while the body was read.")
+    piece: bytes = message.get("body", b"")
+    if size + len(piece) > limit:
+        raise _too_large(limit)
+    return piece
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -129,7 +151,7 @@ def decode(body: bytes) -> dict[str, Any]:
     Raises:
         MalformedBody: says what is wrong.
     """
-    if not body.strip():
+    if not body or body.isspace():
         raise MalformedBody("The request has no body; send a JSON object.")
     try:
         value = orjson.loads(body)
@@ -158,7 +180,11 @@ def parse(model: type[ModelT], body: Mapping[str, Any]) -> ModelT:
 
 def origin_of(scope: Scope) -> str:
     """Scheme and host under which the caller reached the server, as the caller says."""
-    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    host = ""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host = value.decode("latin-1")
+            break
     if not _HOST.fullmatch(host):
         name, port = scope.get("server") or ("localhost", None)
         host = name if port is None else f"{name}:{port}"

@@ -17,7 +17,7 @@ from freehold.gateway.answers import Answer
 from freehold.gateway.legacy import uses_functions
 from freehold.gateway.validation import tier_of
 from freehold.types.chat import ChatRequest, JsonSchemaFormat
-from freehold.types.generation import Delta, ToolCallDelta, Usage
+from freehold.types.generation import Delta, TokenLogprob, ToolCallDelta, Usage
 
 
 async def create_chat_completion(call: Call) -> Reply:
@@ -63,10 +63,18 @@ def _completion(request: ChatRequest, answer: Answer, choices: dict[int, list[De
 
 
 def _choice(request: ChatRequest, index: int, deltas: list[Delta]) -> dict[str, Any]:
-    text = "".join(delta.text for delta in deltas)
-    calls = _joined_calls(deltas)
+    text = reasoning = ""
+    finish = "stop"
+    tokens: list[TokenLogprob] = []
+    pieces: list[ToolCallDelta] = []
+    for delta in deltas:
+        text += delta.text
+        reasoning += delta.reasoning
+        tokens += delta.logprobs
+        pieces += delta.tool_calls
+        finish = delta.finish_reason or finish
+    calls = _joined_calls(pieces)
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
-    finish: str = next((delta.finish_reason for delta in reversed(deltas) if delta.finish_reason), "stop")
     if finish == "content_filter" and not text and not calls:
         message |= {"content": None, "refusal": REFUSAL if _wants_schema(request) else None}
     if calls and uses_functions(request):
@@ -74,10 +82,8 @@ def _choice(request: ChatRequest, index: int, deltas: list[Delta]) -> dict[str, 
         finish = "function_call" if finish == "tool_calls" else finish
     elif calls:
         message["tool_calls"] = calls
-    reasoning = "".join(delta.reasoning for delta in deltas)
     if reasoning:
         message["reasoning_content"] = reasoning
-    tokens = [token for delta in deltas for token in delta.logprobs]
     return {
         "index": index,
         "message": message,
@@ -91,10 +97,10 @@ def _wants_schema(request: ChatRequest) -> bool:
     return isinstance(request.response_format, JsonSchemaFormat)
 
 
-def _joined_calls(deltas: list[Delta]) -> list[dict[str, Any]]:
+def _joined_calls(pieces: list[ToolCallDelta]) -> list[dict[str, Any]]:
     """The tool calls that the pieces add up to."""
     calls: dict[int, dict[str, Any]] = {}
-    for piece in (piece for delta in deltas for piece in delta.tool_calls):
+    for piece in pieces:
         call = calls.setdefault(
             piece.index, {"id": piece.id, "type": "function", "function": {"name": piece.name or "", "arguments": ""}}
         )

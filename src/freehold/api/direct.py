@@ -1,6 +1,6 @@
 """The short way to operations whose path has no parameters: found by a look-up, where a router tries route by route."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,13 +30,12 @@ class Direct:
                         self._operations[method, route.path] = route.endpoint
             before.append(route)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on."""
         operation = None
         if scope["type"] == "http" and not scope.get("root_path"):
             operation = self._operations.get((scope["method"], scope["path"]))
         if operation is None:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         scope["path_params"] = {}
-        await operation(scope, receive, send)
+        return operation(scope, receive, send)

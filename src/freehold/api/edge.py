@@ -1,5 +1,7 @@
 """The outermost layer: every request has an id, every failure the envelope of its dialect."""
 
+from collections.abc import Awaitable
+
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,12 +33,12 @@ class Edge:
             named += [(name, value) for name, value in scope["headers"] if name == b"x-ms-client-request-id"]
         started = False
 
-        async def named_send(message: Message) -> None:
+        def named_send(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message = {**message, "headers": [*message.get("headers", ()), *named]}
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, named_send)

@@ -6,7 +6,7 @@ account is closed once, and the caller's last byte waits until the receipt is on
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -352,12 +352,12 @@ class _Wire:
         self.is_file = False
         self.failure: Callable[[FreeholdError], dict[str, Any]] | None = None
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif not message.get("more_body", False):
             self.ended = True
-        await self._send(message)
+        return self._send(message)
 
 
 def _watched(scope: Scope, receive: Receive, flight: Flight) -> Callable[[], object]:

@@ -32,7 +32,7 @@ async def start(
     """Send the head of an answer; `length` of its body where that is known."""
     raw = [(b"content-type", media_type)]
     if length is not None:
-        raw.append((b"content-length", str(length).encode()))
+        raw.append((b"content-length", b"%d" % length))
     raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
 

@@ -209,8 +209,7 @@ class JobOrder:
         env: what the processes' environment has besides their node's own.
         nodes: the ids of the nodes that were chosen for the members, in their order; empty where the cluster is to
             choose.
-        files: those that the module reads besides, as of `Placement`; the paths of a node's own copies stand in
-            `arguments` there, and its home in place of `NODE_HOME` of `freehold.types.cluster`.
+        files: as of `Placement`; `arguments` have the node's paths of them there, and its home for `NODE_HOME`.
     """
 
     id: str
@@ -227,14 +226,7 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """How a job is.
-
-    Args:
-        phase: how far it is.
-        detail: in words why it failed, or what it waits for.
-        code: of one that has failed, with which its process ended that ended badly first (negative: the signal).
-        lost: whether a node of it, or the way there, was lost, so that nobody knows how its process ended.
-    """
+    """How a job is: why it failed, with which `code` a process ended badly, whether its node (or the way) was `lost`."""
 
     phase: JobPhase
     detail: str = ""
@@ -305,12 +297,28 @@ class Cluster(ABC):
             Conflict: as of `attach`.
         """
 
-    def lead(self, epoch: int) -> None:  # noqa: B027  # where nothing is hosted
-        """Place and attach in the name of that epoch from now on. 0, the first, where nobody counts them.
+    @property
+    def identity(self) -> str | None:
+        """The name that the cluster has by itself, however its address is spelled; None until it was joined."""
+        return "local"
 
-        Of several gateways of a home one decides at a time, and each one that begins to counts the epoch on. What was
-        placed or attached in its name obeys no gateway of an earlier one.
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a way to it just now."""
+        return True
+
+    async def lead(self, epoch: int) -> None:  # noqa: B027  # where nothing is hosted
+        """Place and attach in the name of that epoch from now on, and have what is in hands in its name too.
+
+        0, the first, where nobody counts them. Of several gateways of a home one decides at a time, and each one that
+        begins to counts the epoch on. What is in the name of an epoch obeys no gateway of an earlier one.
+
+        Raises:
+            Unavailable: the cluster cannot be reached.
         """
+
+    async def let_go(self) -> None:  # noqa: B027  # where nothing is hosted
+        """Have no engine in these hands any more, for another gateway of the home decides; each of them goes on."""
 
     def hand_over(self) -> None:  # noqa: B027  # where nothing is hosted
         """Let what was placed from here go on from now on when it is told to end here, for another gateway of the home.
@@ -325,7 +333,7 @@ class Cluster(ABC):
         Raises:
             NoRoom: not all of its processes can be placed now.
             Conflict: a job of that id runs.
-            EngineFailed: a node could not start it, such as for want of its folder or of a file.
+            EngineFailed: a node could not start it.
         """
 
     @abstractmethod

@@ -42,3 +42,9 @@ def orders_of(job: JobOrder, nodes: Sequence[Node], address: Callable[[str], str
         order = {"argv": argv, "env": env, "folder": str(job.folder), "heard": rank == 0}
         found.append({"node": node.id, "needs": wire_of_needs(needs), "order": order})
     return found
+
+
+def wire_of_job(job: JobOrder, nodes: Sequence[Node], address: Callable[[str], str]) -> dict[str, Any]:
+    """A job's order; `address` as above."""
+    master, files = address(nodes[0].id), wire_of_files(job.files)
+    return {"master": master, "files": files, "members": orders_of(job, nodes, address)}

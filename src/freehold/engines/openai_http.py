@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from freehold.engines.openai_stream import Alike, StreamGrammar, chat_deltas, completion_deltas, usage_from
 from freehold.engines.openai_transport import DONE, NONSENSE, HttpConnection
-from freehold.errors import EngineFailed, InvalidRequest
+from freehold.errors import EngineFailed, FreeholdError, InvalidRequest
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest, Prompt
 from freehold.types.generation import Delta, Embeddings, Event, Usage
@@ -39,6 +39,8 @@ GATEWAY_FIELDS = {
 }
 """What the gateway deals with itself, or what is set anew for the engine, which need not know who is asking."""
 
+_PLAIN = frozenset({str, int, float, bool})
+
 Deltas = Callable[[Mapping[str, Any]], list[Delta]]
 
 
@@ -52,7 +54,7 @@ class OpenAIConnection(HttpConnection):
 
     def chat_body(self, request: ChatRequest) -> dict[str, Any]:
         """The body of a chat request; what is None is left out."""
-        body = request.model_dump(exclude_none=True, by_alias=True, exclude=GATEWAY_FIELDS)
+        body = _given(request)
         body["model"] = self._model
         name = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
         return self._finish_body(body, self.limit_field or name, request.completion_limit)
@@ -84,13 +86,15 @@ class OpenAIConnection(HttpConnection):
     def chat(self, request: ChatRequest) -> AsyncGenerator[Event]:
         """See `Connection.chat`."""
         grammar = StreamGrammar(request.n or 1, _message_tokens(request))
-        return self._stream("chat/completions", lambda: self.chat_body(request), self.chat_deltas, grammar, "messages")
+        body, whole = partial(self.chat_body, request), not request.stream
+        return self._stream("chat/completions", body, self.chat_deltas, grammar, "messages", whole=whole)
 
     def complete(self, request: CompletionRequest, prompt: Prompt) -> AsyncGenerator[Event]:
         """See `Connection.complete`."""
         grammar = StreamGrammar(request.n or 1, _prompt_tokens(prompt))
         body = partial(self.completion_body, request, prompt)
-        return self._stream("completions", body, self.completion_deltas, grammar, "prompt")
+        whole = not request.stream
+        return self._stream("completions", body, self.completion_deltas, grammar, "prompt", whole=whole)
 
     async def embed(self, inputs: Sequence[Prompt], dimensions: int | None) -> Embeddings:
         """See `Connection.embed`."""
@@ -117,41 +121,134 @@ class OpenAIConnection(HttpConnection):
         return body
 
     async def _stream(
-        self, operation: str, body: Callable[[], Mapping[str, Any]], deltas: Deltas, grammar: StreamGrammar, param: str
+        self,
+        operation: str,
+        body: Callable[[], Mapping[str, Any]],
+        deltas: Deltas,
+        grammar: StreamGrammar,
+        param: str,
+        *,
+        whole: bool = False,
     ) -> AsyncGenerator[Event]:
-        """Post a body and yield the events of the answer; texts that came together are one."""
-        clean = False
-        alike = Alike()
+        """Post a body and yield the events of the answer; texts that came together are one.
+
+        Args:
+            operation: what is asked for.
+            body: makes what is sent.
+            deltas: reads a chunk.
+            grammar: of the stream.
+            param: what an error is about.
+            whole: whether the answer is wanted in one piece: then an end that came with a text is one with it.
+        """
+        reading = _Reading(partial(self.decode, param=param), deltas, grammar, whole=whole)
         incoming = await self.post(operation, body(), param=param)
         try:
-            while not clean and (burst := await incoming.burst()):
-                place = 0
-                while place < len(burst) and not clean:
-                    if texts := alike.texts(burst, place):
-                        yield grammar.joined(alike.choice, texts)
-                        place += len(texts)
-                        continue
-                    clean = burst[place] == DONE
-                    if not clean:
-                        for delta in self._read_chunk(burst[place], deltas, grammar, alike, param):
-                            yield delta
-                    place += 1
+            while not reading.clean and (burst := await incoming.burst()):
+                for delta in reading.take(burst):
+                    yield delta
+                if reading.failure is not None:
+                    raise reading.failure
         finally:
             incoming.end()
-        for event in grammar.close(clean=clean):
+        for event in grammar.close(clean=reading.clean):
             yield event
 
-    def _read_chunk(self, data: bytes, deltas: Deltas, grammar: StreamGrammar, alike: Alike, param: str) -> list[Delta]:
-        """The deltas of one chunk that are to be passed on; chunks that look like it are read faster from now on."""
-        chunk = self.decode(data, param)
+
+class _Reading:
+    """Reads the bursts of one stream.
+
+    Args:
+        decode: decodes the data of an event, and raises an error that stands in its place.
+        deltas: reads a chunk.
+        grammar: of the stream.
+        whole: whether the answer is wanted in one piece.
+    """
+
+    __slots__ = ("_alike", "_decode", "_deltas", "_grammar", "_whole", "clean", "failure")
+
+    def __init__(
+        self, decode: Callable[[bytes], dict[str, Any]], deltas: Deltas, grammar: StreamGrammar, *, whole: bool
+    ) -> None:
+        self.clean = False
+        """Whether the stream has come to its proper end."""
+        self.failure: FreeholdError | None = None
+        """What went wrong after the deltas that were read."""
+        self._alike = Alike()
+        self._decode = decode
+        self._deltas = deltas
+        self._grammar = grammar
+        self._whole = whole
+
+    def take(self, burst: Sequence[bytes]) -> list[Delta]:
+        """The deltas of a burst; afterwards see `clean` and `failure`."""
+        found: list[Delta] = []
+        place = 0
         try:
-            grammar.note_usage(chunk.get("usage"))
-            found = deltas(chunk)
+            while place < len(burst):
+                if texts := self._alike.texts(burst, place):
+                    self._add(found, self._grammar.joined(self._alike.choice, texts))
+                    place += len(texts)
+                    continue
+                if burst[place] == DONE:
+                    self.clean = True
+                    break
+                for delta in self._chunk(burst[place]):
+                    self._add(found, delta)
+                place += 1
+        except FreeholdError as exc:
+            self.failure = exc
+        return found
+
+    def _chunk(self, data: bytes) -> list[Delta]:
+        """The deltas of one chunk that are to be passed on; chunks that look like it are read faster from now on."""
+        chunk = self._decode(data)
+        try:
+            self._grammar.note_usage(chunk.get("usage"))
+            found = self._deltas(chunk)
         except NONSENSE as exc:
             raise EngineFailed("the engine's answer cannot be read") from exc
-        admitted = [delta for delta in found if grammar.admit(delta)]
-        alike.learn(data, admitted)
-        return admitted
+        if found:
+            found = [delta for delta in found if self._grammar.admit(delta)]
+            self._alike.learn(data, found)
+        return found
+
+    def _add(self, found: list[Delta], delta: Delta) -> None:
+        """Put a delta to those that were found: to a text before it, where both are of one choice and nothing else."""
+        last = found[-1] if found else None
+        if (
+            last is None
+            or last.choice != delta.choice
+            or last.finish_reason is not None
+            or not (_is_text(last) and _is_text(delta))
+            or not (self._whole or delta.finish_reason is None)
+        ):
+            found.append(delta)
+            return
+        pieces = last.pieces + (delta.pieces if delta.text else 0)
+        found[-1] = Delta(last.choice, last.text + delta.text, finish_reason=delta.finish_reason, pieces=pieces)
+
+
+def _given(request: ChatRequest) -> dict[str, Any]:
+    """What a request has for the engine. Most have numbers and messages only, which need no look at all the fields."""
+    body: dict[str, Any] = {}
+    for name, value in request.__dict__.items():
+        if value is None or name in GATEWAY_FIELDS:
+            continue
+        if type(value) in _PLAIN:
+            body[name] = value
+        elif name == "messages":
+            body[name] = [
+                message.__pydantic_serializer__.to_python(message, by_alias=True, exclude_none=True)
+                for message in request.messages
+            ]
+        else:
+            return request.model_dump(exclude_none=True, by_alias=True, exclude=GATEWAY_FIELDS)
+    return body
+
+
+def _is_text(delta: Delta) -> bool:
+    """Whether a delta has nothing but a text, and perhaps an end."""
+    return not (delta.reasoning or delta.tool_calls or delta.logprobs)
 
 
 def shortened(vector: Sequence[float], dimensions: int) -> tuple[float, ...]:

@@ -204,7 +204,7 @@ def _strings(literals: Sequence[bytes]) -> list[str]:
     try:
         # All at once. No string goes over the end of a line, so there are as many only if each literal is one.
         found: list[str] = orjson.loads(b"[%b]" % b",\n".join(literals))
-        if len(found) == len(literals) and all(type(text) is str and text for text in found):
+        if len(found) == len(literals) and "" not in found and set(map(type, found)) == {str}:
             return found
     except orjson.JSONDecodeError:
         pass

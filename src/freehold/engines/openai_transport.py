@@ -81,7 +81,7 @@ class Incoming:
         while piece := await self._wire.read():
             burst = _events(self._reader, piece)
             if burst:
-                if burst[-1] == DONE:
+                if burst[-1] == DONE and not self._wire.complete:
                     await _reach_end(self._wire)
                 return burst
         return []
@@ -385,8 +385,6 @@ def _is_stream(headers: Mapping[str, str]) -> bool:
 
 async def _reach_end(wire: Wire) -> None:
     """Wait a moment for the HTTP answer's end behind `[DONE]`, without which the connection cannot be used again."""
-    if wire.complete:
-        return
     try:
         async with asyncio.timeout(0.25):
             await wire.read()
