@@ -226,7 +226,7 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """How a job is: why it failed, with which `code` a process ended badly, whether its node (or the way) was `lost`."""
+    """How a job is: why it failed, with which `code` a process ended badly, whether its node or the way was `lost`."""
 
     phase: JobPhase
     detail: str = ""
