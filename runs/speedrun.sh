@@ -44,7 +44,7 @@ fi
 corpus=(--text "$TEXT")
 [[ -z $CORPUS ]] || read -ra corpus <<<"$CORPUS"
 mkdir -p "$OUT/done"
-asked="text $(cksum <"$TEXT"), corpus $CORPUS, vocabulary $VOCABULARY, recipe $RECIPE $PRETRAIN, name $NAME"
+asked="text $(cksum <"$TEXT"), corpus $CORPUS, vocabulary $VOCABULARY, recipe $RECIPE $PRETRAIN, name $NAME, licence $LICENCE"
 if [[ -e $OUT/done/tokenizer && $(cat "$OUT/asked") != "$asked" ]]; then
   printf '%s holds a run of something else; say another folder, as OUT=FOLDER.\nthere: %s\nhere:  %s\n' \
     "$OUT" "$(cat "$OUT/asked")" "$asked" >&2

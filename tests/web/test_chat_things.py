@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.service import Service
 from tests.web.browser import Pages, make_person
@@ -81,6 +81,21 @@ def test_a_shared_chat_is_read_and_copied(place: tuple[Service, Pages], page: Pa
         expect(page.get_by_text("Shared", exact=True)).to_have_count(0)
         other.goto(address)
         expect(other.get_by_role("heading", name="This chat cannot be shown")).to_be_visible()
+
+
+def test_what_is_sent_while_a_chat_still_opens_is_sent_when_it_is_there(page: Page) -> None:
+    """Enter before the conversation has come is not lost."""
+    begin(page)
+    ask(page, "the first")
+    held: list[Route] = []
+    page.route("**/v1/conversations/*/items*", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/v1/conversations/*/items*"):
+        page.goto(page.url)
+    tell(page, "the second")
+    expect(box(page)).to_have_value("the second")
+    held[0].continue_()
+    assert "the second" in done(page, 2).inner_text()
+    expect(box(page)).to_have_value("")
 
 
 def test_a_chat_is_saved_as_files(page: Page) -> None:

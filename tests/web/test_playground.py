@@ -241,6 +241,9 @@ def test_two_deployments_are_compared(page: Page) -> None:
     page.get_by_role("textbox", name="Message 1").fill("word " * 2000)
     run(page)
     views = [page.get_by_role("tabpanel", name=f"Answer of {name}") for name in ("echo", "plain")]
+    for view in views:
+        expect(view).to_contain_text("word word")
+        expect(view.get_by_role("button", name="Go on from here")).to_be_visible()
     views[1].evaluate("view => { view.scrollTop = 0; }")
     eventually(lambda: views[0].evaluate("view => view.scrollTop") == 0, "the first answer follows to the top")
     views[0].evaluate("view => { view.scrollTop = view.scrollHeight; }")

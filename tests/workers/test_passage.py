@@ -85,6 +85,17 @@ def test_an_error_is_the_cores_own(service: Service) -> None:
     connection.close()
 
 
+def test_a_body_beyond_the_limit_is_told_so_by_the_core(service: Service) -> None:
+    """Who sends a large body whole before looking reads the core's 413, on whatever the worker passes on."""
+    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
+    headers = {"authorization": f"Bearer {service.key}", "content-type": "application/json", "connection": "close"}
+    for _ in range(5):
+        connection.request("POST", "/v1/responses", b" " * 60_000_000, headers)
+        answer = connection.getresponse()
+        assert answer.status == 413
+        assert json.loads(answer.read())["error"]["code"] == "request_too_large"
+
+
 def test_a_kept_answer_comes_back_through_any_worker(service: Service) -> None:
     """A request with an Idempotency-Key is done once, whichever workers its repetitions meet."""
     headers = {"idempotency-key": "only-once"}

@@ -123,12 +123,17 @@ def job_object(tuning: Tuning) -> dict[str, Any]:
         "error": None if tuning.error is None else asdict(tuning.error),
         "integrations": [],
         "seed": row.seed,
-        "waits_for": "room" if row.stage else None,
-        "preemptions": row.preemptions,
         "estimated_finish": row.estimated_finish if status is TuningStatus.RUNNING else None,
         "method": method,
         "metadata": header["metadata"],
-    }
+    } | _of_the_cluster(tuning)
+
+
+def _of_the_cluster(tuning: Tuning) -> dict[str, Any]:
+    """Freehold's own about a job's room: left out where there is nothing to say, so that others are as OpenAI's."""
+    row = tuning.row
+    waits = {"waits_for": "room"} if row.stage else {}
+    return waits | ({"preemptions": row.preemptions} if row.preemptions else {})
 
 
 def _method(asked: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_a_preempted_job_makes_the_same_model(service: Service, tmp_path: Path) 
     go(service)
     done = [finished(service, each) for each in (disturbed, quiet)]
     assert [each["status"] for each in done] == ["succeeded", "succeeded"], done
+    assert "preemptions" not in done[1], "a job that nothing happened to is as OpenAI writes it"
     assert metrics(service, disturbed) == metrics(service, quiet)
     one, other = (weights(service, each) for each in done)
     assert one == other
