@@ -62,7 +62,8 @@ def test_models_that_say_something_else_are_refused(tmp_path: Path, metadata: di
 
 def test_metadata_that_change_nothing_are_let_pass(tmp_path: Path) -> None:
     """What says of a network that it has nothing more than others is not refused."""
-    more: dict[str, Any] = {"expert_count": 0, "rope.scaling.type": "none", "rope.scaling.factor": 1.0, "attention.sliding_window": 0}
+    more: dict[str, Any] = {"expert_count": 0, "rope.scaling.type": "none", "rope.scaling.factor": 1.0}
+    more |= {"attention.sliding_window": 0}
     more |= {"rope.dimension_count": SIZE, "attention.value_length": SIZE, "attention.causal": True}
     assert refusal(_file(tmp_path / "m", **{f"llama.{name}": value for name, value in more.items()})) is None
 
