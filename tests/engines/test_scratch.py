@@ -2,33 +2,25 @@
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-
-import pytest
 
 from freehold.engines.scratch import PREFIX, remove_left_behind, scratch_folder
 
 _MAKES_ONE = """
 import sys
+from pathlib import Path
 from freehold.engines.scratch import scratch_folder
-with scratch_folder() as folder:
+with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "large.bin").write_bytes(bytes(1000))
     print(folder, flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-
-
 def test_it_is_gone_at_the_end(tmp_path: Path) -> None:
     """While the block runs there is a folder that nobody removes, and then there is none."""
-    with scratch_folder() as folder:
-        remove_left_behind()
+    with scratch_folder(tmp_path) as folder:
+        remove_left_behind(tmp_path)
         assert folder.is_dir()
         assert folder.parent == tmp_path
     assert not folder.exists()
@@ -36,15 +28,15 @@ def test_it_is_gone_at_the_end(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     """The folder of a process that runs stays; once it is killed, whoever makes a folder next removes its own."""
-    process = subprocess.Popen([sys.executable, "-c", _MAKES_ONE], stdin=-1, stdout=-1, text=True)
+    process = subprocess.Popen([sys.executable, "-c", _MAKES_ONE, str(tmp_path)], stdin=-1, stdout=-1, text=True)
     assert process.stdout is not None
     theirs = Path(process.stdout.readline().strip())
-    with scratch_folder():
+    with scratch_folder(tmp_path):
         assert (theirs / "large.bin").is_file()
     process.kill()
     process.communicate()
     assert theirs.is_dir()
-    with scratch_folder():
+    with scratch_folder(tmp_path):
         assert not theirs.exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -57,5 +49,5 @@ def test_what_is_no_folder_of_this_kind_stays(tmp_path: Path) -> None:
     (tmp_path / f"{PREFIX}link").symlink_to(target)
     (tmp_path / f"{PREFIX}file").touch()
     (tmp_path / f"{PREFIX}new").mkdir()
-    remove_left_behind()
+    remove_left_behind(tmp_path)
     assert len(list(tmp_path.iterdir())) == 4

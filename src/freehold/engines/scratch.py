@@ -19,22 +19,26 @@ LOCK: Final = "in-use"
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(among: Path | None = None) -> Iterator[Path]:
     """A folder while the block runs; before, those that others left behind are removed.
+
+    Args:
+        among: where; by default among temporary files.
 
     Raises:
         OSError: there is no room.
     """
-    remove_left_behind()
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as made, Path(made, f"{LOCK}.new").open("w") as lock:
+    place = among or Path(tempfile.gettempdir())
+    remove_left_behind(place)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=place) as made, Path(made, f"{LOCK}.new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         Path(made, f"{LOCK}.new").rename(Path(made, LOCK))  # nobody sees it unlocked
         yield Path(made)
 
 
-def remove_left_behind() -> None:
+def remove_left_behind(place: Path) -> None:
     """Remove this user's folders whose processes are gone; what cannot be removed stays."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in place.glob(f"{PREFIX}*"):
         try:
             found = folder.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
