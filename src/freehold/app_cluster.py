@@ -133,12 +133,11 @@ async def open_sharing(
         desk: where room on it is asked for.
         running: whether any engine is to run.
     """
-    address = settings.cluster.address
-    if not running or address is None or database.url is None or not isinstance(desk, ArbiterDesk):
+    if not running or settings.cluster.address is None or database.url is None or not isinstance(desk, ArbiterDesk):
         yield None
         return
     connect = partial(postgres.connect, database.url, PARAM)
-    board = LeadStore(connect, postgres.failures(PARAM), database.shown, address)
+    board = LeadStore(connect, postgres.failures(PARAM), database.shown)
     async with Leading(board, database.gateway, cluster, _DeskOfLead(desk, settings), home.cluster) as leading:
         desk.check = leading.check
         yield leading

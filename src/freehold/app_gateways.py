@@ -9,11 +9,13 @@ from freehold.app_admin import Governed
 from freehold.app_records import Records
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.config import Settings
+from freehold.gateway.capacity_office import CapacityOffice
 from freehold.gateway.content import Content
 from freehold.gateway.ledger import Ledger
 from freehold.gateway.model_services import ModelServices
 from freehold.gateway.pipeline import Gateway
 from freehold.gateway.response_watch import watching
+from freehold.store.calibration_rows import calibrations
 from freehold.types.limits import EVERY, Scope
 from freehold.workers.copies import Copies, Reading
 from freehold.workers.peers import Peers
@@ -33,6 +35,7 @@ async def keeping_up(
     models: ModelServices,
     deployments: DeploymentRegistry,
     gateway: Gateway,
+    units: CapacityOffice,
 ) -> AsyncIterator[None]:
     """Have in force here what other gateways change, while the block runs.
 
@@ -46,6 +49,7 @@ async def keeping_up(
         models: which models are retired, and what runs.
         deployments: which there are.
         gateway: whose requests run, and which makes responses.
+        units: what deployments carry.
     """
     copies = Copies(
         settings,
@@ -69,6 +73,7 @@ async def keeping_up(
         if _RUNNING & tables:
             await models.control.follow()
 
-    peers = Peers(records.database, Reading(copies), follow)
+    reading = Reading(copies, ((frozenset({calibrations.name}), units.load),))
+    peers = Peers(records.database, reading, follow)
     async with peers, watching(records.database, records.journal, gateway.responses.live_ids):
         yield

@@ -29,6 +29,7 @@ CATCH_ALL: dict[str, str] = {
     "freehold.journal.projection:Projection._run": "a worker's loop: logged in full, then tried again with back-off",
     "freehold.gateway.leases_sync:Lender._run": "a loop: logged in full, told as a 503 to whoever waits",
     "freehold.serving.leading:Leading._try": "a loop: logged in full, then tried again",
+    "freehold.serving.leading:Leading._take_over": "a task's end: logged in full, and the lease is given up",
     "freehold.jobs.workers:Workers._done": "a worker's edge: logged in full, then the job is tried again with back-off",
     "freehold.gateway.tuning_checks:TuningChecks._run": "a loop: logged; whoever takes the job looks again",
     "freehold.training.data.tokenizer:TextTokenizer.open": "a file that the library cannot read: told as such",

@@ -58,15 +58,19 @@ class Nodes:
         """What a gateway's configuration says of the cluster."""
         return f'[cluster]\naddress = "{self.address}"\nnode_address = "{HEAD}"\n'
 
-    def cluster(self, *, gateway: str = "test", orphan_grace_s: float = 120.0) -> RayCluster:
-        """The cluster as a gateway of that name has it, on the first home."""
+    def cluster(
+        self, *, gateway: str = "test", orphan_grace_s: float = 120.0, address: str | None = None
+    ) -> RayCluster:
+        """The cluster as a gateway of that name has it, on the first home, by another spelling of its address."""
         home = Home(self.first)
 
         async def authority() -> Authority:
             return Authority.load_or_make(home.cluster)
 
         token, namespace = token_of(home.cluster), "freehold-test"
-        place = RayPlace(self.address, token, home.cluster, authority, HEAD, 120.0, orphan_grace_s, namespace, gateway)
+        place = RayPlace(
+            address or self.address, token, home.cluster, authority, HEAD, 120.0, orphan_grace_s, namespace, gateway
+        )
         return RayCluster(place, home.cluster_name())
 
     def start_head(self) -> None:

@@ -88,3 +88,13 @@ def test_who_is_heard_or_uses_it_keeps_it(custody: Custody, time: _Time) -> None
     assert custody.silent_s == 0.0
     time.now_s = 1121.0
     assert custody.give_up(120.0)
+
+
+def test_who_has_it_has_it_in_the_name_of_a_later_epoch_too(custody: Custody) -> None:
+    """A gateway that leads again takes it from nobody; one that led in between and was late gets nothing."""
+    assert custody.renew("a.1", 3)
+    with pytest.raises(Conflict, match="in the name of epoch 3"):
+        custody.take("b.1", "b", 2)
+    assert custody.has("a.1")
+    assert not custody.renew("b.1", 4)
+    assert custody.epoch == 3

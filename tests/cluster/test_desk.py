@@ -11,7 +11,7 @@ from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.desk import ArbiterDesk, Unasked
 from freehold.cluster.local import LocalCluster
 from freehold.errors import InvalidRequest
-from freehold.types.cluster import Node, Resources, WorkClass, Workload
+from freehold.types.cluster import Node, Resources, ShareSettings, WorkClass, Workload
 
 PATIENCE_S = 60.0
 
@@ -208,3 +208,24 @@ def test_where_nobody_decides(tmp_path: Path) -> None:
             await asyncio.wait_for(desk.changed(desk.version), 0)
 
     asyncio.run(scenario())
+
+
+def test_what_runs_is_permitted_where_it_is_or_not() -> None:
+    """Of what was adopted it is known whether it may be there, by the policies and shares of now."""
+
+    async def scenario(desk: ArbiterDesk, cluster: _Changing) -> None:
+        policy = _Permits("eu")
+        desk.govern(policy)
+        await desk.look()
+        desk.adopt(wants("a", 1), ("n",))
+        assert desk.permits("a")
+        policy.zones = {"us"}
+        assert not desk.permits("a")
+        cluster.node = replace(cluster.node, zone="us")
+        await desk.look()
+        desk.begin_anew(Arbiter([ShareSettings(organization="org", zones=["eu"])]), "for the test")
+        await desk.look()
+        desk.adopt(wants("b", 1), ("n",))
+        assert not desk.permits("b"), "its organization's share permits another zone only"
+
+    _changing(scenario)

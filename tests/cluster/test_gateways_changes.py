@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -211,6 +212,32 @@ def test_units_are_those_of_both_gateways(two: list[Service]) -> None:
         check=True,
     ).stdout
     assert "GATEWAY" in shown
+
+
+def test_what_one_gateway_measures_all_know(two: list[Service]) -> None:
+    """A calibration at one gateway is the other's within a second, as it was measured; units may be set there by it."""
+    first, second = two
+    path = "/admin/deployments/measured"
+    assert first.post("/admin/deployments", {**_slow("measured", 0.01), "parallel": 2}).status == 201
+    for each in two:
+        eventually(partial(_ready, each, path), "it is ready")
+    assert second.get(f"{path}/calibration", key=second.key).status == 404
+    measured = first.post(f"{path}/calibration", {"seconds": 0.1})
+    assert measured.status == 200, measured.body
+    _in_force(lambda: second.get(f"{path}/calibration", key=second.key).status == 200, "the calibration")
+    found = measured.json()
+    assert second.get(f"{path}/calibration", key=second.key).json() == found == {**found, "holds": True}
+    units = {"units": found["units"]}
+    assert second.request("PUT", f"{path}/capacity", {"units": found["units"] + 1}, key=second.key).status == 400
+    assert second.request("PUT", f"{path}/capacity", units, key=second.key).status == 200
+    again = second.post(f"{path}/calibration", {"seconds": 0.1}, key=second.key)
+    assert again.status == 200, again.body
+    wanted = again.json()
+    _in_force(lambda: first.get(f"{path}/calibration", key=first.key).json() == wanted, "the newer calibration")
+
+
+def _ready(service: Service, path: str) -> bool:
+    return bool(service.get(path, key=service.key).json().get("state") == "ready")
 
 
 def _sample(metrics: str, name: str) -> float:

@@ -105,9 +105,11 @@ def test_another_gateway_takes_it_over(tmp_path: Path) -> None:
                 await host.terminate("a.1", 5.0)
             with pytest.raises(Conflict):
                 await host.kill("a.1")
-            assert (await host.obeys("a.1"), await host.obeys("b.1")) == (False, True)
+            assert not await host.give_up("a.1")
+            assert await host.renew("b.1", 3)
+            assert not await host.renew("a.1", 4)
             found = await host.record()
-            assert (found["workload"], found["owner"], found["epoch"]) == ("chat-7", "b", 2)
+            assert (found["workload"], found["owner"], found["epoch"]) == ("chat-7", "b", 3)
             os.kill(started["pid"], 0)
             await host.terminate("b.1", 5.0)
             assert await _heard(host, "b.1", "exit") == ["exit", -15]
@@ -149,5 +151,20 @@ def test_a_forgotten_one_ends_itself_with_its_engine(tmp_path: Path) -> None:
                 os.kill(started["pid"], 0)
             with pytest.raises(NotFound):
                 await hosting.host.attach("b.1", "b", 2, "chat-1")
+
+    _run(scenario)
+
+
+def test_who_ends_it_has_it_come_into_no_other_hands(tmp_path: Path) -> None:
+    """From when its holder says that it ends, nobody takes it over, who would lose it at once."""
+
+    async def scenario() -> None:
+        with _hosting() as hosting:
+            host, _ = hosting.host, await hosting.start(tmp_path)
+            assert not await host.give_up("b.1")
+            assert await host.give_up("a.1")
+            with pytest.raises(NotFound):
+                await host.attach("b.1", "b", 2, "chat-1")
+            await host.kill("a.1")
 
     _run(scenario)

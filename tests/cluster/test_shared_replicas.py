@@ -46,13 +46,14 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 
 def _gateway(nodes: Nodes, name: str, url: str) -> Service:
-    """The gateway of a node, which is not up yet."""
+    """The gateway of a node, which is not up yet; the second one spells the cluster's address otherwise."""
     home, address = (nodes.first, HEAD) if name == "a" else (nodes.second, OTHER)
     if name != "a":
         (home / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copy2(nodes.first / "secrets" / "content", home / "secrets" / "content")
     token = nodes.first / "cluster" / "token"
-    cluster = f'[cluster]\naddress = "{nodes.address}"\nnode_address = "{address}"\ntoken = {{ file = "{token}" }}\n'
+    spelled = nodes.address if name == "a" else f"localhost:{nodes.port}"
+    cluster = f'[cluster]\naddress = "{spelled}"\nnode_address = "{address}"\ntoken = {{ file = "{token}" }}\n'
     return Service(home, CONFIG.format(name=name, more=cluster + TEXT), environment={"FREEHOLD_TEST_DATABASE": url})
 
 

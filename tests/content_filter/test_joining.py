@@ -51,12 +51,12 @@ def test_every_choice_says_the_same(deltas: list[Delta], most: int) -> None:
 
 
 def test_plain_pieces_become_few() -> None:
-    """A hundred words of two choices that alternate are one delta each."""
+    """A hundred words of two choices that alternate are one delta each, and its end is in it."""
     deltas = [Delta(n % 2, text="word ") for n in range(100)]
     ends = [Delta(choice, finish_reason="stop") for choice in range(2)]
     assert together([*deltas, *ends], 2000) == [
-        Delta(0, text="word " * 50), ends[0], Delta(1, text="word " * 50), ends[1]
-    ]  # fmt: skip
+        Delta(choice, text="word " * 50, finish_reason="stop") for choice in range(2)
+    ]
     assert len(together(deltas, 100)) == 10
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from freehold.store.database import Database
 from freehold.store.gateway_rows import GONE_S, GatewayRow, database_time, put_gateway
+from freehold.store.migrate import HEAD
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def show(database: Database, ago_s: int = 0) -> None:
     """Have a gateway been seen so long ago, by the database's clock."""
     async with database.write() as connection:
         then = await database_time(connection) - ago_s
-        await put_gateway(connection, GatewayRow(database.gateway, "home", "1", "0025", "", then, then))
+        await put_gateway(connection, GatewayRow(database.gateway, "home", "1", HEAD, "", then, then))
 
 
 async def lose(database: Database) -> None:

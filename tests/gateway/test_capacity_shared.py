@@ -116,3 +116,16 @@ def test_a_gateway_without_the_database_goes_on_within_what_it_holds() -> None:
     world.run(world.now_s + 25)
     _calls(world, 10, 60, cut, sure=True)
     assert world.refused > 0
+
+
+@pytest.mark.slow
+def test_units_that_are_lowered_are_usable_at_once() -> None:
+    """While a request runs that has begun long ago, a fifth of the units is left: of these callers get nearly all."""
+    world = World(5 * UNITS, burst_s=10, most=UNITS * MICROSECONDS, seed=11)
+    world.all[0].call(Request(1, 1, 200, 2))
+    _calls(world, 60, 20, sure=True)
+    world.change(UNITS)
+    world.run(world.now_s + 50)  # until what was promised before has run out
+    before = world.taken
+    _calls(world, 30, 20, sure=True)
+    assert world.taken - before >= 0.9 * UNITS * 30 * MICROSECONDS

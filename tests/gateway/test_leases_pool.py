@@ -133,3 +133,18 @@ def test_a_slice_ends_here_before_it_ends_there() -> None:
         assert holding.room(SURE_US - 1) == 50
         assert holding.room(SURE_US) == left
     assert SURE_US < LEASE_US
+
+
+@pytest.mark.parametrize("account", [RATE, SLOTS])
+def test_a_clock_that_was_set_back_runs_on(account: Account) -> None:
+    """When the database's clock is right again that was an hour ahead, rates refill, and who is silent is dead."""
+    shared = Shared(account, 60)
+    whole = 60 * (UNIT if account is RATE else 1)
+    shared.now_us += 3600 * SECOND
+    shared.ask("a", least=whole, need=whole)
+    shared.now_us -= 3600 * SECOND
+    assert shared.ask("b", least=whole, need=whole).amount == 0
+    for _ in range(80):
+        shared.now_us += SECOND
+        told = shared.ask("b", least=whole, need=whole)
+    assert told.amount == whole

@@ -135,6 +135,21 @@ def test_the_last_event_reaches_followers_who_have_just_been_told() -> None:
     run(trial)
 
 
+def test_what_is_broken_before_it_begins_is_stopped_when_it_does() -> None:
+    """Where another gateway has let a response fail before the work on it began, that is not done for nothing."""
+
+    async def trial() -> None:
+        live, gone = Live(DRAFT, Disk()), HomeError("It has failed.")
+        live.broken(gone)
+        with Flights(60).open(PRINCIPAL, lambda: None) as flight:
+            live.flies(flight)
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.sleep(9)
+            assert flight.landed() is gone
+
+    run(trial)
+
+
 def test_where_events_cannot_be_written_the_stream_ends() -> None:
     """What was written was told, no more; the work is stopped with the reason, and what comes later is dropped."""
 

@@ -103,6 +103,21 @@ async def _never() -> Any:
     raise AssertionError("it has ended")
 
 
+def test_an_outage_of_the_database_is_nobodys_death(postgres_server: PostgreSQL) -> None:
+    """A gateway that was not heard itself until just now lets no response of others have failed."""
+
+    async def scenario(databases: Sequence[Database], records: Records, stores: Sequence[ResponseStore]) -> None:
+        await _add(stores[0], "resp_1")
+        await lose(databases[0])
+        watch = ResponseWatch(databases[1], records, frozenset)
+        databases[1].judges_at = time.monotonic() + 3600
+        assert await watch.once() == 0
+        databases[1].judges_at = time.monotonic()
+        assert await watch.once() == 1
+
+    assert len(_run(postgres_server, scenario).bodies) == 1
+
+
 def test_what_has_failed_is_not_finished_by_who_was_only_cut_off(postgres_server: PostgreSQL) -> None:
     """A gateway that comes back learns that its response has ended, and changes nothing of what callers were told."""
 

@@ -80,6 +80,10 @@ class Gateway:
         self.up = False
         self.world.later(self.world.choice.uniform(0.1, self.world.trouble.down_s), self.start)
 
+    def hear(self) -> None:
+        """Know how many units there are now."""
+        self.bucket.change(self.world.units, self.world.burst_us, self.world.now_us)
+
     def call(self, request: Request) -> None:
         """Take a request, ask for what it lacks, or refuse it."""
         self.bucket.advance(self.world.now_us)
@@ -155,6 +159,7 @@ class World:
         self.now_s = 0.0
         self.refused = self.taken = self.numbers = 0
         self.exact = Bucket(self.units, self.burst_us, 0)
+        self._former_size, self._former_until_s = 0, 0.0
         self.pool = Pool()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self.all = [Gateway(self, f"gw{number}") for number in range(3)]
@@ -222,12 +227,26 @@ class World:
         else:
             self.later(there, arrive)
 
+    def change(self, units: int) -> None:
+        """Give the deployment other units; gateways hear of that within a second."""
+        self._former_size, self._former_until_s = self.exact.size, self.now_s + self.exact.size / units / MICROSECONDS
+        self.units = units
+        self.exact.advance(self.now_us)
+        self.exact.change(units, self.burst_us, self.now_us)
+        for gateway in self.all:
+            self.later(self.choice.random(), gateway.hear)
+
+    @property
+    def size(self) -> int:
+        """What the bucket may hold: after a change also what it held before, until that has run out."""
+        return max(self.exact.size, self._former_size if self.now_s < self._former_until_s else 0)
+
     def admitted(self, request: Request) -> Draught:
         """A request begins: one bucket for all would hold no more than it does, and one request beyond."""
         self.exact.advance(self.now_us)
         draught = self.exact.take(request.estimate, PLAIN)
         self.taken += request.estimate
-        assert self.exact.level <= self.exact.size + self.most, f"too much was taken at {self.now_s}"
+        assert self.exact.level <= self.size + self.most, f"too much was taken at {self.now_s}"
         return draught
 
     def ended(self, draught: Draught, amount: int) -> None:
@@ -239,4 +258,4 @@ class World:
         """What is in the bucket and what is held come to what it holds, and one request beyond."""
         held = sum(each.unused for each in self.pool.slices.values())
         level = level_at(self.pool, self.pool.updated_us if not self.pool.slices else self.database_us)
-        assert held + level <= self.exact.size + self.most, f"more is dealt out than there is at {self.now_s}"
+        assert held + level <= self.size + self.most, f"more is dealt out than there is at {self.now_s}"

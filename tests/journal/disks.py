@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from freehold.journal.disk import OsDisk
+from freehold.journal.kernel_sync import KernelSync
 
 
 class RecordingDisk(OsDisk):
@@ -71,6 +72,44 @@ class RecordingDisk(OsDisk):
         super().sync_folder(path)
 
 
+class NotedKernel(KernelSync):
+    """The kernel's own syncs, each of which is noted at its end, and fails if that does.
+
+    Args:
+        disk: takes the note.
+    """
+
+    def __init__(self, disk: RecordingDisk) -> None:
+        super().__init__()
+        self._disk = disk
+
+    def end(self) -> int | None:
+        ended = super().end()
+        if ended is None:
+            return None
+        try:
+            self._disk.note("kernel_sync", "")
+        except OSError as exc:
+            return exc.errno or errno.EIO
+        return ended
+
+
+class HeldKernel(KernelSync):
+    """The kernel's own syncs, none of which begins before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[int] = []
+        """The files that are to be synced."""
+
+    def begin(self, file: int) -> None:
+        self.held.append(file)
+
+    def let_go(self) -> None:
+        """Begin the one that is held."""
+        super().begin(self.held.pop())
+
+
 class FailingDisk(RecordingDisk):
     """A disk of which one operation fails, and for some time those that follow it.
 
@@ -78,14 +117,20 @@ class FailingDisk(RecordingDisk):
         nth: which operation, from 1.
         times: how many from there on.
         half: whether a write that fails leaves half of its data behind.
+        kernel: whether the kernel syncs by itself; then that fails too.
     """
 
-    def __init__(self, nth: int, times: int = 1, *, half: bool = False) -> None:
+    def __init__(self, nth: int, times: int = 1, *, half: bool = False, kernel: bool = False) -> None:
         super().__init__()
+        self._kernel = kernel
         self._first, self._end = nth, nth + times
         self._half = half
         self._count = 0
         self._lock = threading.Lock()
+
+    def fail_from_now(self) -> None:
+        """Have every operation fail that comes."""
+        self._first, self._end = self._count + 1, 1_000_000_000
 
     @property
     def has_failed(self) -> bool:
@@ -99,6 +144,9 @@ class FailingDisk(RecordingDisk):
             fails = self._first <= self._count < self._end
         if fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO), f"{operation} {name}")
+
+    def kernel_sync(self) -> KernelSync | None:
+        return NotedKernel(self) if self._kernel else None
 
     def write(self, file: int, data: bytes | memoryview) -> int:
         try:

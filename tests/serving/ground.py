@@ -1,37 +1,33 @@
 """Gateways that share a cluster, in one process: engines that outlive whoever started them, and a board.
 
 `Ground` is a cluster whose engines are processes of this machine, as `LocalCluster`'s, but nobody's own: another
-gateway of the ground finds and takes them. `MemoryBoard` is what PostgreSQL is to gateways, with a clock that tests
-move.
+gateway of the ground finds and takes them. The board is that of `tests.serving.boards`.
 """
 
 import asyncio
 import itertools
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from freehold.cluster.arbiter.arbiter import Arbiter
 from freehold.cluster.base import HostedRecord, Placed, Placement, ignore
 from freehold.cluster.desk import ArbiterDesk
 from freehold.cluster.local import LocalCluster
 from freehold.cluster.process import EngineProcess
-from freehold.errors import Conflict, NotFound, Unavailable
+from freehold.errors import Conflict, EngineFailed, NotFound, Unavailable
 from freehold.serving.leading import Leading
 from freehold.serving.supervisor import Supervisor
-from freehold.store.leading import Look, Told
 from freehold.types.cluster import Node, NodeState, Resources
 from freehold.types.deployment import DeploymentSettings
-from freehold.types.lead import Lead
+from tests.serving.boards import MemoryBoard, Shared
 from tests.serving.trial import QUICK, QUICK_FIRST, ready_at_once
 from tests.serving.trial_engine import find_engine
 
 _HAS = Resources(cores=8, memory_bytes=8 << 30)
-NODES = [Node(name, name, None, _HAS, _HAS) for name in ("first", "second")]
+NODES = [Node(name, name, zone, _HAS, _HAS) for name, zone in (("first", "eu"), ("second", "us"))]
 _LOST = -9
 
 
@@ -136,6 +132,12 @@ class OnGround(LocalCluster):
     Args:
         ground: what runs.
         owner: the gateway's name.
+
+    Attributes:
+        cut: whether there is no way to it.
+        name: its identity.
+        defect: raised when it is to be led.
+        hung: workloads that cannot be attached.
     """
 
     def __init__(self, ground: Ground, owner: str) -> None:
@@ -146,9 +148,23 @@ class OnGround(LocalCluster):
         self._draining = set[str]()
         self._hands: list[Hands] = []
         self.cut = False
+        self.name: str | None = "ground"
+        self.defect: Exception | None = None
+        self.hung = set[str]()
+
+    @property
+    def identity(self) -> str | None:
+        """See `Cluster.identity`."""
+        return self.name
+
+    @property
+    def reachable(self) -> bool:
+        """See `Cluster.reachable`."""
+        return not self.cut
 
     async def nodes(self) -> list[Node]:
         """See `Cluster.nodes`."""
+        self._there()
         return [replace(node, state=NodeState.DRAINING) if node.id in self._draining else node for node in NODES]
 
     async def drain(self, node_id: str) -> None:
@@ -179,6 +195,8 @@ class OnGround(LocalCluster):
     ) -> Placed:
         """See `Cluster.attach`."""
         del on_line, report
+        if record.workload in self.hung:
+            raise EngineFailed("The node does not answer.")
         _, before = self._mine(record)
         before.leave()
         hands = Hands(before.process)
@@ -191,9 +209,20 @@ class OnGround(LocalCluster):
         _, hands = self._mine(record)
         await hands.process.kill()
 
-    def lead(self, epoch: int) -> None:
+    async def lead(self, epoch: int) -> None:
         """See `Cluster.lead`."""
+        self._there()
+        if self.defect is not None:
+            raise self.defect
         self._epoch = epoch
+        for name, (record, hands) in self._ground.records.items():
+            if not self._is_elsewhere(record, hands):
+                self._ground.records[name] = replace(record, epoch=epoch), hands
+
+    async def let_go(self) -> None:
+        """See `Cluster.let_go`."""
+        for hands in self._hands:
+            hands.leave(0)
 
     def hand_over(self) -> None:
         """See `Cluster.hand_over`."""
@@ -221,94 +250,6 @@ class OnGround(LocalCluster):
     def _there(self) -> None:
         if self.cut:
             raise Unavailable("The cluster cannot be reached.")
-
-
-@dataclass
-class Shared:
-    """What stands in the database, with its clock."""
-
-    passed_us: int = 0
-    lead: Lead = field(default_factory=Lead)
-    number: int = 0
-    offers: dict[str, Any] = field(default_factory=dict)
-    told: dict[str, Told] = field(default_factory=dict)
-    boards: "list[MemoryBoard]" = field(default_factory=list)
-
-    @property
-    def now_us(self) -> int:
-        """The time, for the database and for all gateways."""
-        return self.passed_us + time.monotonic_ns() // 1000
-
-    def pass_time(self, seconds: float) -> None:
-        """Have more time pass."""
-        self.passed_us += round(seconds * 1_000_000)
-        self.notify()
-
-    def notify(self) -> None:
-        """Have every gateway look."""
-        for board in self.boards:
-            board.heard()
-
-
-class MemoryBoard:
-    """See `freehold.serving.board.Board`; `cut` is a database that does not answer this gateway."""
-
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self.cut = False
-        self.heard: Callable[[], None] = lambda: None
-        shared.boards.append(self)
-
-    async def look(self) -> Look:
-        """See `Board.look`."""
-        shared = await self._answering()
-        return Look(shared.now_us, shared.lead, shared.number)
-
-    async def put(self, before: Lead, after: Lead) -> bool:
-        """See `Board.put`."""
-        shared = await self._answering()
-        if shared.lead != before:
-            return False
-        shared.lead = after
-        return True
-
-    async def publish(self, epoch: int, offers: Mapping[str, Any]) -> int | None:
-        """See `Board.publish`."""
-        shared = await self._answering()
-        if shared.lead.epoch != epoch or not shared.lead.lives(shared.now_us):
-            return None
-        shared.number += 1
-        shared.offers = dict(offers)
-        shared.notify()
-        return shared.number
-
-    async def offers(self) -> dict[str, Any]:
-        """See `Board.offers`."""
-        return dict((await self._answering()).offers)
-
-    async def tell(self, gateway: str, known: int, body: Any, *, urgent: bool) -> None:
-        """See `Board.tell`."""
-        shared = await self._answering()
-        shared.told[gateway] = Told(known, shared.now_us, body)
-        if urgent:
-            shared.notify()
-
-    async def told(self) -> dict[str, Told]:
-        """See `Board.told`."""
-        return dict((await self._answering()).told)
-
-    async def leave(self, gateway: str) -> None:
-        """See `Board.leave`."""
-        (await self._answering()).told.pop(gateway, None)
-
-    async def close(self) -> None:
-        """See `Board.close`."""
-
-    async def _answering(self) -> Shared:
-        await asyncio.sleep(0)
-        if self.cut:
-            raise Unavailable("The database cannot be reached.")
-        return self._shared
 
 
 class Anew:
@@ -352,10 +293,16 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, name: str, ground: Ground, shared: Shared, *deployments: DeploymentSettings
+    folder: Path,
+    name: str,
+    ground: Ground,
+    shared: Shared,
+    *deployments: DeploymentSettings,
+    identity: str | None = "ground",
 ) -> AsyncIterator[Gateway]:
-    """A gateway that takes part."""
+    """A gateway that takes part; `identity` is that of its cluster."""
     board, cluster = MemoryBoard(shared), OnGround(ground, name)
+    cluster.name = identity
     async with (
         ArbiterDesk(Arbiter(), cluster) as desk,
         Leading(board, name, cluster, Anew(desk), folder, clock=lambda: shared.now_us / 1_000_000) as leading,

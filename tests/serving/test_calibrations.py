@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from freehold.errors import Unavailable
 from freehold.serving.calibrations import Calibration, Calibrations, Level, fixed
 from freehold.serving.room import THIS_MACHINE, Room, room_for
-from freehold.types.capacity import UNIT_MINUTE, CapacitySettings, Work
+from freehold.types.capacity import UNIT_MINUTE, UNMEASURED, CapacitySettings, Work
 from freehold.types.cluster import Node, NodeState, Resources
 from freehold.types.deployment import DeploymentSettings
 
@@ -134,9 +135,9 @@ def test_other_deployments_units_take_their_share_of_the_machine() -> None:
 
 def test_what_is_kept_is_read_again() -> None:
     """A calibration survives a restart; the newest of a deployment counts."""
-    kept: list[list[dict[str, Any]]] = []
+    kept: list[dict[str, Any]] = []
 
-    async def save(found: list[dict[str, Any]]) -> None:
+    async def save(found: dict[str, Any]) -> None:
         kept.append(found)
 
     async def keep() -> None:
@@ -145,9 +146,35 @@ def test_what_is_kept_is_read_again() -> None:
         await calibrations.keep(_found())
 
     asyncio.run(keep())
-    again = Calibrations(kept[-1], machine=MACHINE)
-    assert again.of("chat") == _found()
-    assert len(kept[-1]) == 1
+    again = Calibrations(kept, machine=MACHINE)
+    assert again.of("chat") == again.holding(CHAT) == _found()
+
+
+def test_what_another_gateway_measured_weighs_here_too() -> None:
+    """Work weighs what was measured last, wherever; what is carried says only what was measured on a machine alike."""
+    elsewhere = _found(machine="another, 64 cores", completion_per_s=50.0)
+    calibrations = _known(elsewhere)
+    assert calibrations.weights(CHAT) == elsewhere.weights
+    assert (calibrations.of("chat"), calibrations.holding(CHAT)) == (elsewhere, None)
+    asyncio.run(calibrations.keep(_found()))
+    assert calibrations.weights(CHAT) == _found().weights
+    asyncio.run(calibrations.keep(elsewhere))
+    assert calibrations.weights(CHAT) == elsewhere.weights
+    assert (calibrations.of("chat"), calibrations.holding(CHAT)) == (_found(), _found())
+    calibrations.know([])
+    assert (calibrations.of("chat"), calibrations.weights(CHAT)) == (None, UNMEASURED["chat"])
+
+
+def test_what_could_not_be_kept_is_not_known() -> None:
+    """Where the database refuses a calibration, work goes on weighing what it does at the other gateways."""
+
+    async def save(_: dict[str, Any]) -> None:
+        raise Unavailable("away")
+
+    calibrations = Calibrations(save=save, machine=MACHINE)
+    with pytest.raises(Unavailable):
+        asyncio.run(calibrations.keep(_found()))
+    assert calibrations.weights(CHAT) == UNMEASURED["chat"]
 
 
 def _node(name: str, free: Resources, zone: str | None = "a", state: NodeState = NodeState.READY) -> Node:

@@ -11,7 +11,8 @@ import pytest
 
 from freehold.errors import Unavailable
 from freehold.types.cluster import Resources, WorkClass, Workload
-from tests.serving.ground import Gateway, Ground, Shared, gateway, three
+from tests.serving.boards import Shared
+from tests.serving.ground import Gateway, Ground, gateway, three
 from tests.serving.trial import PATIENCE_S, Client, alive, answer, ask, eventually, trial
 
 

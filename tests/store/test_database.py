@@ -13,6 +13,7 @@ from freehold.errors import HomeError
 from freehold.store import (
     answer_claims,
     artifact_tables,
+    calibration_rows,
     conversation_tables,
     evaluation_tables,
     job_tables,
@@ -46,6 +47,7 @@ def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
     tables = (
         answer_claims.answer_claims,
         artifact_tables.artifacts,
+        calibration_rows.calibrations,
         conversation_tables.kept_conversations,
         evaluation_tables.kept_evals,
         job_tables.jobs,

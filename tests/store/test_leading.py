@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
+
+import pytest
 
 from freehold.cluster.leader import led
 from freehold.errors import Unavailable
 from freehold.store import postgres
-from freehold.store.leading import LeadStore
+from freehold.store.leading import FORGET_US, LeadStore
 from freehold.types.lead import Lead
 from tests.postgres import PostgreSQL
 
@@ -120,3 +123,80 @@ def test_a_database_that_is_away_is_told_as_such(postgres: PostgreSQL) -> None:
         assert (await first.look()).lead.holder == "a"
 
     _between_two(postgres.new_home(), work)
+
+
+def test_a_statement_that_fails_is_told_to_who_asked_and_not_heard_besides(postgres_server: PostgreSQL) -> None:
+    """What is refused at once is not tried again at once for ever; a connection that is lost by itself is heard."""
+
+    async def work(first: LeadStore, second: LeadStore) -> None:
+        heard: list[str] = []
+        await first.look()
+        first.heard = lambda: heard.append("first")
+        await _ended(second, "ALTER TABLE cluster_wants RENAME TO away")
+        with pytest.raises(Unavailable, match="cluster_wants"):
+            await first.tell("a", 0, {}, urgent=False)
+        await first.look()
+        assert heard == []
+        which = "pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        await _ended(second, f"SELECT pg_terminate_backend(pid) FROM {which}")  # noqa: S608  # a constant
+        async with asyncio.timeout(60):
+            while not heard:  # noqa: ASYNC110  # the store tells by a call
+                await asyncio.sleep(0.02)
+
+    _between_two(postgres_server.new_home(), work)
+
+
+def test_a_connection_that_cannot_listen_is_closed(postgres_server: PostgreSQL) -> None:
+    """Trying again for hours leaves no connections behind."""
+    made: list[Any] = []
+    url = postgres_server.new_home()
+
+    async def connect() -> Any:
+        connection = await postgres.connect(url, "url")
+        await connection.execute("BEGIN")
+        with pytest.raises(Exception, match="division by zero"):
+            await connection.execute("SELECT 1 / 0")  # whatever is asked in this transaction fails from now on
+        made.append(connection)
+        return connection
+
+    async def main() -> None:
+        store = LeadStore(connect, postgres.failures("url"), "the database", "one")
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="aborted"):
+                await store.look()
+        assert [connection.is_closed() for connection in made] == [True] * 3
+
+    asyncio.run(main())
+
+
+def test_what_nobody_has_touched_for_long_is_deleted(postgres_server: PostgreSQL) -> None:
+    """Clusters that are no more, and gateways that never came back, leave nothing; what is in use stays."""
+
+    async def work(first: LeadStore, second: LeadStore) -> None:
+        second.cluster = "another"
+        for store, name in ((first, "a"), (second, "b")):
+            await _take(store, name)
+            assert await store.publish(1, {"chat-1.1": {}}) == 1
+            await store.tell(name, 1, {}, urgent=False)
+        await first.tell("c", 1, {}, urgent=False)
+        long_us = FORGET_US + 60_000_000
+        await _ended(second, "UPDATE cluster_leads SET expires_us = expires_us - $1 WHERE cluster = 'another'", long_us)
+        await _ended(second, "UPDATE cluster_wants SET seen_us = seen_us - $1 WHERE gateway <> 'a'", long_us)
+        look = await first.look()
+        assert await first.put(look.lead, led(look.lead, "a", 1, look.now_us, wants=True))
+        assert (await second.told()).keys() == {"b"}, "only a change of the lead looks"
+        look = await first.look()
+        assert await first.put(look.lead, led(look.lead, "a", 0, look.now_us, wants=True))
+        assert ((await second.told()), (await second.offers()), (await second.look()).lead) == ({}, {}, Lead())
+        assert ([*await first.told()], [*await first.offers()]) == (["a"], ["chat-1.1"])
+
+    _between_two(postgres_server.new_home(), work)
+
+
+async def _ended(store: LeadStore, statement: str, *values: int) -> None:
+    """Execute a statement over a connection of its own, which is like a store's."""
+    connection = await store._connect()
+    try:
+        await connection.execute(statement, *values)
+    finally:
+        await connection.close()

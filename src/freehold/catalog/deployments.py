@@ -32,17 +32,14 @@ class Deployment:
     settings: DeploymentSettings
     origin: Origin
     created_at: int
+    name: str = field(init=False)
     config_sha256: str = field(init=False)
     """Digest of the settings, as canonical JSON: two receipts with the same were served under the same."""
 
     def __post_init__(self) -> None:
         canonical = json.dumps(self.settings.wire(), sort_keys=True, separators=(",", ":"))
+        object.__setattr__(self, "name", self.settings.name)
         object.__setattr__(self, "config_sha256", hashlib.sha256(canonical.encode()).hexdigest())
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.settings.name
 
 
 class DeploymentRegistry:

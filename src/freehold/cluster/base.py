@@ -293,12 +293,28 @@ class Cluster(ABC):
             Conflict: as of `attach`.
         """
 
-    def lead(self, epoch: int) -> None:  # noqa: B027  # where nothing is hosted
-        """Place and attach in the name of that epoch from now on. 0, the first, where nobody counts them.
+    @property
+    def identity(self) -> str | None:
+        """The name that the cluster has by itself, however its address is spelled; None until it was joined."""
+        return "local"
 
-        Of several gateways of a home one decides at a time, and each one that begins to counts the epoch on. What was
-        placed or attached in its name obeys no gateway of an earlier one.
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a way to it just now."""
+        return True
+
+    async def lead(self, epoch: int) -> None:  # noqa: B027  # where nothing is hosted
+        """Place and attach in the name of that epoch from now on, and have what is in hands in its name too.
+
+        0, the first, where nobody counts them. Of several gateways of a home one decides at a time, and each one that
+        begins to counts the epoch on. What is in the name of an epoch obeys no gateway of an earlier one.
+
+        Raises:
+            Unavailable: the cluster cannot be reached.
         """
+
+    async def let_go(self) -> None:  # noqa: B027  # where nothing is hosted
+        """Have no engine in these hands any more, for another gateway of the home decides; each of them goes on."""
 
     def hand_over(self) -> None:  # noqa: B027  # where nothing is hosted
         """Let what was placed from here go on from now on when it is told to end here, for another gateway of the home.

@@ -86,6 +86,19 @@ class Custody:
             self._hand, self.owner, self.epoch = hand, owner, epoch
             self._heard_s = self._clock()
 
+    def renew(self, hand: str, epoch: int) -> bool:
+        """Have it in the name of a later epoch, if it is in those hands; whether it is."""
+        with self._lock:
+            if self.has(hand):
+                self.epoch = max(self.epoch, epoch)
+            return self.has(hand)
+
+    def close(self, hand: str) -> bool:
+        """Have nobody take it any more, if it is in those hands, as whoever has it ends it; whether it is."""
+        with self._lock:
+            self._over = self._over or self.has(hand)
+            return self.has(hand)
+
     def let_go(self, hand: str) -> None:
         """Leave it to whoever takes it, if it is in those hands."""
         with self._lock:

@@ -240,6 +240,14 @@ class ArbiterDesk:
             await self._orphans.look(self)
         self._reconsider(before)
 
+    def permits(self, workload_id: str) -> bool:
+        """Whether what runs may be where it runs, by what is permitted to its owner now; also of what is not known."""
+        had, workload = self._had.get(workload_id), self._workloads.get(workload_id)
+        if had is None or workload is None:
+            return True
+        owned = self._owned(workload)
+        return all(self._permits(owned, node) for node in had.nodes if node in self._nodes)
+
     async def _know(self) -> None:
         """Know what there is; not before: what is never asked for need not join a cluster."""
         if not self._nodes or (self._orphans is not None and not self._orphans.known):
@@ -247,8 +255,8 @@ class ArbiterDesk:
 
     def _permits(self, workload: Workload, node_id: str) -> bool:
         """Whether it may run on a node."""
-        node = self._nodes.get(node_id)
-        return node is not None and (workload.zones is None or node.zone in workload.zones)
+        node, zones = self._nodes.get(node_id), self.arbiter.books.zones(workload)
+        return node is not None and (zones is None or node.zone in zones)
 
     def _reconsider(self, before: Mapping[str, Node]) -> None:
         """Have those who wait be where that is permitted now, and wake those of the refused who may be possible."""

@@ -244,9 +244,13 @@ class EngineHost:
         """Go on for whoever takes it next."""
         self._custody.let_go(hand)
 
-    async def obeys(self, hand: str) -> bool:
-        """Whether it is in those hands."""
-        return self._custody.has(hand)
+    async def renew(self, hand: str, epoch: int) -> bool:
+        """Be in the same hands in the name of a later epoch; false if it is in others."""
+        return self._custody.renew(hand, epoch)
+
+    async def give_up(self, hand: str) -> bool:
+        """Be taken by nobody any more, before it is ended by who has it; false if it is in other hands."""
+        return self._custody.close(hand)
 
     def close(self) -> None:
         """Not end by itself any more; for one who ends it himself."""
@@ -268,12 +272,14 @@ class EngineHost:
         while not self._custody.give_up(self._grace_s):
             if self._closed.wait(min(_SLOWEST_LOOK_S, self._grace_s / 4)):
                 return
-        if self._process is not None and self._loop is not None:
-            ending = asyncio.run_coroutine_threadsafe(self._process.terminate(_LAST_GRACE_S), self._loop)
-            with suppress(TimeoutError):
-                ending.result(3 * _LAST_GRACE_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._leave()
+        try:
+            if self._process is not None and self._loop is not None:
+                ending = asyncio.run_coroutine_threadsafe(self._process.terminate(_LAST_GRACE_S), self._loop)
+                with suppress(TimeoutError):
+                    ending.result(3 * _LAST_GRACE_S)
+        finally:  # whatever went wrong: with this process the kernel ends the engine, and the node is free
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._leave()
 
 
 class JobHost:

@@ -17,12 +17,12 @@ import structlog
 from freehold.cluster.authority import Authority
 from freehold.cluster.base import Cluster, HostedRecord, JobOrder, JobStatus, Placed, Placement, ignore
 from freehold.cluster.job import Jobs
-from freehold.cluster.ray_hosted import RayHosted, RayMember
+from freehold.cluster.ray_hosted import RayEngine, RayHosted, RayMember
 from freehold.cluster.ray_orders import orders_of, parts_of
 from freehold.cluster.ray_process import Link
 from freehold.cluster.ray_records import new_name, record_of, wire_of_record
 from freehold.cluster.ray_view import View
-from freehold.cluster.ray_wire import LOST_CODE, NAMESPACE
+from freehold.cluster.ray_wire import NAMESPACE
 from freehold.cluster.spanning import Spanned, numbered
 from freehold.errors import ConfigError, FreeholdError, NotFound
 from freehold.types.address import TlsAddress
@@ -63,23 +63,6 @@ class RayPlace:
     gateway: str = ""
 
 
-@dataclass(slots=True)
-class _Engine:
-    """An engine in this gateway's hands.
-
-    Args:
-        name: of its host.
-        group: of the room for its processes, where there are several; else empty.
-        workload: names it, as the replica's id.
-        members: its processes.
-    """
-
-    name: str
-    group: str
-    workload: str
-    members: Sequence[RayHosted]
-
-
 class RayCluster(Cluster):
     """Joins the cluster with the first thing that is asked of it, and again where the way to it was lost.
 
@@ -94,8 +77,9 @@ class RayCluster(Cluster):
         self._link: Link | None = None
         self._joining = asyncio.Lock()
         self._view = View(place.folder)
-        self._engines: dict[str, _Engine] = {}
+        self._engines: dict[str, RayEngine] = {}
         self._returning: asyncio.Task[None] | None = None
+        self._identity: str | None = None
         self._epoch = 0
         self._handed_over = self._closed = False
         self._jobs = Jobs()
@@ -126,6 +110,7 @@ class RayCluster(Cluster):
                 "place",
                 hosted[0].take,
                 number,
+                ranks=len(nodes),
                 name=name,
                 epoch=self._epoch,
                 timeout_s=self._place.start_timeout_s,
@@ -139,7 +124,7 @@ class RayCluster(Cluster):
             for use in uses:
                 self._view.give_back(use)
             raise
-        engine = _Engine(name, started["group"], placement.workload, hosted)
+        engine = RayEngine(name, started["group"], placement.workload, hosted)
         process = self._had(engine, ids, uses, started["pids"])
         log.info("engine_placed", replica=placement.workload, nodes=ids, pids=started["pids"])
         address = TlsAddress(self._view.address(ids[0]), started["port"], san, self._place.folder)
@@ -159,7 +144,7 @@ class RayCluster(Cluster):
         link, ids = await self._looked(), record.nodes
         number = link.numbers(len(ids))
         hosted = self._members(link, number, len(ids), on_line, report)
-        engine = _Engine(record.name, record.group, record.workload, hosted)
+        engine = RayEngine(record.name, record.group, record.workload, hosted)
         pids = await self._attached(link, number, engine)
         process = self._had(engine, ids, self._view.use(_kind(record.workload), ids, record.members), pids)
         log.info("engine_attached", replica=record.workload, nodes=ids, pids=pids, owner=record.owner)
@@ -173,9 +158,26 @@ class RayCluster(Cluster):
             return
         await placed.process.kill()
 
-    def lead(self, epoch: int) -> None:
+    @property
+    def identity(self) -> str | None:
+        """See `Cluster.identity`."""
+        return self._identity
+
+    @property
+    def reachable(self) -> bool:
+        """See `Cluster.reachable`."""
+        return self._link is not None and self._link.alive
+
+    async def lead(self, epoch: int) -> None:
         """See `Cluster.lead`."""
         self._epoch = epoch
+        link = await self._joined()
+        hosts = [member.number for engine in self._engines.values() for member in engine.members]
+        await link.order("lead", epoch=epoch, hosts=hosts)
+
+    async def let_go(self) -> None:
+        """See `Cluster.let_go`."""
+        await asyncio.gather(*(engine.let_go() for engine in list(self._engines.values())))
 
     def hand_over(self) -> None:
         """See `Cluster.hand_over`."""
@@ -197,6 +199,7 @@ class RayCluster(Cluster):
                 "gang",
                 members[0].take,
                 number,
+                ranks=len(nodes),
                 name=f"{job.id}.{number}",
                 timeout_s=self._place.start_timeout_s,
                 master=self._view.address(nodes[0].id),
@@ -242,6 +245,8 @@ class RayCluster(Cluster):
         if self._returning is not None:
             self._returning.cancel()
             await asyncio.wait({self._returning})
+        if self._handed_over:
+            await self.let_go()
         async with self._joining:
             link, self._link = self._link, None
             if link is not None:
@@ -262,6 +267,7 @@ class RayCluster(Cluster):
                 }
                 authority = _wire_of(await place.authority())
                 self._link = await Link.join(arguments, place.token, authority, self._heard_nodes, self._cut)
+                self._identity = self._link.cluster
                 self._view.take(self._link.nodes)
             return self._link
 
@@ -274,17 +280,21 @@ class RayCluster(Cluster):
     def _members(
         self, link: Link, number: int, count: int, on_line: Callable[[str], None], report: Callable[[str], None]
     ) -> list[RayHosted]:
-        """The processes of an engine, as they will be heard."""
-        hosted = [
-            RayHosted(link, number + rank, numbered(rank, on_line), report, self._cut, lambda: self._handed_over)
-            for rank in range(count)
+        """The processes of an engine, as they will be heard; what another gateway takes one of goes on with all."""
+        hosted: list[RayHosted] = []
+
+        def goes_on() -> bool:
+            return self._handed_over or any(member.elsewhere for member in hosted)
+
+        hosted += [
+            RayHosted(link, number + rank, numbered(rank, on_line), report, self._cut, goes_on) for rank in range(count)
         ]
         for rank, other in enumerate(hosted[1:], start=1):
             link.listen(number + rank, other.take)
         return hosted
 
     def _had(
-        self, engine: _Engine, nodes: Sequence[str], uses: Sequence[object], pids: Sequence[int]
+        self, engine: RayEngine, nodes: Sequence[str], uses: Sequence[object], pids: Sequence[int]
     ) -> RayHosted | Spanned:
         """Have an engine in hands; it as one process."""
         self._engines[engine.name] = engine
@@ -293,14 +303,20 @@ class RayCluster(Cluster):
             one.exited.add_done_callback(partial(self._ended, use, one))
         first = engine.members[0]
         process = first if len(pids) == 1 else Spanned(engine.members, [self._view.name(node) for node in nodes])
-        process.exited.add_done_callback(lambda _: self._engines.pop(engine.name, None))
+        process.exited.add_done_callback(lambda _: self._had_no_more(engine))
         return process
 
-    async def _attached(self, link: Link, number: int, engine: _Engine) -> list[int]:
+    def _had_no_more(self, engine: RayEngine) -> None:
+        if self._engines.get(engine.name) is engine:
+            del self._engines[engine.name]
+
+    async def _attached(self, link: Link, number: int, engine: RayEngine) -> list[int]:
         """Take an engine that runs into hands; the ids of its processes."""
         order = {"name": engine.name, "group": engine.group, "workload": engine.workload, "epoch": self._epoch}
         count, take = len(engine.members), engine.members[0].take
-        found: dict[str, list[int]] = await link.order("attach", take, number, count=count, **order)
+        found: dict[str, list[int]] = await link.order(
+            "attach", take, number, ranks=count, undo="let_go", count=count, **order
+        )
         return found["pids"]
 
     def _cut(self) -> None:
@@ -311,34 +327,41 @@ class RayCluster(Cluster):
 
     async def _return(self) -> None:
         """Have the engines in hands again; those that are not found any more have ended."""
-        try:
-            async with asyncio.timeout(_RETURN_S):
-                link = await self._again()
-        except TimeoutError:
-            for engine in list(self._engines.values()):
-                _give_up(engine, "the way to the cluster was lost")
-            return
-        for engine in [engine for engine in self._engines.values() if engine.members[0].cut]:
-            number = link.numbers(len(engine.members))
-            for rank, member in enumerate(engine.members[1:], start=1):
-                link.listen(number + rank, member.take)
+        link: Link | None = None
+        while link is None or not link.alive:
             try:
-                await self._attached(link, number, engine)
-            except FreeholdError as exc:
-                _give_up(engine, exc.message)
-                continue
-            log.info("engine_found_again", replica=engine.workload)
-            for rank, member in enumerate(engine.members):
-                member.found(link, number + rank)
-        with suppress(FreeholdError):
-            await link.order("hosted")  # which ends what was about to start
+                async with asyncio.timeout(_RETURN_S):
+                    link = await self._again()
+            except TimeoutError:
+                for engine in list(self._engines.values()):
+                    engine.give_up("the way to the cluster was lost")
+                return
+            for engine in [engine for engine in self._engines.values() if engine.members[0].cut]:
+                await self._find_again(link, engine)
+            with suppress(FreeholdError):
+                await link.order("hosted")  # which ends what was about to start
+
+    async def _find_again(self, link: Link, engine: RayEngine) -> None:
+        """Have an engine in hands by another way; it stays lost where that one is lost meanwhile."""
+        number = link.numbers(len(engine.members))
+        for rank, member in enumerate(engine.members[1:], start=1):
+            link.listen(number + rank, member.take)
+        try:
+            await self._attached(link, number, engine)
+        except FreeholdError as exc:
+            if link.alive:
+                engine.give_up(exc.message)
+            return
+        log.info("engine_found_again", replica=engine.workload)
+        for rank, member in enumerate(engine.members):
+            member.found(link, number + rank)
 
     async def _again(self) -> Link:
         while True:
             try:
                 return await self._joined()
-            except FreeholdError as exc:
-                log.warning("cluster_lost", reason=exc.message)
+            except (FreeholdError, OSError, ValueError) as exc:  # of the home's folder, or of what lies there
+                log.warning("cluster_lost", reason=str(exc))
             await asyncio.sleep(_AGAIN_S)
 
     def _heard_nodes(self, wire: list[list[Any]]) -> None:
@@ -372,9 +395,3 @@ def _kind(workload: str) -> str:
 
 def _wire_of(authority: Authority) -> Mapping[str, str]:
     return {"key": authority.key_pem.decode("ascii"), "certificate": authority.certificate_pem.decode("ascii")}
-
-
-def _give_up(engine: _Engine, why: str) -> None:
-    """Have an engine count as lost."""
-    for member in engine.members:
-        member.take(["exit", LOST_CODE, why])

@@ -3,21 +3,21 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayTaskError
 from ray.util import list_named_actors
 from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from freehold.cluster.authority import Authority
 from freehold.cluster.host import PACKAGE, EngineHost, leave_process
-from freehold.cluster.ray_hosts import SILENT_S, Held, Hosts, awaited
+from freehold.cluster.ray_hosts import Held, Hosts, awaited, in_time
 from freehold.cluster.ray_leaving import leave_group
 from freehold.cluster.ray_sending import meet, send
 from freehold.cluster.spanning import Addresses
@@ -46,10 +46,19 @@ class Engines:
         self._owner = owner
         self._grace_s = grace_s
         self._link = secrets.token_hex(8)
+        self._placing = set[str]()
 
     async def place(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Start an engine, each of its processes on its node, and go on to tell what happens to them."""
-        number, members, name = order["n"], order["members"], _PREFIX + order["name"]
+        name = _PREFIX + order["name"]
+        self._placing.add(name)
+        try:
+            return await self._place(order, name)
+        finally:
+            self._placing.discard(name)
+
+    async def _place(self, order: Mapping[str, Any], name: str) -> dict[str, Any]:
+        number, members = order["n"], order["members"]
         named = f"{name}{_OWNED}{self._owner}" if len(members) > 1 else ""
         group = await self._hosts.group(members, order["timeout_s"], named) if named else None
         leave = partial(leave_group, named) if named else leave_process
@@ -96,19 +105,34 @@ class Engines:
             raise gone from exc
         hands = [self._hand(number + rank) for rank in range(count)]
         said = (self._owner, order["epoch"], order["workload"])
-        async with asyncio.timeout(SILENT_S):
-            calls = (awaited(a.attach.remote(h, *said)) for a, h in zip(actors, hands, strict=True))
+        calls = (in_time(a.attach.remote(h, *said)) for a, h in zip(actors, hands, strict=True))
+        try:
             answers = await asyncio.gather(*calls, return_exceptions=True)
+        except BaseException:  # it is not wanted any more
+            _let_go(actors, hands)
+            raise
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        over = any(map(_is_over, failures))
+        if failures and not over:  # another gateway has it, or a node does not answer just now
+            _let_go(actors, hands)
+            raise failures[0]
         for rank, (actor, hand, answer) in enumerate(zip(actors, hands, answers, strict=True)):
             if not isinstance(answer, BaseException):
                 self._hosts.held[number + rank] = Held(actor, hand, order["epoch"], _of_rank(name, rank))
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        if failures:
+        if over:
             for rank in range(count):  # without one of its processes it is of no use
                 self._hosts.end(number + rank)
-            raise gone if isinstance(failures[0], RayActorError) else failures[0]
+            raise gone
         self._hosts.follow(number, count, group)
         return {"pids": answers}
+
+    async def lead(self, order: Mapping[str, Any]) -> None:
+        """Have what is in these hands in the name of a later epoch; give back the room of engines that have ended.
+
+        That of other gateways' too: who decides from now on knows that none of them places anything.
+        """
+        await self._hosts.renew(order["hosts"], order["epoch"])
+        await asyncio.to_thread(give_back_groups, None, self._placing)
 
     async def _record(self, name: str) -> dict[str, Any] | None:
         """What an actor says of itself; None where it does not, is in these hands, or has no engine that runs.
@@ -165,14 +189,33 @@ class Engines:
         return f"{self._link}.{number}"
 
 
-def give_back_groups(owner: str) -> None:
-    """Give back the room that a gateway's earlier run had for engines over several nodes that have ended since."""
-    there = set(list_named_actors())
-    for group in placement_group_table().values():
-        name, _, whose = group["name"].partition(_OWNED)
-        if whose == owner and name not in there and group["state"] != "REMOVED":
+def give_back_groups(owner: str | None, placing: Collection[str] = ()) -> None:
+    """Give back the room for engines over several nodes that have ended, which nobody did who had them.
+
+    Args:
+        owner: the gateway whose earlier run had it; None for any of the home.
+        placing: the names of engines that may just begin to use theirs.
+    """
+    groups = placement_group_table().values()
+    there = {*placing, *list_named_actors()}  # in this order: what is begun meanwhile is in neither, or in these
+    for group in groups:
+        name, sign, whose = group["name"].partition(_OWNED)
+        if sign and owner in {None, whose} and name not in there and group["state"] != "REMOVED":
             with suppress(ValueError):  # it is of another home
                 remove_placement_group(get_placement_group(group["name"]))
+
+
+def _let_go(actors: Sequence[Any], hands: Sequence[str]) -> None:
+    """Leave hosts to whoever takes them, as far as they are in these hands."""
+    for actor, hand in zip(actors, hands, strict=True):
+        actor.release.remote(hand)
+
+
+def _is_over(failure: BaseException) -> bool:
+    """Whether an engine has ended, by how it could not be taken."""
+    if isinstance(failure, RayTaskError):
+        return isinstance(failure.cause, NotFound)
+    return isinstance(failure, RayActorError) and not isinstance(failure, ActorUnavailableError)
 
 
 def _of_rank(name: str, rank: int) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from freehold.cluster.process import TAIL_LINES, described
@@ -24,6 +25,11 @@ class RayHosted:
         report: told how far its node is.
         on_cut: called when the way to it was lost, and it may be found again by another one.
         goes_on: says whether it is to go on where it is told to end, for another gateway.
+
+    Attributes:
+        lost: whether it ended with its node.
+        cut: whether the way to it is lost just now.
+        elsewhere: whether it has not ended at all, but is in other hands, or in nobody's.
     """
 
     def __init__(
@@ -38,7 +44,7 @@ class RayHosted:
         self.pid = 0
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self.lost = self.cut = False
+        self.lost = self.cut = self.elsewhere = False
         self._why = ""
         self._link = link
         self._number = number
@@ -62,7 +68,13 @@ class RayHosted:
         else:
             self._why = event[2] if len(event) > 2 else ""
             self.lost = event[1] == LOST_CODE and bool(self._why)
+            self.elsewhere = event[1] == 0 and bool(self._why)
             self.exited.set_result(event[1])
+
+    @property
+    def number(self) -> int:
+        """By which it is known to the process that speaks Ray."""
+        return self._number
 
     def found(self, link: Link, number: int) -> None:
         """Hear of it by another way from now on."""
@@ -76,7 +88,7 @@ class RayHosted:
     async def terminate(self, grace_s: float) -> None:
         """See `Hosted.terminate`."""
         if self._goes_on():
-            await self._let_go()
+            await self.let_go()
             return
         await self._ask("terminate", grace_s, grace_s + _EXIT_WAIT_S)
         await self.kill()
@@ -84,7 +96,7 @@ class RayHosted:
     async def kill(self) -> bool:
         """See `Hosted.kill`."""
         if self._goes_on():
-            await self._let_go()
+            await self.let_go()
             return True
         if not self.exited.done():
             await self._ask("kill", None, _EXIT_WAIT_S)
@@ -96,7 +108,7 @@ class RayHosted:
     async def read_rest(self) -> None:
         """See `Hosted.read_rest`: all has been read."""
 
-    async def _let_go(self) -> None:
+    async def let_go(self) -> None:
         """Leave it to whoever takes it."""
         if self.exited.done():
             return
@@ -113,6 +125,32 @@ class RayHosted:
         asking = asyncio.create_task(call)
         await asyncio.wait({self.exited}, timeout=wait_s)
         await _given_up(asking)
+
+
+@dataclass(slots=True)
+class RayEngine:
+    """An engine in this gateway's hands.
+
+    Args:
+        name: of its host.
+        group: of the room for its processes, where there are several; else empty.
+        workload: names it, as the replica's id.
+        members: its processes.
+    """
+
+    name: str
+    group: str
+    workload: str
+    members: Sequence[RayHosted]
+
+    def give_up(self, why: str) -> None:
+        """Have it count as lost."""
+        for member in self.members:
+            member.take(["exit", LOST_CODE, why])
+
+    async def let_go(self) -> None:
+        """Leave it to whoever takes it."""
+        await asyncio.gather(*(member.let_go() for member in self.members))
 
 
 class RayMember:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from freehold.cluster.host import TAKEN
 from freehold.cluster.ray_wire import LOST_CODE, NODE_LABEL
@@ -43,7 +43,7 @@ class Held:
         return getattr(self.actor, method).remote(*self._me(), *arguments)
 
     async def end(self) -> None:
-        """End it, unless it is in other hands by now.
+        """End it, unless it is in other hands by now; from the answer on it comes into no others, so none lose it.
 
         What does not answer is killed, except where others may have it without our knowledge: then it ends by itself
         when they have it no more.
@@ -51,7 +51,7 @@ class Held:
         if self.hand is not None:
             try:
                 async with asyncio.timeout(SILENT_S):
-                    if not await self.actor.obeys.remote(self.hand):
+                    if not await self.actor.give_up.remote(self.hand):
                         return
             except (RayActorError, TimeoutError):
                 if self.epoch:
@@ -73,6 +73,8 @@ class Hosts:
         self.say = say
         self.held: dict[int, Held] = {}
         self._following: dict[int, asyncio.Task[None]] = {}
+        self._grouped = set[int]()
+        self._elsewhere = set[int]()
         self._ending: set[asyncio.Task[None]] = set()
 
     def make(self, kind: type, name: str, needs: Mapping[str, Any], strategy: Any, *arguments: Any) -> Any:
@@ -107,10 +109,15 @@ class Hosts:
         return group
 
     def follow(self, number: int, count: int, group: Any) -> None:
-        """Tell what happens to hosts; what was kept for them is given back when all have ended."""
-        watched = [self._follow(each) for each in range(number, number + count)]
+        """Tell what happens to hosts; what was kept for them is given back when all have ended.
+
+        It is not where one of them has only come into other hands: what was kept is theirs, who give it back.
+        """
+        numbers = frozenset(range(number, number + count))
+        watched = [self._follow(each) for each in sorted(numbers)]
         if group is not None:
-            self._following[-number] = asyncio.create_task(_give_back(watched, group))
+            self._grouped |= numbers
+            self._following[-number] = asyncio.create_task(self._give_back(numbers, watched, group))
 
     def end(self, number: int) -> None:
         """End an actor, and with it all that it started."""
@@ -124,9 +131,15 @@ class Hosts:
     async def release(self, number: int) -> None:
         """Leave a detached actor to whoever takes it."""
         held = self.held.pop(number, None)
+        self._leave(number)
         self._unfollow(number)
         if held is not None:
             await held.call("release")
+
+    async def renew(self, numbers: Sequence[int], epoch: int) -> None:
+        """Have actors in the same hands in the name of a later epoch; one that does not answer is as it was."""
+        held = [self.held[number] for number in numbers if number in self.held]
+        await asyncio.gather(*(in_time(each.call("renew", epoch)) for each in held), return_exceptions=True)
 
     async def close(self) -> None:
         """End all that is in these hands."""
@@ -134,6 +147,20 @@ class Hosts:
             self.end(number)
         if self._ending:
             await asyncio.wait(set(self._ending), timeout=_CLOSE_S)
+
+    async def _give_back(
+        self, numbers: frozenset[int], watched: "list[asyncio.Task[None]]", group: PlacementGroup
+    ) -> None:
+        await asyncio.wait(watched)
+        if not numbers & self._elsewhere:
+            remove_placement_group(group)
+        self._grouped -= numbers
+        self._elsewhere -= numbers
+
+    def _leave(self, number: int) -> None:
+        """A host is somebody else's, and what was kept for it too."""
+        if number in self._grouped:
+            self._elsewhere.add(number)
 
     def _unfollow(self, number: int) -> None:
         task = self._following.pop(number, None)
@@ -161,6 +188,7 @@ class Hosts:
                 for piece in news:
                     if piece[0] == TAKEN:
                         self.held.pop(number, None)
+                        self._leave(number)
                         piece = ["exit", 0, f"the gateway '{piece[1]}' has it now"]  # noqa: PLW2901
                     self.say({"n": number, "event": piece})
                     if piece[0] == "exit":
@@ -177,6 +205,12 @@ async def awaited(reference: Any) -> Any:
     return await reference
 
 
+async def in_time(reference: Any) -> Any:
+    """The same. Raises TimeoutError: it took longer than an actor may be silent."""
+    async with asyncio.timeout(SILENT_S):
+        return await reference
+
+
 async def _is_there(actor: Any) -> bool:
     """Whether an actor answers after all."""
     try:
@@ -185,11 +219,6 @@ async def _is_there(actor: Any) -> bool:
     except (RayActorError, TimeoutError):
         return False
     return True
-
-
-async def _give_back(watched: "list[asyncio.Task[None]]", group: Any) -> None:
-    await asyncio.wait(watched)
-    remove_placement_group(group)
 
 
 def _bundle(needs: Mapping[str, Any]) -> dict[str, float]:

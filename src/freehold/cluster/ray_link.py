@@ -11,12 +11,14 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
 import ray
 from ray._private.state import available_resources_per_node  # of no public form; Ray's own libraries use it so
+from ray._private.worker import global_worker  # likewise
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util import list_named_actors
 from ray.util.placement_group import remove_placement_group
@@ -56,27 +58,27 @@ class Link:
         """End the actors of jobs that an earlier run of this home's gateway left, and the room of ended engines."""
         for name in list_named_actors():
             if name.startswith(self._prefix):
-                ray.kill(ray.get_actor(name))
+                with suppress(ValueError):  # it has ended meanwhile
+                    ray.kill(ray.get_actor(name))
         give_back_groups(self._gateway)
 
     def take(self, order: Mapping[str, Any]) -> None:
         """Carry out an order, beside the others."""
         number = order["n"]
-        if order["do"] == "end":
-            self._end(order["host"])
+        if order["do"] in {"end", "let_go"}:
+            self._end(order["host"], goes_on=order["do"] == "let_go")
             return
         does = {
             "nodes": self._nodes,
             "place": self._engines.place,
             "hosted": self._engines.hosted,
             "attach": self._engines.attach,
+            "lead": self._engines.lead,
             "release": self._release,
             "gang": self._gang,
             "call": self._call,
         }[order["do"]]
-        task = asyncio.create_task(self._answer(number, does(order)), name=f"order {number}")
-        self._orders[number] = task
-        task.add_done_callback(lambda _: self._orders.pop(number, None))
+        self._begin(number, self._answer(number, does(order)))
 
     async def watch(self) -> None:
         """Tell of the nodes whenever there are others, or they are otherwise."""
@@ -157,12 +159,19 @@ class Link:
         except RayActorError:
             return
 
-    def _end(self, number: int) -> None:
-        """End a host, and what is still on its way to it."""
-        self._hosts.end(number)
+    def _end(self, number: int, *, goes_on: bool) -> None:
+        """End a host, or leave it to whoever takes it, and what is still on its way to it."""
         task = self._orders.get(number)
         if task is not None:
             task.cancel()
+        if goes_on:
+            self._begin(-number, self._release({"host": number}))
+        else:
+            self._hosts.end(number)
+
+    def _begin(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        task = self._orders[number] = asyncio.create_task(work, name=f"order {number}")
+        task.add_done_callback(lambda _: self._orders.pop(number, None))
 
 
 def _nodes() -> list[list[Any]]:
@@ -181,6 +190,11 @@ def _nodes() -> list[list[Any]]:
     return sorted(found)
 
 
+def _cluster() -> str:
+    """The name that the cluster has by itself; it is another one when its head has begun anew, with nothing."""
+    return str(global_worker.gcs_client.cluster_id.hex())
+
+
 async def serve(arguments: Mapping[str, Any], out: int) -> None:
     """Carry out orders until there are no more."""
     loop = asyncio.get_running_loop()
@@ -194,7 +208,7 @@ async def serve(arguments: Mapping[str, Any], out: int) -> None:
     authority = Authority.of_pem(given["key"].encode(), given["certificate"].encode())
     link = Link(arguments, authority, say)
     await asyncio.to_thread(link.end_orphans)
-    say({"ready": await asyncio.to_thread(_nodes)})
+    say({"ready": await asyncio.to_thread(_nodes), "cluster": _cluster()})
     watching = asyncio.create_task(link.watch())
     async for line in reader:
         order = orjson.loads(line)

@@ -47,16 +47,19 @@ class Link:
         on_nodes: told of the nodes whenever they have changed.
         on_end: called when it has ended.
         nodes: as they were last.
+        cluster: the cluster's own name.
     """
 
     process: asyncio.subprocess.Process
     on_nodes: Callable[[list[list[Any]]], None]
     on_end: Callable[[], None]
     nodes: list[list[Any]] = field(default_factory=list)
+    cluster: str = ""
     _orders: dict[int, _Order] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _said: "deque[str]" = field(default_factory=lambda: deque(maxlen=20))
     _tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _over: bool = False
 
     @classmethod
     async def join(
@@ -120,7 +123,7 @@ class Link:
                 "This machine cannot join the cluster as a gateway: it must be one of its nodes ('freehold cluster "
                 f"up') and have its token. {message['refused']}"
             )
-        self.nodes = message["ready"]
+        self.nodes, self.cluster = message["ready"], message["cluster"]
         self._tasks.append(asyncio.create_task(self._hear(), name="the cluster's process"))
 
     @property
@@ -144,14 +147,27 @@ class Link:
         do: str,
         on_event: Callable[[list[Any]], None] | None = None,
         number: int | None = None,
+        *,
+        ranks: int = 1,
+        undo: str = "end",
         **values: Any,
     ) -> Any:
         """Give an order and wait for its answer; `on_event` goes on being told until the exit.
+
+        Args:
+            do: what is to be done.
+            on_event: told what happens to what was begun by it.
+            number: of the order; the next one where it is not given.
+            ranks: how many numbers it uses.
+            undo: the order that undoes for each of these what may have been done, if nobody waits for the answer.
+            values: the rest of the order.
 
         Raises:
             Unavailable: the process has ended.
             FreeholdError: what the order was answered with.
         """
+        if self._over:
+            raise Unavailable("The cluster was lost: the process that speaks to it has ended.")
         number = next(self._numbers) if number is None else number
         order = _Order(asyncio.get_running_loop().create_future(), on_event or _unheard)
         self._orders[number] = order
@@ -159,9 +175,10 @@ class Link:
             self.post({"n": number, "do": do, **values})
             answer = await order.answer
         except BaseException:
-            self._orders.pop(number, None)
-            if on_event is not None:
-                self.post({"n": 0, "do": "end", "host": number})
+            for each in range(number, number + ranks):
+                self._orders.pop(each, None)
+                if on_event is not None:
+                    self.post({"n": 0, "do": undo, "host": each})
             raise
         if on_event is None:
             self._orders.pop(number, None)
@@ -197,7 +214,7 @@ class Link:
             await self.process.wait()
             await asyncio.wait(self._tasks[:1], timeout=1.0)
             why = f"the process that speaks to the cluster ended: {self._said[-1] if self._said else 'it said nothing'}"
-            orders, self._orders = self._orders, {}
+            orders, self._orders, self._over = self._orders, {}, True
             for order in orders.values():
                 if not order.answer.done():
                     order.answer.set_exception(Unavailable(f"The cluster was lost: {why}"))

@@ -6,10 +6,11 @@ the home's actors, `prefix` of the names of those of this gateway's jobs, `gatew
 
 The first line that it reads is `{"authority": {"key", "certificate"}}`, in PEM form.
 
-It says first `{"ready": nodes}` or `{"refused": text}`; then `{"nodes": nodes}` whenever they have changed, and of each
-order by its number `n` any number of `{"n", "event": [kind, …]}` and one `{"n", "ok"}` or `{"n", "error", "message"}`.
-Events go on after the answer until `["exit", code, why]`; the others are `["line", text]` and `["report", text]`. A
-node is `[id, name, zone, address, alive, [cores, memory, devices, kind], the same of what is free]`.
+It says first `{"ready": nodes, "cluster": name}`, the name being the cluster's own, or `{"refused": text}`; then
+`{"nodes": nodes}` whenever they have changed, and of each order by its number `n` any number of `{"n", "event": [kind,
+…]}` and one `{"n", "ok"}` or `{"n", "error", "message"}`. Events go on after the answer until `["exit", code, why]`,
+`why` being empty where the process has ended by itself; the others are `["line", text]` and `["report", text]`. A node
+is `[id, name, zone, address, alive, [cores, memory, devices, kind], the same of what is free]`.
 
 Orders have `n` and `do`:
 
@@ -21,11 +22,13 @@ Orders have `n` and `do`:
 - `hosted`: answered with the records of the home's engines that this process does not have in hands
 - `attach`: `name` and `group` of such a record, `count` of its processes, `workload`, `epoch`; answered with `pids`,
   and known as of `place`
+- `lead`: `hosts` are in the name of `epoch` from now on
 - `release`: `host`, to be left to whoever takes it
 - `gang`: `name`, `timeout_s`, `master`, and `members` with `node`, `needs` and `order`; the process of rank r is known
   as `n` + r, so as many numbers are used
 - `call`: `host` (the number by which it was placed), `method`, `arguments`
 - `end`: `host`; is not answered
+- `let_go`: `host`, as `release`, with the order by which it was to be attached; is not answered
 - `close`: end all that was placed or attached and not released, and this process; is not answered
 """
 

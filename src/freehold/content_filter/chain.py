@@ -35,7 +35,7 @@ class Chain:
         for detector in self._detectors:
             more = detector(passage)
             if more is not NOTHING:
-                found = merged(found, more)
+                found = more if found is NOTHING else merged(found, more)
         for stage in self._stages:
             if stage.wants(passage, found):
                 found = await stage(passage, found)

@@ -101,6 +101,9 @@ class HoldBack:
         if self.blocked:
             return []
         logprobs = delta.logprobs
+        is_whole = self._whole and delta.text and delta.finish_reason is not None and not self._channels
+        if is_whole and not (delta.reasoning or delta.tool_calls or logprobs):
+            return await self._at_once(delta)
         if delta.reasoning:
             alone = not delta.text and not delta.tool_calls
             await self._take("reasoning", delta.reasoning, logprobs if alone else ())
@@ -112,6 +115,17 @@ class HoldBack:
             await self._finish(delta)
         if self._whole and delta.finish_reason is None and not self.blocked:
             return []
+        ready, self._ready = self._ready, []
+        return ready
+
+    async def _at_once(self, delta: Delta) -> list[Delta]:
+        """A choice that is one text and is there from its beginning to its end, as of most whole answers."""
+        judgement = await self._examiner.judge(delta.text, Source.ASSISTANT, whole=True)
+        self._over = True
+        if not self._note(verdict := self._examiner.verdict(judgement)):
+            self.masked += len(judgement.masked)
+            text = masked(delta.text, judgement.masked) if judgement.masked else delta.text
+            self._ready.append(Delta(self.choice, text, finish_reason=delta.finish_reason, verdict=verdict))
         ready, self._ready = self._ready, []
         return ready
 

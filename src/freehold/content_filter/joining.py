@@ -21,9 +21,13 @@ class Joiner:
         """Take the next delta; what goes on now."""
         choice = delta.choice
         if delta.finish_reason or delta.reasoning or delta.tool_calls or delta.logprobs:
-            if choice not in self._texts:
+            held = self._texts.pop(choice, None)
+            if held is None:
                 return (delta,)
-            return (Delta(choice, text="".join(self._texts.pop(choice))), delta)
+            text = "".join(held)
+            if delta.reasoning or delta.tool_calls or delta.logprobs:
+                return (Delta(choice, text=text), delta)
+            return (Delta(choice, text=text + delta.text, finish_reason=delta.finish_reason),)
         held = self._texts.get(choice)
         if held is None:
             held = self._texts[choice] = []

@@ -5,10 +5,10 @@ Times within are seconds: `started_at` since the epoch, the others on the clock 
 """
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from hmac import HMAC
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
 from freehold.content_filter.report import Report
@@ -70,6 +70,8 @@ class Account:
         self.request_id = request_id
         self.route, self.dialect = route, dialect
         self.started_at = time.time()
+        self.started = utc(self.started_at)
+        """The same as records have it."""
         self.closed = False
         self.principal: Principal | None = None
         self.end_user: str | None = None
@@ -112,10 +114,8 @@ class Account:
         self._last_piece: float | None = None
         self._first_made: float | None = None
         self._last_made: float | None = None
-        self._pieces = 0
-        self._images = 0
+        self._pieces = self._images = self._completion_bytes = 0
         self._completion: dict[int, HMAC] = {}
-        self._completion_bytes = 0
         self._finish_reason: str | None = None
 
     @property
@@ -325,66 +325,45 @@ class Account:
         (first, last), per_token_us = self._piece_times(), None
         if first is not None and last is not None and usage.completion_tokens > 1:
             per_token_us = round((last - first) * 1e6 / (usage.completion_tokens - 1))
-        return Receipt(
-            request_id=self.request_id,
-            started_at=utc(self.started_at),
-            ended_at=utc(self.started_at + duration_s),
-            duration_us=round(duration_s * 1e6),
-            route=self.route,
-            dialect=self.dialect,
-            outcome=outcome,
-            status=status,
-            attempt=self.calls,
-            error_code=None if error is None else error.code,
-            finish_reason=self._finish_reason,
-            organization_id=principal.organization_id if principal else None,
-            project_id=principal.project_id if principal else None,
-            principal=principal.id if principal else None,
-            key_id=(principal.key_id or None) if principal else None,
-            auth_method=principal.auth_method if principal else None,
-            end_user=self.end_user,
-            authorization=self.authorization,
-            requested=self.requested,
-            deployment=deployment.name if deployment else None,
-            spilled_from=self.spilled_from,
-            model=(self.served or deployment).settings.model if deployment else None,
-            weights_sha256=(lease.weights_sha256 or None) if lease else None,
-            engine=lease.engine if lease else None,
-            replica=lease.replica_id if lease else None,
-            service_tier=self.tier.value if self.admission else None,
-            template_sha256=lease.traits.template_sha256 if lease else None,
-            config_sha256=deployment.config_sha256 if deployment else None,
-            prompt_digest=self._prompt_digest,
-            prompt_bytes=self.prompt_bytes,
-            completion_digest=self._completion_digest(),
-            completion_bytes=self._completion_bytes,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
-            completion_tokens=usage.completion_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            images=self._images,
-            estimated=usage.estimated,
-            first_token_us=None if first is None else round((first - self._started) * 1e6),
-            per_token_us=per_token_us,
-            price_version=self.admission.price.version if self.admission and self.admission.price is not FREE else None,
-            cost_micro=cost_micro,
-            excess_micro=excess_micro,
-            replay_of=self.replay_of,
-            **self._judged(),
+        settings = deployment.settings if deployment else None
+        admission, parameters = self.admission, self.parameters
+        facts = (  # by their places in a receipt, as names would take several times as long
+            self.request_id,
+            self.started,
+            utc(self.started_at + duration_s),
+            round(duration_s * 1e6),
+            *(self.route, self.dialect, outcome, status, self.calls),
+            None if error is None else error.code,
+            self._finish_reason,
+            *_who(principal),
+            self.end_user,
+            self.authorization,
+            self.requested,
+            deployment.name if deployment else None,
+            self.spilled_from,
+            (self.served or deployment).settings.model if deployment else None,
+            *((lease.weights_sha256 or None, lease.engine, lease.replica_id) if lease else (None, None, None)),
+            self.tier.value if admission else None,
+            {**parameters, **self.notes} if parameters is not None else self.notes or None,
+            lease.traits.template_sha256 if lease else None,
+            self.policy_sha256,
+            self.decision.record(self.clamped) if self.decision else None,
+            settings.zone if settings else None,
+            settings.content_filter if settings else None,
+            deployment.config_sha256 if deployment else None,
+            self._prompt_digest,
+            self.prompt_bytes,
+            self._completion_digest(),
+            self._completion_bytes,
+            *(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.reasoning_tokens),
+            *(self._images, usage.estimated),
+            None if first is None else round((first - self._started) * 1e6),
+            per_token_us,
+            self.filter.record() if self.filter else None,
+            admission.price.version if admission and admission.price is not FREE else None,
+            *(cost_micro, excess_micro, self.replay_of),
         )
-
-    def _judged(self) -> dict[str, Any]:
-        """What was asked for, what the policies decided, and the facts that they decide by."""
-        principal, settings = self.principal, self.deployment.settings if self.deployment else None
-        return {
-            "roles": sorted(principal.roles) if principal else None,
-            "parameters": {**self.parameters, **self.notes} if self.parameters is not None else self.notes or None,
-            "policy_sha256": self.policy_sha256,
-            "decision": self.decision.record(self.clamped) if self.decision else None,
-            "zone": settings.zone if settings else None,
-            "content_filter": settings.content_filter if settings else None,
-            "filter": self.filter.record() if self.filter else None,
-        }
+        return Receipt._make(facts)
 
     def _completion_digest(self) -> str | None:
         """The digest of the one completion; of several, that of their digests in the order of the choices."""
@@ -396,3 +375,13 @@ class Account:
         for choice in sorted(self._completion):
             joined.update(self._completion[choice].digest())
         return joined.hexdigest()
+
+
+def _who(
+    principal: Principal | None,
+) -> tuple[str | None, str | None, str | None, Sequence[str] | None, str | None, str | None]:
+    """Organization, project, member, roles, key and way of signing in, as receipts have them."""
+    if principal is None:
+        return None, None, None, None, None, None
+    p = principal
+    return p.organization_id, p.project_id, p.id, sorted(p.roles), p.key_id or None, p.auth_method

@@ -18,7 +18,7 @@ from freehold.gateway.desk import Desk
 from freehold.governance.digests import Digests
 from freehold.journal.journal import Journal, Position
 from freehold.journal.projection import Projection
-from freehold.journal.records import Kind, utc
+from freehold.journal.records import Kind
 from freehold.types.identity import Principal
 from freehold.types.limits import Claim, Scope, Subject
 from freehold.types.price import FREE, Price
@@ -233,32 +233,32 @@ def _admitted(
     account: Account, principal: Principal, deployment: Deployment, claim: Claim, price: Price, prompt_tokens: int
 ) -> Admitted:
     """What is written down of an admission, before anything is done for it."""
-    return Admitted(
-        request_id=account.request_id,
-        started_at=utc(account.started_at),
-        route=account.route,
-        dialect=account.dialect,
-        organization_id=principal.organization_id,
-        project_id=principal.project_id,
-        key_id=principal.key_id or None,
-        principal=principal.id,
-        auth_method=principal.auth_method,
-        deployment=deployment.name,
-        reserved_tokens=claim.tokens,
-        reserved_micro=claim.cost_micro,
-        prompt_tokens=prompt_tokens,
-        prompt_micro=price.cost_micro(prompt_tokens=prompt_tokens),
-        price_version=price.version,
-        end_user=account.end_user,
-        service_tier=account.tier.value,
-        parameters=account.notes or None,
+    return Admitted(  # by their places, as names would take several times as long
+        account.request_id,
+        account.started,
+        account.route,
+        account.dialect,
+        principal.organization_id,
+        principal.project_id,
+        principal.key_id or None,
+        principal.id,
+        principal.auth_method,
+        deployment.name,
+        claim.tokens,
+        claim.cost_micro,
+        prompt_tokens,
+        price.cost_micro(prompt_tokens=prompt_tokens),
+        price.version,
+        account.end_user,
+        account.tier.value,
+        account.notes or None,
     )
 
 
 def _announced(account: Account, principal: Principal) -> Admitted:
     return Admitted(
         request_id=account.request_id,
-        started_at=utc(account.started_at),
+        started_at=account.started,
         route=account.route,
         dialect=account.dialect,
         organization_id=principal.organization_id,

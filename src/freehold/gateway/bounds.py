@@ -57,12 +57,10 @@ def chat_bounds(request: ChatRequest, body_bytes: int, context: int | None, depl
         context: the engine's context length in tokens, if known.
         deployment: whose defaults hold.
     """
-    pictures = sum(
-        isinstance(part, ImagePart)
-        for message in request.messages
-        if isinstance(message, UserMessage) and isinstance(message.content, list)
-        for part in message.content
-    )
+    pictures = 0
+    for message in request.messages:
+        if isinstance(message, UserMessage) and isinstance(message.content, list):
+            pictures += sum(isinstance(part, ImagePart) for part in message.content)
     parts = len(request.messages) + len(request.tools or ())
     extra = TEMPLATE_TOKENS + MESSAGE_TOKENS * parts + PICTURE_TOKENS * pictures
     limit = request.completion_limit or deployment.settings.defaults.max_tokens

@@ -1,6 +1,6 @@
 """What was spent and what is reserved, for each day and each month of UTC. Money is micro-units."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 
 _DAY_S = 86_400
@@ -30,23 +30,35 @@ class Book:
         self.unsaid: set[str] | None = set() if told else None
         """Who has spent something of which the other gateways do not know yet, where there are such."""
 
-    def reserve(self, key: str, micro: int) -> None:
-        """Set money aside."""
-        self.reserved[key] = self.reserved.get(key, 0) + micro
+    def reserve(self, keys: Iterable[str], micro: int) -> None:
+        """Set money aside for one grant, of each subject."""
+        self.open += 1
+        reserved = self.reserved
+        for key in keys:
+            reserved[key] = reserved.get(key, 0) + micro
 
-    def release(self, key: str, micro: int) -> None:
-        """Give back what was set aside."""
-        left = self.reserved[key] - micro
-        if left:
-            self.reserved[key] = left
-        else:
-            del self.reserved[key]
+    def release(self, keys: Iterable[str], micro: int) -> None:
+        """Give back what was set aside for one grant."""
+        self.open -= 1
+        reserved = self.reserved
+        for key in keys:
+            left = reserved[key] - micro
+            if left:
+                reserved[key] = left
+            else:
+                del reserved[key]
 
-    def spend(self, key: str, micro: int) -> None:
-        """Count money as spent."""
-        self.spent[key] = self.spent.get(key, 0) + micro
+    def spend(self, keys: Iterable[str], micro: int) -> None:
+        """Count money as spent, of each subject."""
+        spent = self.spent
+        for key in keys:
+            spent[key] = spent.get(key, 0) + micro
         if self.unsaid is not None:
-            self.unsaid.add(key)
+            self.unsaid.update(keys)
+
+    def has_room(self, key: str, micro: int, budget: int) -> bool:
+        """Whether a subject's budget has room, by what this gateway knows."""
+        return self.spent.get(key, 0) + self.reserved.get(key, 0) + micro <= budget
 
     def use(self, key: str) -> tuple[int, int]:
         """What is spent and reserved, and what is spent."""

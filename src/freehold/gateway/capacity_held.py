@@ -152,6 +152,8 @@ class UnitsHeld(Holding):
         """See `Holding.answer`."""
         super().answer(ask, told, now_us)
         self._offset_us = told.now_us - self.asked_us
+        if told.fresh:
+            self._declared_us = told.now_us  # it may be less than before, by a clock that was set back
         while self._entries and (told.fresh or self._entries[0].at_us <= told.final_us):
             self._entries.popleft().final = True
 

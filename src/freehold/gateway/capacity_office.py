@@ -1,10 +1,10 @@
 """Provisioned capacity as administrators have it: whether what is asked for is carried, and how it is used."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Any, TypeAlias
 
 from freehold.catalog.deployments import DeploymentRegistry
 from freehold.errors import ConfigError
@@ -14,12 +14,10 @@ from freehold.serving.calibrating import Calibrator, Effort
 from freehold.serving.calibrations import Calibration, Calibrations
 from freehold.serving.lender import Lender
 from freehold.serving.room import THIS_MACHINE, Room
+from freehold.store.calibration_rows import all_calibrations, put_calibration
 from freehold.store.database import Database
-from freehold.store.deployments import get_fact, own_fact, put_fact
+from freehold.types.cluster_settings import ClusterSettings
 from freehold.types.deployment import DeploymentSettings
-
-_CALIBRATED: Final = "calibrations"
-"""The fact that holds what replicas were measured to carry."""
 
 FindRoom: TypeAlias = Callable[[DeploymentSettings], Awaitable[Room]]
 """For how many replicas of a deployment there is room."""
@@ -47,7 +45,11 @@ class CapacityView:
 
 
 async def open_capacity(
-    database: Database, registry: DeploymentRegistry, room: FindRoom, shared: SharedBuckets | None
+    database: Database,
+    registry: DeploymentRegistry,
+    room: FindRoom,
+    shared: SharedBuckets | None,
+    cluster: ClusterSettings,
 ) -> "tuple[Capacities, CapacityOffice]":
     """The provisioned units of deployments, and what their replicas were measured to carry.
 
@@ -56,11 +58,12 @@ async def open_capacity(
         registry: the deployments.
         room: for how many replicas there is room.
         shared: the buckets, where several gateways share them.
+        cluster: where engines run.
     """
-    name = own_fact(database, _CALIBRATED)
-    calibrations = Calibrations(await get_fact(database, name) or [], partial(put_fact, database, name))
+    save, machine = partial(put_calibration, database), f"the cluster {cluster.address}" if cluster.address else ""
+    calibrations = Calibrations(await all_calibrations(database), save, machine=machine)
     capacities = Capacities(registry.find, calibrations.weights, buckets=shared)
-    return capacities, CapacityOffice(calibrations, capacities, room, shared)
+    return capacities, CapacityOffice(calibrations, capacities, room, shared, partial(all_calibrations, database))
 
 
 class CapacityOffice:
@@ -71,12 +74,19 @@ class CapacityOffice:
         capacities: what is used.
         room: for how many replicas there is room.
         shared: the buckets, where several gateways share them.
+        known: reads what was calibrated, by any gateway.
     """
 
     def __init__(
-        self, calibrations: Calibrations, capacities: Capacities, room: FindRoom, shared: SharedBuckets | None = None
+        self,
+        calibrations: Calibrations,
+        capacities: Capacities,
+        room: FindRoom,
+        shared: SharedBuckets | None,
+        known: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]],
     ) -> None:
         self._shared = shared
+        self._known = known
         self._calibrations = calibrations
         self._capacities = capacities
         self._room = room
@@ -106,6 +116,10 @@ class CapacityOffice:
         objection = self._objection(settings, others)
         if objection is not None:
             raise ConfigError(f"{objection}, or say force", param="capacity.units")
+
+    async def load(self) -> None:
+        """Know what was calibrated, by other gateways too. Raises: Unavailable."""
+        self._calibrations.know(await self._known())
 
     async def refresh(self) -> None:
         """Learn what other gateways take of the units, where they share them; what cannot be learnt stays as it was."""
@@ -137,9 +151,10 @@ class CapacityOffice:
         Raises:
             Conflict: it has no replica that is ready.
             EngineFailed, EngineTimeout, EngineUnavailable: a replica does not answer.
+            HomeError, Unavailable: what was measured cannot be kept.
         """
         async with self._one:
-            found = await Calibrator(lender, settings, effort).run()
+            found = await Calibrator(lender, settings, self._calibrations.machine, effort).run()
             await self._calibrations.keep(found)
         return found
 

@@ -5,7 +5,7 @@ of the database run it. What is in the bucket is computed from what all gateways
 moment at which each began (`Slice.taken`, absolute amounts: saying so twice is the same as once). So a correction is
 as exact as with one gateway: it changes what was taken at its moment, and the level follows (Lindley's recursion,
 `freehold.gateway.capacity_bucket`). What began before any request that still runs anywhere is folded into the level of
-a moment, `Pool.updated_us`.
+a moment, `Pool.updated_us`. Where the units were changed meanwhile, each stretch runs out as fast as it did.
 
 What holds after every step: what is in the bucket and the slices together come to no more than the bucket's size, and
 what the last request goes beyond. What is held does not run out. A gateway that falls silent, or starts anew, may have
@@ -15,7 +15,7 @@ taken all that it held, so that counts as taken, and once; where it died, that m
 from collections.abc import Iterable
 from typing import Final
 
-from freehold.types.leases import LEASE_US, REST, Ask, Pool, Slice, Taken, Told
+from freehold.types.leases import LEASE_US, REST, SET_BACK_US, Ask, Pool, Slice, Taken, Told
 
 HISTORY_US: Final = 300_000_000
 """After so long what a request takes is not corrected any more: one that turns out larger takes the rest then, and what
@@ -23,6 +23,8 @@ one turns out smaller is not given back."""
 _PRESSED_US: Final = 2_000_000
 _PART: Final = 4
 """Ahead of need at most this part of what is left is given to one gateway, divided by how many there are."""
+_FORMER: Final = 20
+"""Of so many former limits the moments are known: gateways may disagree until all have heard of a change."""
 
 
 def settle_units(pool: Pool, holder: str, ask: Ask, now_us: int) -> Told:
@@ -32,10 +34,13 @@ def settle_units(pool: Pool, holder: str, ask: Ask, now_us: int) -> Told:
         pool: the account.
         holder: who speaks.
         ask: what it says.
-        now_us: the database's clock; where it went backwards, nothing runs out.
+        now_us: the database's clock; where it went backwards, nothing runs out for that moment.
     """
+    latest_us = max(pool.updated_us, *(each.seen_us for each in pool.slices.values()), 0)
+    if now_us < latest_us - SET_BACK_US:
+        _set_back(pool, latest_us, now_us)
     now_us = max(now_us, pool.updated_us, *(each.seen_us for each in pool.slices.values()))
-    pool.updated_us, pool.limit = pool.updated_us or now_us, ask.limit
+    _limit(pool, ask.limit, now_us)
     for name in [name for name, each in pool.slices.items() if name != REST and now_us - each.seen_us > LEASE_US]:
         bury(pool, name, now_us)
     fresh = holder not in pool.slices
@@ -69,6 +74,23 @@ def settle_units(pool: Pool, holder: str, ask: Ask, now_us: int) -> Told:
     return told
 
 
+def _limit(pool: Pool, limit: int, now_us: int) -> None:
+    """Have it run out as fast as a limit says from now on; what was before stays as it was."""
+    if pool.updated_us and limit != pool.limit:
+        pool.former = (*pool.former, (now_us, pool.limit))
+        if len(pool.former) > _FORMER:
+            (_, one), (until_us, other), *rest = pool.former
+            pool.former = ((until_us, min(one, other)), *rest)  # it runs out late rather than early
+    pool.updated_us, pool.limit = pool.updated_us or now_us, limit
+
+
+def _set_back(pool: Pool, from_us: int, to_us: int) -> None:
+    """Go on by a clock that was set back: all speak as if for the first time, and what they held counts as taken."""
+    pool.used = level_at(pool, from_us) + sum(each.unused for each in pool.slices.values())
+    pool.updated_us, pool.former = to_us, ()
+    pool.slices.clear()
+
+
 def bury(pool: Pool, holder: str, now_us: int) -> None:
     """Have a gateway hold nothing any more; what it held and had not used counts as taken now. Changes `pool`."""
     gone = pool.slices.pop(holder, None)
@@ -92,6 +114,7 @@ def _fold(pool: Pool, now_us: int) -> None:
     final_us = max(pool.updated_us, min(now_us, max(oldest_us, now_us - HISTORY_US)))
     over = [entry for each in pool.slices.values() for entry in each.taken if entry[0] <= final_us]
     pool.used, pool.updated_us = _run_out(pool, over, final_us), final_us
+    pool.former = _since(pool.former, final_us)
     for each in pool.slices.values():
         each.taken = _since(each.taken, final_us)
     if REST in pool.slices and not pool.slices[REST].taken:
@@ -103,9 +126,19 @@ def _run_out(pool: Pool, taken: Iterable[tuple[int, int]], now_us: int) -> int:
     level, then_us = pool.used, pool.updated_us
     for began_us, amount in sorted(taken):
         at_us = min(began_us, now_us)
-        level = max(0, level - pool.limit * (at_us - then_us)) + amount
+        level = max(0, level - _work(pool, then_us, at_us)) + amount
         then_us = at_us
-    return max(0, level - pool.limit * (now_us - then_us))
+    return max(0, level - _work(pool, then_us, now_us))
+
+
+def _work(pool: Pool, from_us: int, to_us: int) -> int:
+    """How much can run out in a stretch of time."""
+    work = 0
+    for until_us, limit in pool.former:
+        if until_us > from_us:
+            before_us, from_us = from_us, min(until_us, to_us)
+            work += limit * (from_us - before_us)
+    return work + pool.limit * (to_us - from_us)
 
 
 def _since(taken: Taken, moment_us: int) -> Taken:

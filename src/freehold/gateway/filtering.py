@@ -97,9 +97,14 @@ async def _vetted(
     changed: list[str] = []
     for each in texts:
         judgement = await examiner.judge_all(each.text, each.source)
+        if not judgement.findings:  # as in nearly all texts
+            changed.append(each.text)
+            continue
         verdicts.append(examiner.verdict(judgement))
         changed.append(masked(each.text, judgement.masked) if judgement.masked else each.text)
         report.masked += len(judgement.masked)
+    if examiner.failed:
+        verdicts.append(examiner.clean)
     verdicts += [examiner.verdict(await examiner.judge_all(each.text, each.source)) for each in more]
     verdict = total(verdicts)
     report.add(verdict)

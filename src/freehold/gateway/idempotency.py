@@ -94,6 +94,7 @@ class KeptAnswers:
         self._in_flight: dict[_Name, bytes] = {}
         self._writes = 0
         self._freeing: set[asyncio.Task[None]] = set()
+        self._claiming: dict[str, asyncio.Task[bytes | None]] = {}
 
     async def begin(self, tenant: Tenant, key: str, fingerprint: bytes) -> "KeptAnswer | Slot":
         """The answer that is kept under the key, or else the right to make it.
@@ -153,14 +154,20 @@ class KeptAnswers:
         Raises:
             KeyReused, Conflict, Unavailable: as `begin`.
         """
-        if claim is not None:
-            project_id = name.tenant.project_id
-            running = await claim_answer(self._database, project_id, name.key_digest, body_digest, claim)
-            if running is not None:
-                raise _in_use(running, body_digest)
+        if claim is None:
+            return
+        claimed = claim_answer(self._database, name.tenant.project_id, name.key_digest, body_digest, claim)
+        task = self._claiming[claim] = asyncio.create_task(claimed)
+        task.add_done_callback(lambda _: self._claiming.pop(claim))
+        running = await asyncio.shield(task)  # a caller who goes away leaves it to `_give_up` to wait for the commit
+        if running is not None:
+            raise _in_use(running, body_digest)
 
     async def _give_up(self, claim: str) -> None:
         """Let other gateways have a key that this one answered with nothing that is kept."""
+        claiming = self._claiming.get(claim)
+        if claiming is not None:
+            await asyncio.gather(claiming, return_exceptions=True)
         while True:
             try:
                 async with self._database.aside() as connection:

@@ -19,7 +19,7 @@ from typing import Final
 
 from freehold.gateway.capacity_pool import settle_units
 from freehold.gateway.rate import UNIT
-from freehold.types.leases import LEASE_US, UNITS, Account, Ask, Pool, Slice, Told
+from freehold.types.leases import LEASE_US, SET_BACK_US, UNITS, Account, Ask, Pool, Slice, Told
 
 _PRESSED_US: Final = 2_000_000
 """For how long others give back what they do not use after a gateway has lacked it."""
@@ -37,7 +37,7 @@ def settle(pool: Pool, holder: str, ask: Ask, now_us: int) -> Told:
         pool: the account.
         holder: who speaks.
         ask: what it says.
-        now_us: the database's clock; where it went backwards, nothing refills.
+        now_us: the database's clock; where it went backwards, nothing refills for that moment.
     """
     if ask.account.measure == UNITS:
         return settle_units(pool, holder, ask, now_us)
@@ -65,6 +65,10 @@ def settle(pool: Pool, holder: str, ask: Ask, now_us: int) -> Told:
 
 def pass_time(pool: Pool, account: Account, limit: int, now_us: int) -> None:
     """Have an account be as the time makes it: a bucket refills, and slices of the silent end. Changes `pool`."""
+    if now_us < pool.updated_us - SET_BACK_US:  # else nothing would refill until it has caught up
+        pool.updated_us = now_us
+        for each in pool.slices.values():
+            each.seen_us, each.short_us = min(each.seen_us, now_us), min(each.short_us, now_us)
     elapsed_us, pool.updated_us = max(0, now_us - pool.updated_us), max(now_us, pool.updated_us)
     before, pool.limit = pool.limit, limit
     if not account.expires:

@@ -9,15 +9,15 @@ request turns out not to need is given back when it is settled, exactly once.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from freehold.errors import RateLimited
-from freehold.gateway.budget import Book, Books
-from freehold.gateway.leases_book import Holdings, crowded
+from freehold.gateway.budget import Books
+from freehold.gateway.leases_book import Holdings
+from freehold.gateway.limit_check import check_room
 from freehold.gateway.rate import UNIT, Draught
-from freehold.gateway.refusal import MICROSECONDS, Amounts, Refusal, Short, over_budget, over_concurrency, over_rate
+from freehold.gateway.refusal import MICROSECONDS, Short
 from freehold.gateway.standing import Standing, Standings, rate_headers
 from freehold.governance.limits import Limits
 from freehold.types.limits import Claim, Scope, Subject
@@ -154,6 +154,7 @@ class Grant:
     __slots__ = (
         "_books",
         "_draughts",
+        "_keys",
         "_money",
         "_now_us",
         "_open",
@@ -171,9 +172,10 @@ class Grant:
         self._now_us = now_us
         self._money = books.at(claim.at)
         now = now_us()
-        self._places = [standings.of(subject, now) for subject in claim.subjects]
+        self._places = standings.all_of(claim.subjects, now)
+        self._keys = [standing.key for standing in self._places]
         self._draughts: dict[str, Draught] = {}
-        _check(self._places, claim, self._money, {}, now, standings.leases)
+        check_room(self._places, claim, self._money, {}, now, standings.leases)
         self._enter(self._places)
         self._set_aside()
         self._open = True
@@ -198,8 +200,7 @@ class Grant:
         charged = min(cost_micro, self.claim.cost_micro)
         if charged:
             for book in self._money:
-                for standing in self._places:
-                    book.spend(standing.key, charged)
+                book.spend(self._keys, charged)
         return Charge(charged, cost_micro - charged)
 
     def rest(self, tokens: int, cost_micro: int) -> None:
@@ -236,12 +237,12 @@ class Grant:
         if self._resting:
             raise AssertionError("what is done does not go to another deployment")
         now = self._now_us()
-        places = [self._standings.of(subject, now) for subject in claim.subjects]
+        places = self._standings.all_of(claim.subjects, now)
         money = self._books.at(claim.at)
         held = {standing.key: self._draughts.get(standing.key) for standing in self._places}
         self._release()
         try:
-            _check(places, claim, money, held, now, self._standings.leases)
+            check_room(places, claim, money, held, now, self._standings.leases)
         except (RateLimited, Short):
             self._set_aside()
             raise
@@ -254,6 +255,7 @@ class Grant:
         for draught in self._draughts.values():
             draught.correct(claim.tokens, now)
         self.claim, self._places, self._money = claim, places, money
+        self._keys = [standing.key for standing in places]
         self._enter([standing for standing in places if standing.key not in held])
         self._set_aside()
 
@@ -288,97 +290,11 @@ class Grant:
         micro = self.claim.cost_micro
         if micro:
             for book in self._money:
-                book.open += 1
-                for standing in self._places:
-                    book.reserve(standing.key, micro)
+                book.reserve(self._keys, micro)
 
     def _release(self) -> None:
         """Give back the money that is reserved."""
         micro = self.claim.cost_micro
         if micro:
             for book in self._money:
-                book.open -= 1
-                for standing in self._places:
-                    book.release(standing.key, micro)
-
-
-Held: TypeAlias = Mapping[str, Draught | None]
-"""Subjects with which a request is counted already, and the tokens that it took there."""
-
-
-def _check(
-    places: Sequence[Standing],
-    claim: Claim,
-    money: tuple[Book, Book],
-    held: Held,
-    now_us: int,
-    leases: Holdings | None,
-) -> None:
-    """See that everybody has room for a request.
-
-    Raises:
-        RateLimited, QuotaExceeded: somebody has not. Of several the one that will have it last is told.
-        Short: whoever has not may get it from other gateways.
-    """
-    refusals: list[Refusal] = []
-    for standing in places:
-        if standing.limited:
-            refusals += _refusals(standing, claim, held, now_us, leases)
-            if claim.cost_micro:  # what costs nothing needs no money, not even from a budget that is spent
-                refusals += _of_money(standing, claim.cost_micro, money, now_us, leases)
-    if refusals:
-        worst = max(refusals, key=lambda refusal: refusal.weight)
-        error = worst.error(rate_headers(places, now_us))
-        needs = [refusal.need for refusal in refusals if refusal.need is not None]
-        raise Short(needs, error) if len(needs) == len(refusals) else error
-
-
-def _refusals(standing: Standing, claim: Claim, held: Held, now_us: int, leases: Holdings | None) -> Iterator[Refusal]:
-    """Each limit of a subject that has no room, but for money."""
-    subject, limits = standing.subject, standing.limits
-    standing.refill(now_us)
-    if standing.key not in held:
-        if standing.requests is not None and (wait_us := standing.requests.wait_us(UNIT)) != 0:
-            need = standing.requests.need(UNIT)
-            yield over_rate(subject, "requests per minute (RPM)", standing.requests, 1, wait_us, need)
-        if standing.tokens is not None and (wait_us := standing.tokens.wait_us(claim.tokens * UNIT)) != 0:
-            need = standing.tokens.need(claim.tokens * UNIT)
-            yield over_rate(subject, "tokens per minute (TPM)", standing.tokens, claim.tokens, wait_us, need)
-        if limits.concurrent_requests is not None:
-            if standing.open >= limits.concurrent_requests:
-                yield over_concurrency(subject, limits.concurrent_requests, standing.open)
-            elif (
-                leases is not None
-                and standing.slots is not None
-                and (crowd := crowded(standing.slots, leases)) is not None
-            ):
-                yield over_concurrency(subject, limits.concurrent_requests, *crowd)
-    elif standing.tokens is not None and (draught := held[standing.key]) is not None:
-        # A limit that was set anew meanwhile has not counted the request, and does not begin now.
-        wait_us = draught.wait_us(claim.tokens) if draught.bucket is standing.tokens else 0
-        if wait_us != 0:
-            need = draught.need(claim.tokens)
-            yield over_rate(subject, "tokens per minute (TPM)", standing.tokens, claim.tokens, wait_us, need)
-
-
-def _of_money(
-    standing: Standing, cost_micro: int, money: tuple[Book, Book], now_us: int, leases: Holdings | None
-) -> Iterator[Refusal]:
-    """Each budget of a subject that has no room."""
-    subject, limits = standing.subject, standing.limits
-    for budget, period, book in (
-        (limits.budget_per_day, "day", money[0]),
-        (limits.budget_per_month, "month", money[1]),
-    ):
-        if budget is None:
-            continue
-        need, others = None, (0, 0)
-        spent, reserved = book.spent.get(standing.key, 0), book.reserved.get(standing.key, 0)
-        if leases is not None:
-            room, others, need = leases.money(book, subject, standing.key, cost_micro)
-            if room and spent + reserved + cost_micro <= budget:
-                continue
-        elif spent + reserved + cost_micro <= budget:
-            continue
-        amounts = Amounts(budget, spent + others[0], reserved + others[1], cost_micro)
-        yield over_budget(subject, period, amounts, ends_at=book.ends_at, now_s=now_us / MICROSECONDS, need=need)
+                book.release(self._keys, micro)

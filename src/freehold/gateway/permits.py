@@ -138,6 +138,16 @@ class Permits:
         )
 
 
+def owns(principal: Principal, deployment: Deployment) -> bool:
+    """Whether the deployment is everybody's, or the principal's own project's."""
+    return deployment.settings.project in {None, principal.project_id}
+
+
+def sees(principal: Principal, deployment: Deployment) -> bool:
+    """Whether the deployment exists for the principal."""
+    return owns(principal, deployment) and principal.reaches(deployment.name, *deployment.settings.aliases)
+
+
 def _require(decision: PolicyDecision, account: Account) -> None:
     """Return if a request is allowed; else note the decision for its receipt.
 

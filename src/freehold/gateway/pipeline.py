@@ -40,7 +40,7 @@ from freehold.gateway.parameters import (
     image_parameters,
 )
 from freehold.gateway.passages import echoed
-from freehold.gateway.permits import Permit, Permits, allowed_sizes, bounded_images, bounded_text
+from freehold.gateway.permits import Permit, Permits, allowed_sizes, bounded_images, bounded_text, owns, sees
 from freehold.gateway.picture_screen import PictureScreen
 from freehold.gateway.pictures import Pictures, Uploads
 from freehold.gateway.remote_tools import RemoteTools
@@ -48,7 +48,7 @@ from freehold.gateway.response_opening import Models, open_responses
 from freehold.gateway.routing import Begin, Begun, EventT, Router, Tries
 from freehold.gateway.text_screen import TextScreen
 from freehold.gateway.validation import check_chat, check_completion, check_embedding, tier_of
-from freehold.governance.authorization import decide, decide_deployment, require
+from freehold.governance.authorization import decide, require, scoped
 from freehold.serving.lender import Lender
 from freehold.serving.prompt_key import PromptKey
 from freehold.types.chat import ChatRequest
@@ -149,10 +149,10 @@ class Gateway:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        deployment, traits = await self._resolve(principal, request.model, account)
+        deployment, traits, candidates = await self._resolve(principal, request.model, account)
         needs = check_completion(request, deployment, traits)
         account.parameters = completion_parameters(request)
-        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        permit = self._permits.grant(principal, candidates, account)
         request = bounded_text(request, permit, deployment, account)
         wanted, keep = max(request.n or 1, request.best_of or 1), request.n or 1
         copies = 1 if Feature.N in traits.features else wanted
@@ -209,10 +209,10 @@ class Gateway:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        deployment, traits = await self._resolve(principal, request.model, account)
+        deployment, traits, candidates = await self._resolve(principal, request.model, account)
         needs = check_embedding(request, deployment, traits)
         account.parameters = embedding_parameters(request)
-        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        permit = self._permits.grant(principal, candidates, account)
         found: list[Embeddings] = []
         tries = Tries()
 
@@ -243,14 +243,14 @@ class Gateway:
             RequestError: the request is refused.
             ServiceError: no engine could answer.
         """
-        deployment, traits = await self._resolve(principal, request.model, account)
+        deployment, traits, candidates = await self._resolve(principal, request.model, account)
         if request.by_url:
             self.picture_files.check(tenant_of(principal))
         needs = check_image(request, deployment, traits)
         traits = self._permits.narrowed(principal, deployment, traits)
         order = order_of(request, traits)
         account.parameters = image_parameters(request, order)
-        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        permit = self._permits.grant(principal, candidates, account)
         request = bounded_images(request, permit, account)
         order = replace(order, n=request.count)
         tries = Tries()
@@ -308,7 +308,7 @@ class Gateway:
 
     def is_open(self, principal: Principal, deployment: Deployment) -> bool:
         """Whether the deployment exists for the principal, and no policy closes it to it."""
-        return _sees(principal, deployment) and self._permits.admits(principal, deployment)
+        return sees(principal, deployment) and self._permits.admits(principal, deployment)
 
     async def _found(
         self, principal: Principal, request: ChatRequest, account: Account
@@ -320,27 +320,31 @@ class Gateway:
         self, principal: Principal, request: ChatRequest, account: Account
     ) -> tuple[Deployment, Traits, ChatRequest, frozenset[Feature], Permit]:
         """What answers a conversation, the request as it is served, what that needs, and what was permitted."""
-        deployment, traits = await self._resolve(principal, request.model, account)
+        deployment, traits, candidates = await self._resolve(principal, request.model, account)
         request = functions_as_tools(request)
         self.completions.check(principal, request)
         needs = check_chat(request, deployment, traits)
         account.tier = tier_of(request)
         account.parameters = chat_parameters(request)
-        permit = self._permits.grant(principal, self._candidates(principal, deployment, account), account)
+        permit = self._permits.grant(principal, candidates, account)
         return deployment, traits, bounded_text(request, permit, deployment, account), needs, permit
 
-    async def _resolve(self, principal: Principal, name: str, account: Account) -> tuple[Deployment, Traits]:
-        """The deployment that the caller names and may use, and what it can do."""
-        account.decided(decide(principal, Action.INFER, f"deployments/{name}"))
+    async def _resolve(
+        self, principal: Principal, name: str, account: Account
+    ) -> tuple[Deployment, Traits, list[Deployment]]:
+        """The deployment that the caller names and may use, what it can do, and all that may serve in its place."""
+        decision = decide(principal, Action.INFER, f"deployments/{name}")
+        account.decided(decision)
         deployment = self._deployments.resolve(name)
-        if not _owns(principal, deployment):
+        if not owns(principal, deployment):
             raise DeploymentNotFound(name)
         account.requested = deployment.name
-        account.decided(decide_deployment(principal, Action.INFER, deployment.name, name))
+        account.decided(scoped(decision, principal, deployment.name, name))
         self._permits.enter(principal, deployment, account)
-        for candidate in self._candidates(principal, deployment, account):
+        candidates = self._candidates(principal, deployment, account)
+        for candidate in candidates:
             try:
-                return deployment, await self._supervisor.traits(candidate.name)
+                return deployment, await self._supervisor.traits(candidate.name), candidates
             except FreeholdError as exc:
                 failure = exc
         raise failure
@@ -379,20 +383,10 @@ class Gateway:
             named = self._deployments.resolve(account.spill_to or "")
         except DeploymentNotFound:
             named = deployment
-        if named.name == deployment.name or not _sees(principal, named):
+        if named.name == deployment.name or not sees(principal, named):
             raise InvalidRequest(
                 "The header 'x-ms-spillover-deployment' must name another deployment that exists.",
                 param="x-ms-spillover-deployment",
             )
         self._permits.enter(principal, named, account)
         return named
-
-
-def _owns(principal: Principal, deployment: Deployment) -> bool:
-    """Whether the deployment is everybody's, or the principal's own project's."""
-    return deployment.settings.project in {None, principal.project_id}
-
-
-def _sees(principal: Principal, deployment: Deployment) -> bool:
-    """Whether the deployment exists for the principal."""
-    return _owns(principal, deployment) and principal.reaches(deployment.name, *deployment.settings.aliases)

@@ -1,14 +1,19 @@
 """This server as one of the gateways of a database: that it is there, who else is, and that one is there no more.
 
-A gateway says every few seconds that it lives, by the database's clock. Its name is also its journal's: the name
-belongs to the home that had it first until somebody removes the gateway.
+A gateway says every few seconds that it lives, by the database's clock, and waits for no other writer with that. Who
+could not say so itself for a while does not know of others whether they are gone: after an outage of the database, all
+have been silent. So a gateway judges others only when it has been heard for as long as they would have to be silent.
+
+Its name is also its journal's: the name belongs to the home that had it first until somebody removes the gateway.
 """
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -35,6 +40,10 @@ from freehold.store.migrate import HEAD
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S: Final = 5.0
+_PATIENCE_S: Final = 10.0
+"""For how long a heartbeat waits for the database, before it is given up and another one is tried."""
+_GAP_S: Final = HEARTBEAT_S + _PATIENCE_S
+"""Whose heartbeats are further apart has not been heard in between."""
 
 Removing: TypeAlias = Callable[[AsyncConnection, str], Awaitable[None]]
 """Does what is to be done, in the transaction in which a gateway of this name is removed."""
@@ -63,6 +72,7 @@ class Presence:
         self._row = GatewayRow(database.gateway or "main", home, version, HEAD, url)
         self._task: asyncio.Task[None] | None = None
         self._removing: list[Removing] = []
+        self._heard_at = -inf
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
@@ -82,6 +92,7 @@ class Presence:
             self._row = replace(self._row, started_at=now, seen_at=now)
             await put_gateway(connection, self._row)
             await free_answers_of(connection, self._row.name)  # of what it was doing when it ended nothing goes on
+        self._heard()
         self._task = asyncio.create_task(self._beat(), name="gateway's presence")
         return self
 
@@ -147,13 +158,16 @@ class Presence:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             try:
-                there = await self._seen()
+                async with asyncio.timeout(_PATIENCE_S):
+                    there = await self._seen()
                 failing = False
-            except FreeholdError as exc:
+            except (FreeholdError, TimeoutError) as exc:
                 if not failing:
-                    log.warning("gateway_not_seen", reason=exc.message)
+                    reason = exc.message if isinstance(exc, FreeholdError) else "the database does not answer"
+                    log.warning("gateway_not_seen", reason=reason)
                 failing = True
                 continue
+            self._heard()
             if not there:
                 log.critical("gateway_removed", gateway=self.name)
                 if not self.lost.done():
@@ -161,9 +175,16 @@ class Presence:
                 return
 
     async def _seen(self) -> bool:
-        async with self._database.write() as connection:
+        async with self._database.aside() as connection:
             seen = {"seen_at": await database_time(connection), "left_at": None}
             return await mark_gateway(connection, self._row.name, self._row.home, seen)
+
+    def _heard(self) -> None:
+        """Know that this gateway has just said that it lives: after a gap it does not judge others for a while."""
+        now = time.monotonic()
+        if now - self._heard_at > _GAP_S:
+            self._database.judges_at = now + GONE_S
+        self._heard_at = now
 
 
 def _taken(row: GatewayRow, now: int) -> HomeError:

@@ -117,12 +117,16 @@ class Background:
 
     async def _heed(self) -> None:
         """Stop what other gateways want stopped, as long as something is being made."""
+        failing = False
         while self._live:
             await asyncio.sleep(HEED_S)
             try:
                 found = await self._store.to_stop(self._live)
+                failing = False
             except FreeholdError as exc:
-                log.warning("responses_not_heeded", reason=exc.message)
+                if not failing:
+                    log.warning("responses_not_heeded", reason=exc.message)
+                failing = True
                 continue
             for response_id, cancelled in found.items():
                 live = self._live.get(response_id)

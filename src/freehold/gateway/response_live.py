@@ -31,7 +31,7 @@ class Live:
         self.draft = draft
         self.done = asyncio.Event()
         """Set when everything about it is written."""
-        self.is_broken = False
+        self._error: FreeholdError | None = None
         self.streams = write is not None
         self._write = write
         self._flight: Flight | None = None
@@ -47,6 +47,8 @@ class Live:
         self._flight = flight
         if self._cancelled:
             self.cancel()
+        elif self._error is not None:
+            flight.abort(self._error)
 
     def lands(self) -> None:
         """It is worked on no more: there is nothing to stop."""
@@ -58,9 +60,14 @@ class Live:
         if self._flight is not None:
             self._flight.abort(ResponseCancelled("The response was cancelled."))
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether what comes of it is not to be written."""
+        return self._error is not None
+
     def broken(self, error: FreeholdError) -> None:
         """Its events cannot be written."""
-        self.is_broken = True
+        self._error = error
         self._write, self._pending = None, []
         if self._flight is not None:
             self._flight.abort(error)

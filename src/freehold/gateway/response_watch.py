@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -18,7 +18,7 @@ from freehold.journal.recorder import Recorder
 from freehold.journal.records import Kind
 from freehold.store.database import Database
 from freehold.store.gateway_rows import GONE_S
-from freehold.store.kept_responses import any_lost, end_lost
+from freehold.store.kept_responses import LostResponse, any_lost, end_lost
 
 log = structlog.get_logger(__name__)
 
@@ -50,16 +50,8 @@ class ResponseWatch:
         if not await any_lost(self._database, live, before_s):
             return 0
         async with self._database.write() as connection:
-            lost = await end_lost(connection, self._database.gateway, live, before_s)
-            for each in lost:
-                body = action_body(
-                    "response.interrupted",
-                    ("response", each.id),
-                    (each.organization_id, each.project_id),
-                    None,
-                    {"details": {"gateway": each.gateway}},
-                )
-                await self._journal.submit(Kind.ADMIN, body, durable=True)
+            lost = await end_lost(connection, self._database, live, before_s)
+            await asyncio.gather(*[self._journal.submit(Kind.ADMIN, _record(each), durable=True) for each in lost])
         for each in lost:
             log.warning("response_interrupted", response=each.id, gateway=each.gateway)
         return len(lost)
@@ -76,6 +68,17 @@ class ResponseWatch:
                 if not failing:
                     log.warning("responses_not_watched", reason=exc.message)
                 failing = True
+
+
+def _record(lost: LostResponse) -> dict[str, Any]:
+    """What the journal says of it."""
+    return action_body(
+        "response.interrupted",
+        ("response", lost.id),
+        (lost.organization_id, lost.project_id),
+        None,
+        {"details": {"gateway": lost.gateway}},
+    )
 
 
 @asynccontextmanager

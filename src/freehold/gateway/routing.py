@@ -7,7 +7,7 @@ twice in all, so that one which kills its engine cannot take down every replica 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import structlog
 
@@ -25,6 +25,7 @@ from freehold.gateway.account import Account
 from freehold.gateway.answers import begun
 from freehold.gateway.canary import FAILED, NOTE, Canaries
 from freehold.serving.lender import PATIENCE_S, Affinity, Lender
+from freehold.serving.status import Lease
 from freehold.types.engine import Feature
 from freehold.types.generation import Delta
 
@@ -79,6 +80,13 @@ Begun: TypeAlias = tuple[EventT, AsyncGenerator[EventT]]
 """The first event of an answer, and the others."""
 Move: TypeAlias = Callable[[Deployment], Awaitable[None]]
 """Exchanges the reservation for one on another deployment."""
+
+
+def _begun(lease: Lease) -> Literal[True]:
+    """Tell whoever watches that the answer's first piece has come."""
+    if lease.watch is not None:
+        lease.watch.first()
+    return True
 
 
 class Router:
@@ -212,18 +220,19 @@ class Router:
                         avoid |= {lease.replica_id}
                     tries.calls += 1
                     account.leased(lease, tries.calls, served)
+                    events = call(lease.connection, served)
                     try:
-                        async with aclosing(call(lease.connection, served)) as events:
+                        try:
                             async for event in events:
                                 if not started:
-                                    started = True
-                                    if lease.watch is not None:
-                                        lease.watch.first()
+                                    started = _begun(lease)
                                 if isinstance(event, Delta):
                                     account.produced(event)
                                 yield event
-                            if lease.watch is not None and started:
-                                lease.watch.ended(event)
+                        finally:
+                            await events.aclose()
+                        if lease.watch is not None and started:
+                            lease.watch.ended(event)
                     except RETRYABLE as exc:
                         lease.report(exc)
                         if started and isinstance(exc, EngineUnavailable):

@@ -5,7 +5,7 @@ would. What was spent is kept elsewhere, see budget.py.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from freehold.gateway.leases_book import Holdings
 from freehold.gateway.leases_held import Holding
@@ -106,6 +106,14 @@ class Standings:
         """How a subject stands."""
         key = subject.scope + ":" + subject.id  # as str(subject), in a tenth of the time
         return self._by_key.get(key) or self._add(subject, key, now_us)
+
+    def all_of(self, subjects: Iterable[Subject], now_us: int) -> list[Standing]:
+        """How several subjects stand."""
+        by_key, found = self._by_key, []
+        for subject in subjects:
+            key = subject.scope + ":" + subject.id
+            found.append(by_key.get(key) or self._add(subject, key, now_us))
+        return found
 
     def find(self, subject: Subject) -> Standing | None:
         """How a subject stands, unless it is at rest and forgotten."""

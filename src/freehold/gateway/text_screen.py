@@ -146,7 +146,7 @@ class TextScreen:
         produced: set[int] = set()
         stopped = False
         try:
-            async with aclosing(events):
+            try:
                 async for event in events:
                     if isinstance(event, Usage):
                         yield event
@@ -164,6 +164,8 @@ class TextScreen:
                     stopped = choices[event.choice].blocked and _is_over(choices, produced)
                     if stopped:
                         break
+            finally:
+                await events.aclose()
             if stopped:
                 yield self._account.estimated_usage()
             report.scanned(Side.COMPLETION)

@@ -1,6 +1,6 @@
 """Parameters against what a deployment can do: each is done, or refused by its name; none is dropped."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from freehold.catalog.deployments import Deployment
 from freehold.errors import InvalidRequest, UnsupportedParameter
@@ -49,11 +49,10 @@ def check_chat(request: ChatRequest, deployment: Deployment, traits: Traits) -> 
     Raises:
         UnsupportedParameter, InvalidRequest: names the parameter.
     """
-    needed = dict(_chat_needs(request))
+    needed = _chat_needs(request)
     require_features(needed, traits, deployment)
-    for name, why in NOT_OFFERED.items():
-        if getattr(request, name) is not None and getattr(request, name) != ALWAYS.get(name):
-            raise UnsupportedParameter(f"Unsupported parameter: '{name}': {why}.", param=name)
+    if not NOT_OFFERED.keys().isdisjoint(request.model_fields_set):
+        _check_offered(request)
     if request.modalities is not None and request.modalities != ["text"]:
         raise UnsupportedParameter("Unsupported value: 'modalities' can only be [\"text\"].", param="modalities")
     if request.reasoning_effort not in {None, "none"} and Feature.REASONING not in traits.features:
@@ -64,6 +63,13 @@ def check_chat(request: ChatRequest, deployment: Deployment, traits: Traits) -> 
         request.completion_limit, traits, "max_completion_tokens" if request.max_tokens is None else "max_tokens"
     )
     return frozenset(needed.values())
+
+
+def _check_offered(request: ChatRequest) -> None:
+    """Refuse what no deployment takes."""
+    for name, why in NOT_OFFERED.items():
+        if getattr(request, name) is not None and getattr(request, name) != ALWAYS.get(name):
+            raise UnsupportedParameter(f"Unsupported parameter: '{name}': {why}.", param=name)
 
 
 TIERS = {None: Tier.DEFAULT, "auto": Tier.DEFAULT} | {tier.value: tier for tier in Tier}
@@ -91,7 +97,7 @@ def check_completion(request: CompletionRequest, deployment: Deployment, traits:
     Raises:
         UnsupportedParameter, InvalidRequest: names the parameter.
     """
-    needed = dict(_completion_needs(request))
+    needed = _completion_needs(request)
     require_features(needed, traits, deployment)
     if request.echo and request.logprobs is not None:
         raise UnsupportedParameter(
@@ -128,53 +134,55 @@ def check_embedding(request: EmbeddingRequest, deployment: Deployment, traits: T
     return frozenset(needed.values())
 
 
-def _chat_needs(request: ChatRequest) -> Iterator[tuple[str, Feature]]:
+def _chat_needs(request: ChatRequest) -> dict[str, Feature]:
     """Each parameter that needs a feature, with that feature."""
-    yield "model", Feature.CHAT
+    needed = {"model": Feature.CHAT}
     if request.logprobs:
-        yield "logprobs", Feature.LOGPROBS
+        needed["logprobs"] = Feature.LOGPROBS
     if isinstance(request.response_format, JsonObjectFormat):
-        yield "response_format", Feature.JSON_OBJECT
+        needed["response_format"] = Feature.JSON_OBJECT
     if isinstance(request.response_format, JsonSchemaFormat):
-        yield "response_format", Feature.JSON_SCHEMA
+        needed["response_format"] = Feature.JSON_SCHEMA
     if request.tools:
-        yield "tools", Feature.TOOLS
-    parts = [
-        part
-        for message in request.messages
-        if isinstance(message, UserMessage) and isinstance(message.content, list)
-        for part in message.content
-    ]
-    if any(isinstance(part, ImagePart) for part in parts):
-        yield "messages", Feature.VISION
-    if any(not isinstance(part, ImagePart | TextPart) for part in parts):
+        needed["tools"] = Feature.TOOLS
+    for message in request.messages:
+        if isinstance(message, UserMessage) and isinstance(message.content, list):
+            needed |= _needs_of(message.content)
+    return _with_sampling(needed, request)
+
+
+def _needs_of(parts: Sequence[object]) -> dict[str, Feature]:
+    """What the parts of a message need."""
+    if not all(isinstance(part, ImagePart | TextPart) for part in parts):
         raise UnsupportedParameter("Unsupported value: 'messages' can hold text and pictures only.", param="messages")
-    yield from _sampling_needs(request)
+    return {"messages": Feature.VISION} if any(isinstance(part, ImagePart) for part in parts) else {}
 
 
-def _completion_needs(request: CompletionRequest) -> Iterator[tuple[str, Feature]]:
-    yield "model", Feature.COMPLETION
+def _completion_needs(request: CompletionRequest) -> dict[str, Feature]:
+    needed = {"model": Feature.COMPLETION}
     if request.logprobs is not None:
-        yield "logprobs", Feature.LOGPROBS
+        needed["logprobs"] = Feature.LOGPROBS
     if request.best_of is not None and request.best_of > (request.n or 1):
-        yield "best_of", Feature.LOGPROBS
+        needed["best_of"] = Feature.LOGPROBS
     if request.suffix is not None:
-        yield "suffix", Feature.SUFFIX
+        needed["suffix"] = Feature.SUFFIX
     if not all(isinstance(prompt, str) for prompt in request.prompts):
-        yield "prompt", Feature.TOKEN_PROMPT
-    yield from _sampling_needs(request)
+        needed["prompt"] = Feature.TOKEN_PROMPT
+    return _with_sampling(needed, request)
 
 
-def _sampling_needs(request: ChatRequest | CompletionRequest) -> Iterator[tuple[str, Feature]]:
+def _with_sampling(needed: dict[str, Feature], request: ChatRequest | CompletionRequest) -> dict[str, Feature]:
+    """What is needed, and what the parameters of sampling need."""
     if request.seed is not None:
-        yield "seed", Feature.SEED
+        needed["seed"] = Feature.SEED
     if request.stop is not None:
-        yield "stop", Feature.STOP
+        needed["stop"] = Feature.STOP
     if request.logit_bias:
-        yield "logit_bias", Feature.LOGIT_BIAS
+        needed["logit_bias"] = Feature.LOGIT_BIAS
     for name in ("frequency_penalty", "presence_penalty"):
         if getattr(request, name):
-            yield name, Feature.PENALTIES
+            needed[name] = Feature.PENALTIES
+    return needed
 
 
 def require_features(needed: dict[str, Feature], traits: Traits, deployment: Deployment) -> None:

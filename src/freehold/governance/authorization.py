@@ -120,7 +120,11 @@ def _held(roles: frozenset[str]) -> str:
 
 def decide_deployment(principal: Principal, action: Action, *names: str) -> Decision:
     """Whether the principal may do `action` on the deployment of these names, its key's scope included."""
-    decision = decide(principal, action, f"deployments/{names[0]}")
+    return scoped(decide(principal, action, f"deployments/{names[0]}"), principal, *names)
+
+
+def scoped(decision: Decision, principal: Principal, *names: str) -> Decision:
+    """The decision on a deployment of these names, the key's scope included: another one only where that denies it."""
     if decision.allowed and not principal.reaches(*names):
         listed = ", ".join(f"'{pattern}'" for pattern in principal.models or ())
         return Decision(allowed=False, reason=f"this key may only be used for {listed}, not for '{names[0]}'")

@@ -6,6 +6,23 @@ Files that the journal appends to are open with O_APPEND: a write goes to the en
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Protocol
+
+
+class KernelSync(Protocol):
+    """Syncs one file at a time; see `freehold.journal.kernel_sync`."""
+
+    event: int
+    """A descriptor that can be read when a sync has ended."""
+
+    def begin(self, file: int) -> None:
+        """Begin one. Raises OSError: it did not begin."""
+
+    def end(self) -> int | None:
+        """Take its end back: 0, or the number of the error; None if it has not ended yet."""
+
+    def close(self) -> None:
+        """Give everything back."""
 
 
 class Disk(ABC):
@@ -34,6 +51,10 @@ class Disk(ABC):
     @abstractmethod
     def sync_data(self, file: int) -> None:
         """Wait until what was written, and the file's size, is on the disk (fdatasync)."""
+
+    def kernel_sync(self) -> KernelSync | None:
+        """What syncs as `sync_data` does, without anybody's waiting; None where there is no such thing."""
+        return None
 
     @abstractmethod
     def sync(self, file: int) -> None:

@@ -15,7 +15,8 @@ import structlog
 from freehold.config import JournalSettings
 from freehold.errors import HomeError
 from freehold.journal.carried import Carried
-from freehold.journal.disk import Disk, OsDisk
+from freehold.journal.disk import Disk
+from freehold.journal.kernel_sync import KernelDisk
 from freehold.journal.reader import Cursor
 from freehold.journal.records import Kind, canonical, is_utc, plain, utc
 from freehold.journal.recovery import Place, Tail, open_tail
@@ -97,7 +98,7 @@ class Journal:
             JournalDamaged: the last segment is not what was written, or is signed with another key.
             HomeError: the folder cannot be read or written.
         """
-        place = Place(folder / writer, writer, signer, disk or OsDisk(), clock)
+        place = Place(folder / writer, writer, signer, disk or KernelDisk(), clock)
         try:
             tail = await asyncio.to_thread(open_tail, place)
         except OSError as exc:

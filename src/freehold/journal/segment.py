@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from freehold.journal.disk import Disk
+from freehold.journal.disk import Disk, KernelSync
 from freehold.journal.reader import segment_path
 
 NEW: Final = ".new"
@@ -87,6 +87,14 @@ class Segment:
             self._disk.sync_data(self._file)
         except OSError as exc:
             raise DiskLost(f"the segment could not be synced: {exc.strerror}") from exc
+
+    def begin_sync(self, kernel: KernelSync) -> None:
+        """As `sync`, without waiting; how it ended is told to whoever takes it from `kernel`.
+
+        Raises:
+            OSError: it did not begin.
+        """
+        kernel.begin(self._file)
 
     def close(self) -> None:
         """Give the file back. What matters was synced before."""

@@ -1,11 +1,12 @@
 """The thread that writes: it takes what has come, writes it at once, syncs once, and releases those who wait.
 
-While the thread has nothing to do, the event loop itself appends, and leaves to the thread only to sync: to wake a
-thread and to wait for it costs far more than to append. It never waits for the thread: whoever has `_tail` may append.
+While the thread has nothing to do, the event loop itself appends, and has the kernel sync or, where that cannot, the
+thread: to wake a thread and to wait for it costs far more. It never waits for it: whoever has `_tail` may append.
 What the thread tells the event loop goes through `loop.call_soon_threadsafe`, at the end of its work all at once.
 """
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,10 +16,10 @@ from queue import Empty, SimpleQueue
 import structlog
 
 from freehold.config import JournalSettings
+from freehold.journal.appending import CLOSED, Appending
 from freehold.journal.reader import Cursor
-from freehold.journal.records import Kind, utc
-from freehold.journal.recovery import Place, Tail, header
-from freehold.journal.segment import DiskLost, write_segment
+from freehold.journal.recovery import Place, Tail
+from freehold.journal.segment import DiskLost
 from freehold.journal.waiting import (
     Bulletin,
     Command,
@@ -53,10 +54,9 @@ class Writer:
     def __init__(
         self, place: Place, tail: Tail, settings: JournalSettings, *, retry_s: float, rested: Callable[[bool], None]
     ) -> None:
-        self._place = place
-        self._segment, self._chain, self._carried = tail.segment, tail.chain, tail.carried
-        self._settings = settings
+        self._end = Appending(place, tail, settings)
         self._retry_s = retry_s
+        self._rested = rested
         self._bulletin = Bulletin(rested)
         self._tell = self._bulletin.tell
         self._queue: SimpleQueue[Sequence[Item]] = SimpleQueue()
@@ -68,10 +68,16 @@ class Writer:
         self._kept: list[Entry] = []
         self._unsynced: Pairs = []
         """Who waits for what the loop has written."""
+        self._kernel = place.disk.kernel_sync()
+        self._under_way: tuple[Pairs, Cursor] | None = None
+        """Who waits for the sync that the kernel does, and what it covers; while it does, the loop has `_tail`."""
+        self._again = False
+        """Whether another one is to follow it, although nobody waits for it."""
+        if self._kernel is not None:
+            asyncio.get_running_loop().add_reader(self._kernel.event, self._kernel_ended)
         self._retry_at = 0.0
-        self._checkpoint_at = self._next_checkpoint()
         self.state = State.OK
-        self.durable = self._cursor()
+        self.durable = self._end.cursor()
         self._thread = threading.Thread(target=self._run, name="freehold-journal", daemon=True)
         self._thread.start()
 
@@ -86,7 +92,8 @@ class Writer:
         Returns:
             False if the thread is at work, and nothing was done: come again when it has rested.
         """
-        if self.state not in {State.DEAD, State.CLOSED} and (self._put != self._done or self._tail.locked()):
+        at_work = self._put != self._done or (self._under_way is None and self._tail.locked())
+        if at_work and self.state not in {State.DEAD, State.CLOSED}:
             return False
         if not self._write_at_once(entries):
             self._enqueue(entries)
@@ -94,14 +101,53 @@ class Writer:
 
     def sync(self, *, anyway: bool = False) -> None:
         """Have what the loop has written come to be on the disk, if somebody waits for it."""
-        if self._unsynced or anyway:
-            pairs, self._unsynced = self._unsynced, []
+        if not (self._unsynced or anyway):
+            return
+        if self._under_way is not None:
+            self._again = self._again or anyway
+            return  # what came meanwhile is next
+        pairs, self._unsynced = self._unsynced, []
+        if not self._begin_in_kernel(pairs):
             self._enqueue([Written(pairs)])
+
+    def _begin_in_kernel(self, pairs: Pairs) -> bool:
+        """Have the kernel sync, unless the thread has something to do; whether it does."""
+        kernel, is_idle = self._kernel, self._put == self._done and self.state is State.OK
+        if kernel is None or not is_idle or not self._tail.acquire(blocking=False):
+            return False
+        try:
+            self._end.segment.begin_sync(kernel)
+        except OSError:
+            self._tail.release()
+            return False
+        self._under_way = (pairs, self._end.cursor())
+        return True
+
+    def _kernel_ended(self) -> None:
+        """Hear that the kernel's sync has ended, and tell those who wait for it."""
+        problem = None if self._kernel is None else self._kernel.end()
+        if problem is None or self._under_way is None:
+            return  # a loop may tell twice of one event
+        (pairs, cursor), self._under_way = self._under_way, None
+        if problem and self.state is not State.DEAD:
+            self._die(f"the segment could not be synced: {os.strerror(problem)}")
+        self._tail.release()
+        if self.state is State.DEAD:
+            self._refuse([Written(pairs)])
+            self._enqueue([])  # the thread is to end
+            return
+        self.durable = cursor
+        resolve(pairs)
+        again, self._again = self._again, False
+        if again:
+            self.sync(anyway=True)
+        self._rested(True)
 
     def wish(self, entries: Sequence[Entry], command: Command) -> None:
         """Have the thread do something after records that have come before. Who waits hears of it even if it ended."""
         self.sync()
-        self._enqueue([*entries, command])
+        pairs, self._unsynced = self._unsynced, []
+        self._enqueue([*entries, *([Written(pairs)] if pairs else ()), command])
 
     def _enqueue(self, items: Sequence[Item]) -> None:
         self._put += 1
@@ -116,33 +162,41 @@ class Writer:
         Returns:
             Whether the records are dealt with, one way or the other.
         """
-        if self._put != self._done or not self._tail.acquire(blocking=False):
+        is_ours = self._under_way is not None
+        if self._put != self._done or not (is_ours or self._tail.acquire(blocking=False)):
             return False
         try:
-            if self.state is not State.OK or self._is_full() or self._is_checkpoint_due():
+            if self.state is not State.OK or self._end.is_full or self._end.is_checkpoint_due:
                 return False
-            before = self._checkpoint_at
-            written, durable, covered = self._write(entries, checkpoint=False)
+            before = self._end.checkpoint_at
+            written, durable, covered = self._end.write(entries, checkpoint=False)
         except OSError as exc:
+            covered = False
             self._stall(entries, exc)
             self._enqueue([])  # the thread is to try again
         except DiskLost as exc:
+            covered = False
             self._die(str(exc), entries)
             self._enqueue([])  # the thread is to end
         else:
             resolve(written)
             self._unsynced += durable
-            if covered:
-                self.sync(anyway=True)
-            elif self._checkpoint_at != before:
+            if not covered and self._end.checkpoint_at != before:
                 self._enqueue([])  # the thread is to know when the next checkpoint is due
         finally:
-            self._tail.release()
+            if not is_ours:
+                self._tail.release()
+        if covered:
+            self.sync(anyway=True)
         return True
 
     async def join(self) -> None:
-        """Wait for the end of the thread."""
+        """Wait for the end of the thread, and of what it leaves."""
         await asyncio.to_thread(self._thread.join)
+        kernel, self._kernel = self._kernel, None
+        if kernel is not None:
+            asyncio.get_running_loop().remove_reader(kernel.event)
+            kernel.close()
 
     # --- the thread ---
 
@@ -170,10 +224,12 @@ class Writer:
                     self._sync(pairs)
                 if self.state is State.STALLED and (commands or time.monotonic() >= self._retry_at):
                     self._retry()
-            elif self.state is State.OK and (entries or self._is_checkpoint_due()):
+            elif self.state is State.OK and (entries or self._end.is_checkpoint_due):
                 self._commit(entries, pairs, must_sync=must_sync)
             elif self.state is State.OK and must_sync:
                 self._sync(pairs)
+            elif self.state is State.DEAD:  # since the thread waited for the tail
+                self._refuse([item for item in items if not isinstance(item, Command)])
             for command in commands:
                 self._obey(command)
             self._in_hand = []
@@ -182,7 +238,7 @@ class Writer:
 
     def _take(self) -> list[Item]:
         """What has come; empty if nothing has until there is something to do without."""
-        wake_at = self._retry_at if self.state is State.STALLED else self._checkpoint_at
+        wake_at = self._retry_at if self.state is State.STALLED else self._end.checkpoint_at
         try:
             first = self._queue.get(timeout=None if wake_at is None else max(0.0, wake_at - time.monotonic()))
         except Empty:
@@ -197,7 +253,7 @@ class Writer:
     def _obey(self, command: Command) -> None:
         if command.wish is Wish.CLOSE:
             self._close()
-        elif self.state is State.OK and (self._chain.uncovered or self.durable != self._cursor()):
+        elif self.state is State.OK and (self._end.uncovered or self.durable != self._end.cursor()):
             self._commit([], checkpoint=True)
         if command.wish is Wish.CLOSE or self.state is State.OK:
             self._tell(fulfil, command.waiter)
@@ -206,23 +262,23 @@ class Writer:
 
     def _close(self) -> None:
         """Come to an orderly end: `closed`, a checkpoint, all on the disk."""
-        before = self._segment.size
+        before = self._end.segment.size
         try:
             if self.state is State.OK:
-                self._write([Entry(Kind.CLOSED, {}, b"{}", durable=True, waiter=None)], checkpoint=True)
-                self._segment.sync()
-                self.durable = self._cursor()
+                self._end.write([CLOSED], checkpoint=True)
+                self._end.segment.sync()
+                self.durable = self._end.cursor()
         except OSError as exc:
             log.warning("journal.not_closed", problem=exc.strerror)
         except DiskLost as exc:
             with suppress(DiskLost):
-                self._segment.cut(before)  # so that the next start takes nothing for being on the disk
+                self._end.segment.cut(before)  # so that the next start takes nothing for being on the disk
             self._die(str(exc))
         if self._kept:
             log.critical("journal.unwritten", receipts=len(self._kept))
         if self.state is not State.DEAD:
             self.state = State.CLOSED
-            self._segment.close()
+            self._end.segment.close()
 
     # --- writing ---
 
@@ -244,9 +300,13 @@ class Writer:
         """
         must_sync = must_sync or checkpoint or self.state is State.STALLED
         try:
-            if entries and self._is_full():
-                self._rotate()
-            written, durable, covered = self._write(entries, checkpoint=checkpoint)
+            if entries and self._end.is_full:
+                self._end.finish_segment()
+                self.durable = self._end.cursor()
+                self._end.begin_segment()
+                self.durable = self._end.cursor()
+                self._bulletin.synced()
+            written, durable, covered = self._end.write(entries, checkpoint=checkpoint)
         except OSError as exc:
             self._stall(entries, exc)
             if pairs:
@@ -263,74 +323,15 @@ class Writer:
     def _sync(self, pairs: Sequence[tuple[Waiter | None, Position]]) -> bool:
         """Have everything that is written come to be on the disk, and tell those who wait; false if it cannot be."""
         try:
-            self._segment.sync()
+            self._end.segment.sync()
         except DiskLost as exc:
             self._die(str(exc))
             for waiter, _ in pairs:
                 self._tell(fail, waiter, self.state)
             return False
-        self.durable = self._cursor()
+        self.durable = self._end.cursor()
         self._bulletin.synced(pairs)
         return True
-
-    def _is_full(self) -> bool:
-        """Whether the next record begins a segment."""
-        return self._segment.size - self._segment.header_bytes >= self._settings.segment_bytes
-
-    def _write(self, entries: Sequence[Entry], *, checkpoint: bool) -> tuple[Pairs, Pairs, bool]:
-        """Append records in one write, with the checkpoints that are due; all of it or nothing.
-
-        Returns who waits for no more than that, who for the sync, and whether there was a checkpoint.
-        """
-        chain, segment, limit = self._chain.copy(), self._segment, self._settings.checkpoint_records
-        at, offset, covered = utc(self._place.clock()), segment.size, False
-        lines: list[bytes] = []
-        written: Pairs = []
-        durable: Pairs = []
-        for entry in entries:
-            line = chain.add(at, entry.kind, entry.encoded)
-            (durable if entry.durable else written).append((entry.waiter, Position(chain.seq, segment.number, offset)))
-            lines.append(line)
-            offset += len(line) + 1
-            if chain.uncovered >= limit:
-                lines.append(chain.checkpoint(at))
-                offset += len(lines[-1]) + 1
-                covered = True
-        if chain.uncovered and (checkpoint or self._is_checkpoint_due()):
-            lines.append(chain.checkpoint(at))
-            covered = True
-        if lines:
-            lines.append(b"")
-            segment.append(b"\n".join(lines))
-        self._chain = chain
-        if covered or self._checkpoint_at is None:
-            self._checkpoint_at = self._next_checkpoint()
-        for entry in entries:
-            self._carried.apply(entry.kind, entry.body)
-        return written, durable, covered
-
-    def _rotate(self) -> None:
-        """Close the segment with a checkpoint and begin another. Where it fails, it can be done again."""
-        self._write([], checkpoint=True)
-        self._segment.sync()
-        self.durable = self._cursor()
-        chain, number = self._chain.copy(), self._segment.number + 1
-        line = chain.add(utc(self._place.clock()), Kind.SEGMENT, header(self._place, number, self._carried)) + b"\n"
-        fresh = write_segment(self._place.disk, self._place.folder, number, len(line), line)
-        self._segment.close()
-        self._segment, self._chain = fresh, chain
-        self._checkpoint_at = self._next_checkpoint()
-        self.durable = self._cursor()
-        self._bulletin.synced()
-
-    def _cursor(self) -> Cursor:
-        return Cursor(self._segment.number, self._segment.size, self._chain.seq)
-
-    def _next_checkpoint(self) -> float | None:
-        return time.monotonic() + self._settings.checkpoint_s if self._chain.uncovered else None
-
-    def _is_checkpoint_due(self) -> bool:
-        return self._checkpoint_at is not None and time.monotonic() >= self._checkpoint_at
 
     # --- what goes wrong ---
 
@@ -359,8 +360,8 @@ class Writer:
         """Write what was kept; if there is nothing, find out whether anything could be written."""
         kept, self._kept = self._kept, []
         try:
-            if not kept and not self._chain.uncovered:
-                self._segment.probe()
+            if not kept and not self._end.uncovered:
+                self._end.segment.probe()
         except OSError as exc:
             self._stall([], exc)
         except DiskLost as exc:
@@ -373,7 +374,7 @@ class Writer:
         self.state = State.DEAD
         log.critical("journal.dead", problem=problem)
         self._refuse([*entries, *self._in_hand, *self._rest()])
-        self._segment.close()
+        self._end.segment.close()
 
     def _rest(self) -> list[Item]:
         """What came and nobody will do."""

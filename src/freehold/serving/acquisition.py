@@ -38,6 +38,9 @@ class Acquisition(AbstractAsyncContextManager[Lease]):
         return lease
 
     async def __aenter__(self) -> Lease:
+        lent = self.at_once()
+        if lent is not None:
+            return lent
         replicas = self._get(self._name)
         replica, lease = await replicas.lease(self._wish, self._patience_s, self._tier)
         self._held = (replicas, replica)

@@ -12,6 +12,8 @@ class Board(Protocol):
     """Where gateways tell each other; `freehold.store.leading.LeadStore` is the one in PostgreSQL."""
 
     heard: Callable[[], None]
+    cluster: str
+    """Names the cluster of which they tell; empty until that is known."""
 
     async def look(self) -> Look:
         """See `LeadStore.look`."""

@@ -19,7 +19,7 @@ from freehold.engines.registry import get_engine
 from freehold.errors import Conflict, FreeholdError
 from freehold.serving.calibrations import Calibration, Level, fixed, now
 from freehold.serving.lender import Lender
-from freehold.serving.measurements import this_machine, version_of
+from freehold.serving.measurements import version_of
 from freehold.serving.status import DeploymentStatus, Lease
 from freehold.types.chat import ChatRequest
 from freehold.types.completions import CompletionRequest
@@ -85,11 +85,13 @@ class Calibrator:
     Args:
         lender: lends its replicas.
         settings: the deployment's.
+        machine: where they run: this one, or the cluster.
         effort: how much is tried.
     """
 
-    def __init__(self, lender: Lender, settings: DeploymentSettings, effort: Effort = USUAL) -> None:
+    def __init__(self, lender: Lender, settings: DeploymentSettings, machine: str, effort: Effort = USUAL) -> None:
         self._lender = lender
+        self._machine = machine
         self._settings = settings
         self._effort = effort
         self._levels: list[Level] = []
@@ -140,7 +142,7 @@ class Calibrator:
             engine=lease.engine,
             version=version_of(get_engine(lease.engine).package),
             weights_sha256=lease.weights_sha256,
-            machine=this_machine(),
+            machine=self._machine,
             fixed=fixed(settings),
             replicas=before[0],
             prompt_per_s=round(prompt, 3),

@@ -1,7 +1,8 @@
 """What the replicas of deployments were measured to do, and how many units of capacity they carry by that.
 
-A calibration holds for one deployment with one model, engine and options, on one machine. Under others it says no more
-what is carried; what work weighs is taken from it until there is a better one.
+A calibration holds for one deployment with one model, engine and options, on one machine or one cluster. Elsewhere it
+says nothing of what is carried. What a deployment's work weighs is taken from the last one, wherever that was measured:
+so it weighs the same at all gateways that share the units.
 """
 
 import time
@@ -14,13 +15,11 @@ from freehold.serving.room import Room
 from freehold.types.capacity import UNMEASURED, Weights, measured_weights, units_of
 from freehold.types.deployment import DeploymentSettings
 
-MOST: Final = 200
-"""Calibrations that are kept; the oldest go."""
 _ELSEWHERE: Final = frozenset({"echo", "remote"})
 """Engines that do not take this machine's processor from others."""
 
-Save: TypeAlias = Callable[[list[dict[str, Any]]], Awaitable[None]]
-"""Keeps all calibrations, as JSON values."""
+Save: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+"""Keeps a calibration, as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Calibration:
         engine: which served.
         version: of the package that does the engine's work.
         weights_sha256: the model's.
-        machine: this one's processor and cores.
+        machine: the processor and cores of the one on which it was, or the cluster.
         fixed: options of the deployment, as text.
         replicas: how many were ready.
         prompt_per_s: tokens that were read.
@@ -113,41 +112,54 @@ class Calibration:
 
 
 class Calibrations:
-    """All that was calibrated here.
+    """All that was calibrated, by any gateway.
 
     Args:
-        known: as `save` was given it last.
+        known: what `save` was given, in its order.
         save: keeps it.
-        machine: this one.
+        machine: this one, or the cluster on which engines run.
     """
 
     def __init__(self, known: Iterable[Mapping[str, Any]] = (), save: Save | None = None, *, machine: str = "") -> None:
         self._save = save
         self.machine = machine or this_machine()
-        self._found = {found.deployment: found for found in map(_read, known)}
+        self.know(known)
+
+    def know(self, known: Iterable[Mapping[str, Any]]) -> None:
+        """Take what is kept now in place of what was known, in the order in which it was measured."""
+        self._here: dict[str, Calibration] = {}
+        self._newest: dict[str, Calibration] = {}
+        for found in map(_read, known):
+            self._learn(found)
+
+    def _learn(self, found: Calibration) -> None:
+        self._newest[found.deployment] = found
+        if found.machine == self.machine:
+            self._here[found.deployment] = found
 
     def of(self, name: str) -> Calibration | None:
-        """The calibration of a deployment, whether or not it still holds."""
-        return self._found.get(name)
+        """The calibration of a deployment here, or else the last one anywhere, whether or not it still holds."""
+        return self._here.get(name) or self._newest.get(name)
 
     def holding(self, settings: DeploymentSettings) -> Calibration | None:
         """The calibration that holds for a deployment."""
-        found = self._found.get(settings.name)
+        found = self._here.get(settings.name)
         return found if found is not None and found.holds_for(settings, self.machine) else None
 
     def weights(self, settings: DeploymentSettings) -> Weights:
         """What the work of a deployment weighs, as far as is known."""
-        found = self._found.get(settings.name)
+        found = self._newest.get(settings.name)
         return UNMEASURED[settings.task] if found is None or found.task != settings.task else found.weights
 
     async def keep(self, found: Calibration) -> None:
-        """Remember what was measured just now."""
-        self._found.pop(found.deployment, None)
-        self._found[found.deployment] = found
-        while len(self._found) > MOST:
-            del self._found[next(iter(self._found))]
+        """Remember what was measured just now.
+
+        Raises:
+            HomeError, Unavailable: it cannot be kept; what was known before holds.
+        """
         if self._save is not None:
-            await self._save([_wire(each) for each in self._found.values()])
+            await self._save(_wire(found))
+        self._learn(found)
 
     def available(
         self, settings: DeploymentSettings, others: Sequence[DeploymentSettings], room: Room

@@ -2,7 +2,8 @@
 
 Each second it renews its lease, or tries to take one that has ended, tells what it has to do, and hears what the others
 have. It leads from when it has taken over what runs (`_take_over`) until its lease has been given up, or might have
-ended by its own clock: then it decides nothing more, and ends nothing.
+ended by its own clock: then it decides nothing more, and ends nothing. The lease is of the cluster by the name that it
+has itself, so it begins when the cluster was joined; a gateway that has lost the way there leaves the lead to others.
 """
 
 import asyncio
@@ -10,32 +11,34 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
 
 from freehold.cluster.base import Cluster, HostedRecord
 from freehold.cluster.leader import LEASE_S, MARGIN_S, led
-from freehold.errors import Conflict, FreeholdError, NotFound, Unavailable
+from freehold.errors import FreeholdError, Unavailable
 from freehold.serving.board import Board, Follows, Standing
-from freehold.serving.offers import NOTHING, Offer, Want, offers_of, together, wants_of
-from freehold.serving.sharing import Sharer
-from freehold.serving.taking_over import adopt
-from freehold.store.leading import Told
-from freehold.types.cluster import NodeState
+from freehold.serving.membership import Membership
+from freehold.serving.offers import Offer, Want, offers_of
+from freehold.serving.others import Others
+from freehold.serving.sharing import Sharer, offers_in_hand
+from freehold.serving.taking_over import take_over
+from freehold.serving.tasks import Tasks, cancel
+from freehold.store.leading import Look
 from freehold.types.lead import Lead
 
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
 """How often a gateway renews, tells and hears."""
-GONE_US: Final = 10_000_000
-"""A gateway that has told nothing for so long is not counted."""
 UNFIT_S: Final = 10.0
 """Who could not take over what runs leaves the lead to others for so long."""
+TAKE_OVER_S: Final = 180.0
+"""So long it may take to take over what runs: longer than nodes that are lost are waited for."""
+_GIVING_UP: Final = 3
+"""So often it is tried to give a lease up that is renewed at the same time."""
 _CLUSTER: Final = ""
 """Under which, among the replicas, it is published what holds for the whole cluster."""
 _DRAIN_S: Final = 600.0
@@ -69,40 +72,40 @@ class Leading:
         self._follows = follows
         self._credentials = credentials
         self._clock = clock
+        self._tasks = Tasks()
+        self._membership = Membership(cluster, self._tasks, clock)
         self._sharers: list[Sharer] = []
         self._lead = Lead()
+        self._led = False
         self._leads_until = 0.0
         self._took_over = self._at_work = self._handed_over = False
         self._unfit_until = 0.0
-        self._epoch = 0
+        self._epoch = self._left_to = 0
         self._known = -1
         self._offers: dict[str, Offer] = {}
-        self._draining: list[str] = []
+        self._draining: list[str] | None = None
         self._published: dict[str, Any] | None = None
         self._taken_back: dict[str, int] = {}
-        self._others: dict[str, tuple[Told, dict[str, Want]]] = {}
+        self._others = Others(gateway)
         self._urgent = False
         self._next_s = 0.0
         self._wake = asyncio.Event()
         self._ticked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ids = itertools.count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._taking: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._failing = ""
         board.heard = self._heard
 
     async def __aenter__(self) -> Self:
+        await self._membership.join(LEASE_S)
         await self._try()
-        self._begin(self._run(), "cluster's lead")
+        self._tasks.begin(self._run(), "cluster's lead")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """Leave; where this gateway still leads, what it had has ended."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         with suppress(FreeholdError):
             if self.leads:
                 await self._board.publish(self._epoch, {})
@@ -121,7 +124,7 @@ class Leading:
             yield
         finally:
             self._at_work = False
-            if self._others or not self.leads:
+            if self._others.names or not self.leads:
                 await self._hand_over()
 
     @property
@@ -138,13 +141,17 @@ class Leading:
     def standing(self) -> Standing:
         """Who leads, as this gateway knows."""
         lead = self._lead
-        return Standing(self.name, lead.holder, lead.epoch, lead.since_us, self.leads, len(self._others) + 1)
+        leader = lead.holder if self._led else ""
+        return Standing(self.name, leader, lead.epoch, lead.since_us, self.leads, len(self._others.names) + 1)
 
     def check(self) -> None:
         """See `Shares.check`."""
         if not self.leads:
-            who = f"The gateway '{self._lead.holder}' leads" if self._lead.holder else "Another gateway leads"
-            raise Unavailable(f"{who} the cluster, and decides what runs there.", retry_after_s=LOOK_S)
+            self._membership.which()
+            leader, said = self.standing.leader, "No gateway leads the cluster just now, but one will soon."
+            if leader not in {"", self.name}:
+                said = f"The gateway '{leader}' leads the cluster, and decides what runs there."
+            raise Unavailable(said, retry_after_s=LOOK_S)
 
     def join(self, sharer: Sharer) -> None:
         """See `Sharing.join`."""
@@ -165,12 +172,11 @@ class Leading:
 
     def elsewhere(self, key: str) -> Want:
         """See `Sharing.elsewhere`."""
-        return together([wants.get(key, NOTHING) for _, wants in self._others.values()]) if self._others else NOTHING
+        return self._others.together(key)
 
     def wants(self, key: str) -> Mapping[str, int]:
         """See `Sharing.wants`."""
-        found = {name: wants.get(key, NOTHING) for name, (_, wants) in self._others.items()}
-        return {name: want.running + want.waiting for name, want in found.items()}
+        return self._others.wants(key)
 
     def urge(self) -> None:
         """See `Sharing.urge`."""
@@ -189,29 +195,13 @@ class Leading:
         """See `Shares.unused`."""
         while self.leads:
             number = self._taken_back.get(replica_id)
-            if number is not None and not any(
-                told.known < number or any(want.held.get(replica_id) for want in wants.values())
-                for told, wants in self._others.values()
-            ):
+            if number is not None and self._others.know(number) and not self._others.hold(replica_id):
                 return
             await asyncio.shield(self._ticked)
-
-    # ---- what happens each second
 
     def _heard(self) -> None:
         self._next_s = 0.0
         self._wake.set()
-
-    def _begin(self, work: Any, name: str) -> "asyncio.Task[None]":
-        task: asyncio.Task[None] = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (defect := task.exception()) is not None:
-            log.error("defect", task=task.get_name(), exc_info=defect)
 
     async def _run(self) -> None:
         while True:
@@ -240,43 +230,60 @@ class Leading:
             self._lose()
 
     async def _tick(self) -> None:
+        self._be_on(self._membership.which())
         asked_s = self._clock()
         look = await self._board.look()
-        wants = self._at_work and asked_s >= self._unfit_until
-        after = led(look.lead, self.name, self._epoch, look.now_us, wants=wants)
+        fit = asked_s >= self._unfit_until and not self._membership.cut
+        after = led(look.lead, self.name, self._epoch, look.now_us, wants=self._at_work and fit)
         if after != look.lead and not await self._board.put(look.lead, after):
             after = (await self._board.look()).lead
-        self._lead = after
-        if after.holder == self.name and after.lives(look.now_us) and after.epoch >= self._epoch:
-            self._leads_until = asked_s + LEASE_S - MARGIN_S
-            taking = self._taking is not None and not self._taking.done()
-            if after.epoch != self._epoch or not (self._took_over or taking):
-                self._epoch = after.epoch
-                self._lose()
-                self._taking = self._begin(self._take_over(after.epoch), "take the cluster over")
-        else:
-            self._leads_until = 0.0
+        self._see(after, look, asked_s)
         if not self.leads and look.number != self._known:
             await self._read()
         urgent, self._urgent = self._urgent, False
         mine = {sharer.key: sharer.want().wire() for sharer in self._sharers}
         await self._board.tell(self.name, self._known, mine, urgent=urgent)
-        told = await self._board.told()
-        self._others = {
-            name: (each, wants_of(each.body))
-            for name, each in told.items()
-            if name != self.name and each.seen_us > look.now_us - GONE_US
-        }
+        self._others.hear(await self._board.told(), look.now_us)
         for sharer in list(self._sharers):
             sharer.hear()
         ticked, self._ticked = self._ticked, asyncio.get_running_loop().create_future()
         ticked.set_result(None)
 
+    def _be_on(self, cluster: str) -> None:
+        """Be one of those that share that cluster; on another one than before everything begins anew."""
+        if cluster == self._board.cluster:
+            return
+        if self._board.cluster:
+            log.warning("cluster_is_another", before=self._board.cluster, now=cluster)
+        if self._taking is not None:
+            self._taking.cancel()
+        self._leads_until = 0.0
+        self._lose()
+        self._board.cluster, self._lead, self._led, self._epoch, self._left_to = cluster, Lead(), False, 0, 0
+
+    def _see(self, lead: Lead, look: Look, asked_s: float) -> None:
+        """Take note of who leads, as it was written or read after the look for which was asked then."""
+        self._lead, self._led = lead, lead.lives(look.now_us)
+        if self._led and lead.holder == self.name and lead.epoch >= self._epoch and not self._handed_over:
+            self._leads_until = asked_s + LEASE_S - MARGIN_S
+            taking = self._taking is not None and not self._taking.done()
+            if lead.epoch != self._epoch or not (self._took_over or taking):
+                self._epoch = lead.epoch
+                self._lose()
+                work = self._take_over(lead.epoch, self._taking)
+                self._taking = self._tasks.begin(work, "take the cluster over")
+            return
+        self._leads_until = 0.0
+        if self._led and lead.holder != self.name and lead.epoch != self._left_to:
+            self._left_to = lead.epoch
+            self._leaving = self._tasks.begin(self._cluster.let_go(), "let go of engines")
+
     async def _read(self, *, every: bool = False) -> None:
         """Have in force here what is published."""
         number = (await self._board.look()).number
         wire = await self._board.offers()
-        self._draining = wire.pop(_CLUSTER, {}).get("draining", [])
+        told = wire.pop(_CLUSTER, None)
+        self._draining = None if told is None else told.get("draining", [])
         self._offers = offers_of(wire, self._credentials)
         self._known = number
         for sharer in list(self._sharers):
@@ -286,7 +293,7 @@ class Leading:
         """Tell the others what there is, if it is not what was told last."""
         if not self.leads:
             return
-        found = {offer.id: offer for offer in self._own_offers()}
+        found = {offer.id: offer for offer in offers_in_hand(self._sharers)}
         told = {_CLUSTER: {"draining": self._follows.draining()}}
         told |= {replica: offer.wire() for replica, offer in found.items()}
         if told == self._published:
@@ -301,34 +308,34 @@ class Leading:
                 self._taken_back.setdefault(offer.id, number)
         self._taken_back = {replica: first for replica, first in self._taken_back.items() if replica in found}
 
-    def _own_offers(self) -> list[Offer]:
-        return [
-            replace(launching.offer, draining=not taking)
-            for sharer in self._sharers
-            for launching, taking in sharer.launchings()
-            if launching.offer is not None and launching.owned
-        ]
-
-    # ---- changes of the lead
-
-    async def _take_over(self, epoch: int) -> None:
-        """Have all that runs in this gateway's hands, and decide from then on."""
+    async def _take_over(self, epoch: int, before: "asyncio.Task[None] | None") -> None:
+        """Have all that runs in this gateway's hands, and decide from then on; what it began before is over first."""
+        if before is not None:
+            await cancel(before)
+        if self._leaving is not None:
+            await asyncio.wait({self._leaving})
         try:
-            self._cluster.lead(epoch)
-            self._follows.begin(epoch)
-            await self._read(every=True)
-            await self._drain()
-            found = await adopt(self._cluster, self._sharers)
+            async with asyncio.timeout(TAKE_OVER_S):
+                self._follows.begin(epoch)
+                await self._cluster.lead(epoch)
+                await self._read(every=True)
+                found = await take_over(self._cluster, self._follows, self._sharers, self._draining)
         except FreeholdError as exc:
             log.warning("cluster_not_taken_over", reason=exc.message, epoch=epoch)
-            self._unfit_until = self._clock() + UNFIT_S
-            self._follows.end()
-            with suppress(FreeholdError):
-                await self._give_up()
-            return
-        if epoch != self._epoch or self._clock() >= self._leads_until:
-            return
-        known = {self.name, *self._others}
+            await self._resign()
+        # A task's end: whoever has the lease and cannot lead would keep all others from it.
+        except Exception:
+            log.exception("defect", epoch=epoch)
+            await self._resign()
+        else:
+            if epoch == self._epoch and self._clock() < self._leads_until:
+                self._begin_to_lead(epoch, found)
+            else:
+                self._follows.end()
+
+    def _begin_to_lead(self, epoch: int, found: Sequence[HostedRecord]) -> None:
+        """Decide from now on; of the engines that were left over, end those that gateways here had."""
+        known = {self.name, *self._others.names}
         strays = [each for each in found if each.owner in known or each.workload in self._offers]
         self._took_over, self._published = True, None
         self._taken_back = {}
@@ -336,32 +343,25 @@ class Leading:
         for sharer in list(self._sharers):
             sharer.lead()
         for record in strays:
-            self._begin(self._dismiss(record), f"dismiss {record.workload}")
+            self._tasks.begin(self._dismiss(record), f"dismiss {record.workload}")
         self._heard()
 
-    async def _drain(self) -> None:
-        """Have those nodes drain that the leader before had told to, and no others."""
-        now = {node.id for node in await self._cluster.nodes() if node.state is NodeState.DRAINING}
-        for node in set(self._draining) - now:
-            with suppress(NotFound):
-                await self._cluster.drain(node)
-        for node in now - set(self._draining) if self._lead.epoch > 1 else ():
-            await self._cluster.resume(node)
-        await self._follows.look()
+    async def _resign(self) -> None:
+        """Leave the lead to others for a while."""
+        self._unfit_until = self._clock() + UNFIT_S
+        self._follows.end()
+        with suppress(FreeholdError):
+            await self._give_up()
 
     async def _dismiss(self, record: HostedRecord) -> None:
         """End what nobody wants, when no gateway has requests on it any more."""
-        with suppress(TimeoutError, NotFound, Conflict):
+        with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
-                while self._is_held(record.workload):
+                while self._others.hold(record.workload):
                     await asyncio.shield(self._ticked)
         if self.leads:
             with suppress(FreeholdError):
                 await self._cluster.dismiss(record)
-
-    def _is_held(self, replica_id: str) -> bool:
-        """Whether another gateway has requests on a replica."""
-        return any(want.held.get(replica_id) for _, wants in self._others.values() for want in wants.values())
 
     def _lose(self) -> None:
         """Decide no more; what runs goes on."""
@@ -372,11 +372,12 @@ class Leading:
 
     async def _give_up(self) -> None:
         """Let go of the lease, if this gateway has it."""
-        look = await self._board.look()
-        after = led(look.lead, self.name, self._epoch, look.now_us, wants=False)
-        if after != look.lead:
-            await self._board.put(look.lead, after)
         self._leads_until = 0.0
+        for _ in range(_GIVING_UP):
+            look = await self._board.look()
+            after = led(look.lead, self.name, self._epoch, look.now_us, wants=False)
+            if after == look.lead or await self._board.put(look.lead, after):
+                return
 
     async def _hand_over(self) -> None:
         """Have another gateway lead, with all that runs."""
@@ -384,9 +385,10 @@ class Leading:
             log.info("cluster_handed_over", gateway=self.name, epoch=self._epoch)
             with suppress(FreeholdError):
                 await self._publish()
-        self._cluster.hand_over()
         self._handed_over = True
-        self._leads_until = 0.0
+        if self._taking is not None:
+            await cancel(self._taking)
+        self._cluster.hand_over()
         self._lose()
         with suppress(FreeholdError):
             await self._give_up()

@@ -111,7 +111,11 @@ class Lending(Generic[LendableT, LeaseT]):
 
         Whoever of those who wait could have it would have had it already: nobody is overtaken.
         """
-        replica = self._choose(wish)
+        serving = self._outlook.serving()
+        if len(serving) == 1:  # as of most deployments: there is nothing to choose
+            replica = serving[0] if serving[0].free and serving[0].id not in wish.avoid else None
+        else:
+            replica = choose(serving, wish, self._turns, self._prompts)
         return None if replica is None or replica.suspect else self._lend(replica, wish)
 
     async def in_turn(self, waiter: Waiter[Wish, Lent[LendableT, LeaseT]]) -> Lent[LendableT, LeaseT]:

@@ -79,9 +79,11 @@ class Queue(Generic[WishT, GrantT]):
     def __init__(self, deployment: str) -> None:
         self._deployment = deployment
         self._lines: dict[Tier, dict[Waiter[WishT, GrantT], None]] = {tier: {} for tier in Tier}
+        self._length = 0
+        """Of all lines together; asked at the end of every request."""
 
     def __len__(self) -> int:
-        return sum(len(line) for line in self._lines.values())
+        return self._length
 
     def __iter__(self) -> Iterator[Waiter[WishT, GrantT]]:
         """Those who wait, in the order in which they are to be served."""
@@ -100,10 +102,14 @@ class Queue(Generic[WishT, GrantT]):
                 raise self.overloaded(waiter.tier)
             self._push_out(last)
         self._lines[waiter.tier][waiter] = None
+        self._length += 1
 
     def leave(self, waiter: Waiter[WishT, GrantT]) -> None:
         """Wait no more; whoever does not wait may leave as well."""
-        self._lines[waiter.tier].pop(waiter, None)
+        line = self._lines[waiter.tier]
+        if waiter in line:
+            del line[waiter]
+            self._length -= 1
 
     def serve(self, waiter: Waiter[WishT, GrantT], grant: GrantT) -> None:
         """Give a waiter what it waited for."""

@@ -356,8 +356,9 @@ class ReplicaSet:
     def _idle_left(self) -> float | None:
         """Seconds until an unused deployment is unloaded; None while it is in use, on its way or to stay."""
         idle_s = self.settings.idle_unload_s
-        busy = self._lending.awaited or any(r.in_flight or r.state in _ON_THE_WAY for r in self.serving())
-        if idle_s is None or busy or not self._loaded or self._elsewhere().busy:
+        if idle_s is None or not self._loaded or self._lending.awaited:
+            return None
+        if any(r.in_flight or r.state in _ON_THE_WAY for r in self.serving()) or self._elsewhere().busy:
             return None
         return max(0.0, self._last_used + idle_s - self._loop.time())
 

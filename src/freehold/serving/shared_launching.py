@@ -235,12 +235,28 @@ class SharedLaunching(Launching):
         if self._left is not None:
             self._left.process.exited.add_done_callback(lambda _: self._desk.release(self.id))
 
+    def is_of(self, record: HostedRecord) -> bool:
+        """Whether that is this replica's engine, by its id and, where it is known, by where it listens."""
+        return record.workload == self.id and (self.offer is None or record.address == self.offer.address)
+
+    @property
+    def permitted(self) -> bool:
+        """Whether its engine may be where it runs, by what is permitted now."""
+        return (
+            self._workload is None or not isinstance(self._desk, ArbiterDesk) or self._desk.permits(self._workload.id)
+        )
+
     def refresh(self, offer: Offer) -> None:
         """Take note of what is offered under this replica's name."""
         self.offer, self.made_for = offer, offer.made_for
 
+    def account_again(self) -> None:
+        """Have an arbiter that begins anew know what the engine has. Raises KeyError: its node is not seen."""
+        if self.offer is not None:
+            self.account(self.offer.nodes)
+
     def account(self, nodes: tuple[str, ...]) -> None:
-        """Have the arbiter know what the engine has."""
+        """Have the arbiter know what the engine has. Raises KeyError: a node is not seen."""
         if self._workload is not None and isinstance(self._desk, ArbiterDesk):
             self._desk.adopt(self._workload, nodes)
 

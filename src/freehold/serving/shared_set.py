@@ -104,7 +104,7 @@ class SharedReplicaSet(ReplicaSet):
             if not launching.owned:
                 self._current.append(replica)
                 self._retire(replica, self._current)
-            elif launching.made_for == present:
+            elif launching.made_for == present and launching.permitted:
                 self._current.append(replica)
             else:
                 self._outdated.append(replica)

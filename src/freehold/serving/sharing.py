@@ -1,6 +1,7 @@
 """What the deployments of a gateway must know where it shares replicas with others, and what is asked of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from freehold.serving.offers import Offer, Want
@@ -57,3 +58,13 @@ class Sharing(Shares, Protocol):
 
     def new_id(self, deployment: str) -> str:
         """The id of a new replica, which no other gateway gives."""
+
+
+def offers_in_hand(sharers: Sequence[Sharer]) -> list[Offer]:
+    """What a gateway that leads has to publish: the replicas whose engines it has in its hands."""
+    return [
+        replace(launching.offer, draining=not taking)
+        for sharer in sharers
+        for launching, taking in sharer.launchings()
+        if launching.offer is not None and launching.owned
+    ]

@@ -164,8 +164,10 @@ class Supervisor:
         cluster, lanes = self._shared.cluster, self._sets.get(settings.name)
         replicas = () if lanes is None else lanes.status().replicas
         running = sum(replica.node is not None for replica in replicas)
-        engine, nodes = self._shared.find_engine(settings.engine), await cluster.nodes()
-        spread = not isinstance(cluster, LocalCluster)
+        engine, spread = self._shared.find_engine(settings.engine), not isinstance(cluster, LocalCluster)
+        if engine.elsewhere:
+            return Room(spread=spread)
+        nodes = await cluster.nodes()
         spec = engine.spread(EngineSpec(settings), nodes)
         return room_for(nodes, engine.needs(spec), settings.zone, running, spread=spread, members=spec.members)
 

@@ -1,7 +1,8 @@
 """The table of keys that gateways are answering: who answers a request with an `Idempotency-Key`, while it does.
 
 Used on PostgreSQL only. A claim holds as long as its gateway lives, by the heartbeat that it gives anyway
-(`store.gateway_rows`): nothing is renewed for it, and what a dead gateway claimed is free half a minute later.
+(`store.gateway_rows`): nothing is renewed for it, and what a dead gateway claimed is free half a minute later. After an
+outage of the database, in which nobody could be seen, that half minute begins anew.
 """
 
 from sqlalchemy import Column, LargeBinary, String, Table, delete, or_, select
@@ -32,7 +33,7 @@ async def claim_answer(
     Returns:
         None if it does; else the digest of what another gateway answers under the key.
     """
-    table, living = answer_claims, living_gateways()
+    table, living = answer_claims, living_gateways(judges=database.judges)
     values = {"body_digest": body_digest, "gateway": database.gateway, "claim": claim}
     statement = (
         insert(table)

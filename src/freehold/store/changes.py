@@ -19,6 +19,7 @@ WATCHED: Final = frozenset(
         "artifact_parents",
         "artifacts",
         "blocklists",
+        "calibrations",
         "content_filters",
         "content_keys",
         "deployments",

@@ -8,6 +8,7 @@ there as here. What gateways have copies of is counted (`store.changes`), so tha
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -60,6 +61,7 @@ class Database:
         url: of PostgreSQL, for connections of one's own.
         gateway: the name of the gateway that this process is; empty where there is one by nature.
         known: the numbers of the changes that this gateway has read, by table; only on PostgreSQL.
+        judges_at: from when on this gateway may say that another one is gone, in seconds of `time.monotonic`.
     """
 
     def __init__(self, engine: AsyncEngine, shown: str, failures: tuple[type[Exception], ...] = ()) -> None:
@@ -68,6 +70,7 @@ class Database:
         self.url: str | None = None
         self.gateway = ""
         self.known: dict[str, int] = {}
+        self.judges_at = 0.0
         self._engine = engine
         self._failures = failures
         self._writer = asyncio.Lock()
@@ -242,6 +245,11 @@ class Database:
         """Tell the listeners of what another gateway has written, after it was read."""
         for listener in self._listeners:
             listener(tables)
+
+    @property
+    def judges(self) -> bool:
+        """Whether the silence of another gateway means that it is gone, and not that nobody could be heard."""
+        return time.monotonic() >= self.judges_at
 
     async def numbers(self) -> dict[str, int]:
         """How often each table was written of which gateways have copies. Raises: as `read`."""

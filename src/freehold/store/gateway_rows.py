@@ -64,10 +64,16 @@ async def database_time(connection: AsyncConnection) -> int:
     return int((await connection.execute(select(func.extract("epoch", func.clock_timestamp())))).scalar_one())
 
 
-def living_gateways() -> Select[tuple[str]]:
-    """The query for the names of those that run, as far as the database knows."""
-    recent = gateways.c.seen_at > func.extract("epoch", func.clock_timestamp()) - GONE_S
-    return select(gateways.c.name).where(gateways.c.left_at.is_(None), recent)
+def living_gateways(*, judges: bool) -> Select[tuple[str]]:
+    """The query for the names of those that run, as far as the database knows.
+
+    Args:
+        judges: whether those count as gone that have not been seen for long; see `Database.judges`.
+    """
+    there = select(gateways.c.name).where(gateways.c.left_at.is_(None))
+    if not judges:
+        return there
+    return there.where(gateways.c.seen_at > func.extract("epoch", func.clock_timestamp()) - GONE_S)
 
 
 async def all_gateways(connection: AsyncConnection) -> list[GatewayRow]:

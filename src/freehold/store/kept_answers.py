@@ -51,11 +51,12 @@ async def get_kept_answer(database: Database, project_id: str, key_digest: bytes
 async def put_kept_answer(database: Database, row: KeptAnswerRow, claim: str | None = None) -> bool:
     """Add a row, in the place of the one of the same name if there is one.
 
-    With a claim, that is given up; false if it is gone, and nothing is added.
+    With a claim, that is given up; false if it is gone, and nothing is added. On PostgreSQL no other writer is waited
+    for: whoever else wants the key waits for the claim's row.
     """
     values = {name: getattr(row, name) for name in KeptAnswerRow.__slots__}
     names = {"project_id", "key_digest"}
-    async with database.write() as connection:
+    async with database.aside() if database.is_shared else database.write() as connection:
         if claim is not None and not await free_answer(connection, claim):
             return False
         await connection.execute(

@@ -115,32 +115,32 @@ async def to_stop(database: Database, ids: Collection[str]) -> dict[str, bool]:
 
 async def any_lost(database: Database, live: Collection[str], before_s: float) -> bool:
     """Whether there are responses that nobody makes any more; arguments as `end_lost`."""
-    query = select(kept_responses.c.id).where(_lost(database.gateway, live, before_s)).limit(1)
+    query = select(kept_responses.c.id).where(_lost(database, live, before_s)).limit(1)
     async with database.read() as connection:
         return (await connection.execute(query)).first() is not None
 
 
 async def end_lost(
-    connection: AsyncConnection, gateway: str, live: Collection[str], before_s: float
+    connection: AsyncConnection, database: Database, live: Collection[str], before_s: float
 ) -> list[LostResponse]:
     """Let responses have failed that nobody makes any more, within the caller's transaction: each once.
 
     Args:
         connection: the caller's.
-        gateway: this one.
+        database: as this gateway has it.
         live: what it is making.
         before_s: when this gateway began at the latest what it is not making any more.
     """
     table = kept_responses.c
-    ended = update(kept_responses).where(_lost(gateway, live, before_s)).values(status="failed")
+    ended = update(kept_responses).where(_lost(database, live, before_s)).values(status="failed")
     rows = await connection.execute(ended.returning(table.id, table.organization_id, table.project_id, table.gateway))
     return [LostResponse(*row) for row in rows]
 
 
-def _lost(gateway: str, live: Collection[str], before_s: float) -> ColumnElement[bool]:
-    table = kept_responses.c
-    own = and_(table.gateway == gateway, table.id.not_in(live), table.created_at < before_s)
-    others = and_(table.gateway != gateway, table.gateway.not_in(living_gateways()))
+def _lost(database: Database, live: Collection[str], before_s: float) -> ColumnElement[bool]:
+    table, living = kept_responses.c, living_gateways(judges=database.judges)
+    own = and_(table.gateway == database.gateway, table.id.not_in(live), table.created_at < before_s)
+    others = and_(table.gateway != database.gateway, table.gateway.not_in(living))
     return and_(_IS_OPEN, or_(own, others))
 
 

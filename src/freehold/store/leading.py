@@ -18,6 +18,8 @@ Connect: TypeAlias = Callable[[], Awaitable[Any]]
 STATEMENT_TIMEOUT_S: Final = 3.0
 CHANNEL: Final = "freehold_cluster"
 """On which gateways tell each other that there is something to look at."""
+FORGET_US: Final = 7 * 86_400_000_000
+"""What nobody has touched for so long is deleted: longer than any engine goes on without a gateway."""
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
@@ -58,7 +60,7 @@ class LeadStore:
         connect: makes a connection of asyncpg.
         failures: what it raises when something is wrong with the database or the way to it.
         shown: how the database is called in messages.
-        cluster: names the cluster.
+        cluster: names the cluster; may be said later, before anything is asked.
         heard: called when another gateway has told something, and when the connection is lost.
     """
 
@@ -67,20 +69,20 @@ class LeadStore:
         connect: Connect,
         failures: tuple[type[Exception], ...],
         shown: str,
-        cluster: str,
+        cluster: str = "",
         heard: Callable[[], None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._failures = failures
         self._shown = shown
-        self._cluster = cluster
+        self.cluster = cluster
         self.heard = heard
         self._connection: Any = None
         self._turn = asyncio.Lock()
 
     async def look(self) -> Look:
         """Who leads, and by when."""
-        row = await self._fetch(_LOOK, self._cluster)
+        row = await self._fetch(_LOOK, self.cluster)
         lead = Lead() if row["epoch"] is None else Lead(*(row[name] for name in _LEAD))
         return Look(row["now_us"], lead, row["number"] or 0)
 
@@ -88,37 +90,41 @@ class LeadStore:
         """Write who leads; false if that is not as it was read."""
         new = (after.holder, after.epoch, after.since_us, after.expires_us)
         if not before.epoch:
-            return await self._fetch(_FIRST, self._cluster, *new) is not None
-        return await self._fetch(_NEXT, self._cluster, *new, before.epoch, before.expires_us) is not None
+            written = await self._fetch(_FIRST, self.cluster, *new)
+        else:
+            written = await self._fetch(_NEXT, self.cluster, *new, before.epoch, before.expires_us)
+        if written is not None and after.epoch != before.epoch:
+            await self._fetch(_TIDY, self.cluster, FORGET_US)
+        return written is not None
 
     async def publish(self, epoch: int, offers: Mapping[str, Any]) -> int | None:
         """Have just these replicas stand there; the publication's number, None if another one leads."""
         bodies = [orjson.dumps(each).decode() for each in offers.values()]
-        row = await self._fetch(_PUBLISH, self._cluster, epoch, list(offers), bodies, CHANNEL)
+        row = await self._fetch(_PUBLISH, self.cluster, epoch, list(offers), bodies, CHANNEL)
         return None if row is None else int(row["number"])
 
     async def offers(self) -> dict[str, Any]:
         """The replicas that stand there."""
-        rows = await self._fetch_all("SELECT replica, body FROM cluster_replicas WHERE cluster = $1", self._cluster)
+        rows = await self._fetch_all("SELECT replica, body FROM cluster_replicas WHERE cluster = $1", self.cluster)
         return {row["replica"]: orjson.loads(row["body"]) for row in rows}
 
     async def tell(self, gateway: str, known: int, body: Any, *, urgent: bool) -> None:
         """Write what a gateway has to do; where it is urgent, have the others look at once."""
         text = orjson.dumps(body).decode()
-        await self._fetch(_TELL, self._cluster, gateway, known, text)
+        await self._fetch(_TELL, self.cluster, gateway, known, text)
         if urgent:
             await self._fetch(_NOTIFY, CHANNEL)
 
     async def told(self) -> dict[str, Told]:
         """What each gateway has told last, by its name."""
         rows = await self._fetch_all(
-            "SELECT gateway, known, seen_us, body FROM cluster_wants WHERE cluster = $1", self._cluster
+            "SELECT gateway, known, seen_us, body FROM cluster_wants WHERE cluster = $1", self.cluster
         )
         return {row["gateway"]: Told(row["known"], row["seen_us"], orjson.loads(row["body"])) for row in rows}
 
     async def leave(self, gateway: str) -> None:
         """Forget what a gateway has told: it is there no more."""
-        await self._fetch("DELETE FROM cluster_wants WHERE cluster = $1 AND gateway = $2", self._cluster, gateway)
+        await self._fetch("DELETE FROM cluster_wants WHERE cluster = $1 AND gateway = $2", self.cluster, gateway)
         await self._fetch(_NOTIFY, CHANNEL)
 
     async def close(self) -> None:
@@ -149,9 +155,18 @@ class LeadStore:
 
     async def _connected(self) -> Any:
         connection = await self._connect()
-        connection.add_termination_listener(lambda _connection: self.heard())
-        await connection.add_listener(CHANNEL, lambda *_message: self.heard())
+        try:
+            await connection.add_listener(CHANNEL, lambda *_message: self.heard())
+        except BaseException:
+            connection.terminate()
+            raise
+        connection.add_termination_listener(self._terminated)
         return connection
+
+    def _terminated(self, connection: Any) -> None:
+        """A connection has ended. One that was closed here is nothing to hear of: its failure is told to who asked."""
+        if connection is self._connection:
+            self.heard()
 
 
 _LEAD: Final = ("holder", "epoch", "since_us", "expires_us")
@@ -180,5 +195,10 @@ _TELL: Final = (
     "INSERT INTO cluster_wants (cluster, gateway, known, seen_us, body) "  # noqa: S608
     f"VALUES ($1, $2, $3, {_NOW}, $4) ON CONFLICT (cluster, gateway) "
     "DO UPDATE SET known = EXCLUDED.known, seen_us = EXCLUDED.seen_us, body = EXCLUDED.body"
+)
+_TIDY: Final = (
+    f"WITH old AS (DELETE FROM cluster_leads WHERE cluster <> $1 AND expires_us < {_NOW} - $2 RETURNING cluster), "  # noqa: S608
+    "gone AS (DELETE FROM cluster_replicas USING old WHERE cluster_replicas.cluster = old.cluster) "
+    f"DELETE FROM cluster_wants WHERE seen_us < {_NOW} - $2"
 )
 _NOTIFY: Final = "SELECT pg_notify($1, '')"

@@ -27,8 +27,10 @@ lease_accounts = Table(
     Column("most", Numeric(40, 0), nullable=False),
     Column("used", Numeric(40, 0), nullable=False),
     Column("updated_us", BigInteger, nullable=False),
+    Column("former", String, nullable=False, server_default=""),
 )
-"""One limit of one subject, as in `types.leases.Account`; whoever deals it out locks its row."""
+"""One limit of one subject, as in `types.leases.Account`; whoever deals it out locks its row. `former` is JSON: of
+units, the limits that held before and until when, as in `types.leases.Pool`."""
 
 lease_slices = Table(
     "lease_slices",

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.errors import Unavailable
 from freehold.store.lease_tables import lease_accounts, lease_slices
-from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS, UNITS, Account, Ask, Pool, Slice, Told
+from freehold.types.leases import CONCURRENT, REQUESTS, TOKENS, UNITS, Account, Ask, Pool, Slice, Taken, Told
 
 Connect: TypeAlias = Callable[[], Awaitable[Any]]
 Settle: TypeAlias = Callable[[Pool, str, Ask, int], Told]
@@ -134,7 +134,7 @@ class LeaseStore:
             told: list[Told] = []
             if asks:
                 pools = await _locked(connection, [ask.account for ask in asks])
-                before = {account: frozenset(pool.slices) for account, pool in pools.items()}
+                before = _copied(pools)
                 told = [settle(pools[ask.account], holder.id, ask, now_us) for ask in asks]
                 await _write(connection, holder.id, pools, before)
             await _report(connection, holder.id, spent, now_us)
@@ -239,16 +239,16 @@ _MISSING: Final = (
     "ORDER BY measure, subject ON CONFLICT DO NOTHING"
 )
 _WANTED: Final = "JOIN unnest($1::text[], $2::text[]) AS wanted (measure, subject) USING (measure, subject)"
-_ACCOUNTS: Final = f"SELECT measure, subject, most, used, updated_us FROM lease_accounts {_WANTED}"  # noqa: S608
+_ACCOUNTS: Final = f"SELECT measure, subject, most, used, updated_us, former FROM lease_accounts {_WANTED}"  # noqa: S608
 _LOCKED: Final = f"{_ACCOUNTS} ORDER BY measure, subject FOR UPDATE OF lease_accounts"
 _SLICES: Final = (
     "SELECT measure, subject, holder, amount, lease_slices.used, spent, seen_us, short_us, oldest_us, taken "  # noqa: S608
     f"FROM lease_slices {_WANTED}"
 )
 _UPDATED: Final = (
-    "UPDATE lease_accounts SET most = new.most, used = new.used, updated_us = new.updated_us FROM "
-    "unnest($1::text[], $2::text[], $3::numeric[], $4::numeric[], $5::bigint[]) "
-    "AS new (measure, subject, most, used, updated_us) "
+    "UPDATE lease_accounts SET most = new.most, used = new.used, updated_us = new.updated_us, former = new.former FROM "
+    "unnest($1::text[], $2::text[], $3::numeric[], $4::numeric[], $5::bigint[], $6::text[]) "
+    "AS new (measure, subject, most, used, updated_us, former) "
     "WHERE lease_accounts.measure = new.measure AND lease_accounts.subject = new.subject"
 )
 _WRITTEN: Final = (
@@ -309,14 +309,19 @@ async def _bury_units(connection: Any, holder: str, bury: Bury) -> None:
     accounts = [Account(UNITS, row["subject"]) for row in await connection.fetch(wanted, holder, UNITS)]
     if accounts:
         pools = await _locked(connection, accounts)
-        before = {account: frozenset(pool.slices) for account, pool in pools.items()}
+        before = _copied(pools)
         for pool in pools.values():
             bury(pool, holder, now_us)
         await _write(connection, holder, pools, before)
 
 
+def _copied(pools: Mapping[Account, Pool]) -> dict[Account, dict[str, Slice]]:
+    """The slices of accounts as they are now."""
+    return {account: {name: replace(each) for name, each in pool.slices.items()} for account, pool in pools.items()}
+
+
 async def _write(
-    connection: Any, holder: str, pools: Mapping[Account, Pool], before: Mapping[Account, frozenset[str]]
+    connection: Any, holder: str, pools: Mapping[Account, Pool], before: Mapping[Account, Mapping[str, Slice]]
 ) -> None:
     """Write accounts after they were settled for a gateway."""
     gone = [
@@ -329,22 +334,21 @@ async def _write(
     kept = [
         (account, name, pool.slices[name])
         for account, pool in pools.items()
-        for name in (holder, *pool.slices)
-        if name in pool.slices and (name == holder or account.measure == UNITS)  # of units, all may have changed
+        for name in pool.slices
+        if name == holder or pool.slices[name] != before[account].get(name)  # of units, others' may have changed too
     ]
-    named = {(account, name): each for account, name, each in kept}
-    measures, subjects = _columns((account.measure, account.subject) for account, _ in named)
+    measures, subjects = _columns((account.measure, account.subject) for account, _, _ in kept)
     await connection.execute(
         _WRITTEN,
         measures,
         subjects,
-        [name for _, name in named],
-        *([getattr(each, name) for each in named.values()] for name in _SLICE),
-        [orjson.dumps(each.taken).decode() if each.taken else "" for each in named.values()],
+        [name for _, name, _ in kept],
+        *([getattr(each, name) for _, _, each in kept] for name in _SLICE),
+        [_json(each.taken) for _, _, each in kept],
     )
     measures, subjects = _columns((account.measure, account.subject) for account in pools)
     columns = ([getattr(pool, name) for pool in pools.values()] for name in ("limit", "used", "updated_us"))
-    await connection.execute(_UPDATED, measures, subjects, *columns)
+    await connection.execute(_UPDATED, measures, subjects, *columns, [_json(pool.former) for pool in pools.values()])
 
 
 async def _report(connection: Any, holder: str, spent: Spent, now_us: int) -> None:
@@ -368,9 +372,21 @@ def _columns(names: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
 
 
 def _pools(rows: Iterable[Any]) -> dict[Account, Pool]:
-    return {Account(row["measure"], row["subject"]): Pool(row["most"], row["used"], row["updated_us"]) for row in rows}
+    return {
+        Account(row["measure"], row["subject"]): Pool(
+            row["most"], row["used"], row["updated_us"], former=_amounts(row["former"])
+        )
+        for row in rows
+    }
 
 
 def _slice(row: Any) -> Slice:
-    taken = tuple((at_us, amount) for at_us, amount in orjson.loads(row["taken"] or "[]"))
-    return Slice(**{name: row[name] for name in _SLICE}, taken=taken)
+    return Slice(**{name: row[name] for name in _SLICE}, taken=_amounts(row["taken"]))
+
+
+def _json(amounts: Taken) -> str:
+    return orjson.dumps(amounts).decode() if amounts else ""
+
+
+def _amounts(text: str) -> Taken:
+    return tuple((at_us, amount) for at_us, amount in orjson.loads(text or "[]"))

@@ -16,7 +16,7 @@ _STORE = Path(__file__).parent
 _SCRIPTS = _STORE / "migrations"
 """Where Alembic finds `env.py`, which all schemas share."""
 
-HEAD = "0025"
+HEAD = "0026"
 COMPATIBLE_FROM = "0018"
 """The oldest schema whose code works with a database that is at the newest. A revision that takes something away which
 older code uses, or changes what it means, raises this to itself."""

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from freehold.errors import HomeError
 from freehold.store.answer_claims import answer_claims
 from freehold.store.artifact_tables import artifacts
+from freehold.store.calibration_rows import calibrations
 from freehold.store.changes import changes
 from freehold.store.copying import copy_rows
 from freehold.store.gateway_rows import gateways
@@ -55,7 +56,7 @@ class Moved:
 
 def home_tables() -> list[Table]:
     """The tables of a home that are moved, by name."""
-    assert artifacts.metadata is training_jobs.metadata is metadata, "all tables are known"
+    assert artifacts.metadata is calibrations.metadata is training_jobs.metadata is metadata, "all tables are known"
     assert all(table.metadata is metadata for tables in KEPT.values() for table in tables), "likewise"
     return [table for name, table in sorted(metadata.tables.items()) if name not in _OWN]
 

@@ -109,7 +109,11 @@ async def connect(url: str, param: str, *, read_only: bool = False) -> Any:
     found = await driver(param).connect(
         url, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S, server_settings=settings
     )
-    await found.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text")
+    try:
+        await found.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text")
+    except BaseException:
+        found.terminate()
+        raise
     return found
 
 

@@ -18,7 +18,7 @@ cluster_leads = Table(
     Column("expires_us", BigInteger, nullable=False),
     Column("number", BigInteger, nullable=False),
 )
-"""As in `types.lead.Lead`, by the cluster's address."""
+"""As in `types.lead.Lead`, by the name that the cluster has itself."""
 
 cluster_replicas = Table(
     "cluster_replicas",

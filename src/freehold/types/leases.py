@@ -16,12 +16,14 @@ UNITS: Final = "units"
 LEASE_US: Final = 15_000_000
 """How long a slice of a rate, of slots or of units lasts after its gateway spoke last. A gateway that was silent for
 longer counts as dead also where money is concerned: what it holds is not expected back."""
+SET_BACK_US: Final = 15_000_000
+"""A database's clock that is so far behind what was seen of it was set back; by less, transactions overtake another."""
 RATES: Final = frozenset({REQUESTS, TOKENS})
 REST: Final = ""
 """In the place of a gateway's id: what was taken of units by those that hold nothing any more."""
 
 Taken: TypeAlias = tuple[tuple[int, int], ...]
-"""What requests take of units, by the moment at which they began."""
+"""Amounts by moments: what requests take of units, by that at which they began."""
 
 
 @value_class
@@ -86,12 +88,14 @@ class Pool:
         used: of a bucket, what it lacks as of `updated_us`; of units, what was in theirs then.
         updated_us: when it was looked at last; of units, the moment before which nothing can change any more.
         slices: by holder.
+        former: of units, the limits that held since `updated_us` before the present one: until when, and how much.
     """
 
     limit: int = 0
     used: int = 0
     updated_us: int = 0
     slices: dict[str, Slice] = field(default_factory=dict)
+    former: Taken = ()
 
 
 @value_class

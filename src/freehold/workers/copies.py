@@ -8,7 +8,7 @@ before or by what is now. When the new one is in force, the running requests are
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from freehold.api.door import People
 from freehold.catalog.deployments import DeploymentRegistry
@@ -30,6 +30,9 @@ TABLES: Final = (
     | {"content_filters", "blocklists"}
 )
 """The tables whose changes workers must hear of."""
+
+Loader: TypeAlias = tuple[frozenset[str], Callable[[], Awaitable[None]]]
+"""What reads something again when one of some tables was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Copies:
     origins: Origins
     flights: Flights
 
-    def loaders(self) -> Sequence[tuple[frozenset[str], Callable[[], Awaitable[None]]]]:
+    def loaders(self) -> Sequence[Loader]:
         """What to read again when one of some tables was written, in this order."""
         settings, people = self.settings, self.people
         return (
@@ -93,10 +96,12 @@ class Reading:
 
     Args:
         copies: what is read.
+        more: what is read besides.
     """
 
-    def __init__(self, copies: Copies) -> None:
+    def __init__(self, copies: Copies, more: Sequence[Loader] = ()) -> None:
         self._copies = copies
+        self._more = more
         self._turn = asyncio.Lock()
 
     async def again(self, tables: Iterable[str]) -> None:
@@ -107,7 +112,7 @@ class Reading:
         """
         written = frozenset(tables)
         async with self._turn:
-            for of, load in self._copies.loaders():
+            for of, load in (*self._copies.loaders(), *self._more):
                 if of & written:
                     await load()
             self._copies.review()
