@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from freehold.api.admin.application import AdminServices
+from freehold.api.admin.services import AdminServices
 from freehold.api.door import People
 from freehold.app_parts import open_erasure
 from freehold.app_records import Records

@@ -17,6 +17,7 @@ import structlog
 import uvloop
 
 from freehold.app_worker import WorkerApp, open_worker
+from freehold.c_memory import share_arenas
 from freehold.errors import ConfigError, HomeError, Unavailable
 from freehold.listening import first, on_signals, serving, spare_collector
 from freehold.log_lines import configure_logging
@@ -213,6 +214,7 @@ async def _served(
 
 def main() -> int:
     """Be a worker, as the process says that has started this one."""
+    share_arenas()
     order = given()
     configure_logging(order.settings.server.log_level, worker=order.name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 
 from freehold.api.admin.application import control_plane
 from freehold.api.admin.changes import Changes
-from freehold.api.admin.door import AdminDoor
+from freehold.api.admin.entrance import AdminDoor
 from freehold.api.admin.project_keys import project_key_routes
 from freehold.api.admin.projects import project_routes
 from freehold.api.door import Door

@@ -15,3 +15,14 @@ def test_the_program_starts_without_heavy_packages(entrance: str) -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == []
+
+
+def test_the_gateway_starts_without_what_administers_it() -> None:
+    """Importing the server or a worker loads neither FastAPI nor a route of the administration APIs."""
+    code = (
+        "import freehold.server, freehold.worker, sys; "
+        "print(*{'fastapi', 'freehold.api.admin.application', 'freehold.api.admin.door'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == []

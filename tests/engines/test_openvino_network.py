@@ -1,70 +1,19 @@
 """The networks that are built of GGUF files compute what their architectures say, from weights of every kind."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
-from gguf import GGUFWriter
 from gguf.quants import dequantize, quantize
 
 from freehold.engines.openvino_network import write_network
 from freehold.engines.openvino_runtime import openvino
 from freehold.engines.openvino_weights import Matrix, WeightsFile, network_bytes, stacked
+from tests.engines.gguf_networks import BASE, EPSILON, HEADS, LAYERS, PAIRS, SIZE, Tensors, tensors_of, write_gguf
 
-WORDS, WIDTH, HEADS, PAIRS, SIZE, INNER, LAYERS = 64, 64, 4, 2, 32, 96, 2
 TOKENS = [5, 17, 3, 44, 44, 9]
-EPSILON, BASE = 1e-5, 10_000.0
-Tensors = Mapping[str, Any]
-
-
-def _tensors(architecture: str) -> dict[str, Any]:
-    """Weights of chance, as the file of an architecture has them."""
-    random = np.random.default_rng(7)
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (WORDS, WIDTH), "output_norm.weight": (WIDTH,)}
-    if architecture == "qwen3":
-        shapes["output.weight"] = (WORDS, WIDTH)
-    for layer in range(LAYERS):
-        names: dict[str, tuple[int, ...]] = {
-            "attn_norm.weight": (WIDTH,),
-            "attn_q.weight": (HEADS * SIZE, WIDTH),
-            "attn_k.weight": (PAIRS * SIZE, WIDTH),
-            "attn_v.weight": (PAIRS * SIZE, WIDTH),
-            "attn_output.weight": (WIDTH, HEADS * SIZE),
-            "ffn_norm.weight": (WIDTH,),
-            "ffn_gate.weight": (INNER, WIDTH),
-            "ffn_up.weight": (INNER, WIDTH),
-            "ffn_down.weight": (WIDTH, INNER),
-        }
-        if architecture == "qwen2":
-            names |= {"attn_q.bias": (HEADS * SIZE,), "attn_k.bias": (PAIRS * SIZE,), "attn_v.bias": (PAIRS * SIZE,)}
-        if architecture == "qwen3":
-            names |= {"attn_q_norm.weight": (SIZE,), "attn_k_norm.weight": (SIZE,)}
-        shapes |= {f"blk.{layer}.{name}": shape for name, shape in names.items()}
-    return {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def _file(path: Path, architecture: str, tensors: Tensors, kinds: Mapping[str, Kind] | None = None) -> Path:
-    """A file of these tensors; matrices whose names end so are of other kinds than F32."""
-    writer = GGUFWriter(path, architecture)
-    writer.add_block_count(LAYERS)
-    writer.add_context_length(512)
-    writer.add_embedding_length(WIDTH)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(PAIRS)
-    writer.add_key_length(SIZE)
-    writer.add_layer_norm_rms_eps(EPSILON)
-    writer.add_rope_freq_base(BASE)
-    for name, data in tensors.items():
-        kind = next((kind for end, kind in (kinds or {}).items() if name.endswith(end)), Kind.F32)
-        writer.add_tensor(name, data if kind == Kind.F32 else quantize(data, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 def _computed(path: Path, folder: Path) -> Any:
@@ -127,16 +76,16 @@ def _expected(architecture: str, tensors: Tensors) -> Any:
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
 def test_a_network_computes_what_its_architecture_says(tmp_path: Path, architecture: str) -> None:
     """Turned heads, shared keys, biases, norms of heads and the order of places are as the definition has them."""
-    tensors = _tensors(architecture)
-    found = _computed(_file(tmp_path / "m.gguf", architecture, tensors), tmp_path)
+    tensors = tensors_of(architecture)
+    found = _computed(write_gguf(tmp_path / "m.gguf", architecture, tensors), tmp_path)
     assert np.abs(found - _expected(architecture, tensors)).max() < 1e-3
 
 
 def test_matrices_of_several_kinds_are_products_of_their_own(tmp_path: Path) -> None:
     """Where a layer's matrices cannot be one product, the network computes the same as from what they stand for."""
     kinds = {"attn_q.weight": Kind.Q8_0, "attn_k.weight": Kind.Q4_0, "ffn_up.weight": Kind.F16}
-    tensors = _tensors("llama")
-    file = _file(tmp_path / "m.gguf", "llama", tensors, kinds)
+    tensors = tensors_of("llama")
+    file = write_gguf(tmp_path / "m.gguf", "llama", tensors, kinds)
     meant = {
         name: next((dequantize(quantize(data, kind), kind) for end, kind in kinds.items() if name.endswith(end)), data)
         for name, data in tensors.items()
@@ -160,8 +109,8 @@ def _weights(matrix: Matrix) -> Any:
 )
 def test_weights_are_what_the_file_means(tmp_path: Path, kind: Kind, bits: int, within_steps: float) -> None:
     """Kinds that are computed with stay as they are; others lose a small part of the error that they have already."""
-    tensors = _tensors("llama")
-    file = _file(tmp_path / "m.gguf", "llama", tensors, {"token_embd.weight": kind})
+    tensors = tensors_of("llama")
+    file = write_gguf(tmp_path / "m.gguf", "llama", tensors, {"token_embd.weight": kind})
     matrix = WeightsFile(file).matrix("token_embd.weight")
     data = tensors["token_embd.weight"]
     meant = data if kind == Kind.F32 else dequantize(quantize(data, kind), kind)
@@ -171,9 +120,20 @@ def test_weights_are_what_the_file_means(tmp_path: Path, kind: Kind, bits: int, 
     assert network_bytes(file) > matrix.numbers.nbytes // (2 if bits == 4 else 1)
 
 
+def test_numbers_too_large_for_sixteen_bits_stay(tmp_path: Path) -> None:
+    """A matrix in BF16 with a number that F16 does not reach is computed in 32 bits, not with the infinite."""
+    tensors = tensors_of("llama")
+    tensors["token_embd.weight"][3, 5] = 2.0**17
+    matrix = WeightsFile(write_gguf(tmp_path / "m", "llama", tensors, {"embd.weight": Kind.BF16})).matrix(
+        "token_embd.weight"
+    )
+    assert matrix.bits == 32
+    assert matrix.numbers[3, 5] == 2.0**17
+
+
 def test_only_matrices_of_one_kind_are_stacked(tmp_path: Path) -> None:
     """Matrices of the same kind and width are one below the other; others are not."""
-    file = WeightsFile(_file(tmp_path / "m.gguf", "llama", _tensors("llama"), {"attn_q.weight": Kind.Q8_0}))
+    file = WeightsFile(write_gguf(tmp_path / "m.gguf", "llama", tensors_of("llama"), {"attn_q.weight": Kind.Q8_0}))
     query, key, value = (file.matrix(f"blk.0.attn_{name}.weight") for name in "qkv")
     both = stacked([key, value])
     assert both is not None
@@ -183,7 +143,7 @@ def test_only_matrices_of_one_kind_are_stacked(tmp_path: Path) -> None:
 
 def test_what_is_missing_or_broken_off_is_named(tmp_path: Path) -> None:
     """A tensor that is not there is named, and a file that ends too soon is told."""
-    file = _file(tmp_path / "m.gguf", "llama", _tensors("llama"))
+    file = write_gguf(tmp_path / "m.gguf", "llama", tensors_of("llama"))
     with pytest.raises(ValueError, match=r"no tensor 'output\.weight'"):
         WeightsFile(file).matrix("output.weight")
     file.write_bytes(file.read_bytes()[:-4096])

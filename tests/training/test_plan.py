@@ -6,7 +6,7 @@ from math import isclose, log
 import pytest
 
 from freehold.errors import ConfigError
-from freehold.training.language.recipes import LanguageRecipe, depth, gpt2, gpt3
+from freehold.training.language.recipes import LanguageRecipe, depth, gpt2, gpt3, most_logits
 from freehold.training.planning.devices import DEVICES, device_named
 from freehold.training.planning.measured import Asked, measured_from
 from freehold.training.planning.memory import Room, memory_of
@@ -119,6 +119,20 @@ def test_gpt3_fits_on_a_thousand_h100_and_not_on_eight() -> None:
     assert fewest is not None
     assert fewest >= 175e9 * 16 / H100.memory_bytes
     assert not best_plan(recipe, _sites(fewest // 2), batch_is_free=True).fits
+
+
+@pytest.mark.parametrize(("compiled", "each"), [(True, 2), (False, 12)])
+def test_a_gpu_holds_as_many_logits_as_the_model_makes_at_once(compiled: bool, each: int) -> None:
+    """Up to as many as the model makes at once all are counted, once where the loss is compiled; beyond, a piece is."""
+    recipe, room = depth(20, 2**16), Room(2, compiled, False, 0, 0.0)
+    samples = most_logits(compiled=compiled) // (2**16 * recipe.sequence)
+
+    def taken(more: int) -> int:
+        training = dict.fromkeys(("training.batch", "training.micro_batch"), str(samples + more))
+        return memory_of(changed(recipe, training), Layout(1, 1, 1), room).logits
+
+    assert isclose(taken(0), each * most_logits(compiled=compiled), rel_tol=0.1)
+    assert taken(2) - taken(1) < 2**16 * recipe.sequence, "of more only what the last norm takes"
 
 
 def test_weights_and_states_take_sixteen_bytes_a_parameter() -> None:

@@ -13,14 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
-from freehold.api.admin.application import (
-    AdminServices,
-    admin_application,
-    organization_application,
-    service_application,
-    tenant_application,
-)
 from freehold.api.admin.changes import Changes
+from freehold.api.admin.planes import admin_application, organization_application, service_plane, tenant_plane
+from freehold.api.admin.services import AdminServices
 from freehold.api.azure import azure_routes
 from freehold.api.body import JsonText
 from freehold.api.dialect import Dialect, error_body, error_headers
@@ -125,9 +120,7 @@ def build_application(services: ApplicationServices, bounds: ServerSettings, *, 
         *openai_routes(operation),
         *azure_routes(operation),
         Mount("/admin", admin_application(admin, changes, bounds.max_body_bytes)),
-        *docs_routes(
-            admin.people.door, partial(tenant_application, admin), partial(service_application, admin, changes)
-        ),
+        *docs_routes(admin.people.door, partial(tenant_plane, admin), partial(service_plane, admin, changes)),
         *signin_routes(signin),
         *session_routes(signin, admin.people.door),
         *pages,

@@ -7,10 +7,9 @@ server in the body of one request, and is kept nowhere.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -21,6 +20,9 @@ from freehold.api.door import Door
 from freehold.errors import Forbidden, Unauthenticated
 from freehold.governance.directory import ORGANIZATION
 from freehold.types.identity import Principal
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 ORGANIZATION_API: Final = "/v1/organization"
 SERVICE_API: Final = "/admin"
@@ -34,7 +36,7 @@ _HEADERS: Final = {
 }
 
 
-def docs_routes(door: Door, organization: Callable[[], FastAPI], service: Callable[[], FastAPI]) -> list[BaseRoute]:
+def docs_routes(door: Door, organization: "Callable[[], FastAPI]", service: "Callable[[], FastAPI]") -> list[BaseRoute]:
     """The routes.
 
     Args:
@@ -74,7 +76,7 @@ def docs_routes(door: Door, organization: Callable[[], FastAPI], service: Callab
 class _Shelf:
     """The pages, made when they are first asked for."""
 
-    def __init__(self, organization: Callable[[], FastAPI], service: Callable[[], FastAPI]) -> None:
+    def __init__(self, organization: "Callable[[], FastAPI]", service: "Callable[[], FastAPI]") -> None:
         self._makers = {ORGANIZATION_API: organization, SERVICE_API: service}
         self._pages: dict[bool, str] = {}
 
@@ -87,5 +89,5 @@ class _Shelf:
         return self._pages[everything]
 
 
-def _document(make: Callable[[], FastAPI]) -> dict[str, Any]:
+def _document(make: "Callable[[], FastAPI]") -> dict[str, Any]:
     return make().openapi()

@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from freehold import __version__
-from freehold.api.admin.application import AdminServices
-from freehold.api.admin.cluster import lead_object
+from freehold.api.admin.lead import lead_object
+from freehold.api.admin.services import AdminServices
 from freehold.errors import AuditUnavailable
 from freehold.gateway.control import DeploymentControl, DeploymentView
 from freehold.gateway.flights import Flights

@@ -10,6 +10,7 @@ import typer
 from freehold.app import open_app
 from freehold.app_parts import open_registry
 from freehold.app_records import open_database
+from freehold.c_memory import share_arenas
 from freehold.catalog.catalog import Catalog
 from freehold.cli.cluster_settings import on_cluster
 from freehold.cli.lazy import command_group, load
@@ -57,6 +58,7 @@ def serve(
     What a person should know goes to stdout, the log (one JSON line an event) to stderr. Ctrl-C or SIGTERM lets
     running requests finish and ends with exit code 0; a second one does not wait for them.
     """
+    share_arenas()
     place = home_of(home)
     given = {
         name: value for name, value in {"host": host, "port": port, "workers": workers}.items() if value is not None
@@ -73,7 +75,10 @@ def serve(
         _announce(place, announcement, key)
 
     with held_collector():
-        asyncio.run(_fetch_missing(place, settings))
+        complete = asyncio.run(_has_all(place, settings))
+    if not complete:
+        asyncio.run(_fetch_missing(place, settings))  # takes as long as it takes, so not with the collector held
+    with held_collector():
         status = run(place, settings, announce=announce)
     raise typer.Exit(status)
 
@@ -84,8 +89,6 @@ async def _fetch_missing(place: Path, settings: Settings) -> None:
     A model that cannot be fetched now is told of and left to the running server, which tries again: the other
     deployments should not wait for it.
     """
-    if await _has_all(place, settings):
-        return
     async with open_app(place, settings, engines=False) as application:
         missing = await _missing(application.catalog, (view.deployment.settings for view in application.control.all()))
         if not missing:

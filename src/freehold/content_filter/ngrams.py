@@ -1,9 +1,9 @@
 """The classifier: a linear model over hashed words, pairs of words and character n-grams, in pure Python.
 
 A row of the table has a lane for each head, one for the square of the row's idf (its share of the text's length) and
-one that counts. In memory a row is one integer with lanes of 32 bits, so that adding two integers adds all lanes at
-once; a word's sum and a pair's row are kept once they were needed. A text's scores come from the sum over its
-different words and pairs: divided by the square root of the summed squares, then made a probability.
+one that counts. Where it is computed with, a row is one integer with lanes of 32 bits, so that adding two integers adds
+all lanes at once; a word's sum and a pair's row are kept once they were needed. A text's scores come from the sum over
+its different words and pairs: divided by the square root of the summed squares, then made a probability.
 
 How the weights were made is in `freehold.training.content_filter`, what they are worth in
 docs/models/content-filter/card.md.
@@ -123,8 +123,8 @@ class NgramClassifier:
         self._lanes = len(self._heads) + 2
         self._numbers = Struct(f"<{self._lanes}I")
         self._least = self._least_odds()
-        self._rows = _widened(weights.tables["rows"])
-        self._mask = len(weights.tables["rows"]) // self._lanes - 1
+        self._rows = weights.tables["rows"]
+        self._mask = len(self._rows) // self._lanes - 1
         digests = weights.tables.get("seen", b"")
         self.seen = frozenset(digests[start : start + 8] for start in range(0, len(digests), 8))
         """Of the texts that the weights were trained on, the digests' first eight bytes."""
@@ -222,8 +222,9 @@ class NgramClassifier:
         return self._row(pair_row(words[pair[0]], words[pair[1]], self._mask))
 
     def _row(self, number: int) -> int:
-        width = self._lanes * LANE_BYTES
-        return int.from_bytes(self._rows[number * width : (number + 1) * width], "little")
+        wide = bytearray(self._numbers.size)
+        wide[::LANE_BYTES] = self._rows[number * self._lanes : (number + 1) * self._lanes]
+        return int.from_bytes(wide, "little")
 
 
 @lru_cache(maxsize=4)
@@ -241,10 +242,3 @@ def _odds(probability: float) -> float:
     if probability <= 0.0:
         return -inf
     return log(probability / (1.0 - probability)) if probability < 1.0 else 30.0
-
-
-def _widened(table: bytes) -> memoryview:
-    """Bytes as numbers of 32 bits, little-endian."""
-    wide = bytearray(LANE_BYTES * len(table))
-    wide[::LANE_BYTES] = table
-    return memoryview(bytes(wide))

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 MAX_STRING = 16 * 1024 * 1024
 MAX_SIDES = 8
+MAX_ARRAY = 1 << 26
 ALIGNMENT = 32
 _COUNT = 8
 """Where the number of tensors stands."""
@@ -27,7 +28,19 @@ def read_metadata(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        return dict(_entries(file, _begin(file)[1]))
+        return _once(_entries(file, _begin(file)[1]))
+
+
+def read_lengths(path: Path) -> dict[str, int]:
+    """How many values the arrays of the metadata have, by key.
+
+    Raises: as `read_metadata`.
+    """
+    lengths: dict[str, int] = {}
+    with path.open("rb") as file:
+        for _ in _entries(file, _begin(file)[1], lengths):
+            pass
+    return lengths
 
 
 def read_value(path: Path, key: str) -> Any:
@@ -73,12 +86,14 @@ def read_tensors(path: Path) -> Tensors:
     """
     with path.open("rb") as file:
         count, entries = _begin(file)
-        alignment = dict(_entries(file, entries)).get("general.alignment", ALIGNMENT)
+        alignment = _once(_entries(file, entries)).get("general.alignment", ALIGNMENT)
+        if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
+            raise ValueError("the alignment of its tensors is no power of two")
         begin = file.tell()
         tensors = []
         for _ in range(count):
             name = _text(file)
-            sides = tuple(_scalar(file, "<Q") for _ in range(min(_scalar(file, "<I"), MAX_SIDES)))
+            sides = tuple(_scalar(file, "<Q") for _ in range(_scalar_to(file, "<I", MAX_SIDES)))
             tensors.append(Tensor(name, sides, _scalar(file, "<I"), _scalar(file, "<Q")))
         return Tensors(tuple(tensors), begin, -(-file.tell() // alignment) * alignment, alignment)
 
@@ -103,14 +118,26 @@ def _begin(file: BinaryIO) -> tuple[int, int]:
     return _scalar(file, "<Q"), _scalar(file, "<Q")
 
 
-def _entries(file: BinaryIO, count: int) -> Iterator[tuple[str, Any]]:
+def _entries(file: BinaryIO, count: int, lengths: dict[str, int] | None = None) -> Iterator[tuple[str, Any]]:
+    """Keys and values; of arrays nothing but, where asked for, their lengths."""
     for _ in range(count):
         key = _text(file)
         kind = _scalar(file, "<I")
         if kind == _ARRAY:
-            _skip_array(file)
+            length = _skip_array(file)
+            if lengths is not None:
+                lengths[key] = length
         else:
             yield key, _text(file) if kind == _STRING else _scalar(file, _format(kind))
+
+
+def _once(entries: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in entries:
+        if key in found:
+            raise ValueError(f"it says twice what '{key}' is")
+        found[key] = value
+    return found
 
 
 def _format(kind: int) -> str:
@@ -135,13 +162,20 @@ def _text(file: BinaryIO) -> str:
     return raw.decode(errors="replace")
 
 
-def _skip_array(file: BinaryIO) -> None:
-    kind, count = _scalar(file, "<I"), _scalar(file, "<Q")
+def _skip_array(file: BinaryIO) -> int:
+    """Pass over an array; how many values it has."""
+    kind, count = _scalar(file, "<I"), _scalar_to(file, "<Q", MAX_ARRAY)
     if kind == _STRING:
         for _ in range(count):
-            file.seek(_scalar(file, "<Q"), 1)
-    elif kind == _ARRAY:
-        for _ in range(count):
-            _skip_array(file)
+            file.seek(_scalar_to(file, "<Q", MAX_STRING), 1)
     else:
         file.seek(struct.calcsize(_format(kind)) * count, 1)
+    return int(count)
+
+
+def _scalar_to(file: BinaryIO, form: str, most: int) -> int:
+    """A number that is not larger than can be."""
+    found = int(_scalar(file, form))
+    if found > most:
+        raise ValueError("it is damaged: a length is larger than can be")
+    return found

@@ -32,7 +32,7 @@ def declared(*, chat: bool, tools: bool, exact: bool) -> frozenset[Feature]:
     Args:
         chat: the model has a chat template.
         tools: which knows how calls are written.
-        exact: answers do not depend on who else is asking.
+        exact: what goes into the weights is not rounded, so that a seed draws alike whoever else asks.
     """
     features = set(WRITING)
     if chat:

@@ -1,19 +1,19 @@
 """Which model files the `openvino` engine reads, told from their headers, and how much memory keys and values take.
 
-`openvino_network` builds the networks of three architectures, and OpenVINO GenAI makes the tokenizer, which splits text
-in the ways that it knows; whatever else a file wants it would pass over in silence, and the model would answer
-nonsense. So that is refused here. Source: the library's `src/cpp/src/gguf_utils`, as of 2026.4. Standard library only:
-the gateway asks before it starts a process.
+`openvino_network` builds the networks of three architectures (`openvino_form`), and OpenVINO GenAI makes the tokenizer,
+which splits text in the ways that it knows; whatever else a file wants would be passed over in silence, and the model
+would answer nonsense. So that is refused here. Source: the library's `src/cpp/src/gguf_utils`, as of 2026.4. Standard
+library only: the gateway asks before it starts a process.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from freehold.engines.gguf_header import read_metadata, read_tensors, read_value
+from freehold.engines.gguf_header import Tensors, read_lengths, read_metadata, read_tensors, read_value
+from freehold.engines.openvino_form import TOKENS, Form, another_network, check_extent, other_tensors
 
 ARCHITECTURES: Final = ("llama", "qwen2", "qwen3")
 SPLITS: Final = ("default", "qwen2", "smollm")
@@ -23,17 +23,13 @@ TENSOR_TYPES: Final = {
     8: "Q8_0", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 30: "BF16",
 }  # fmt: skip
 """Kinds of tensors. Those of fewer bits would take several times their memory, as they are computed in eight bits."""
-_TENSORS: Final = re.compile(
-    r"(token_embd|output|output_norm)\.weight"
-    r"|blk\.\d+\.((attn_norm|attn_q_norm|attn_k_norm|ffn_norm)\.weight"
-    r"|(attn_q|attn_k|attn_v|attn_output|ffn_gate|ffn_up|ffn_down)\.(weight|bias))"
-)
-"""Those that a network is built of."""
 NETWORK: Final = "openvino_model.xml"
 """What a folder of a model that was exported has."""
 TOKENIZERS: Final = ("openvino_tokenizer.xml", "openvino_detokenizer.xml")
 BLOCK_TOKENS: Final = 32
 """Tokens of a block of keys and values on a CPU."""
+DEFAULT_TRAINED: Final = 2048
+"""Tokens that a model is taken to be trained for where it does not say."""
 CACHE_PRECISIONS: Final = {"u8": 1, "f16": 2, "bf16": 2, "f32": 4}
 """How a cache can be kept: bytes a value."""
 _ELSEWHERE: Final = "use the engine 'llamacpp' for it"
@@ -91,32 +87,28 @@ def refusal(path: Path) -> str | None:
     early = refused_architecture(path)
     if early is not None or path.is_dir():
         return early
-    metadata = read_metadata(path)
-    tensors = {tensor.name: tensor.kind for tensor in read_tensors(path).tensors}
-    architecture = metadata["general.architecture"]
+    metadata, found = read_metadata(path), read_tensors(path)
+    form = Form.of(metadata)
     tokenizer, split = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
-    scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
-    unknown = sorted({kind for kind in tensors.values() if kind not in TENSOR_TYPES})
-    strange = sorted(name for name in tensors if not _TENSORS.fullmatch(name))
-    turned, size = metadata.get(f"{architecture}.rope.dimension_count"), _gguf_shape(metadata).size
+    unknown = sorted({tensor.kind for tensor in found.tensors if tensor.kind not in TENSOR_TYPES})
+    check_extent(found, path.stat().st_size)
     if tokenizer != "gpt2":
-        reason = f"with a tokenizer of the kind '{tokenizer}' (it knows: gpt2)"
+        reason: str | None = f"with a tokenizer of the kind '{tokenizer}' (it knows: gpt2)"
     elif split not in SPLITS:
         reason = f"whose tokenizer splits text in the way '{split}' (it knows: {', '.join(SPLITS)})"
-    elif scaling != "none" or "rope_freqs.weight" in tensors:
-        reason = "whose positions are scaled"
-    elif metadata.get(f"{architecture}.expert_count"):
-        reason = "with experts"
-    elif turned not in (None, size):
-        reason = f"that turn {turned} of a head's {size} numbers by their place"
-    elif strange:
-        reason = f"with a tensor '{strange[0]}'"
     elif unknown:
         kinds = ", ".join(str(kind) for kind in unknown)
         reason = f"with tensors of ggml's type {kinds} (it reads: {', '.join(TENSOR_TYPES.values())})"
     else:
-        return None
-    return f"the engine 'openvino' does not read models {reason}; {_ELSEWHERE}"
+        reason = another_network(form, metadata) or other_tensors(form, found) or _other_words(path, found)
+    return None if reason is None else f"the engine 'openvino' does not read models {reason}; {_ELSEWHERE}"
+
+
+def _other_words(path: Path, found: Tensors) -> str | None:
+    """How many tokens the tokenizer has and how many the network, where they differ."""
+    told = read_lengths(path).get("tokenizer.ggml.tokens", 0)
+    known = next(tensor.sides[1] for tensor in found.tensors if tensor.name == TOKENS)
+    return None if told == known else f"whose tokenizer has {told} tokens where the network has {known}"
 
 
 def shape_of(path: Path) -> Shape:
@@ -132,16 +124,9 @@ def shape_of(path: Path) -> Shape:
 
 
 def _gguf_shape(metadata: Mapping[str, Any]) -> Shape:
-    kind = metadata.get("general.architecture", "")
-
-    def value(name: str, otherwise: int) -> int:
-        found = metadata.get(f"{kind}.{name}")
-        return found if isinstance(found, int) and not isinstance(found, bool) else otherwise
-
-    heads = value("attention.head_count", 1)
-    size = value("attention.key_length", value("embedding_length", 0) // max(heads, 1))
-    trained = value("context_length", 2048)
-    return Shape(trained, value("block_count", 0), value("attention.head_count_kv", heads), size)
+    form = Form.of(metadata)
+    trained = metadata.get(f"{form.architecture}.context_length", DEFAULT_TRAINED)
+    return Shape(trained if type(trained) is int else DEFAULT_TRAINED, form.layers, form.pairs, form.size)
 
 
 def _folder_shape(path: Path) -> Shape:
@@ -149,7 +134,7 @@ def _folder_shape(path: Path) -> Shape:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         heads = int(config["num_attention_heads"])
         size = int(config.get("head_dim") or config["hidden_size"] // heads)
-        trained = int(config.get("max_position_embeddings") or 2048)
+        trained = int(config.get("max_position_embeddings") or DEFAULT_TRAINED)
         return Shape(trained, int(config["num_hidden_layers"]), int(config.get("num_key_value_heads") or heads), size)
     except (KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError) as exc:
         raise ValueError("config.json does not tell the model's shape") from exc

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from freehold.engines.gguf_header import read_metadata
+from freehold.engines.openvino_form import Form
 from freehold.engines.openvino_runtime import openvino
 from freehold.engines.openvino_weights import Array, Matrix, WeightsFile, stacked
 
@@ -23,54 +24,6 @@ Node: TypeAlias = Any
 ops: Final = openvino.opset13
 HIDDEN: Final = -65504.0
 """What is added to the likelihood of a place that is not to be read."""
-_INTERLEAVED: Final = "llama"
-"""The architecture whose files have the two halves of each head's numbers in turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The measures of a network.
-
-    Args:
-        layers: how many.
-        heads: of queries.
-        pairs: heads of keys and values.
-        size: numbers of a head.
-        epsilon: of the norms.
-        base: of the angles that positions are turned by.
-        interleaved: whether the halves of a head are in turn.
-    """
-
-    layers: int
-    heads: int
-    pairs: int
-    size: int
-    epsilon: float
-    base: float
-    interleaved: bool
-
-    @classmethod
-    def of(cls, metadata: Mapping[str, Any]) -> "Form":
-        """What a file says.
-
-        Raises:
-            ValueError: it does not say it.
-        """
-        kind = metadata["general.architecture"]
-        try:
-            heads = int(metadata[f"{kind}.attention.head_count"])
-            size = metadata.get(f"{kind}.attention.key_length") or int(metadata[f"{kind}.embedding_length"]) // heads
-            return cls(
-                layers=int(metadata[f"{kind}.block_count"]),
-                heads=heads,
-                pairs=int(metadata.get(f"{kind}.attention.head_count_kv", heads)),
-                size=int(size),
-                epsilon=float(metadata[f"{kind}.attention.layer_norm_rms_epsilon"]),
-                base=float(metadata.get(f"{kind}.rope.freq_base", 10_000.0)),
-                interleaved=kind == _INTERLEAVED,
-            )
-        except (KeyError, TypeError, ZeroDivisionError) as exc:
-            raise ValueError(f"its metadata do not say the form of its network: {exc}") from exc
 
 
 @dataclass(frozen=True, slots=True)

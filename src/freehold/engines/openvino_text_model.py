@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from freehold.engines.openvino_genai import openvino_genai
 from freehold.engines.openvino_network import write_network
 from freehold.engines.openvino_runtime import openvino
 from freehold.engines.openvino_weights import network_bytes
+from freehold.engines.scratch import scratch_folder
 from freehold.engines.token_text import Vocabulary, read_vocabulary
 from freehold.engines.tool_calls import CLOSER, OPENER
 
@@ -171,8 +171,7 @@ def readable(path: Path) -> Iterator[tuple[Path, Path]]:
     if path.is_dir():
         yield path, path
         return
-    with tempfile.TemporaryDirectory(prefix="freehold-") as made:
-        folder = Path(made)
+    with scratch_folder() as folder:
         if shutil.disk_usage(folder).free < network_bytes(path):
             raise UnusableModel("there is no room for its network among temporary files (TMPDIR)")
         write_network(path, folder)

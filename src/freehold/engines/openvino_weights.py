@@ -2,7 +2,7 @@
 
     Q8_0             as they are: whole numbers of eight bits in groups of 32, and a scale for each group
     Q4_0             likewise, in four bits
-    F16, BF16        in sixteen bits
+    F16, BF16        in sixteen bits; BF16 in 32 where a number is too large for that
     F32              as they are
     everything else  in eight bits like Q8_0
 
@@ -136,7 +136,7 @@ class WeightsFile:
         if kind == GGMLQuantizationType.F16:
             return Matrix(raw.view(np.float16), None, 16)
         if kind == GGMLQuantizationType.BF16:
-            return Matrix(dequantize(raw, kind).astype(np.float16), None, 16)
+            return _sixteen_bits(dequantize(raw, kind))
         if kind == GGMLQuantizationType.Q4_0:
             return _four_bits(raw.view(_FOUR_BITS))
         if kind != GGMLQuantizationType.Q8_0:
@@ -160,6 +160,13 @@ class WeightsFile:
         if found.size != rows * width:
             raise ValueError("it is broken off")
         return found.reshape(rows, width)
+
+
+def _sixteen_bits(numbers: Array) -> Matrix:
+    """Numbers in sixteen bits, or as they are where those do not reach so far."""
+    with np.errstate(over="ignore"):
+        halves = numbers.astype(np.float16)
+    return Matrix(halves, None, 16) if np.isfinite(halves).all() else Matrix(numbers, None, 32)
 
 
 def _in_eight_bits(raw: Array, kind: GGMLQuantizationType) -> Array:

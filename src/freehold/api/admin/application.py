@@ -1,8 +1,9 @@
-"""The control plane: FastAPI applications under `/admin`, for the service, and `/v1/organization`, for tenants."""
+"""The control plane: FastAPI applications under `/admin`, for the service, and `/v1/organization`, for tenants.
+
+`planes` imports this when one of them is first asked for.
+"""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
@@ -10,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from freehold import __version__
 from freehold.api.admin.abuse import abuse_routes
@@ -31,7 +31,7 @@ from freehold.api.admin.content_filters import content_filter_routes
 from freehold.api.admin.content_keys import content_key_routes, master_key_routes
 from freehold.api.admin.deployment_logs import deployment_log_routes
 from freehold.api.admin.deployments import deployment_routes
-from freehold.api.admin.door import AdminDoor, Allow
+from freehold.api.admin.door import Allow
 from freehold.api.admin.erasures import erasure_routes
 from freehold.api.admin.flagged import flagged_routes
 from freehold.api.admin.gateways import gateway_routes
@@ -53,6 +53,7 @@ from freehold.api.admin.rate_limits import rate_limit_routes
 from freehold.api.admin.retention import data_retention_routes, retention_routes
 from freehold.api.admin.role_list import role_routes
 from freehold.api.admin.service_accounts import service_account_routes
+from freehold.api.admin.services import AdminServices
 from freehold.api.admin.settings import settings_routes
 from freehold.api.admin.showback import showback_routes
 from freehold.api.admin.status import status_routes
@@ -61,26 +62,8 @@ from freehold.api.admin.usage import usage_routes
 from freehold.api.admin.users import user_routes
 from freehold.api.dialect import Dialect, error_body, error_headers
 from freehold.api.docs_page import ACTION
-from freehold.api.door import People
-from freehold.api.edge import JsonBody
-from freehold.api.later import Later
-from freehold.catalog.catalog import Catalog
-from freehold.config import Settings
-from freehold.content_filter.registry import FilterRegistry
 from freehold.errors import FreeholdError, InternalError, InvalidRequest, MethodNotAllowed, NotFound
-from freehold.gateway.content_control import ContentControl
-from freehold.gateway.control import DeploymentControl
-from freehold.gateway.erasure import Erasure
-from freehold.gateway.leases_view import Uses
-from freehold.gateway.model_services import ModelServices
-from freehold.gateway.presence import Presence
-from freehold.governance.digests import Digests
 from freehold.governance.explanation import Explainer
-from freehold.governance.limits import LimitRegistry
-from freehold.governance.policies import PolicyRegistry
-from freehold.journal.journal import Journal
-from freehold.journal.projection_reports import UsageReports
-from freehold.journal.verification import Verifier
 
 _TEXT: Final = {"type": ["string", "null"]}
 _ERROR: Final[dict[str, Any]] = {
@@ -102,58 +85,6 @@ _ERROR: Final[dict[str, Any]] = {
     },
 }
 """What every route answers where it fails, as OpenAPI describes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdminServices:
-    """What the control plane works on.
-
-    Args:
-        people: who there is, and who is let in.
-        control: what is deployed.
-        catalog: which models there are.
-        limits: what callers may use; `ledger` is what they have used of it.
-        policies: which requests are allowed.
-        filters: what is looked for in texts.
-        journal: where every action is recorded.
-        reports: usage and costs.
-        digests: the names of end users.
-        content: keys and retention of kept content.
-        erasure: erases users and projects.
-        models: where models come from, and when a deployment may change to one.
-        verifier: says whether the journal is what was written.
-        presence: of this server among the gateways of its database.
-        settings: the configuration.
-    """
-
-    people: People
-    control: DeploymentControl
-    catalog: Catalog
-    limits: LimitRegistry
-    uses: Uses
-    policies: PolicyRegistry
-    filters: FilterRegistry
-    journal: Journal
-    reports: UsageReports
-    digests: Digests
-    content: ContentControl
-    erasure: Erasure
-    models: ModelServices
-    verifier: Verifier
-    presence: Presence
-    settings: Settings
-
-
-def admin_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
-    """What administers the service, behind its door; to be mounted under `/admin`."""
-    app = JsonBody(Later(partial(service_application, services, changes)), max_body_bytes)
-    return AdminDoor(app, services.people.door, services.journal, changes, everybody=False)
-
-
-def organization_application(services: AdminServices, changes: Changes, max_body_bytes: int) -> ASGIApp:
-    """What administers an organization, behind its door; to be mounted under `/v1/organization`."""
-    app = JsonBody(Later(partial(tenant_application, services)), max_body_bytes)
-    return AdminDoor(app, services.people.door, services.journal, changes, everybody=True)
 
 
 def tenant_application(services: AdminServices) -> FastAPI:

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from freehold.api.admin.door import allow, record
+from freehold.api.admin.lead import lead_object
 from freehold.cluster.local import LocalCluster
 from freehold.gateway.control import DeploymentControl
-from freehold.serving.board import Standing
 from freehold.types.cluster import Node, Resources
 from freehold.types.identity import Action
 
@@ -69,17 +69,6 @@ def node_object(node: Node, replicas: list[dict[str, Any]]) -> dict[str, Any]:
         "total": resources_object(node.total),
         "free": resources_object(node.free),
         "replicas": [{k: v for k, v in each.items() if k != "nodes"} for each in replicas if node.id in each["nodes"]],
-    }
-
-
-def lead_object(standing: Standing) -> dict[str, Any]:
-    """Which of the gateways that share a cluster leads it, as the API shows it."""
-    return {
-        "gateway": standing.leader or None,
-        "epoch": standing.epoch,
-        "since": standing.since_us // 1_000_000 or None,
-        "self": standing.leads,
-        "gateways": standing.gateways,
     }
 
 

@@ -1,4 +1,4 @@
-"""The door of the control plane: lets administrators through, and has every change recorded.
+"""What the control plane's routes say to its door: who may call them, and what a call has changed.
 
 A route says by `allow` which action it is; a test holds that each one does. What a change was is told by `record`.
 """
@@ -8,120 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from freehold.api.admin.changes import Change, Changes
+from freehold.api.admin.entrance import Recorder
 from freehold.api.door import Door, may_keep_own_keys
-from freehold.errors import Forbidden, NotFound
-from freehold.governance.directory import ORGANIZATION, WHOLE
-from freehold.journal.journal import Journal, Position
-from freehold.journal.records import Kind, canonical, plain
+from freehold.errors import Forbidden
+from freehold.governance.directory import WHOLE
+from freehold.journal.journal import Position
+from freehold.journal.records import canonical, plain
 from freehold.types.identity import Action, Principal
 from freehold.types.limits import LIMITED
 
-log = structlog.get_logger("freehold.admin")
-
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOLD = ("role", "roles", "scope", *LIMITED)
 """What of a changed object stands in the journal as it is: what it allows."""
-
-
-class AdminDoor:
-    """Lets administrators through, before a byte of the body is read and before any path is looked up.
-
-    Every action that may change something is in the journal before its answer is sent, and none is done when the
-    journal cannot be written.
-
-    Args:
-        app: what is behind the door.
-        door: knows who is asking.
-        journal: where actions are recorded.
-        changes: is told of each that begins, and when it is recorded.
-        everybody: whether members of every organization may come, or only those of the one that runs the service.
-    """
-
-    def __init__(self, app: ASGIApp, door: Door, journal: Journal, changes: Changes, *, everybody: bool) -> None:
-        self._app = app
-        self._door = door
-        self._journal = journal
-        self._changes = changes
-        self._everybody = everybody
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on.
-
-        Raises:
-            Unauthenticated, Forbidden: it is not an administrator's.
-            NotFound: it is another organization's member's.
-            AuditUnavailable: it would change something, and cannot be recorded.
-        """
-        assert scope["type"] == "http", "the server speaks nothing else"
-        principal = await self._door.authenticate(scope)
-        if not self._everybody and principal.organization_id != ORGANIZATION:
-            raise NotFound("There is nothing here for you.", code="unknown_url")
-        if not self._door.administers(principal) and not (self._everybody and self._door.keeps_own_keys(principal)):
-            held = ", ".join(f"'{role}'" for role in sorted(principal.roles)) or "none"
-            raise Forbidden(f"You are not allowed to do this: no role of yours allows administration; held: {held}.")
-        scope["state"] |= {"principal": principal, "door": self._door}
-        log.info(
-            "admin_request",
-            request_id=scope["state"]["request_id"],
-            method=scope["method"],
-            path=scope["path"],
-            principal=principal.id,
-            key_id=principal.key_id or None,
-        )
-        if scope["method"] in _READING:
-            await self._app(scope, receive, send)
-            return
-        self._journal.check()
-        with self._changes.begin() as change:
-            recorder = scope["state"]["recorder"] = _Recorder(self._journal, scope, principal, send, change)
-            await self._app(scope, receive, recorder.send)
-
-
-class _Recorder:
-    """The way back of an administrative action: what it came to is recorded before the answer begins."""
-
-    def __init__(self, journal: Journal, scope: Scope, principal: Principal, send: Send, change: Change) -> None:
-        self._journal = journal
-        self._scope = scope
-        self._principal = principal
-        self._send = send
-        self._change = change
-        self._written = False
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            if not self._written:
-                await self.write(message["status"])
-            self._change.end()
-        await self._send(message)
-
-    async def write(self, status: int) -> Position:
-        """Write the record; where it stands, when it is on the disk."""
-        state = self._scope["state"]
-        principal = self._principal
-        body = {
-            "request_id": state["request_id"],
-            "method": self._scope["method"],
-            "path": self._scope["path"],
-            "status": status,
-            "organization_id": principal.organization_id,
-            "project_id": principal.project_id or None,
-            "principal": principal.id,
-            "principal_kind": principal.kind.value,
-            "key_id": principal.key_id or None,
-            "auth_method": principal.auth_method,
-            "authorization": state.get("authorization"),
-            **(state["recorded"].body() if "recorded" in state else {}),
-        }
-        position = await self._journal.submit(Kind.ADMIN, body, durable=True)
-        self._written = True
-        return position
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +79,7 @@ async def recorded(request: Request, status: int = 200) -> Position:
     Raises:
         AuditUnavailable: it cannot be written.
     """
-    recorder: _Recorder = request.scope["state"]["recorder"]
+    recorder: Recorder = request.scope["state"]["recorder"]
     return await recorder.write(status)
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from freehold.api.admin.cluster import lead_object
 from freehold.api.admin.door import allow, record
+from freehold.api.admin.lead import lead_object
 from freehold.gateway.control import DeploymentControl
 from freehold.gateway.presence import Presence
 from freehold.store.gateway_rows import GatewayRow

@@ -19,13 +19,10 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import functional
 
 from freehold.training.language import processor
-from freehold.training.language.recipes import ModelRecipe
+from freehold.training.language.recipes import ModelRecipe, most_logits
 
 DEVIATION: Final = 0.02
 """Of first weights, as in GPT-2."""
-MANY_LOGITS: Final = 2**28
-"""Numbers from which on a GPU never holds all of a batch's logits at once; with a compiled loss, which keeps fewer
-copies of them, eight times as many."""
 LEFT_OUT: Final = -100
 """A target that counts for nothing."""
 
@@ -43,7 +40,7 @@ class GPT(nn.Module):
         self.model = Blocks(recipe)
         self.lm_head = nn.Linear(recipe.width, recipe.vocabulary, bias=False)
         self._loss: Callable[..., Tensor] = loss
-        self._most_logits = MANY_LOGITS
+        self._most_logits = most_logits(compiled=False)
         self._tie()
 
     def _tie(self) -> None:
@@ -74,7 +71,7 @@ class GPT(nn.Module):
     def compile_loss(self) -> None:
         """Have the head and the loss compiled, so that logits are written once and read once."""
         self._loss = torch.compile(loss)
-        self._most_logits = 8 * MANY_LOGITS
+        self._most_logits = most_logits(compiled=True)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

@@ -31,6 +31,15 @@ from freehold.types.base import SettingsModel
 
 TOKENS_PER_PARAMETER: Final = 20
 """With which a given amount of computing makes the best model (Hoffmann et al., arXiv 2203.15556)."""
+_MANY_LOGITS: Final = 2**28
+
+
+def most_logits(*, compiled: bool) -> int:
+    """How many numbers a GPU holds as logits at once; more are made, and done with, in pieces of so many.
+
+    A compiled loss keeps fewer copies of them, so eight times as many.
+    """
+    return 8 * _MANY_LOGITS if compiled else _MANY_LOGITS
 
 
 class ModelRecipe(SettingsModel):

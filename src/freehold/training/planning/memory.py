@@ -8,8 +8,8 @@ With P the parameters of a device's share of the matrices (all, by tensor parall
     average        4 P / s, where averaged weights are kept
     gathered       of FSDP2, the weights in computing precision of two blocks and of the ends, and a block's gradients
     activations    layers x kept x tokens of a micro-batch; with recomputation layers x W x b / t
-    logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients; on GPUs in pieces;
-                   and 3 b W for each token around the last norm
+    logits         tokens x vocabulary x (4 + 4 + 4): log-probabilities, and two gradients; on GPUs compiled x b, and
+                   of more than `most_logits` in pieces of so many; and 3 b W for each token around the last norm
     a block        while it goes back: gradients of 2 F + 2 W for each token, and what it keeps if it is recomputed
     the last one   to go back: its gradients and what it keeps, or a tied embedding's gradient and sum with the head's
 
@@ -29,13 +29,10 @@ optimizer's step, and a checkpoint (on a processor, where the copy to be written
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from freehold.training.language.recipes import LanguageRecipe, ModelRecipe
+from freehold.training.language.recipes import LanguageRecipe, ModelRecipe, most_logits
 from freehold.training.planning.work import block_parameters, ends_parameters, matrices
 from freehold.training.trainer.recipe import Layout
 from freehold.training.trainer.share import StepShare
-
-MANY_LOGITS = 2**26
-"""Numbers from which on the model does not hold all logits at once on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +199,15 @@ def block_kept(model: ModelRecipe, room: Room) -> int:
 
 def _logits(recipe: LanguageRecipe, samples: int, tensor: int, room: Room) -> int:
     """What the loss makes, and the last norm, whose output is split as the sequence is."""
-    numbers = samples * recipe.sequence * recipe.model.vocabulary
-    norm = samples * recipe.sequence * 3 * recipe.model.width * room.number // tensor
-    if not room.on_host and tensor == 1 and numbers > MANY_LOGITS:
-        head = recipe.model.vocabulary * recipe.model.width
-        return MANY_LOGITS * (room.number + 4) + (room.number + 4) * head + norm
-    return numbers * 12 + norm
+    model, tokens = recipe.model, samples * recipe.sequence
+    numbers, head = tokens * model.vocabulary, model.vocabulary * model.width
+    norm = tokens * 3 * model.width * room.number // tensor
+    if room.on_host or tensor > 1:
+        return numbers * 12 + norm
+    at_once = most_logits(compiled=room.fused)
+    if numbers > at_once:
+        return at_once * (room.number + 4) + (room.number + 4) * head + norm
+    return numbers * (room.number if room.fused else 12) + norm  # compiled, gradients take the place of logits
 
 
 def _gathered(model: ModelRecipe, layout: Layout, room: Room) -> int:
