@@ -105,6 +105,7 @@ def test_a_job_trains_where_its_project_may_be(nodes: Nodes, tmp_path: Path) -> 
         eventually(lambda: not list((tmp_path / "shared").glob("*/*")), "folders go with their jobs")
 
 
+@pytest.mark.long
 def test_a_job_outlives_its_process_and_its_node(nodes: Nodes, tmp_path: Path) -> None:
     """Killed on its node it goes on from its checkpoint; when the node is lost, on another; tokens are charged once."""
     with Service(nodes.first, config_of(nodes, tmp_path / "shared"), program=PROGRAM) as service:
