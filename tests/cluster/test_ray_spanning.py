@@ -13,7 +13,7 @@ from tests.engines.vllm_subject import lay_vllm
 from tests.faults.books import check_receipts, check_reconciled, check_verified
 from tests.service import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("ray")]
 
 BODY = {"model": "big", "messages": [{"role": "user", "content": "Hello"}]}
 
