@@ -56,7 +56,6 @@ def test_an_engine_is_placed_anew_when_one_process_is_killed(nodes: Nodes, confi
     check_verified(nodes.first)
 
 
-@pytest.mark.long
 def test_an_engine_outlives_its_gateway(nodes: Nodes, config: str) -> None:
     """A gateway that was killed finds the engine, on both nodes, when it starts again, and ends it in good order."""
     service = _service(nodes, config)
@@ -72,7 +71,6 @@ def test_an_engine_outlives_its_gateway(nodes: Nodes, config: str) -> None:
     assert not any(map(runs, before))
 
 
-@pytest.mark.long
 def test_an_engine_waits_for_a_node_that_is_lost(nodes: Nodes, config: str) -> None:
     """With too few nodes left it says what they have and is not tried in vain; a node that joins has it serve again."""
     with _service(nodes, config) as service:
