@@ -116,6 +116,7 @@ class Orphans:
 
     def _dismiss(self, record: HostedRecord, keeper: Keeper) -> None:
         """End what nobody wants; its room is free when it has."""
+        log.info("engine_unwanted", replica=record.workload, nodes=record.nodes)
         keeper.unwanted(record.name, record.workload)
         ending = asyncio.get_running_loop().create_task(self._end(record, keeper), name=f"dismiss {record.workload}")
         self._ending[record.name] = ending

@@ -122,6 +122,8 @@ class Engines:
         if over:
             for rank in range(count):  # without one of its processes it is of no use
                 self._hosts.end(number + rank)
+            if group is not None:
+                remove_placement_group(group)
             raise gone
         self._hosts.follow(number, count, group)
         return {"pids": answers}

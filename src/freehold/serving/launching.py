@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
 from structlog.typing import FilteringBoundLogger
 
 from freehold.catalog.blobs import digest_in
@@ -20,6 +21,8 @@ from freehold.serving.status import Whereabouts
 from freehold.types.cluster import Resources, WorkClass, Workload
 from freehold.types.deployment import DeploymentSettings
 from freehold.types.engine import Traits
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ class Launching:
         except BaseException as exc:
             self._desk.release(workload.id)
             if isinstance(exc, NotFound | Conflict):
+                log.warning("engine_not_taken", replica=workload.id, reason=exc.message)
                 return None
             raise
         placed.process.exited.add_done_callback(lambda _: self._desk.release(workload.id))
