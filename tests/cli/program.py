@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cli.forked import run_forked
+from tests.forked import can_fork, run_forked
 
 ARGV = (sys.executable, "-m", "freehold")
-INTERPRETERS = ("PYTHON", "LANG", "LC_", "COLUMNS", "TERM", "NO_COLOR", "FORCE_COLOR")
-"""Variables that are read when the interpreter or a library starts begin so."""
 PATIENCE_S = 120.0
 
 ECHO_CONFIG = """
@@ -56,7 +54,7 @@ class Program:
 
     def run(self, *args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """Run one command to its end. What the interpreter itself would read of the environment needs a whole start."""
-        if not any(name.startswith(INTERPRETERS) for name in self.env):
+        if can_fork(self.env):
             return run_forked(args, self.environment, stdin, timeout_s=PATIENCE_S)
         return subprocess.run(
             [*ARGV, *args],
