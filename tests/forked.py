@@ -90,14 +90,26 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def start_command(args: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
-    """Start a command that writes to a log until it ends."""
-    return Forked((_command, list(args)), environment, (os.devnull, log, log))
+def start_command(args: Sequence[str], environment: Mapping[str, str], log: Path, output: Path | None = None) -> Forked:
+    """Start a command that writes to a log until it ends; what it prints goes to `output`, where that is given."""
+    return Forked((_command, list(args)), environment, (os.devnull, output or log, log))
 
 
 def start_module(module: str, args: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
     """Start `python -m MODULE ARGS`, which writes to a log until it ends."""
     return Forked((_module, [module, *args]), environment, (os.devnull, log, log))
+
+
+def freehold(
+    home: Path, *args: str, environment: Mapping[str, str] | None = None, timeout_s: float = 300
+) -> "subprocess.CompletedProcess[str]":
+    """Run one command on a home to its end, with these variables besides this process's own.
+
+    Raises:
+        subprocess.TimeoutExpired: as `run_forked`.
+    """
+    given = {**os.environ, **(environment or {})}
+    return run_forked((*args, "--home", str(home)), given, "", timeout_s)
 
 
 def run_forked(
