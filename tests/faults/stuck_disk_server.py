@@ -33,12 +33,12 @@ class StuckSync(KernelSync):
         return super().end()
 
 
-def _stuck_sync(_disk: KernelDisk) -> KernelSync:
+def _stuck_sync(_disk: KernelDisk) -> KernelSync | None:
     return StuckSync()
 
 
 if __name__ == "__main__":
-    KernelDisk.kernel_sync = _stuck_sync  # type: ignore[method-assign]  # in this process
+    KernelDisk.kernel_sync = _stuck_sync  # type: ignore[method-assign, assignment]  # in this process
     settings = load_settings(Path(sys.argv[2]))
     settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": 0})})
     sys.exit(run(Path(sys.argv[1]), settings, announce=lambda _: None))
