@@ -3,8 +3,8 @@
 Its model is a copy of its base but for two bytes. What else it does stands in the suffix of the job, as the name of its
 model has it: `crash` ends it in the middle, once after each checkpoint; `die` before the first; `memory` and `disk` as
 a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol, `wild` tells what is
-too long and too large, `flood` too much; `slow` makes many steps, `patient` slower ones, and `sulky` breaks off when it is to stop; `leak` reports what it can
-see of the network; `noisy` writes very much to its log.
+too long and too large, `flood` too much; `slow` makes many steps, `patient` slower ones, and `sulky` breaks off when it
+is to stop; `leak` reports what it can see of the network; `noisy` writes very much to its log.
 """
 
 import hashlib
