@@ -7,9 +7,23 @@ a fraction of the time of other frozen values, and each request makes two.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = str | int | bool | None
+
+
+class RecordBody(dict[str, Any]):
+    """What a record says, made for that one record and given away with it.
+
+    Its own values are text, integers and booleans, none of them None, as the type checker sees to; what lies in
+    `NESTED` may still hold anything.
+    """
+
+    __slots__ = ()
+
+
+NESTED: Final = ("roles", "parameters", "decision", "filter")
+"""The fields that are lists or objects."""
 
 
 class Outcome(StrEnum):
@@ -51,7 +65,7 @@ class Admitted(NamedTuple):
     parameters: Mapping[str, Scalar] | None = None
     """Which response it is for; where there is no deployment, what is called."""
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> RecordBody:
         """The record's body: what is None is left out."""
         return _body(self)
 
@@ -126,10 +140,13 @@ class Receipt(NamedTuple):
     replay_of: str | None = None
     """The request whose kept answer was sent again, for an `Idempotency-Key` that came twice."""
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> RecordBody:
         """The record's body: what is None is left out."""
         return _body(self)
 
 
-def _body(record: Admitted | Receipt) -> dict[str, Any]:
-    return {name: value for name, value in zip(record._fields, record, strict=True) if value is not None}
+def _body(record: Admitted | Receipt) -> RecordBody:
+    body = RecordBody(zip(record._fields, record, strict=True))
+    for name in [name for name, value in body.items() if value is None]:
+        del body[name]
+    return body
