@@ -231,8 +231,10 @@ class _Reading:
 def _given(request: ChatRequest) -> dict[str, Any]:
     """What a request has for the engine. Most have numbers and messages only, which need no look at all the fields."""
     body: dict[str, Any] = {}
-    for name, value in request.__dict__.items():
-        if value is None or name in GATEWAY_FIELDS:
+    fields = request.__dict__
+    for name in sorted(request.model_fields_set - GATEWAY_FIELDS):  # of the others each is None, as a test holds
+        value = fields[name]
+        if value is None:
             continue
         if type(value) in _PLAIN:
             body[name] = value

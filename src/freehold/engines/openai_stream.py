@@ -1,6 +1,7 @@
 """The chunks of an OpenAI-compatible stream as the events of `freehold.types.generation`, and their grammar."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -197,7 +198,7 @@ class Alike:
         while stop - start > 1 and not self._is_like(burst[stop - 1]):  # the chunks with the end and the usage
             stop -= 1
         chunks = burst[start:stop]
-        literals = [data[skip:cut] for data in chunks]
+        literals = list(map(itemgetter(slice(skip, cut)), chunks))
         if b"".join(chunks) != begin + (end + begin).join(literals) + end:  # with which all are looked at at once
             literals = literals[: next(place for place, data in enumerate(chunks) if not self._is_like(data))]
         return _strings(literals)

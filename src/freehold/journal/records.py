@@ -89,7 +89,7 @@ def settled(body: RecordBody) -> Plain:
     """
     for name in NESTED:
         value = body.get(name)
-        if value is not None:
+        if value is not None and type(value) is not RecordBody:
             body[name] = _plain(value)
     return body
 

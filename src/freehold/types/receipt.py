@@ -7,16 +7,19 @@ a fraction of the time of other frozen values, and each request makes two.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
+from itertools import compress
+from operator import is_not
 from typing import Any, Final, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = str | int | bool | None
 
 
 class RecordBody(dict[str, Any]):
-    """What a record says, made for that one record and given away with it.
+    """What a record says, or a part of it, made for that one record and given away with it.
 
-    Its own values are text, integers and booleans, none of them None, as the type checker sees to; what lies in
-    `NESTED` may still hold anything.
+    Its values are what JSON has, without fractions, and none is None: whoever makes one sees to that. Only what a whole
+    record has under the names in `NESTED` may still be anything, if it is no such part.
     """
 
     __slots__ = ()
@@ -146,7 +149,7 @@ class Receipt(NamedTuple):
 
 
 def _body(record: Admitted | Receipt) -> RecordBody:
-    body = RecordBody(zip(record._fields, record, strict=True))
-    for name in [name for name, value in body.items() if value is None]:
-        del body[name]
-    return body
+    return RecordBody(compress(zip(record._fields, record, strict=True), map(_IS_THERE, record)))
+
+
+_IS_THERE: Final = partial(is_not, None)
