@@ -35,6 +35,8 @@ class Report:
 
     def add(self, verdict: Verdict) -> None:
         """Note a verdict on one of the request's texts."""
+        if not (verdict.found or verdict.blocked or verdict.failed):
+            return
         found = self._found[verdict.side]
         for name, label in verdict.found.items():
             if name not in found or _RANK.get(label, 0) > _RANK.get(found[name], 0):
