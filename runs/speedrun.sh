@@ -9,8 +9,9 @@
 #
 #   CORPUS="--parquet corpus/*.parquet" TEXT=novels.txt VOCABULARY=32768 RECIPE=depth-20 DEVICES=8 runs/speedrun.sh
 #
-# Stopped or killed, it goes on where it was when it is called again. The folder OUT then has the tokenizer, the data with
-# their card, the run with its log and checkpoints, the base model, the evaluation, and the home of a server that serves it.
+# Stopped or killed, it goes on where it was when it is called again; with another TUNE it tunes the same base anew, evaluates what
+# comes of that, and promotes it if it is better. The folder OUT then has the tokenizer, the data with their card, the run with its
+# log and checkpoints, the base model, the evaluation, and the home of a server that serves it.
 # Needs `make setup-train`. docs/tutorial/train-a-model-from-nothing.md goes through it.
 set -euo pipefail
 
@@ -96,10 +97,15 @@ once deploy-base freehold deployments create "$NAME-base" --model "$NAME-base" -
 once deploy freehold deployments create "$NAME" --model "$NAME-base" --content-filter told --promote-if "answers > base"
 
 # 3. Taught to answer, and then to prefer an answer to a jumble of its words.
-tune() { # tune STEP OPTION…: begins a job, or finds the one begun before, waits, and sets $tuned to the model's name
-  local job=$1.json
+tune() { # tune STEP OPTION…: begins a job, or finds the one that these options began, waits, and sets $tuned to the model's name
+  local job=$1.json asked="$TUNE ${*:2}"
   shift
-  [[ -s $job ]] || { freehold tune start --json $TUNE "$@" >"$job.part"; mv "$job.part" "$job"; }
+  if [[ -s $job && $(cat "$job.asked" 2>/dev/null) != "$asked" ]]; then # other options: the job of before is not theirs
+    echo "The options of ${job%.json} have changed, so another job begins." >&2
+    "$FREEHOLD" jobs cancel "$(field id "$job")" >/dev/null 2>&1 || true # one that has ended cannot be
+    mv "$job" "$job.before"
+  fi
+  [[ -s $job ]] || { freehold tune start --json $TUNE "$@" >"$job.part"; echo "$asked" >"$job.asked"; mv "$job.part" "$job"; }
   freehold jobs watch "$(field id "$job")" || true
   "$FREEHOLD" jobs show --json "$(field id "$job")" >"$job.ended"
   tuned=$(field fine_tuned_model "$job.ended")
@@ -117,8 +123,8 @@ evaluate() {
   freehold eval run conversations/evaluation.toml --model "$NAME-base" --model "$answers" --model "$tuned" \
     --chart evaluation.svg | tee evaluation.txt
 }
-once evaluate evaluate
-once promote freehold deployments promote "$NAME" --to "$tuned" || echo "It answers no better, so '$NAME' stays as it was."
+once "evaluate $tuned" evaluate
+once "promote $tuned" freehold deployments promote "$NAME" --to "$tuned" || echo "It answers no better, so '$NAME' stays as it was."
 freehold lineage "$tuned" --verify
 freehold chat --model "$NAME" --max-tokens 100 "$ASK"
 

@@ -20,6 +20,7 @@ from freehold.governance.authorization import Roles
 from freehold.governance.directory import Directory
 from freehold.governance.invites import Invites
 from freehold.governance.keys import KeyRing
+from freehold.governance.limits import LimitRegistry
 from freehold.identity.identity import Identity, open_identity
 from freehold.store.database import Database
 from freehold.types.signin import IdentitySettings
@@ -58,9 +59,10 @@ async def open_organization(home: Path) -> AsyncIterator[Organization]:
     keys = KeyRing(database, b"pepper", directory)
     await keys.load()
     invites = Invites(database, b"pepper", directory)
+    limits = LimitRegistry(database, str)
     async with open_identity(database, directory, invites, IdentitySettings()) as identity:
         door = Door(keys, directory, identity, content_keys_of(database), None)
-        routers: list[APIRouter] = [project_key_routes(directory, keys), project_routes(directory, keys, door)]
+        routers: list[APIRouter] = [project_key_routes(directory, keys, limits), project_routes(directory, keys, door)]
         app = Edge(AdminDoor(control_plane("test", routers), door, journal, Changes(), everybody=True))
         try:
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:

@@ -223,6 +223,23 @@ def test_what_is_revoked_ends_what_runs(service: Service, revoke: Callable[[Serv
     assert service.get("/v1/models", key=key).status == 401
 
 
+@pytest.mark.parametrize("route", ["service", "project"])
+def test_limits_go_on_with_the_successor_of_a_key(service: Service, route: str) -> None:
+    """A key that takes another's place is bound by the limits that were set on that one."""
+    project_id = make_project(service, f"bound {route}")
+    _, key_id, _ = make_account(service, project_id)
+    limits = {"requests_per_minute": 1, "budget_per_month": "5"}
+    admin(service, "PUT", "/admin/limits", {"scope": "key", "id": key_id, **limits})
+    keys = "/admin/keys" if route == "service" else f"{ORGANIZATION}/projects/{project_id}/api_keys"
+    made = admin(service, "POST", f"{keys}/{key_id}/rotate", {})
+    (told,) = (each for each in admin(service, "GET", "/admin/limits")["data"] if each["id"] == made["id"])
+    assert {name: told[name] for name in limits} == limits
+    key = made["key" if route == "service" else "value"]
+    body = {"model": "echo", "messages": [{"role": "user", "content": "again"}]}
+    statuses = [service.request("POST", "/v1/chat/completions", body, key=key).status for _ in range(2)]
+    assert statuses == [200, 429]
+
+
 def test_a_key_ends_in_the_middle_of_a_stream(service: Service) -> None:
     """A key whose end comes while a request runs ends that request."""
     project_id = make_project(service, "ends")

@@ -97,11 +97,32 @@ def test_limits_are_set_without_a_server(program: Program) -> None:
 def test_wrong_input_is_told(program: Program) -> None:
     """A limit of nothing, money that is none, an unknown scope and what is not set end with 2 and say what is wrong."""
     assert "error: " in program.refused(2, "limits", "set", "project", "proj-default")
-    assert "budget_per_day" in program.refused(2, "limits", "set", "project", "p", "--budget-per-day", "a lot")
+    assert "budget_per_day" in program.refused(
+        2, "limits", "set", "project", "proj-default", "--budget-per-day", "a lot"
+    )
     assert program.run("limits", "set", "planet", "earth", "--requests-per-minute", "1").returncode == 2
     assert program.run("limits", "set", "key", "k", "--requests-per-minute", "-1").returncode == 2
     assert "No limits are set" in program.refused(2, "limits", "remove", "project", "nobody")
     assert "no limits" in program.run("limits").stderr
+
+
+def test_a_project_is_called_by_its_name(program: Program) -> None:
+    """A limit on a project that is named is on its id, alone and with a deployment."""
+    program.fine("limits", "set", "project", "Default project", "--budget-per-month", "7")
+    program.fine("limits", "set", "project_deployment", "Default project/echo", "--requests-per-minute", "3")
+    assert limit_of(program, "project", "proj-default") is not None
+    assert limit_of(program, "project_deployment", "proj-default/echo") is not None
+    program.fine("limits", "remove", "project", "Default project")
+    assert limit_of(program, "project", "proj-default") is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "subject"), [("project", "Nowhere"), ("key", "nobody"), ("project_deployment", "Nowhere/echo")]
+)
+def test_no_limit_is_set_on_what_is_not_there(program: Program, scope: str, subject: str) -> None:
+    """A project or a key that does not exist has no limit set, which would limit nobody; the command says so."""
+    assert "there is no" in program.refused(2, "limits", "set", scope, subject, "--requests-per-minute", "1")
+    assert limit_of(program, scope, subject) is None
 
 
 def test_two_keys_of_a_name_are_told_apart(program: Program) -> None:

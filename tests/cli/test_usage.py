@@ -62,6 +62,14 @@ def billed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 
 @pytest.mark.slow
+def test_projects_and_keys_are_called_by_their_names(billed: Program) -> None:
+    """What a project or a key used is told by its name too, and a name that nothing has is refused, not nothing."""
+    for option, name in (("--project", "Default project"), ("--key", "admin")):
+        assert billed.json("usage", option, name)["total"]["requests"] == 4
+        assert "there is no" in billed.refused(2, "usage", option, "nonsense")
+
+
+@pytest.mark.slow
 def test_a_month_by_day(billed: Program) -> None:
     """Without options the month's days are listed with requests, tokens, the cost in whole units, and the total."""
     lines = [line.split() for line in billed.fine("usage").splitlines()]

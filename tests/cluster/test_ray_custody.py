@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from asyncio.subprocess import Process
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,22 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """Two nodes for all tests of this file."""
     with two_nodes(tmp_path_factory.mktemp("ray")) as found:
         yield found
+
+
+def _killed(process: Process) -> None:
+    process.kill()
+
+
+def _without_orders(process: Process) -> None:
+    """As when the gateway's files are closed already, and its end is not known yet."""
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+def _unheard(process: Process) -> None:
+    """As when only what it says has come to nobody yet."""
+    transport = process._transport  # type: ignore[attr-defined]  # of no public form
+    transport.get_pipe_transport(1).close()
 
 
 def test_a_lost_way_to_the_cluster_is_made_again(nodes: Nodes, tmp_path: Path) -> None:
@@ -78,8 +95,11 @@ def test_a_later_epoch_takes_an_engine_over(nodes: Nodes, tmp_path: Path) -> Non
     on_cluster(nodes, work)
 
 
-def test_an_engine_over_two_nodes_is_found_again_whole(nodes: Nodes, tmp_path: Path) -> None:
-    """A gateway that comes back has all of its processes, hears each of them, and gives back the room of all."""
+@pytest.mark.parametrize("end", [_killed, _without_orders, _unheard])
+def test_an_engine_over_two_nodes_is_found_again_whole(
+    nodes: Nodes, tmp_path: Path, end: Callable[[Process], None]
+) -> None:
+    """A gateway that comes back, however it ended, has all of its processes, hears each, and gives back their room."""
     placement = replace(ticking(tmp_path, "big-1"), needs=Resources(cores=4))
     placement = replace(placement, others=(Part(placement.argv, {}, placement.needs),))
 
@@ -87,7 +107,9 @@ def test_an_engine_over_two_nodes_is_found_again_whole(nodes: Nodes, tmp_path: P
         cluster = nodes.cluster()
         placed = await cluster.place(placement, ignore)
         assert cluster._link is not None
-        cluster._link.process.kill()
+        process = cluster._link.process
+        end(process)
+        await process.wait()
         await cluster.close()
         return placed.process.pid, (placed.node, *placed.others)
 

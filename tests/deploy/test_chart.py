@@ -96,7 +96,7 @@ def test_no_container_may_more_than_it_must(case: str) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
-            assert writable <= {"/var/lib/freehold", "/tmp", "/dev/shm"}
+            assert writable <= {"/var/lib/freehold", "/var/lib/freehold-fine-tuning", "/tmp", "/dev/shm"}
             assert container["resources"]["limits"]["memory"]
             assert container["resources"]["requests"]["cpu"]
 
@@ -164,6 +164,55 @@ def test_gpus_and_zones_are_the_groups() -> None:
     assert limits == {"memory": "512Gi", "nvidia.com/gpu": "8"}
 
 
+@pytest.mark.parametrize(
+    ("case", "claim", "mounted"),
+    [
+        ("default", None, set()),
+        ("everything", "freehold-fine-tuning", {"gateway", "h100-eu", "h100-us"}),
+        ("gateways", "shared-jobs", {"gateway"}),
+    ],
+)
+def test_jobs_share_a_volume(case: str, claim: str | None, mounted: set[str], tmp_path: Path) -> None:
+    """Gateways and workers have the volume under the path that the configuration names, the head has it not."""
+    (config,) = of_kind(case, "ConfigMap")
+    (tmp_path / "freehold.toml").write_text(config["data"]["freehold.toml"], encoding="utf-8")
+    tuning = load_settings(tmp_path / "freehold.toml").fine_tuning
+    assert tuning.folder == ("/var/lib/freehold-fine-tuning" if mounted else None)
+    assert tuning.max_running_per_project == (2 if case == "everything" else 1)
+    found = set()
+    for pod, template in pods(case):
+        claims = {
+            volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+            for volume in template["spec"]["volumes"]
+            if "persistentVolumeClaim" in volume
+        }
+        for container in template["spec"]["containers"]:
+            for mount in container["volumeMounts"]:
+                if mount["mountPath"] == "/var/lib/freehold-fine-tuning":
+                    assert claims[mount["name"]] == claim
+                    found.add("gateway" if container["name"] == "gateway" else pod)
+    assert found == mounted
+    made = of_kind(case, "PersistentVolumeClaim")
+    assert [each["metadata"]["name"] for each in made] == (["freehold-fine-tuning"] if case == "everything" else [])
+    for each in made:
+        assert each["spec"]["accessModes"] == ["ReadWriteMany"]
+        assert each["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+@pytest.mark.slow
+def test_one_table_of_fine_tuning_is_written() -> None:
+    """Where the chart writes [fine_tuning], a second one in gateway.config is refused with where its keys go."""
+    program = helm()
+    if program is None:
+        pytest.skip("Helm is not there: make helm")
+    argv = [program, "template", "x", str(CHART), "--set", "gateway.config=[fine_tuning]", "--set"]
+    alone = subprocess.run([*argv, "fineTuning.sharedVolume=false"], capture_output=True, text=True, check=False)
+    assert alone.returncode == 0, alone.stderr
+    twice = subprocess.run([*argv, "fineTuning.sharedVolume=true"], capture_output=True, text=True, check=False)
+    assert twice.returncode != 0
+    assert "from gateway.config to fineTuning.config" in twice.stderr
+
+
 def _values() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     return found
@@ -180,6 +229,10 @@ def _values() -> dict[str, Any]:
         (("networkPolicy", "databasePort"), 0),
         (("secrets", "masterKey"), {"name": "x"}),
         (("ingress", "enabled"), True),
+        (("fineTuning",), {"sharedVolume": True, "config": "folder = '/elsewhere'"}),
+        (("fineTuning",), {"sharedVolume": True, "config": "threads = 2\n[jobs]"}),
+        (("fineTuning",), {"sharedVolume": False, "existingClaim": "shared-jobs"}),
+        (("fineTuning", "storage", "size"), "much"),
         (("surprise",), 1),
     ],
 )

@@ -56,6 +56,22 @@ def test_a_pair_counts_where_it_is_limited(tmp_path: Path) -> None:
     assert found == [None, PAIR, None, None, None, Subject(Scope.PROJECT_DEPLOYMENT, "proj-2/embed")]
 
 
+def test_a_successor_has_the_limits_of_before(tmp_path: Path) -> None:
+    """Limits of the configuration file are passed on too, those of '*' are not, and what has none passes none."""
+
+    async def scenario(registry: LimitRegistry) -> tuple[list[LimitSettings | None], Limits]:
+        passed = [await registry.pass_on(Scope.KEY, f"key_{at}", f"key_{at + 1}") for at in (1, 2, 8)]
+        return passed, registry.effective(Subject(Scope.KEY, "key_3"))
+
+    configured = [
+        LimitSettings(scope=Scope.KEY, id="key_1", requests_per_minute=5),
+        LimitSettings(scope=Scope.KEY, id="*", tokens_per_minute=7),
+    ]
+    passed, found = on_registry(tmp_path, scenario, *configured)
+    assert [None if each is None else each.id for each in passed] == ["key_2", "key_3", None]
+    assert found == Limits(requests_per_minute=5, tokens_per_minute=7)
+
+
 def test_limits_are_merged(tmp_path: Path) -> None:
     """To set one limit leaves the other; the largest number takes one away, and the last one the entry."""
 

@@ -47,7 +47,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def speedrun(folder: Path, text: Path) -> "subprocess.CompletedProcess[str]":
+def speedrun(folder: Path, text: Path, tune: str = "") -> "subprocess.CompletedProcess[str]":
     """Run the script with a model so small that it learns nothing of use."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")},
@@ -59,14 +59,14 @@ def speedrun(folder: Path, text: Path) -> "subprocess.CompletedProcess[str]":
         "PORT": str(free_port()),
         "ASK": "I have ships.",
         "PRETRAIN": " ".join(f"--set {setting}" for setting in TINY),
-        "TUNE": "--epochs 1 --batch-size 64",
+        "TUNE": f"--epochs 1 --batch-size 64 {tune}",
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     return subprocess.run([str(SCRIPT)], env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_a_text_becomes_a_model_that_answers(tmp_path: Path) -> None:
-    """Every step leaves what it should, the answer comes over HTTP, and a second call does nothing twice."""
+    """Every step leaves what it should, a second call does nothing twice, and other options of tuning are followed."""
     if trainer_python() is None:
         pytest.skip("there is no environment with torch and TRL; make setup-train makes it")
     text, out = tmp_path / "play.txt", tmp_path / "out"
@@ -96,6 +96,18 @@ def test_a_text_becomes_a_model_that_answers(tmp_path: Path) -> None:
     assert "freehold train" not in again.stderr
     assert "freehold tune start" not in again.stderr
     assert '"object":"chat.completion"' in again.stdout
+
+    before = (out / "evaluation.txt").read_text(encoding="utf-8")
+    other = speedrun(out, text, "--seed 7")
+    assert other.returncode == 0, other.stderr[-3000:]
+    assert "freehold train" not in other.stderr
+    started = [line for line in other.stderr.splitlines() if line.startswith("$ freehold tune start")]
+    assert len(started) == 2
+    assert all("--seed 7" in line for line in started)
+    assert "The options of supervised have changed" in other.stderr
+    tuned = {word for word in (out / "evaluation.txt").read_text(encoding="utf-8").split() if word.startswith("ft:")}
+    assert len(tuned) == 2
+    assert not any(name in before for name in tuned), "what was evaluated before is not evaluated again"
 
 
 def test_without_a_text_it_says_where_to_get_one(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from freehold.cli.control import Control, open_control
 from freehold.cli.lazy import command_group
-from freehold.cli.listing import every, project_id
+from freehold.cli.listing import every, project_meant
 from freehold.cli.moments import duration_s, moment, moment_or_ago
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, YesOption, confirm, home_of
 from freehold.cli.output import print_json, print_note, visible
@@ -249,10 +249,8 @@ def _end(text: str) -> int:
 
 
 async def _project(control: Control, wanted: str | None) -> dict[str, str]:
-    """The project to ask about, if one is named: an id as it is, since not everybody may list projects."""
-    if wanted is None:
-        return {}
-    return {"project": wanted if wanted.startswith(("proj-", "proj_")) else await project_id(control, wanted)}
+    """The project to ask about, if one is named."""
+    return {} if wanted is None else {"project": await project_meant(control, wanted)}
 
 
 async def _get(

@@ -89,7 +89,7 @@ def rotate_key(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make and print a successor with the same owner, project and scope. The old key ends after the overlap."""
+    """Make and print a successor with the same owner, project, scope and limits. The old key ends after the overlap."""
     asyncio.run(_rotate(home_of(home), key, duration_s(overlap, "--overlap"), as_json=as_json))
 
 

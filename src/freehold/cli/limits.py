@@ -8,12 +8,13 @@ from urllib.parse import quote
 import typer
 
 from freehold.cli.control import Control, open_control
-from freehold.cli.keys import is_valid
+from freehold.cli.keys import find_key
 from freehold.cli.lazy import command_group
+from freehold.cli.listing import project_meant
 from freehold.cli.options import HomeOption, JsonOption, home_of, pass_on
 from freehold.cli.output import print_json, print_note
 from freehold.cli.tables import print_table
-from freehold.errors import Conflict
+from freehold.errors import NotFound
 from freehold.types.limits import EVERY, LIMITED, Scope
 
 app = command_group(
@@ -22,7 +23,10 @@ app = command_group(
 
 ScopeArgument = Annotated[Scope, typer.Argument(help="On what the limit is set.")]
 IdArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Whose: an id, a key's name, an end user's name, or '*' for each one.")
+    str,
+    typer.Argument(
+        metavar="ID", help="Whose: an id, the name of a key, a project or an end user, or '*' for each one."
+    ),
 ]
 
 
@@ -110,7 +114,10 @@ async def _set(home: Path, scope: Scope, limit_id: str, body: dict[str, Any], *,
 
 async def _remove(home: Path, scope: Scope, limit_id: str, *, as_json: bool) -> None:
     async with open_control(home) as control:
-        subject = await _id_of(control, scope, limit_id)
+        try:
+            subject = await _id_of(control, scope, limit_id)
+        except NotFound:  # its limits may have outlived it
+            subject = limit_id
         answer = await control.request("DELETE", f"/admin/limits/{scope.value}/{quote(subject, safe='')}")
     if as_json:
         print_json(answer)
@@ -119,17 +126,17 @@ async def _remove(home: Path, scope: Scope, limit_id: str, *, as_json: bool) -> 
 
 
 async def _id_of(control: Control, scope: Scope, wanted: str) -> str:
-    """The id that is meant: a key may be called by its name, if only one valid key has it.
+    """The id that is meant: projects and keys may be called by their names. Nothing would be limited by a wrong one.
 
     Raises:
-        Conflict: several have it.
+        NotFound: nothing is called so.
+        Conflict: several are.
     """
-    if scope is not Scope.KEY or wanted == EVERY:
+    if scope is Scope.PROJECT_DEPLOYMENT:
+        project, slash, deployment = wanted.partition("/")
+        return wanted if not slash else await _id_of(control, Scope.PROJECT, project) + slash + deployment
+    if wanted == EVERY or scope not in {Scope.PROJECT, Scope.KEY}:
         return wanted
-    keys = (await control.request("GET", "/admin/keys"))["data"]
-    if any(key["id"] == wanted for key in keys):
-        return wanted
-    named = [key["id"] for key in keys if key["name"] == wanted and is_valid(key)]
-    if len(named) > 1:
-        raise Conflict(f"{len(named)} keys are called '{wanted}'; name one by its id: {', '.join(named)}")
-    return named[0] if named else wanted
+    if scope is Scope.PROJECT:
+        return await project_meant(control, wanted)
+    return str((await find_key(control, wanted))["id"])

@@ -8,6 +8,7 @@ from freehold.errors import Conflict, NotFound
 
 PROJECTS = "/v1/organization/projects"
 _PAGE = 100
+_PROJECT_IDS = ("proj-", "proj_")
 
 
 async def every(control: Control, path: str, **parameters: str) -> list[dict[str, Any]]:
@@ -30,6 +31,16 @@ async def project_id(control: Control, wanted: str) -> str:
         Conflict: several are called so.
     """
     return str(only(await every(control, PROJECTS), wanted, "project", "freehold projects list")["id"])
+
+
+async def project_meant(control: Control, wanted: str) -> str:
+    """As `project_id`, but what looks like an id is taken as one, since not everybody may list projects.
+
+    Raises:
+        NotFound: no project has that name.
+        Conflict: several are called so.
+    """
+    return wanted if wanted.startswith(_PROJECT_IDS) else await project_id(control, wanted)
 
 
 def only(objects: list[dict[str, Any]], wanted: str, what: str, where: str) -> dict[str, Any]:

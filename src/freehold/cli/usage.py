@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from freehold.cli.control import open_control
+from freehold.cli.control import Control, open_control
+from freehold.cli.keys import find_key
 from freehold.cli.lazy import command_group
+from freehold.cli.listing import project_meant
 from freehold.cli.moments import moment
 from freehold.cli.options import ConfigOption, HomeOption, JsonOption, YesOption, confirm, home_of, pass_on
 from freehold.cli.output import print_json, print_note
@@ -54,9 +56,11 @@ SinceOption: TypeAlias = Annotated[
 UntilOption: TypeAlias = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help="Last day, or the moment at which to end. [default: now]")
 ]
-ProjectOption: TypeAlias = Annotated[list[str] | None, typer.Option("--project", help="Only this one. Repeatable.")]
+ProjectOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--project", metavar="ID|NAME", help="Only this one. Repeatable.")
+]
 KeyOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--key", metavar="ID", help="Only this key. Repeatable.")
+    list[str] | None, typer.Option("--key", metavar="ID|NAME", help="Only this key. Repeatable.")
 ]
 EndUserOption: TypeAlias = Annotated[
     list[str] | None, typer.Option("--end-user", metavar="NAME", help="Only this user of a caller. Repeatable.")
@@ -115,8 +119,8 @@ def usage(
         "end_user": end_user,
         "deployment": deployment,
     }
-    query = urlencode({name: value for name, value in values.items() if value is not None}, doseq=True)
-    answer = asyncio.run(_call(home_of(home), config, "GET", f"/admin/usage?{query}"))
+    given = {name: value for name, value in values.items() if value is not None}
+    answer = asyncio.run(_used(home_of(home), config, given))
     if as_json:
         print_json(answer)
     elif as_csv:
@@ -148,11 +152,6 @@ def rebuild(
 app.command("showback", epilog=SHOWBACK_EXAMPLE)(showback)
 
 
-async def _call(home: Path, config: Path | None, method: str, path: str) -> dict[str, Any]:
-    async with open_control(home, load_settings(config)) as control:
-        return await control.request(method, path)
-
-
 async def _rebuild(home: Path, config: Path | None) -> dict[str, Any]:
     """Begin, and wait until everything that was there is in the database again."""
     async with open_control(home, load_settings(config)) as control:
@@ -166,6 +165,25 @@ async def _rebuild(home: Path, config: Path | None) -> dict[str, Any]:
                 await asyncio.sleep(_POLL_S)
                 answer = await control.request("GET", "/admin/usage/projection")
     return answer
+
+
+async def _used(home: Path, config: Path | None, values: dict[str, Any]) -> dict[str, Any]:
+    """What was used; projects and keys may be called by their names.
+
+    Raises:
+        NotFound: nothing is called so.
+    """
+    async with open_control(home, load_settings(config)) as control:
+        named = {
+            "project": [await project_meant(control, each) for each in values.get("project", [])],
+            "key": [await _key_meant(control, each) for each in values.get("key", [])],
+        }
+        answer = await control.request("GET", f"/admin/usage?{urlencode({**values, **named}, doseq=True)}")
+    return dict(answer)
+
+
+async def _key_meant(control: Control, wanted: str) -> str:
+    return wanted if wanted.startswith("key_") else str((await find_key(control, wanted))["id"])
 
 
 def _seconds(at: datetime) -> int:

@@ -168,8 +168,13 @@ class Hosts:
             task.cancel()
 
     def _follow(self, number: int) -> "asyncio.Task[None]":
-        task = self._following[number] = asyncio.create_task(self._pass_on(number), name=f"host {number}")
+        task = self._following[number] = asyncio.create_task(self._attend(number), name=f"host {number}")
         return task
+
+    async def _attend(self, number: int) -> None:
+        """Pass on what happens to a host, and end it when there is no more; not where only this process ends."""
+        await self._pass_on(number)
+        self.end(number)
 
     async def _pass_on(self, number: int) -> None:
         """Tell what happens to a host until it ends, is in other hands, or cannot be reached any more."""
@@ -196,8 +201,6 @@ class Hosts:
         except RayActorError as exc:
             why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             self.say({"n": number, "event": ["exit", LOST_CODE, f"{NODE_LOST}: {why}"]})
-        finally:
-            self.end(number)
 
 
 async def awaited(reference: Any) -> Any:

@@ -26,7 +26,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from freehold.cluster.authority import Authority
 from freehold.cluster.base import ignore
-from freehold.cluster.host import JobHost
+from freehold.cluster.host import JobHost, leave_process
 from freehold.cluster.ray_engines import Engines, give_back_groups
 from freehold.cluster.ray_hosts import Held, Hosts, awaited
 from freehold.cluster.ray_sending import make_ready
@@ -201,11 +201,14 @@ def _cluster() -> str:
 
 
 async def serve(arguments: Mapping[str, Any], out: int) -> None:
-    """Carry out orders until there are no more."""
+    """Carry out orders until told to close; without a gateway, leave at once and undo nothing: others take it over."""
     loop = asyncio.get_running_loop()
 
     def say(message: Mapping[str, Any]) -> None:
-        os.write(out, orjson.dumps(message) + b"\n")
+        try:
+            os.write(out, orjson.dumps(message) + b"\n")
+        except BrokenPipeError:
+            leave_process()
 
     reader = asyncio.StreamReader(limit=1 << 26)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -219,9 +222,10 @@ async def serve(arguments: Mapping[str, Any], out: int) -> None:
         order = orjson.loads(line)
         if order["do"] == "close":
             await link.close()
-            break
+            watching.cancel()
+            return
         link.take(order)
-    watching.cancel()
+    leave_process()
 
 
 def main() -> None:

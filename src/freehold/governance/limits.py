@@ -114,6 +114,16 @@ class LimitRegistry:
             elif known is not None:
                 await self._delete(scope, limit_id)
 
+    async def pass_on(self, scope: Scope, limit_id: str, successor_id: str) -> LimitSettings | None:
+        """Set a subject's own limits on its successor too, wherever they were set; None if it has none."""
+        async with self._database.turn(), self._changing:
+            known, _ = self._set.get((scope, limit_id), (None, Origin.API))
+            if known is None:
+                return None
+            passed = known.model_copy(update={"id": successor_id})
+            await self._put(passed)
+            return passed
+
     async def delete(self, scope: Scope, limit_id: str) -> None:
         """Remove a subject's limits.
 

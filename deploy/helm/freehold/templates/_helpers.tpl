@@ -46,6 +46,21 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
+{{- /* The claim of the volume in which fine-tuning jobs have their folders, and its mount. */ -}}
+{{- define "freehold.tuningVolume" -}}
+- name: fine-tuning
+  persistentVolumeClaim:
+    claimName: {{ .Values.fineTuning.existingClaim | default (printf "%s-fine-tuning" (include "freehold.name" .)) }}
+{{- end -}}
+
+{{- define "freehold.tuningMount" -}}
+- {name: fine-tuning, mountPath: {{ include "freehold.tuningFolder" . }}}
+{{- end -}}
+
+{{- define "freehold.tuningFolder" -}}
+/var/lib/freehold-fine-tuning
+{{- end -}}
+
 {{- define "freehold.rayToken" -}}
 - {name: RAY_AUTH_MODE, value: token}
 - name: RAY_AUTH_TOKEN

@@ -1,6 +1,7 @@
 {{- /* A pod of the Ray cluster: root, component, group and the port by which it is seen to be alive. */ -}}
 {{- define "freehold.rayPod" -}}
 {{- $root := .root -}}
+{{- $tunes := and $root.Values.fineTuning.sharedVolume (eq .component "ray-worker") -}}
 metadata:
   labels: {{- include "freehold.selector" $root | nindent 4 }}
     app.kubernetes.io/component: {{ .component }}
@@ -35,6 +36,9 @@ spec:
         - {name: home, mountPath: /var/lib/freehold}
         - {name: temporary, mountPath: /tmp}
         - {name: shared-mem, mountPath: /dev/shm}
+        {{- if $tunes }}
+        {{- include "freehold.tuningMount" $root | nindent 8 }}
+        {{- end }}
   volumes:
     - name: home
       emptyDir: {sizeLimit: {{ $root.Values.ray.weights }}}
@@ -42,4 +46,7 @@ spec:
       emptyDir: {}
     - name: shared-mem
       emptyDir: {medium: Memory, sizeLimit: {{ $root.Values.ray.sharedMemory }}}
+    {{- if $tunes }}
+    {{- include "freehold.tuningVolume" $root | nindent 4 }}
+    {{- end }}
 {{- end -}}

@@ -15,8 +15,10 @@ from freehold.api.admin.roles import given_roles
 from freehold.errors import NotFound
 from freehold.governance.directory import PROJECT, WHOLE, Directory
 from freehold.governance.keys import KeyRing
+from freehold.governance.limits import LimitRegistry
 from freehold.store.keys import KeyRow
 from freehold.types.identity import Action, Role
+from freehold.types.limits import Scope
 
 
 class CreateKeyBody(BaseModel):
@@ -33,7 +35,7 @@ class CreateKeyBody(BaseModel):
     expires_in_seconds: Annotated[int, Field(ge=60, le=10 * 365 * 86_400)] | None = None
 
 
-def key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
+def key_routes(directory: Directory, keys: KeyRing, limits: LimitRegistry) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["keys"])
 
@@ -86,10 +88,11 @@ def key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
 
     @router.post("/keys/{key_id}/rotate", status_code=201, dependencies=[allow(Action.WRITE_KEYS)])
     async def rotate_key(request: Request, key_id: str, body: Rotation) -> dict[str, Any]:
-        """Make a successor with the same owner and scope; the old key ends after the overlap."""
+        """Make a successor with the same owner, scope and limits; the old key ends after the overlap."""
         before = shown(find(request, key_id))
         row, key = await keys.rotate(key_id, body.overlap_seconds)
-        after = {"old": shown(keys.row(key_id)), "new": shown(row)}
+        passed = await limits.pass_on(Scope.KEY, key_id, row.id)
+        after = {"old": shown(keys.row(key_id)), "new": shown(row), "limits": None if passed is None else passed.wire()}
         record(request, "api_key.updated", "api_key", key_id, before=before, after=after, project_id=row.project_id)
         return {**shown(row), "key": key, "replaces": shown(keys.row(key_id))}
 

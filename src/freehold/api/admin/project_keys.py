@@ -16,8 +16,10 @@ from freehold.api.admin.roles import check_rank
 from freehold.errors import Conflict, Forbidden
 from freehold.governance.directory import WHOLE, Directory, absent
 from freehold.governance.keys import PREFIX, KeyRing
+from freehold.governance.limits import LimitRegistry
 from freehold.store.keys import KeyRow
 from freehold.types.identity import Action, KeyScope, MemberKind
+from freehold.types.limits import Scope
 
 DAY_S = 86_400
 MOST_OVERLAP_S = 90 * DAY_S
@@ -64,7 +66,7 @@ class Rotation(BaseModel):
     overlap_seconds: Annotated[int, Field(ge=0, le=MOST_OVERLAP_S)] = DAY_S
 
 
-def project_key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
+def project_key_routes(directory: Directory, keys: KeyRing, limits: LimitRegistry) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["api keys"])
     path = "/projects/{project_id}/api_keys"
@@ -114,12 +116,17 @@ def project_key_routes(directory: Directory, keys: KeyRing) -> APIRouter:
 
     @router.post(one + "/rotate", dependencies=[WRITE])
     async def rotate_key(request: Request, project_id: str, api_key_id: str, body: Rotation) -> dict[str, Any]:
-        """Make a successor with the same owner and scope; the old key ends after the overlap."""
+        """Make a successor with the same owner, scope and limits; the old key ends after the overlap."""
         old = reach.find(request, Action.WRITE_KEYS, project_id, api_key_id)
         reach.check_may_make(request, old.owner_id, project_id)
         before = own_object(directory, old)
         row, value = await keys.rotate(api_key_id, body.overlap_seconds)
-        after = {"old": own_object(directory, keys.row(api_key_id)), "new": own_object(directory, row)}
+        passed = await limits.pass_on(Scope.KEY, api_key_id, row.id)
+        after = {
+            "old": own_object(directory, keys.row(api_key_id)),
+            "new": own_object(directory, row),
+            "limits": None if passed is None else passed.wire(),
+        }
         record(request, "api_key.updated", "api_key", api_key_id, before=before, after=after, project_id=project_id)
         return {**own_object(directory, row), "value": value, "replaces": own_object(directory, keys.row(api_key_id))}
 
