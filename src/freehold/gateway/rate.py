@@ -84,6 +84,19 @@ class Bucket:
         left = self.limit * UNIT - self.used
         return left // UNIT if left > 0 else 0
 
+    def left(self, now_us: int) -> int:
+        """`remaining`, brought up to the time."""
+        elapsed_us = now_us - self._updated_us
+        used = self.used
+        if elapsed_us:
+            self._updated_us = now_us
+            if elapsed_us > 0 and used:
+                returned = self.limit * elapsed_us
+                self.refilled += returned
+                self.used = used = used - returned if used > returned else 0
+        left = self.limit * UNIT - used
+        return left // UNIT if left > 0 else 0
+
     @property
     def full_in_us(self) -> int:
         """How long until it is full; 0 where the limit is nothing, for it is as full as it gets."""

@@ -159,14 +159,12 @@ def rate_headers(standings: Sequence[Standing], now_us: int) -> dict[str, str]:
             continue
         bucket = standing.requests
         if bucket is not None:
-            bucket.refill(now_us)
-            remaining = bucket.remaining
+            remaining = bucket.left(now_us)
             if requests is None or remaining < least_requests:
                 requests, least_requests = bucket, remaining
         bucket = standing.tokens
         if bucket is not None:
-            bucket.refill(now_us)
-            remaining = bucket.remaining
+            remaining = bucket.left(now_us)
             if tokens is None or remaining < least_tokens:
                 tokens, least_tokens = bucket, remaining
     headers: dict[str, str] = {}
