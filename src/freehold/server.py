@@ -30,6 +30,7 @@ from freehold.listening import (
     on_signals,
     serving,
     spare_collector,
+    untracked_generators,
 )
 from freehold.log_lines import configure_logging
 from freehold.serving.sockets import SocketFolder
@@ -98,6 +99,7 @@ async def _serve(
             try:
                 async with _taking_requests(app, listeners) as front:
                     spare_collector()
+                    untracked_generators()
                     log.info("serving", url=url, home=str(home), workers=settings.server.workers)
                     announce(_announcement(app, url))
                     await first(front.ended, stop, app.removed)

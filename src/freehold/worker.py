@@ -19,7 +19,7 @@ import uvloop
 from freehold.app_worker import WorkerApp, open_worker
 from freehold.c_memory import share_arenas
 from freehold.errors import ConfigError, HomeError, Unavailable
-from freehold.listening import first, on_signals, serving, spare_collector
+from freehold.listening import first, on_signals, serving, spare_collector, untracked_generators
 from freehold.log_lines import configure_logging
 from freehold.store.home import Home
 from freehold.workers.front import Front
@@ -197,6 +197,7 @@ async def _served(
     front = Front(app.asgi, passage)
     async with serving(front, listener) as here:
         spare_collector()
+        untracked_generators()
         log.info("serving")
         await first(here.ended, worker.lost, worker.broken, stop)
         used.cancel()

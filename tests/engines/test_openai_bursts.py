@@ -5,9 +5,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from freehold.engines.openai_http import GATEWAY_FIELDS
+from freehold.engines.openai_stream import Alike, chat_deltas
 from freehold.errors import FreeholdError
+from freehold.types.chat import ChatRequest
 from freehold.types.generation import Delta, Event, ToolCallDelta
 from tests.engines.subject import chat_request
 from tests.engines.test_openai_http import PlainConnection, hear_from, refused, said, served, streaming
@@ -91,3 +95,37 @@ def test_what_came_before_a_failure_is_heard() -> None:
             return first
 
     assert asyncio.run(main()) == Delta(0, "ab", pieces=2)
+
+
+def test_what_a_request_does_not_give_is_none() -> None:
+    """No field of a chat request has another default, so that only what was given need be looked at."""
+    given_by_nobody = {name for name, field in ChatRequest.model_fields.items() if not field.is_required()}
+    assert all(ChatRequest.model_fields[name].default is None for name in given_by_nobody)
+    assert set(ChatRequest.model_fields) - given_by_nobody == {"model", "messages"}
+
+
+CHUNKS = [
+    *(json.dumps(said(text)).encode() for text in ("a", ' "b"}', "é\\", "]}", "")),
+    *(json.dumps(event).encode() for event in (said("a", index=1), said("a", "stop"), said(finish="stop"))),
+    json.dumps(said("a")).encode()[:-3],
+    b"[DONE]",
+]
+
+
+@given(st.lists(st.sampled_from(CHUNKS), min_size=1) | st.integers(1, 300).map(lambda count: CHUNKS[:4] * count))
+def test_chunks_that_are_looked_at_at_once_say_what_each_says(burst: list[bytes]) -> None:
+    """The texts of a burst are those of its first chunks, up to one that is not like the example or says nothing."""
+    example = json.dumps(said("an example")).encode()
+    alike = Alike()
+    alike.learn(example, chat_deltas(json.loads(example)))
+    begin, _, end = example.partition(b'"an example"')
+    wanted: list[str] = []
+    for data in burst:
+        literal = data.removeprefix(begin).removesuffix(end)
+        if len(literal) != len(data) - len(begin) - len(end) or literal == b'""':
+            break
+        wanted.append(json.loads(literal))
+    heard: list[str] = []
+    while len(heard) < len(burst) and (texts := alike.texts(burst, len(heard))):
+        heard += texts
+    assert heard == wanted

@@ -46,6 +46,33 @@ def test_a_request_that_takes_too_long_is_stopped() -> None:
     assert reason.code == "request_timeout"
 
 
+def test_each_request_has_its_own_time_although_one_timer_looks() -> None:
+    """One that began later ends later, one that has ended is not stopped, and a first one after a pause is."""
+
+    async def scenario() -> None:
+        loop, took = asyncio.get_running_loop(), dict[str, float]()
+        flights = Flights(timeout_s=0.2)
+
+        async def timed(name: str, wait_s: float, seconds: float) -> FreeholdError | None:
+            await asyncio.sleep(wait_s)
+            began = loop.time()
+            reason = await fly(flights, ANN, seconds=seconds)
+            took[name] = loop.time() - began
+            return reason
+
+        short, first, second = await asyncio.gather(
+            timed("short", 0, 0.05), timed("first", 0.01, 60), timed("second", 0.1, 60)
+        )
+        assert short is None
+        assert isinstance(first, EngineTimeout)
+        assert isinstance(second, EngineTimeout)
+        await asyncio.sleep(0.25)
+        assert isinstance(await timed("after", 0, 60), EngineTimeout)
+        assert all(took[name] >= 0.19 for name in ("first", "second", "after"))
+
+    asyncio.run(scenario())
+
+
 def test_draining_lets_short_requests_finish_and_stops_long_ones() -> None:
     """After the deadline the rest is ended with an error; from the first moment nothing new is taken."""
 

@@ -197,7 +197,8 @@ class Operation:
         headers = answer_headers(account, self.dialect, self.plane.gateway.books.headers(account))
         if isinstance(reply, dict):
             data, status = orjson.dumps(reply), 201 if isinstance(reply, Created) else 200
-            await self._keep(slot, account, JSON, data, status)
+            if slot is not None:
+                await self._keep(slot, account, JSON, data, status)
             await self._commit(account, status)
             await start(wire.send, status, JSON, headers, length=len(data))
             await wire.send({"type": "http.response.body", "body": data})
@@ -217,7 +218,8 @@ class Operation:
                 if slot is not None:
                     sent.append(data)
                 await wire.send({"type": "http.response.body", "body": data, "more_body": True})
-        await self._keep(slot, account, EVENT_STREAM, b"".join([*sent, DONE]))
+        if slot is not None:
+            await self._keep(slot, account, EVENT_STREAM, b"".join([*sent, DONE]))
         await self._commit(account, 200)
         await wire.send({"type": "http.response.body", "body": DONE})
 
@@ -241,7 +243,8 @@ class Operation:
                         await wire.send({"type": "http.response.body", "body": data, "more_body": True})
         finally:
             await reply.close()
-        if last:  # one that just ended, as of a response that was cancelled, is not what the same key is to bring back
+        # One that just ended, as of a response that was cancelled, is not what the same key is to bring back.
+        if last and slot is not None:
             await self._keep(slot, account, EVENT_STREAM, b"".join(sent))
         await self._commit(account, 200)
         await wire.send({"type": "http.response.body", "body": last})
@@ -268,12 +271,8 @@ class Operation:
         if done is not None:
             await done
 
-    async def _keep(
-        self, slot: Slot | None, account: Account, media_type: bytes, body: bytes, status: int = 200
-    ) -> None:
+    async def _keep(self, slot: Slot, account: Account, media_type: bytes, body: bytes, status: int = 200) -> None:
         """Keep an answer for the next request with the same `Idempotency-Key`."""
-        if slot is None:
-            return
         headers = (("content-type", media_type.decode()),)
         try:
             await slot.keep(KeptAnswer(account.request_id, status, headers, body))

@@ -16,6 +16,7 @@ from itertools import pairwise
 from math import copysign, exp, inf, log, sqrt
 from pathlib import Path
 from struct import Struct
+from typing import TypeAlias
 
 from freehold.content_filter.features import WINDOW_WORDS, pair_row, windows, word_rows, words_in
 from freehold.content_filter.weights_file import WeightsFile, read_weights
@@ -40,6 +41,10 @@ MINORS = frozenset({
     "schoolgirl", "schoolboy", "toddler", "toddlers", "preteen", "preteens", "infant", "infants", "juvenile",
 })  # fmt: skip
 """Words of which one must stand beside sexual content for `sexual/minors`; no weights are trained on such texts."""
+
+
+_Sums: TypeAlias = tuple[Sequence[int], int, float]
+"""Of a window by head the sum of its rows, what a sum of nothing but zeros would be, and the length to divide by."""
 
 
 class _Words(dict[str, int]):
@@ -136,11 +141,11 @@ class NgramClassifier:
         if not words:
             return NOTHING
         if len(words) <= WINDOW_WORDS:
-            logits = self.logits(words)
-            scores, is_suspect = partial(self._probabilities, words, logits), self._is_suspect(logits)
+            sums = self._sums(words)
+            scores, is_suspect = partial(self._probabilities, words, sums), self._is_suspect(sums)
         else:
             seen = list(windows(words))
-            of_each = list(map(self.logits, seen))
+            of_each = list(map(self._sums, seen))
             scores, is_suspect = partial(self._highest, seen, of_each), any(map(self._is_suspect, of_each))
         return self.findings(scores()) if is_suspect else Findings(scores=_Scores(scores))
 
@@ -150,6 +155,11 @@ class NgramClassifier:
 
     def logits(self, words: list[str]) -> list[float]:
         """The raw scores of a window's words by head, before they are made probabilities of."""
+        lanes, centre, length = self._sums(words)
+        return [(lane - centre) / length for lane in lanes]
+
+    def _sums(self, words: list[str]) -> _Sums:
+        """What the raw scores of a window's words are computed from."""
         if len(self._words) > _WORDS_KEPT or len(self._pairs) > _PAIRS_KEPT:
             self._words, self._pairs = _Words(self._sum_of_word), _Pairs(self._row_of_pair)
         numbers = list(map(self._words.__getitem__, words))
@@ -157,37 +167,37 @@ class NgramClassifier:
         total += sum(map(self._pairs.__getitem__, set(pairwise(numbers))))
         squares, count, *lanes = self._numbers.unpack(total.to_bytes(self._numbers.size, "little"))
         if not squares:
-            return [0.0] * len(self._heads)
-        length = sqrt(squares / SQUARE_STEPS + SHORT)
-        centre = CENTRE * count
-        return [(lane - centre) / length for lane in lanes]
+            return [0] * len(self._heads), 0, 1.0
+        return lanes, CENTRE * count, sqrt(squares / SQUARE_STEPS + SHORT)
 
     def scores(self, words: list[str]) -> dict[str, float]:
         """The probabilities of a window's words: of each head, and of the finer categories that heads make up."""
-        return self._probabilities(words, self.logits(words))
+        return self._probabilities(words, self._sums(words))
 
-    def _probabilities(self, words: list[str], logits: list[float]) -> dict[str, float]:
+    def _probabilities(self, words: list[str], sums: _Sums) -> dict[str, float]:
         scores: dict[str, float] = {}
-        for name, logit, (slope, offset) in zip(self._heads, logits, self._scales, strict=True):
-            odds = slope * logit + offset
+        lanes, centre, length = sums
+        for name, lane, (slope, offset) in zip(self._heads, lanes, self._scales, strict=True):
+            odds = slope * ((lane - centre) / length) + offset
             scores[name] = 1.0 / (1.0 + exp(-odds if -30.0 < odds < 30.0 else -copysign(30.0, odds)))
         scores["harassment/threatening"] = min(scores["harassment"], scores["violence"])
         scores["sexual/minors"] = 0.0 if MINORS.isdisjoint(words) else scores["sexual"]
         return scores
 
-    def _highest(self, seen: Sequence[list[str]], logits: Sequence[list[float]]) -> dict[str, float]:
+    def _highest(self, seen: Sequence[list[str]], sums: Sequence[_Sums]) -> dict[str, float]:
         """Of each probability the highest of a text's windows."""
         highest: dict[str, float] = {}
-        for each in map(self._probabilities, seen, logits):
+        for each in map(self._probabilities, seen, sums):
             for name, score in each.items():
                 if score > highest.get(name, 0.0):
                     highest[name] = score
         return highest
 
-    def _is_suspect(self, logits: list[float]) -> bool:
+    def _is_suspect(self, sums: _Sums) -> bool:
         """Whether a severity or a doubt could come of a window; if not, nobody needs its probabilities."""
-        for head, slope, offset, least in self._least:  # noqa: SIM110  # a generator takes twice as long
-            if slope * logits[head] + offset >= least:
+        lanes, centre, length = sums
+        for head, slope, offset, least in self._least:  # a generator takes twice as long
+            if slope * ((lanes[head] - centre) / length) + offset >= least:
                 return True
         return False
 

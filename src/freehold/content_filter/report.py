@@ -1,11 +1,9 @@
 """What the filter did to one request: the `filter` of its receipt, and the annotations of its answer."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from freehold.content_filter.examination import Examiner
 from freehold.content_filter.filter import Filter
 from freehold.types.content_filter import Side
+from freehold.types.receipt import RecordBody
 from freehold.types.verdict import Verdict
 
 
@@ -37,6 +35,8 @@ class Report:
 
     def add(self, verdict: Verdict) -> None:
         """Note a verdict on one of the request's texts."""
+        if not (verdict.found or verdict.blocked or verdict.failed):
+            return
         found = self._found[verdict.side]
         for name, label in verdict.found.items():
             if name not in found or _RANK.get(label, 0) > _RANK.get(found[name], 0):
@@ -56,15 +56,15 @@ class Report:
         """Note that a half of the request was examined to its end, by every detector."""
         self._scanned.add(side)
 
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> RecordBody:
         """For the receipt; docs/reference/journal.md tells what each field means."""
         policy = self._policy
-        record: dict[str, Any] = {
-            "policy": policy.settings.name,
-            "sha256": policy.sha256,
-            "mode": "asynchronous" if self._asynchronous else "blocking",
-            "scanned": [name for side, name in _SIDES if side in self._scanned and side not in self._failed],
-        }
+        record = RecordBody(
+            policy=policy.settings.name,
+            sha256=policy.sha256,
+            mode="asynchronous" if self._asynchronous else "blocking",
+            scanned=[name for side, name in _SIDES if side in self._scanned and side not in self._failed],
+        )
         if self._failed:
             record["failed"] = [name for side, name in _SIDES if side in self._failed]
         for side, name in _SIDES:

@@ -9,7 +9,8 @@ text's skeleton. What a rule cannot know is a new wording: shields catch the kno
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from freehold.content_filter.features import words_in
 from freehold.content_filter.normalise import plain, squeezed
@@ -230,18 +231,34 @@ _NEEDED: dict[Shield, tuple[str, ...]] = {
 and behind `/` one phrase. To look for a word among a text's is far cheaper than to look for a pattern."""
 
 
+_Rule: TypeAlias = tuple[Sequence[str], re.Pattern[str], int]
+"""Its phrases, its pattern and its weight."""
+_KNOWN: Final = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class _Rules:
     """The rules of a shield, and what spares most of them their search.
 
     Args:
         bits: of each word that some rule needs, those of the groups that it is in.
-        rules: of each the bits of all its groups, its phrases, its pattern and its weight.
+        rules: each with the bits of all its groups.
     """
 
     bits: dict[str, int]
     words: frozenset[str]
-    rules: Sequence[tuple[int, Sequence[str], re.Pattern[str], int]]
+    rules: Sequence[tuple[int, _Rule]]
+    known: dict[int, list[_Rule]] = field(default_factory=dict)
+    """What `applicable` has found; most texts have words of the same few groups."""
+
+    def applicable(self, groups: int) -> list[_Rule]:
+        """The rules of which a text has a word of each group, by the bits of those that it has words of."""
+        found = self.known.get(groups)
+        if found is None:
+            if len(self.known) >= _KNOWN:
+                self.known.clear()
+            found = self.known[groups] = [rule for needed, rule in self.rules if groups & needed == needed]
+        return found
 
 
 def _rules(shield: Shield, patterns: Sequence[tuple[str, int]]) -> _Rules:
@@ -256,7 +273,7 @@ def _rules(shield: Shield, patterns: Sequence[tuple[str, int]]) -> _Rules:
                 bits[word] = bits.get(word, 0) | group
             all_groups |= group
             group <<= 1
-        rules.append((all_groups, phrases.split("|"), re.compile(pattern), weight))
+        rules.append((all_groups, (phrases.split("|"), re.compile(pattern), weight)))
     return _Rules(bits, frozenset(bits), rules)
 
 
@@ -316,8 +333,8 @@ def _matches(words: Sequence[str], shield: Shield) -> bool:
     groups = weight = 0
     for word in there:
         groups |= rules.bits[word]
-    for needed, phrases, pattern, worth in rules.rules:
-        if groups & needed == needed and any(phrase in text for phrase in phrases) and pattern.search(text):
+    for phrases, pattern, worth in rules.applicable(groups):
+        if any(phrase in text for phrase in phrases) and pattern.search(text):
             weight += worth
             if weight >= _ENOUGH:
                 return True

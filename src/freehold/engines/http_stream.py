@@ -115,7 +115,8 @@ class Wire(asyncio.Protocol):
             raise EngineUnavailable("the engine could not be reached")
         self.status, self.headers, self.complete, self._asked = 0, {}, False, True
         self._head_bytes = 0
-        self._parser = httptools.HttpResponseParser(self)
+        if self._parser is None:  # it goes on with the next answer behind a whole one
+            self._parser = httptools.HttpResponseParser(self)
         self._transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
         if self._timer is None:  # one goes on over many answers, and is set anew when it has come to its time
             self._timer = self._loop.call_later(self._read_s, self._look_at_the_time)
@@ -152,11 +153,11 @@ class Wire(asyncio.Protocol):
     def end(self) -> bool:
         """Be done with the answer; whether the connection can be used again. It is closed otherwise."""
         self._asked = False
-        self._parser = None
         self._pieces.clear()
         self._held = 0
         if self.complete and self._keep_alive and self.usable and not self._paused:
             return True
+        self._parser = None
         self.close()
         return False
 
@@ -213,7 +214,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        if self._parser is None or self.complete:
+        if self._parser is None or self.complete or not self._asked:
             self.close()  # nobody asked for this
             return
         try:
@@ -244,7 +245,7 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the event loop's
         """See `asyncio.Protocol`."""
         self._stop_timer()
-        self._transport = None
+        self._transport = self._parser = None
         if self.complete or not self._asked:
             return
         if self.status:

@@ -186,7 +186,9 @@ class _Reading:
         try:
             while place < len(burst):
                 if texts := self._alike.texts(burst, place):
-                    self._add(found, self._grammar.joined(self._alike.choice, texts))
+                    choice = self._alike.choice
+                    before = found.pop() if found and _goes_on(found[-1], choice) else None
+                    found.append(self._grammar.joined(choice, texts, before))
                     place += len(texts)
                     continue
                 if burst[place] == DONE:
@@ -217,10 +219,8 @@ class _Reading:
         last = found[-1] if found else None
         if (
             last is None
-            or last.choice != delta.choice
-            or last.finish_reason is not None
-            or not (_is_text(last) and _is_text(delta))
             or not (self._whole or delta.finish_reason is None)
+            or not (_goes_on(last, delta.choice) and _is_text(delta))
         ):
             found.append(delta)
             return
@@ -231,8 +231,10 @@ class _Reading:
 def _given(request: ChatRequest) -> dict[str, Any]:
     """What a request has for the engine. Most have numbers and messages only, which need no look at all the fields."""
     body: dict[str, Any] = {}
-    for name, value in request.__dict__.items():
-        if value is None or name in GATEWAY_FIELDS:
+    fields = request.__dict__
+    for name in sorted(request.model_fields_set - GATEWAY_FIELDS):  # of the others each is None, as a test holds
+        value = fields[name]
+        if value is None:
             continue
         if type(value) in _PLAIN:
             body[name] = value
@@ -244,6 +246,11 @@ def _given(request: ChatRequest) -> dict[str, Any]:
         else:
             return request.model_dump(exclude_none=True, by_alias=True, exclude=GATEWAY_FIELDS)
     return body
+
+
+def _goes_on(last: Delta, choice: int) -> bool:
+    """Whether a text of a choice can be put to a delta."""
+    return last.choice == choice and last.finish_reason is None and _is_text(last)
 
 
 def _is_text(delta: Delta) -> bool:

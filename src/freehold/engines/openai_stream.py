@@ -1,8 +1,8 @@
 """The chunks of an OpenAI-compatible stream as the events of `freehold.types.generation`, and their grammar."""
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 import orjson
 
@@ -34,13 +34,15 @@ def chat_deltas(chunk: Mapping[str, Any]) -> list[Delta]:
     """
     deltas: list[Delta] = []
     for choice in chunk.get("choices") or ():
-        get = (choice.get("delta") or {}).get
-        text, refusal = get("content"), get("refusal")
-        if refusal is not None or type(text) is not str:
-            text = _text(text) + _text(refusal)
-        reasoning = _text(get("reasoning_content")) or _text(get("reasoning"))
-        calls = get("tool_calls")
-        calls = tuple(map(_tool_call, calls)) if calls else ()
+        delta = choice.get("delta") or {}
+        get = delta.get
+        text, reasoning = get("content"), ""
+        calls: tuple[ToolCallDelta, ...] = ()
+        if type(text) is not str or len(delta) > 1 + ("role" in delta):  # most say a text, and nothing else
+            text = _text(text) + _text(get("refusal"))
+            reasoning = _text(get("reasoning_content")) or _text(get("reasoning"))
+            said = get("tool_calls")
+            calls = tuple(map(_tool_call, said)) if said else ()
         logprobs = choice.get("logprobs")
         logprobs = token_logprobs(logprobs) if logprobs else ()
         finish = choice.get("finish_reason")
@@ -156,6 +158,10 @@ def _detail(details: Any, name: str) -> Any:
     return (details.get(name) or 0) if isinstance(details, dict) else 0
 
 
+_AT_ONCE: Final = 64
+"""So many chunks are looked at together; where most differ, more would be looked at in vain."""
+
+
 class Alike:
     """Reads chunks that differ in their text alone from one that was read as a whole before.
 
@@ -185,16 +191,21 @@ class Alike:
 
     def texts(self, burst: Sequence[bytes], start: int) -> list[str]:
         """The texts of the chunks from a place on that are like the example, up to one that is not or says nothing."""
-        if not self._least:
+        if not self._least or not self._is_like(burst[start]):
             return []
-        begin, end, least = self._begin, self._end, self._least
-        skip, cut = len(begin), -len(end)
-        literals: list[bytes] = []
-        for data in islice(burst, start, None):
-            if len(data) < least or not data.startswith(begin) or not data.endswith(end):
-                break
-            literals.append(data[skip:cut])
+        begin, end, skip, cut = self._begin, self._end, len(self._begin), -len(self._end)
+        stop = min(len(burst), start + _AT_ONCE)
+        while stop - start > 1 and not self._is_like(burst[stop - 1]):  # the chunks with the end and the usage
+            stop -= 1
+        chunks = burst[start:stop]
+        literals = list(map(itemgetter(slice(skip, cut)), chunks))
+        if b"".join(chunks) != begin + (end + begin).join(literals) + end:  # with which all are looked at at once
+            literals = literals[: next(place for place, data in enumerate(chunks) if not self._is_like(data))]
         return _strings(literals)
+
+    def _is_like(self, data: bytes) -> bool:
+        """Whether a chunk is like the example."""
+        return len(data) >= self._least and data.startswith(self._begin) and data.endswith(self._end)
 
 
 def _strings(literals: Sequence[bytes]) -> list[str]:
@@ -262,8 +273,8 @@ class StreamGrammar:
             self._finished.add(delta.choice)
         return True
 
-    def joined(self, choice: int, texts: Sequence[str]) -> Delta:
-        """Texts of a choice that came together, as one delta.
+    def joined(self, choice: int, texts: Sequence[str], before: Delta | None) -> Delta:
+        """Texts of a choice that came together, as one delta, with what came before them if there is anything.
 
         Raises:
             EngineFailed: the choice had finished.
@@ -271,7 +282,9 @@ class StreamGrammar:
         if choice in self._finished:
             raise EngineFailed("the engine went on after it had finished")
         self._tokens += len(texts)
-        return Delta(choice, "".join(texts), pieces=len(texts))
+        if before is None:
+            return Delta(choice, "".join(texts), pieces=len(texts))
+        return Delta(choice, before.text + "".join(texts), pieces=before.pieces + len(texts))
 
     def close(self, *, clean: bool) -> list[Event]:
         """The events that the end of the stream adds: finishes that are due, and the usage.

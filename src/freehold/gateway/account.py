@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from hmac import HMAC
+from types import MappingProxyType
 from typing import Final, TypeAlias, TypeVar
 
 from freehold.catalog.deployments import Deployment
@@ -66,57 +67,59 @@ class Account:
         digests: make the keyed digests of what is sent.
     """
 
+    # What stands here is what every account begins with; to set each of them anew would take time.
+    closed = False
+    principal: Principal | None = None
+    end_user: str | None = None
+    metadata: Mapping[str, str] | None = None
+    requested: str | None = None
+    authorization: str | None = None
+    """Whether the caller may do what it asks, and why."""
+    admission: Admission | None = None
+    spilled_from: str | None = None
+    spill_to: str | None = None
+    """A deployment that the caller names for a spillover of this request."""
+    lease: Lease | None = None
+    served: Deployment | None = None
+    """What serves in the deployment's place, as the candidate of a canary."""
+    calls = 0
+    tier = Tier.DEFAULT
+    rated = True
+    """Whether its tokens count on the limits per minute."""
+    price_factor = MICRO
+    """By which the deployment's price is multiplied, in millionths."""
+    parameters: Mapping[str, Scalar] | None = None
+    retirement: Retirement | None = None
+    """When the deployment's model is retired, of which callers are told."""
+    policy_sha256: str | None = None
+    decision: PolicyDecision | None = None
+    clamped: Mapping[str, Number] = MappingProxyType({})
+    """What the policies have cut, and to what."""
+    prompt_bytes = 0
+    filter: Report | None = None
+    """What the content filter did; None where the deployment's policy is off."""
+    replay_of: str | None = None
+    usage: Usage | None = None
+    receipt: Receipt | None = None
+    _prompt_digest: str | None = None
+    _first_piece: float | None = None
+    _last_piece: float | None = None
+    _first_made: float | None = None
+    _last_made: float | None = None
+    _pieces = _images = _completion_bytes = 0
+    _finish_reason: str | None = None
+
     def __init__(self, request_id: str, route: str, dialect: str, digests: Digests) -> None:
         self.request_id = request_id
         self.route, self.dialect = route, dialect
         self.started_at = time.time()
         self.started = utc(self.started_at)
         """The same as records have it."""
-        self.closed = False
-        self.principal: Principal | None = None
-        self.end_user: str | None = None
-        self.metadata: Mapping[str, str] | None = None
-        self.requested: str | None = None
-        self.authorization: str | None = None
-        """Whether the caller may do what it asks, and why."""
-        self.admission: Admission | None = None
-        self.spilled_from: str | None = None
-        self.spill_to: str | None = None
-        """A deployment that the caller names for a spillover of this request."""
-        self.lease: Lease | None = None
-        self.served: Deployment | None = None
-        """What serves in the deployment's place, as the candidate of a canary."""
-        self.calls = 0
-        self.tier = Tier.DEFAULT
-        self.rated = True
-        """Whether its tokens count on the limits per minute."""
-        self.price_factor = MICRO
-        """By which the deployment's price is multiplied, in millionths."""
-        self.parameters: Mapping[str, Scalar] | None = None
         self.notes: dict[str, Scalar] = {}
         """What stands among the parameters besides what was asked: which response something is done for."""
-        self.retirement: Retirement | None = None
-        """When the deployment's model is retired, of which callers are told."""
-        self.policy_sha256: str | None = None
-        self.decision: PolicyDecision | None = None
-        self.clamped: dict[str, Number] = {}
-        """What the policies have cut, and to what."""
-        self.prompt_bytes = 0
-        self.filter: Report | None = None
-        """What the content filter did; None where the deployment's policy is off."""
-        self.replay_of: str | None = None
-        self.usage: Usage | None = None
-        self.receipt: Receipt | None = None
-        self._prompt_digest: str | None = None
         self._digests = digests
         self._started = time.perf_counter()
-        self._first_piece: float | None = None
-        self._last_piece: float | None = None
-        self._first_made: float | None = None
-        self._last_made: float | None = None
-        self._pieces = self._images = self._completion_bytes = 0
         self._completion: dict[int, HMAC] = {}
-        self._finish_reason: str | None = None
 
     @property
     def elapsed_s(self) -> float:

@@ -56,6 +56,20 @@ class Book:
         if self.unsaid is not None:
             self.unsaid.update(keys)
 
+    def settle(self, keys: Iterable[str], micro: int, spent_micro: int) -> None:
+        """`release` what was set aside for one grant, and `spend` a part of it."""
+        self.open -= 1
+        reserved, spent = self.reserved, self.spent
+        for key in keys:
+            left = reserved[key] - micro
+            if left:
+                reserved[key] = left
+            else:
+                del reserved[key]
+            spent[key] = spent.get(key, 0) + spent_micro
+        if self.unsaid is not None:
+            self.unsaid.update(keys)
+
     def has_room(self, key: str, micro: int, budget: int) -> bool:
         """Whether a subject's budget has room, by what this gateway knows."""
         return self.spent.get(key, 0) + self.reserved.get(key, 0) + micro <= budget

@@ -23,7 +23,7 @@ class ClientGone(RequestError):
 class Flight:
     """One running request and the task that runs it; a context, which it leaves when the request has ended."""
 
-    __slots__ = ("_land", "_task", "end_user", "principal", "reason", "timer")
+    __slots__ = ("_land", "_task", "due", "end_user", "principal", "reason", "timer")
 
     def __init__(
         self,
@@ -35,8 +35,10 @@ class Flight:
         self.principal = principal
         self.end_user = end_user
         self.reason: FreeholdError | None = None
+        self.due = 0.0
+        """When its time is up, by the loop's clock."""
         self.timer: asyncio.TimerHandle | None = None
-        """Stops it when its time is up."""
+        """Stops it when its caller's credential comes to its end, where that is before its time is up."""
         self._task = task
         self._land = land
 
@@ -68,7 +70,10 @@ class Flights:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._flying: set[Flight] = set()
+        self._flying: dict[Flight, None] = {}
+        """In the order in which their times are up."""
+        self._clock: asyncio.TimerHandle | None = None
+        """Looks for those whose time is up: one for all, as to set and to take back a timer for each is dear."""
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -91,27 +96,34 @@ class Flights:
         if self.draining:
             raise Draining("The server is shutting down. Please try again.")
         flight = Flight(principal, task, end_user, self._land)
-        self._flying.add(flight)
+        self._flying[flight] = None
         self._empty.clear()
-        patience_s, late = self._timeout_s, self._late
-        if principal.expires_at is not None and (left_s := principal.expires_at - time.time()) <= patience_s:
-            patience_s, late = max(0.0, left_s), self._expired
-        flight.timer = task.get_loop().call_later(patience_s, late, flight)
+        loop = task.get_loop()
+        flight.due = loop.time() + self._timeout_s
+        if self._clock is None:
+            self._clock = loop.call_at(flight.due, self._look, loop)
+        if principal.expires_at is not None and (left_s := principal.expires_at - time.time()) <= self._timeout_s:
+            flight.timer = loop.call_later(max(0.0, left_s), self._expired, flight)
         return flight
 
     def _land(self, flight: Flight) -> None:
         """A request has ended."""
         if flight.timer is not None:
             flight.timer.cancel()
-        self._flying.discard(flight)
+        self._flying.pop(flight, None)
         if not self._flying:
             self._empty.set()
 
-    def _late(self, flight: Flight) -> None:
-        """Stop a request whose time is up."""
-        flight.abort(
-            EngineTimeout(f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout")
-        )
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop the requests whose time is up, and look again when that of the next one is."""
+        self._clock, now = None, loop.time()
+        for flight in tuple(self._flying):
+            if flight.due > now:
+                self._clock = loop.call_at(flight.due, self._look, loop)
+                return
+            flight.abort(
+                EngineTimeout(f"The request took longer than {self._timeout_s:g} seconds.", code="request_timeout")
+            )
 
     def _expired(self, flight: Flight) -> None:
         """Stop a request whose caller's credential has come to its end."""

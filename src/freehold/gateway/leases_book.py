@@ -209,6 +209,16 @@ class LeasedBucket(Bucket):
         """See `Bucket.remaining`; of all gateways."""
         return min(self.limit, max(0, (self.limit * UNIT - self._lacking) // UNIT))
 
+    def has(self, amount: int, now_us: int) -> bool:
+        """See `Bucket.has`; whether this gateway holds it."""
+        self.refill(now_us)
+        return self.wait_us(amount) == 0
+
+    def left(self, now_us: int) -> int:
+        """See `Bucket.left`; of all gateways."""
+        self.refill(now_us)
+        return self.remaining
+
     @property
     def full_in_us(self) -> int:
         """See `Bucket.full_in_us`; of all gateways."""

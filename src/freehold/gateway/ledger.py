@@ -196,11 +196,13 @@ class Grant:
         for draught in self._draughts.values():
             draught.correct(tokens, now)
         self._leave()
-        self._release()
-        charged = min(cost_micro, self.claim.cost_micro)
-        if charged:
+        reserved = self.claim.cost_micro
+        charged = min(cost_micro, reserved)
+        if charged > 0:
             for book in self._money:
-                book.spend(self._keys, charged)
+                book.settle(self._keys, reserved, charged)
+        else:
+            self._release()
         return Charge(charged, cost_micro - charged)
 
     def rest(self, tokens: int, cost_micro: int) -> None:

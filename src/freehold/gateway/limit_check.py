@@ -47,11 +47,10 @@ def _has_room(standing: Standing, claim: Claim, money: tuple[Book, Book], now_us
 
     As of nearly all requests: to ask for the refusals that there are not takes several times as long.
     """
-    standing.refill(now_us)
     requests, tokens, limits = standing.requests, standing.tokens, standing.limits
-    if (requests is not None and requests.wait_us(UNIT) != 0) or (
-        tokens is not None and tokens.wait_us(claim.tokens * UNIT) != 0
-    ):
+    if tokens is not None and not tokens.has(claim.tokens * UNIT, now_us):
+        return False
+    if requests is not None and not requests.has(UNIT, now_us):
         return False
     if limits.concurrent_requests is not None and standing.open >= limits.concurrent_requests:
         return False

@@ -38,8 +38,11 @@ class Bucket:
         elapsed_us = now_us - self._updated_us
         if elapsed_us:
             self._updated_us = now_us
-            if elapsed_us > 0 and self.used:
-                self._return(self.limit * elapsed_us)
+            used = self.used
+            if elapsed_us > 0 and used:
+                amount = self.limit * elapsed_us
+                self.refilled += amount
+                self.used = used - amount if used > amount else 0
 
     def _return(self, amount: int) -> None:
         self.refilled += amount
@@ -55,6 +58,18 @@ class Bucket:
             return 0
         return None if amount > self.limit * UNIT else -(-lacking // self.limit)
 
+    def has(self, amount: int, now_us: int) -> bool:
+        """Whether it holds an amount (60-millionths) now: `refill`, and then `wait_us` that is 0."""
+        elapsed_us = now_us - self._updated_us
+        used = self.used
+        if elapsed_us:
+            self._updated_us = now_us
+            if elapsed_us > 0 and used:
+                returned = self.limit * elapsed_us
+                self.refilled += returned
+                self.used = used = used - returned if used > returned else 0
+        return used + amount <= self.limit * UNIT or amount <= 0
+
     def take(self, amount: int) -> None:
         """Count an amount (60-millionths) as used, or give it back where it is negative; nothing is checked."""
         self.used += amount
@@ -66,7 +81,21 @@ class Bucket:
     @property
     def remaining(self) -> int:
         """Whole units in it; 0 while it is overdrawn."""
-        return max(0, (self.limit * UNIT - self.used) // UNIT)
+        left = self.limit * UNIT - self.used
+        return left // UNIT if left > 0 else 0
+
+    def left(self, now_us: int) -> int:
+        """`remaining`, brought up to the time."""
+        elapsed_us = now_us - self._updated_us
+        used = self.used
+        if elapsed_us:
+            self._updated_us = now_us
+            if elapsed_us > 0 and used:
+                returned = self.limit * elapsed_us
+                self.refilled += returned
+                self.used = used = used - returned if used > returned else 0
+        left = self.limit * UNIT - used
+        return left // UNIT if left > 0 else 0
 
     @property
     def full_in_us(self) -> int:
@@ -127,8 +156,10 @@ class Draught:
         """Have it be an amount in all: take the rest, even on credit, or give back what the refill has not."""
         bucket = self.bucket
         bucket.refill(now_us)
-        left = max(0, self._left - (bucket.refilled - self._refilled_before))
-        change = max(amount * UNIT - self._taken, -left)
+        left = self._left - (bucket.refilled - self._refilled_before)
+        left = max(left, 0)
+        change = amount * UNIT - self._taken
+        change = max(change, -left)
         self._taken += change
         self._left = left + change
         self._refilled_before = bucket.refilled

@@ -151,21 +151,29 @@ def rate_headers(standings: Sequence[Standing], now_us: int) -> dict[str, str]:
 
     As OpenAI documents them under "Rate limits in headers": reset is the time until the limit is untouched again.
     """
+    requests: Bucket | None = None
+    tokens: Bucket | None = None
+    least_requests = least_tokens = 0
+    for standing in standings:
+        if not standing.limited:
+            continue
+        bucket = standing.requests
+        if bucket is not None:
+            remaining = bucket.left(now_us)
+            if requests is None or remaining < least_requests:
+                requests, least_requests = bucket, remaining
+        bucket = standing.tokens
+        if bucket is not None:
+            remaining = bucket.left(now_us)
+            if tokens is None or remaining < least_tokens:
+                tokens, least_tokens = bucket, remaining
     headers: dict[str, str] = {}
-    limited = [standing for standing in standings if standing.limited]
-    if not limited:
-        return headers
-    of_requests = [standing.requests for standing in limited if standing.requests is not None]
-    of_tokens = [standing.tokens for standing in limited if standing.tokens is not None]
-    for name, buckets in (("requests", of_requests), ("tokens", of_tokens)):
-        tightest, least = None, 0
-        for bucket in buckets:
-            bucket.refill(now_us)
-            remaining = bucket.remaining
-            if tightest is None or remaining < least:
-                tightest, least = bucket, remaining
-        if tightest is not None:
-            headers[f"x-ratelimit-limit-{name}"] = str(tightest.limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(least)
-            headers[f"x-ratelimit-reset-{name}"] = duration(tightest.full_in_us)
+    if requests is not None:
+        headers["x-ratelimit-limit-requests"] = str(requests.limit)
+        headers["x-ratelimit-remaining-requests"] = str(least_requests)
+        headers["x-ratelimit-reset-requests"] = duration(requests.full_in_us)
+    if tokens is not None:
+        headers["x-ratelimit-limit-tokens"] = str(tokens.limit)
+        headers["x-ratelimit-remaining-tokens"] = str(least_tokens)
+        headers["x-ratelimit-reset-tokens"] = duration(tokens.full_in_us)
     return headers

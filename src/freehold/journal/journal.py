@@ -18,12 +18,13 @@ from freehold.journal.carried import Carried
 from freehold.journal.disk import Disk
 from freehold.journal.kernel_sync import KernelDisk
 from freehold.journal.reader import Cursor
-from freehold.journal.records import Kind, canonical, is_utc, plain, utc
+from freehold.journal.records import Kind, canonical, is_utc, plain, settled, utc
 from freehold.journal.recovery import Place, Tail, open_tail
 from freehold.journal.retention import expired_segments
 from freehold.journal.signer import Signer
 from freehold.journal.waiting import Command, Entry, Position, State, Wish, fail, unavailable
 from freehold.journal.writer import Writer
+from freehold.types.receipt import RecordBody
 
 __all__ = ["Journal", "Position"]
 
@@ -139,8 +140,11 @@ class Journal:
             TypeError: the body holds something that canonical JSON has not, such as a float.
             ValueError: the kind is another one, or an `admitted` or a receipt lacks its id or times.
         """
-        content = plain(body)
-        _check_body(kind, content)
+        if type(body) is RecordBody:  # which has an id and its times
+            content = settled(body)
+        else:
+            content = plain(body)
+            _check_body(kind, content)
         return self._submit(Entry(kind, content, canonical(content), durable, self._loop.create_future()))
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from freehold.types.receipt import Outcome
+from freehold.types.receipt import NESTED, Outcome, RecordBody
 
 FORMAT: Final = 1
 NOTHING: Final = "0" * 64
@@ -72,11 +72,26 @@ def plain(body: Mapping[str, Any]) -> Plain:
         TypeError: a value is a float, or nothing that JSON has; a key is no string.
     """
     found = dict(body)
+    if _SIMPLE.issuperset(map(type, found.values())):  # as most are
+        return found
     for key in [key for key, value in found.items() if type(value) not in _SIMPLE]:
         value = found.pop(key)
         if value is not None:
             found[key] = _plain(value)
     return found
+
+
+def settled(body: RecordBody) -> Plain:
+    """A body that was made for one record, of which only what lies in it is looked at, as `plain` does.
+
+    Raises:
+        TypeError: as `plain`.
+    """
+    for name in NESTED:
+        value = body.get(name)
+        if value is not None and type(value) is not RecordBody:
+            body[name] = _plain(value)
+    return body
 
 
 def _plain(value: Any) -> Any:

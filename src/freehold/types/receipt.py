@@ -7,9 +7,26 @@ a fraction of the time of other frozen values, and each request makes two.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from functools import partial
+from itertools import compress
+from operator import is_not
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = str | int | bool | None
+
+
+class RecordBody(dict[str, Any]):
+    """What a record says, or a part of it, made for that one record and given away with it.
+
+    Its values are what JSON has, without fractions, and none is None: whoever makes one sees to that. Only what a whole
+    record has under the names in `NESTED` may still be anything, if it is no such part.
+    """
+
+    __slots__ = ()
+
+
+NESTED: Final = ("roles", "parameters", "decision", "filter")
+"""The fields that are lists or objects."""
 
 
 class Outcome(StrEnum):
@@ -51,7 +68,7 @@ class Admitted(NamedTuple):
     parameters: Mapping[str, Scalar] | None = None
     """Which response it is for; where there is no deployment, what is called."""
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> RecordBody:
         """The record's body: what is None is left out."""
         return _body(self)
 
@@ -126,10 +143,13 @@ class Receipt(NamedTuple):
     replay_of: str | None = None
     """The request whose kept answer was sent again, for an `Idempotency-Key` that came twice."""
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> RecordBody:
         """The record's body: what is None is left out."""
         return _body(self)
 
 
-def _body(record: Admitted | Receipt) -> dict[str, Any]:
-    return {name: value for name, value in zip(record._fields, record, strict=True) if value is not None}
+def _body(record: Admitted | Receipt) -> RecordBody:
+    return RecordBody(compress(zip(record._fields, record, strict=True), map(_IS_THERE, record)))
+
+
+_IS_THERE: Final = partial(is_not, None)
