@@ -7,6 +7,7 @@ import select
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from freehold.config import JournalSettings
 from freehold.errors import AuditUnavailable
@@ -27,6 +28,19 @@ class _Disk(RecordingDisk):
 
     def kernel_sync(self) -> KernelSync:
         return self._kernel or NotedKernel(self)
+
+
+class _SilentKernel(KernelSync):
+    """The kernel's own syncs, of none of which it says how it ended."""
+
+    def end(self) -> int | None:
+        if super().end() is not None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return None
+
+
+def _failing() -> None:
+    raise ZeroDivisionError
 
 
 def test_the_kernel_tells_how_it_ended(tmp_path: Path) -> None:
@@ -155,3 +169,83 @@ def test_a_sync_that_fails_in_the_kernel_is_the_end(tmp_path: Path) -> None:
 
     asyncio.run(again())
     assert "receipt" in kinds_of(records_of(tmp_path))
+
+
+def test_being_told_of_no_end_is_borne(tmp_path: Path) -> None:
+    """A loop that tells of an event though the sync has not ended changes nothing: its end is heard of all the same."""
+    kernel = HeldKernel()
+
+    async def scenario() -> None:
+        async with opened(tmp_path, disk=_Disk(kernel)) as journal:
+            waiter = journal.submit(Kind.RECEIPT, receipt(0), durable=True)
+            await asyncio.sleep(0.02)
+            os.eventfd_write(kernel.event, 1)
+            await asyncio.sleep(0.02)
+            assert not waiter.done()
+            kernel.let_go()
+            await waiter
+            again = journal.submit(Kind.RECEIPT, receipt(1), durable=True)
+            await asyncio.sleep(0.02)
+            kernel.let_go()
+            await again
+
+    asyncio.run(scenario())
+    assert kinds_of(records_of(tmp_path)).count("receipt") == 2
+
+
+def test_an_end_that_nobody_tells_of_is_found(tmp_path: Path) -> None:
+    """Where the event of a sync's end is lost, the loop finds that it has ended, and says so in the log."""
+    kernel = HeldKernel()
+
+    async def scenario() -> None:
+        async with opened(tmp_path, disk=_Disk(kernel)) as journal:
+            waiter = journal.submit(Kind.RECEIPT, receipt(0), durable=True)
+            await asyncio.sleep(0.02)
+            kernel.let_go()
+            assert select.select([kernel.event], [], [], 10)[0]
+            os.eventfd_read(kernel.event)
+            assert journal.waits_s > 0
+            async with asyncio.timeout(60):
+                await waiter
+            assert journal.waits_s == 0
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    assert [line["told"] for line in logs if line["event"] == "journal.sync_slow"] == [False]
+
+
+def test_a_sync_whose_end_is_unknown_is_the_end(tmp_path: Path) -> None:
+    """Where the system does not say how a sync ended, those who wait for it are told that nothing is sure."""
+    kernel = _SilentKernel()
+
+    async def scenario() -> None:
+        async with opened(tmp_path, disk=_Disk(kernel)) as journal:
+            waiter = journal.submit(Kind.RECEIPT, receipt(0), durable=True)
+            async with asyncio.timeout(60):
+                with pytest.raises(AuditUnavailable, match="restart the server"):
+                    await waiter
+            assert journal.state is State.DEAD
+
+    asyncio.run(scenario())
+
+
+def test_a_listener_that_fails_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """What came during a sync is written after it, though what is called at its end fails."""
+    kernel = HeldKernel()
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        async with opened(tmp_path, disk=_Disk(kernel)) as journal:
+            journal.on_durable(_failing)
+            waiters = [journal.submit(Kind.RECEIPT, receipt(0), durable=True)]
+            await asyncio.sleep(0.02)
+            waiters.append(journal.submit(Kind.RECEIPT, receipt(1), durable=True))
+            await asyncio.sleep(0.02)
+            for _ in waiters:
+                kernel.let_go()
+                await asyncio.sleep(0.02)
+            async with asyncio.timeout(60):
+                await asyncio.gather(*waiters)
+
+    asyncio.run(scenario())
+    assert kinds_of(records_of(tmp_path)).count("receipt") == 2

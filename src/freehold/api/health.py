@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,8 @@ from freehold.gateway.metrics import Metrics
 from freehold.types.deployment import ReplicaState
 
 _UNDER_WAY = {ReplicaState.FETCHING.value, ReplicaState.STARTING.value}
+_LATE_S: Final = 10.0
+"""A journal that has waited so long for the disk has no request answered meanwhile, in seconds."""
 
 
 def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> list[BaseRoute]:
@@ -37,6 +40,8 @@ def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> l
             admin.journal.check()
         except AuditUnavailable:
             return JSONResponse({"status": "journal_unavailable", "deployments": states}, 503, {"retry-after": "5"})
+        if admin.journal.waits_s > _LATE_S:
+            return JSONResponse({"status": "journal_waits", "deployments": states}, 503, {"retry-after": "5"})
         if flights.draining:
             return JSONResponse({"status": "draining", "deployments": states}, 503, {"retry-after": "5"})
         if any(states[view.deployment.name] in _UNDER_WAY for view in control.all() if not _on_demand(view)):
@@ -50,6 +55,7 @@ def health_routes(admin: AdminServices, flights: Flights, metrics: Metrics) -> l
         await control.refresh_capacity()
         _measure(control, flights, metrics)
         metrics.projection_lag.set(admin.reports.projection.lag)
+        metrics.journal_wait.set(admin.journal.waits_s)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def version(_request: Request) -> Response:

@@ -81,7 +81,9 @@ class Metrics:
             "Records of the journal that the usage database does not have yet.",
             registry=self.registry,
         )
-
+        self.journal_wait = Gauge(
+            "freehold_journal_wait_seconds", "How long the journal has waited for the disk.", registry=self.registry
+        )
         self._of_answers: dict[tuple[str, str, str], tuple[Count, Spread]] = {}
         self._of_deployments: dict[str, _OfDeployment] = {}
 

@@ -19,7 +19,7 @@ class KernelSync(Protocol):
         """Begin one. Raises OSError: it did not begin."""
 
     def end(self) -> int | None:
-        """Take its end back: 0, or the number of the error; None if it has not ended yet."""
+        """Take its end back: 0, or the number of the error; None if it has not ended yet. Raises OSError: unknown."""
 
     def close(self) -> None:
         """Give everything back."""

@@ -111,6 +111,11 @@ class Journal:
         return State.CLOSED if self._closing else self._writer.state
 
     @property
+    def waits_s(self) -> float:
+        """How long the disk has been waited for, in seconds; 0 while it is not."""
+        return self._writer.waits_s
+
+    @property
     def durable(self) -> Cursor:
         """Everything before it is on the disk; readers go no further."""
         return self._writer.durable
@@ -250,10 +255,12 @@ class Journal:
 
     def _rested(self, has_synced: bool) -> None:
         """Go on after the thread's work."""
-        if has_synced:
-            for listener in self._listeners:
-                listener()
-        self._flush()
+        try:
+            if has_synced:
+                for listener in self._listeners:
+                    listener()
+        finally:
+            self._flush()
 
     async def _wish(self, wish: Wish) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()

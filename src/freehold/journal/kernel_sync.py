@@ -9,6 +9,7 @@ import errno
 import os
 import platform
 import sys
+from contextlib import suppress
 from typing import Final
 
 from freehold.journal.disk import OsDisk
@@ -51,6 +52,12 @@ class _Done(ctypes.Structure):
     )
 
 
+class _Time(ctypes.Structure):
+    """`struct timespec`."""
+
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
 class KernelSync:
     """Syncs one file at a time. To be used by one thread.
 
@@ -73,6 +80,7 @@ class KernelSync:
         self._order = _Order(opcode=_FDSYNC, flags=_TELL, event=self.event)
         self._orders = (ctypes.POINTER(_Order) * 1)(ctypes.pointer(self._order))
         self._done = _Done()
+        self._at_once = _Time(0, 0)
 
     def begin(self, file: int) -> None:
         """Begin to have everything that was written to a file come to be on the disk.
@@ -84,13 +92,18 @@ class KernelSync:
         self._ask(self._submit, self._context, ctypes.c_long(1), self._orders)
 
     def end(self) -> int | None:
-        """Take the end of the sync back: 0, or the number of the error; None if it has not ended yet."""
-        try:
+        """Take the end of the sync back: 0, or the number of the error; None if it has not ended yet. Never waits.
+
+        The kernel queues an end before it tells of it, so that none is missed whether or not it was told already.
+
+        Raises:
+            OSError: the system does not say.
+        """
+        with suppress(BlockingIOError):
             os.eventfd_read(self.event)
-        except BlockingIOError:
+        none, one = ctypes.c_long(0), ctypes.c_long(1)
+        if not self._ask(self._events, self._context, none, one, ctypes.byref(self._done), ctypes.byref(self._at_once)):
             return None
-        one = ctypes.c_long(1)
-        self._ask(self._events, self._context, one, one, ctypes.byref(self._done), None)
         return -int(self._done.result)
 
     def close(self) -> None:
@@ -98,10 +111,12 @@ class KernelSync:
         self._ask(self._destroy, self._context)
         os.close(self.event)
 
-    def _ask(self, *arguments: object) -> None:
-        if self._call(*arguments) < 0:
+    def _ask(self, *arguments: object) -> int:
+        told: int = self._call(*arguments)
+        if told < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+        return told
 
 
 class KernelDisk(OsDisk):

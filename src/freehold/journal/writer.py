@@ -20,6 +20,7 @@ from freehold.journal.appending import CLOSED, Appending
 from freehold.journal.reader import Cursor
 from freehold.journal.recovery import Place, Tail
 from freehold.journal.segment import DiskLost
+from freehold.journal.syncing import Syncing
 from freehold.journal.waiting import (
     Bulletin,
     Command,
@@ -65,21 +66,27 @@ class Writer:
         """How often something was put into the queue; `_done`, how often that was dealt with."""
         self._taken = self._done = 0
         self._in_hand: list[Item] = []
+        self._at_work_since: float | None = None
         self._kept: list[Entry] = []
         self._unsynced: Pairs = []
         """Who waits for what the loop has written."""
-        self._kernel = place.disk.kernel_sync()
+        kernel = place.disk.kernel_sync()
+        self._kernel = None if kernel is None else Syncing(kernel, self._kernel_ended)
         self._under_way: tuple[Pairs, Cursor] | None = None
         """Who waits for the sync that the kernel does, and what it covers; while it does, the loop has `_tail`."""
         self._again = False
         """Whether another one is to follow it, although nobody waits for it."""
-        if self._kernel is not None:
-            asyncio.get_running_loop().add_reader(self._kernel.event, self._kernel_ended)
         self._retry_at = 0.0
         self.state = State.OK
         self.durable = self._end.cursor()
         self._thread = threading.Thread(target=self._run, name="freehold-journal", daemon=True)
         self._thread.start()
+
+    @property
+    def waits_s(self) -> float:
+        """How long the sync, or the thread's piece of work, that is under way has taken so far; seconds."""
+        since = self._at_work_since if self._kernel is None else self._kernel.since or self._at_work_since
+        return 0.0 if since is None else time.monotonic() - since
 
     @property
     def has_unsynced(self) -> bool:
@@ -116,18 +123,16 @@ class Writer:
         if kernel is None or not is_idle or not self._tail.acquire(blocking=False):
             return False
         try:
-            self._end.segment.begin_sync(kernel)
+            kernel.begin(self._end.segment)
         except OSError:
             self._tail.release()
             return False
         self._under_way = (pairs, self._end.cursor())
         return True
 
-    def _kernel_ended(self) -> None:
+    def _kernel_ended(self, problem: int) -> None:
         """Hear that the kernel's sync has ended, and tell those who wait for it."""
-        problem = None if self._kernel is None else self._kernel.end()
-        if problem is None or self._under_way is None:
-            return  # a loop may tell twice of one event
+        assert self._under_way is not None, "it began"
         (pairs, cursor), self._under_way = self._under_way, None
         if problem and self.state is not State.DEAD:
             self._die(f"the segment could not be synced: {os.strerror(problem)}")
@@ -195,7 +200,6 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
         kernel, self._kernel = self._kernel, None
         if kernel is not None:
-            asyncio.get_running_loop().remove_reader(kernel.event)
             kernel.close()
 
     # --- the thread ---
@@ -213,7 +217,7 @@ class Writer:
         """Take what has come, and do it: the records first, then the wishes."""
         items = self._take()
         with self._tail:
-            self._in_hand = items
+            self._in_hand, self._at_work_since = items, time.monotonic()
             entries = [item for item in items if isinstance(item, Entry)]
             pairs = [pair for item in items if isinstance(item, Written) for pair in item.pairs]
             commands = [item for item in items if isinstance(item, Command)]
@@ -232,7 +236,7 @@ class Writer:
                 self._refuse([item for item in items if not isinstance(item, Command)])
             for command in commands:
                 self._obey(command)
-            self._in_hand = []
+            self._in_hand, self._at_work_since = [], None
             self._done = self._taken
         self._bulletin.rested()
 
