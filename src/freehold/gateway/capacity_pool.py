@@ -130,7 +130,7 @@ def _run_out(pool: Pool, taken: Iterable[tuple[int, int]], now_us: int) -> int:
     level, then_us, limit = pool.used, pool.updated_us, pool.limit
     changed_us = pool.former[-1][0] if pool.former else 0
     for began_us, amount in sorted(taken):  # several thousand where many streams are long: no call for each
-        at_us = began_us if began_us < now_us else now_us
+        at_us = min(now_us, began_us)
         level -= limit * (at_us - then_us) if then_us >= changed_us else _work(pool, then_us, at_us)
         level = level + amount if level > 0 else amount
         then_us = at_us
