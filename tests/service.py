@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from freehold.store.home import Home
+from tests.forked import Forked, can_fork, start_command, start_module
 
 PATIENCE_S = 180.0
 """How long a test waits for what should take a moment; only a broken program takes so long."""
@@ -75,19 +76,22 @@ class Service:
         file = home / "test-config.toml"
         file.write_text(config, encoding="utf-8")
         self.log_path = home / "test-server.log"
-        argv = [sys.executable, "-m", "freehold", "serve", "--home", str(home), "--port", "0", "--config", str(file)]
+        self.log_path.touch()
+        args = ["serve", "--home", str(home), "--port", "0", "--config", str(file)]
         if workers is not None or WORKERS is not None:
-            argv += ["--workers", str(workers or WORKERS)]
-        if program is not None:
-            argv = [sys.executable, "-m", program, str(home), str(file)]
-        self._log = self.log_path.open("ab")
-        self.process = subprocess.Popen(
-            argv,
-            stdout=self._log,
-            stderr=self._log,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **(environment or {})},
-        )
+            args += ["--workers", str(workers or WORKERS)]
+        given = {**os.environ, **(environment or {})}
+        self.process: Forked | subprocess.Popen[bytes]
+        if not can_fork(environment or {}):
+            argv = [program, str(home), str(file)] if program is not None else ["freehold", *args]
+            with self.log_path.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", *argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=given
+                )
+        elif program is not None:
+            self.process = start_module(program, [str(home), str(file)], given, self.log_path)
+        else:
+            self.process = start_command(args, given, self.log_path)
 
     def __enter__(self) -> Self:
         self.wait_listening()
@@ -173,7 +177,6 @@ class Service:
         finally:
             self.process.kill()
             self.process.wait()
-            self._log.close()
 
     def _dead(self) -> bool:
         return self.process.poll() is not None

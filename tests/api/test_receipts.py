@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.books import check_receipts, check_reconciled, freehold, receipts
+from tests.faults.books import check_receipts, check_reconciled, receipts
+from tests.forked import freehold
 from tests.service import Reply, Service, events_of, eventually
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,6 @@ import asyncio
 import base64
 import os
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -18,6 +16,7 @@ from freehold.encryption.content_keys import context_of
 from freehold.encryption.master_key import parse_master_key
 from freehold.types.content import Tenant
 from tests.api.test_kept_content import ORGANIZATION, admin, ask, make_project, paint
+from tests.forked import freehold
 from tests.service import Service
 
 pytestmark = pytest.mark.slow
@@ -173,8 +172,8 @@ def content_keys(service: Service) -> list[bytes]:
 
 def backup(service: Service, file: Path, *options: str) -> Path:
     """A backup of the running home."""
-    argv = [sys.executable, "-m", "freehold", "backup", str(file), "--home", str(service.home.root), *options]
-    subprocess.run(argv, check=True, capture_output=True)
+    done = freehold(service.home.root, "backup", str(file), *options)
+    assert done.returncode == 0, done.stderr
     return file
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from freehold.store.migrate import HOME_SCHEMA
 from freehold.store.moving import copy_tables, home_tables
 from freehold.store.shared_snapshot import shared_snapshot
 from tests.cluster.gateways import gateway
+from tests.forked import run_forked
 from tests.postgres import PostgreSQL
 from tests.service import Service
 
@@ -163,8 +163,7 @@ def test_another_schema_is_not_copied(postgres_server: PostgreSQL) -> None:
 
 def _freehold(*argv: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **({"FREEHOLD_TEST_DATABASE": url} if url else {})}
-    argv = (sys.executable, "-m", "freehold", *argv)
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    return run_forked(argv, environment, "", timeout_s=300)
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +12,7 @@ import pytest
 
 from freehold.store.migrate import HEAD
 from tests.backup.previous_home import CONFIG, used
+from tests.forked import freehold
 from tests.service import Service, eventually
 
 pytestmark = pytest.mark.slow
@@ -107,8 +106,7 @@ def test_usage_goes_on_from_where_it_was(upgraded: tuple[Service, dict[str, Any]
 def test_the_journal_is_one_from_its_first_record(upgraded: tuple[Service, dict[str, Any]]) -> None:
     """The journal of both releases verifies as one chain, and usage can be made anew from all of it."""
     service, facts = upgraded
-    argv = [sys.executable, "-m", "freehold", "audit", "verify", "--home", str(service.home.root), "--json"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    done = freehold(service.home.root, "audit", "verify", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (service.home.journal / "main" / "00000001.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]

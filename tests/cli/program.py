@@ -5,17 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cli.forked import run_forked
+from tests.forked import Forked, can_fork, run_forked, start_command
 
 ARGV = (sys.executable, "-m", "freehold")
-INTERPRETERS = ("PYTHON", "LANG", "LC_", "COLUMNS", "TERM", "NO_COLOR", "FORCE_COLOR")
-"""Variables that are read when the interpreter or a library starts begin so."""
 PATIENCE_S = 120.0
 
 ECHO_CONFIG = """
@@ -56,7 +55,7 @@ class Program:
 
     def run(self, *args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """Run one command to its end. What the interpreter itself would read of the environment needs a whole start."""
-        if not any(name.startswith(INTERPRETERS) for name in self.env):
+        if can_fork(self.env):
             return run_forked(args, self.environment, stdin, timeout_s=PATIENCE_S)
         return subprocess.run(
             [*ARGV, *args],
@@ -89,33 +88,35 @@ class Program:
         return lines[-1]
 
     @contextmanager
-    def serving(self, *args: str) -> Iterator["Server"]:
-        """A running server; interrupted at the end if it still runs."""
-        log = self.home.with_suffix(".log")
-        with log.open("ab") as errors:
-            process = subprocess.Popen(
-                [*ARGV, "serve", *args],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+    def serving(self, *args: str, typed: bool = False) -> Iterator["Server"]:
+        """A running server; interrupted at the end if it still runs. `typed`, it is started whole, as a person does."""
+        log, output = self.home.with_suffix(".log"), self.home.with_suffix(".out")
+        output.unlink(missing_ok=True)
+        process: Forked | subprocess.Popen[bytes]
+        if not typed and can_fork(self.env):
+            process = start_command(["serve", *args], self.environment, log, output)
+        else:
+            with log.open("ab") as errors, output.open("wb") as printed:
+                process = subprocess.Popen(
+                    [*ARGV, "serve", *args],
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=errors,
+                )
         try:
-            yield Server(process, log, _announced(process, log))
+            yield Server(process, log, _announced(process, log, output))
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.wait(timeout=60)
-            if process.stdout:
-                process.stdout.close()
 
 
 @dataclass(frozen=True)
 class Server:
     """A server that has said where it is."""
 
-    process: "subprocess.Popen[str]"
+    process: "Forked | subprocess.Popen[bytes]"
     log: Path
     announced: str
 
@@ -130,12 +131,15 @@ class Server:
         return self.process.wait(timeout=60)
 
 
-def _announced(process: "subprocess.Popen[str]", log: Path) -> str:
+def _announced(process: "Forked | subprocess.Popen[bytes]", log: Path, output: Path) -> str:
     """What a server prints when it is ready."""
-    lines: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("Stop it"):
-            return "".join(lines)
-    raise AssertionError(f"the server ended with {process.wait()}:\n{''.join(lines)}{log.read_text()[-3000:]}")
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        ended = process.poll()
+        printed = output.read_text(encoding="utf-8") if output.exists() else ""
+        if "\nStop it" in printed:
+            return printed
+        if ended is not None:
+            raise AssertionError(f"the server ended with {ended}:\n{printed}{log.read_text()[-3000:]}")
+        time.sleep(0.05)
+    raise AssertionError(f"the server is not ready:\n{log.read_text()[-3000:]}")

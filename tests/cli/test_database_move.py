@@ -1,23 +1,17 @@
 """`freehold database move`: a laptop's home grows to a gateway of a cluster."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.gateways import CONFIG, gateway
+from tests.forked import freehold
 from tests.postgres import PostgreSQL
 from tests.service import Service, eventually
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 
 pytestmark = pytest.mark.slow
-
-
-def _freehold(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "freehold", *args, "--home", str(home)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_home_moves_with_all_that_it_has(postgres_server: PostgreSQL, tmp_path: Path) -> None:
@@ -29,12 +23,12 @@ def test_a_home_moves_with_all_that_it_has(postgres_server: PostgreSQL, tmp_path
         kept = alone.post("/v1/responses", {"model": "echo", "input": "hello"}, key=alone.key).json()
         eventually(lambda: _requests(alone) >= 2, "all is counted")
         before = _requests(alone)
-    moved = _freehold(home, "database", "move", "--to", url)
+    moved = freehold(home, "database", "move", "--to", url)
     assert moved.returncode == 0, moved.stderr
     assert "moved and compared" in moved.stdout
     assert not (home / "freehold.db").exists()
     assert (home / "freehold.db.moved").exists()
-    listed = _freehold(home, "keys", "list")
+    listed = freehold(home, "keys", "list")
     assert "caller" in listed.stdout, "a command without settings and server finds the database"
     with gateway(tmp_path, "a", url) as first:
         assert first.post("/v1/chat/completions", CHAT, key=made["key"]).status == 200
@@ -60,7 +54,7 @@ def test_a_move_to_what_is_not_empty_changes_nothing(postgres_server: PostgreSQL
     with Service(home):
         pass
     files = {path.name for path in home.iterdir()}
-    refused = _freehold(home, "database", "move", "--to", url)
+    refused = freehold(home, "database", "move", "--to", url)
     assert refused.returncode != 0
     assert "is not empty" in refused.stderr
     assert {path.name for path in home.iterdir()} == files
@@ -68,7 +62,7 @@ def test_a_move_to_what_is_not_empty_changes_nothing(postgres_server: PostgreSQL
     place = f'{{ file = "{home}/url" }}'
     config.write_text(CONFIG.format(name="c", more="").replace('{ env = "FREEHOLD_TEST_DATABASE" }', place))
     (home / "url").write_text(url)
-    wrong = _freehold(home, "serve", "--port", "0", "--config", str(config))
+    wrong = freehold(home, "serve", "--port", "0", "--config", str(config))
     assert wrong.returncode != 0
     assert "freehold database move" in wrong.stderr
     with Service(home) as again:

@@ -26,21 +26,21 @@ def config(tmp_path: Path) -> Path:
 
 def test_the_administrators_key_is_shown_at_the_first_start_only(program: Program, config: Path) -> None:
     """The first start prints the key and keeps it in admin.key, mode 0600; later starts print none."""
-    with program.serving("--config", str(config)) as server:
+    with program.serving("--config", str(config), typed=True) as server:
         path = program.home / "admin.key"
         key = path.read_text().strip()
         assert key.startswith("fh-")
         assert key in server.announced
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert server.interrupt() == 0
-    with program.serving("--config", str(config)) as server:
+    with program.serving("--config", str(config), typed=True) as server:
         assert "fh-" not in server.announced
         assert path.read_text().strip() == key
 
 
 def test_an_interrupted_server_ends_cleanly(program: Program, config: Path) -> None:
     """Ctrl-C ends the server with 0, leaves no traceback and takes back where it was."""
-    with program.serving("--config", str(config)) as server:
+    with program.serving("--config", str(config), typed=True) as server:
         assert (program.home / "run" / "server.json").exists()
         assert server.interrupt() == 0
         assert "Traceback" not in server.log.read_text()

@@ -1,15 +1,13 @@
 """A real server whose machine has counted cores: replicas ask for room, come and go by what there is to do."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pytest
 
+from tests.forked import freehold
 from tests.service import Service, eventually
 
 pytestmark = pytest.mark.slow
@@ -129,8 +127,9 @@ def test_the_commands_show_it(service: Service) -> None:
     """`freehold cluster decisions` and `shares` say who has room, and on whose share."""
 
     def run(*argv: str) -> str:
-        command = [sys.executable, "-m", "freehold", *argv, "--home", str(service.home.root)]
-        return subprocess.run(command, check=True, capture_output=True, text=True, env=dict(os.environ)).stdout
+        done = freehold(service.home.root, *argv)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     told = run("cluster", "decisions")
     assert "busy-1" in told

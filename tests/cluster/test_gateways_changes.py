@@ -1,7 +1,5 @@
 """What is changed at one gateway is in force at the others."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +10,7 @@ import pytest
 
 from freehold.types.capacity import UNIT_MINUTE, UNMEASURED, Work
 from tests.cluster.gateways import gateways
+from tests.forked import freehold
 from tests.postgres import PostgreSQL
 from tests.service import Reply, Service, eventually
 
@@ -205,13 +204,9 @@ def test_units_are_those_of_both_gateways(two: list[Service]) -> None:
         metrics = service.get("/metrics").body.decode()
         whole, own = (_sample(metrics, f"freehold_deployment_utilization{name}") for name in ("", "_here"))
         assert whole >= own > 0
-    shown = subprocess.run(
-        [sys.executable, "-m", "freehold", "deployments", "capacity", "paid", "--home", str(first.home.root)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert "GATEWAY" in shown
+    shown = freehold(first.home.root, "deployments", "capacity", "paid")
+    assert shown.returncode == 0, shown.stderr
+    assert "GATEWAY" in shown.stdout
 
 
 def test_what_one_gateway_measures_all_know(two: list[Service]) -> None:

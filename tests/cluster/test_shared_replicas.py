@@ -4,11 +4,8 @@ The short form, on a cluster without Ray and a board without PostgreSQL, is `tes
 """
 
 import asyncio
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +14,7 @@ import pytest
 
 from tests.cluster.gateways import CONFIG
 from tests.cluster.nodes import HEAD, OTHER, Nodes, two_nodes
+from tests.forked import freehold
 from tests.postgres import PostgreSQL
 from tests.service import Service, eventually
 from tests.serving.trial import alive
@@ -76,9 +74,7 @@ def _leads(service: Service, name: str) -> bool:
 
 def _says(service: Service, url: str, *arguments: str) -> str:
     """What a command says."""
-    argv = [sys.executable, "-m", "freehold", *arguments, "--home", str(service.home.root)]
-    environment = {**os.environ, "FREEHOLD_TEST_DATABASE": url}
-    ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    ran = freehold(service.home.root, *arguments, environment={"FREEHOLD_TEST_DATABASE": url})
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 

@@ -1,12 +1,12 @@
 """What must be so of a home whose server has ended, whatever happened to it: told from its files alone."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from tests.forked import freehold
 
 
 def records(home: Path) -> list[dict[str, Any]]:
@@ -46,9 +46,3 @@ def check_reconciled(home: Path) -> None:
     """Journal, usage database and rollups agree."""
     done = freehold(home, "reconcile", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def freehold(home: Path, *args: str) -> "subprocess.CompletedProcess[str]":
-    """One command on the home."""
-    argv = [sys.executable, "-m", "freehold", *args, "--home", str(home)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)

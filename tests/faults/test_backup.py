@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.books import check_receipts, check_reconciled, check_verified, freehold, receipts, records
+from tests.faults.books import check_receipts, check_reconciled, check_verified, receipts, records
 from tests.faults.load import Load, Received
+from tests.forked import freehold
 from tests.service import Service
 
 CONFIG = """

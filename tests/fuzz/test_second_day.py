@@ -3,14 +3,13 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.forked import freehold
 from tests.service import ECHO_CONFIG, Service, eventually
 
 pytestmark = pytest.mark.slow
@@ -31,8 +30,7 @@ def check_log(service: Service) -> None:
 def serve_fails(home: Path, file: Path, config: str = ECHO_CONFIG) -> str:
     """What `freehold serve` says that must not start: one line, no stack, exit code 1 or 2."""
     file.write_text(config, encoding="utf-8")
-    argv = [sys.executable, "-m", "freehold", "serve", "--home", str(home), "--port", "0", "--config", str(file)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = freehold(home, "serve", "--port", "0", "--config", str(file), timeout_s=60)
     assert done.returncode in {1, 2}, done.stderr
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.books import freehold
+from tests.forked import freehold
 from tests.service import ECHO_CONFIG, Service, each_event
 from tests.workers.crew import chat, statuses, workers
 

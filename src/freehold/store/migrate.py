@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from freehold.errors import HomeError
+from freehold.store.first_schema import lay
 
 _STORE = Path(__file__).parent
 _SCRIPTS = _STORE / "migrations"
@@ -81,6 +82,13 @@ def is_older(connection: Connection, schema: Schema = HOME_SCHEMA) -> bool:
 
 def upgrade(connection: Connection, schema: Schema = HOME_SCHEMA) -> None:
     """Bring the database behind a connection to the schema's head, within the caller's transaction."""
+    if lay(connection, schema.folder, schema.version_table, schema.head) == schema.head:
+        return
+    run_revisions(connection, schema)
+
+
+def run_revisions(connection: Connection, schema: Schema = HOME_SCHEMA) -> None:
+    """The same by the revisions alone, which an empty database goes through one after the other."""
     from alembic import command  # noqa: PLC0415  # a quarter second that most starts do not need
     from alembic.config import Config  # noqa: PLC0415
 
