@@ -129,12 +129,13 @@ def _run_out(pool: Pool, taken: Iterable[tuple[int, int]], now_us: int) -> int:
     """What is in the bucket at a time, after what was taken."""
     level, then_us, limit = pool.used, pool.updated_us, pool.limit
     changed_us = pool.former[-1][0] if pool.former else 0
-    for began_us, amount in sorted(taken):  # several thousand where many streams are long: no call for each
-        at_us = min(now_us, began_us)
-        level -= limit * (at_us - then_us) if then_us >= changed_us else _work(pool, then_us, at_us)
+    entries = sorted(taken)
+    later = bisect_right(entries, now_us, key=_moment)
+    for began_us, amount in entries[:later]:  # several thousand where many streams are long: no call for each
+        level -= limit * (began_us - then_us) if then_us >= changed_us else _work(pool, then_us, began_us)
         level = level + amount if level > 0 else amount
-        then_us = at_us
-    return max(0, level - _work(pool, then_us, now_us))
+        then_us = began_us
+    return max(0, level - _work(pool, then_us, now_us)) + sum(amount for _, amount in entries[later:])
 
 
 def _work(pool: Pool, from_us: int, to_us: int) -> int:
