@@ -16,12 +16,13 @@ serve: setup                      ## install, fetch the starter models, serve on
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait more than they compute, so two or three of their files run at a time; those that run llama.cpp run one by one.
+# To look through all files for tests takes each process some ten seconds, so the quick ones run with the slow ones here.
 # What fails then runs once more, alone: a busy machine is no defect. What fails twice fails.
 WORKERS ?= 2
-SLOW_WORKERS ?= 3
-PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+MIXED_WORKERS ?= 3
+PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ALONE   := -m pytest -n 0 --last-failed --last-failed-no-failures none
-SLOW    := slow and not llamacpp and not finetune and not long
+MIXED   := not slow or (not llamacpp and not finetune and not long)
 LLAMA   := slow and llamacpp and not finetune and not long
 TORCH   := OMP_NUM_THREADS=1 $(TRAIN)/bin/python
 
@@ -30,11 +31,11 @@ PAIR    := @$(MAKE) --no-print-directory --jobs 2 --output-sync=target
 
 test:                             ## everything: lint, types and every test
 	$(PAIR) setup-dev setup-train-test
-	@$(MAKE) --no-print-directory check
-	$(PYTEST) -n $(SLOW_WORKERS) -m "$(SLOW)" || $(BIN)/python $(ALONE) -m "$(SLOW)"
+	$(PAIR) lint types lint-web
+	$(PYTEST) -n $(MIXED_WORKERS) -m "$(MIXED)" || $(BIN)/python $(ALONE) -m "$(MIXED)"
 	$(BIN)/python -m pytest -m "$(LLAMA)" || $(BIN)/python $(ALONE) -m "$(LLAMA)"
-	$(PYTEST) -m "finetune and not long" || $(BIN)/python $(ALONE) -m "finetune and not long"
-	$(TORCH) -m pytest -n $(WORKERS) --dist loadfile tests/training -m "torch and not long" || \
+	$(PYTEST) tests/training -m "finetune and not long" || $(BIN)/python $(ALONE) tests/training -m "finetune and not long"
+	$(TORCH) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/training -m "torch and not long" || \
 	$(TORCH) $(ALONE) tests/training -m "torch and not long"
 
 test-long: setup-dev setup-train-test  ## the long forms: a server is killed 200 times, twice over; fine-tuning with more data

@@ -15,6 +15,7 @@ import asyncio
 import fcntl
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from freehold.types.model import ModelEntry
 
 pytest_plugins = ["tests.openid_provider", "tests.postgres"]
 
+LONGEST = ("cluster", "faults", "web", "cli", "workers", "backup", "fuzz", "api", "conformance")
+"""The folders whose files take longest, whatever the number of their tests: they start servers, browsers, clusters."""
 CACHE = Path(__file__).parent.parent / ".cache" / "starter-home"
 
 
@@ -83,8 +86,27 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """
     if item.get_closest_marker("long") is not None:
         item.add_marker(pytest.mark.slow)
+    if item.get_closest_marker("finetune") is not None and not item.nodeid.startswith("tests/training/"):
+        raise pytest.UsageError(f"{item.nodeid}: `make test` looks for tests that fine-tune in tests/training only")
     if "starter_models" in getattr(item, "fixturenames", ()) or "llamacpp" in item.nodeid:
         item.add_marker(pytest.mark.llamacpp)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where files are shared out among processes, put those that take longest first, so that none is begun at the end.
+
+    Left to itself pytest-xdist begins with the files that have the most tests, and ends with the one test that starts
+    a cluster.
+    """
+    if config.getoption("loadscopereorder", default=True):
+        return
+    counts = Counter(item.path for item in items)
+
+    def turn(item: pytest.Item) -> tuple[int, int, str]:
+        folder = item.nodeid.split("/")[1]
+        return (LONGEST.index(folder) if folder in LONGEST else len(LONGEST), -counts[item.path], str(item.path))
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ folder and streams, as if it had been typed; that the program starts as it is ty
 tests of their own.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -52,8 +53,9 @@ class Forked:
         self, what: tuple[Callable[..., Any], Any], environment: Mapping[str, str], streams: Sequence[Path | str]
     ) -> None:
         arguments = (*what, dict(environment), str(Path.cwd()), [str(stream) for stream in streams])
-        self._process: ForkServerProcess = _context().Process(target=_be, args=arguments, daemon=True)
+        self._process: ForkServerProcess = _context().Process(target=_be, args=arguments)  # has children of its own
         self._process.start()
+        atexit.register(self.kill)
         self._lock = threading.Lock()
         pid = self._process.pid
         assert pid is not None, "it has been started"

@@ -35,11 +35,12 @@ aliases = ["gpt-4o"]
 """
 
 
-def eventually(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait until the condition holds; fail with `what` when it does not in time."""
+def eventually(condition: Callable[[], bool], what: str | Callable[[], str], patience_s: float = PATIENCE_S) -> None:
+    """Wait until the condition holds; fail with `what` when it does not in time, or with what it then tells."""
     deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline, f"did not happen in {patience_s:g} s: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"did not happen in {patience_s:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.05)
 
 
@@ -103,12 +104,12 @@ class Service:
 
     def wait_listening(self) -> None:
         """Wait until the server accepts connections."""
-        eventually(lambda: self._dead() or self.home.server() is not None, f"listening; log: {self.log()[-2000:]}")
+        eventually(lambda: self._dead() or self.home.server() is not None, lambda: f"listening; {self.log()[-2000:]}")
         assert self.process.poll() is None, self.log()[-4000:]
 
     def wait_ready(self) -> None:
         """Wait until every deployment has come up, or failed to."""
-        eventually(lambda: self.get("/health/ready").status == 200, f"ready; log: {self.log()[-2000:]}")
+        eventually(lambda: self.get("/health/ready").status == 200, lambda: f"ready; {self.log()[-2000:]}")
 
     @property
     def url(self) -> str:

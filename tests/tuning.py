@@ -70,13 +70,19 @@ def look(service: Service, job_id: str, key: str | None = None) -> Any:
 
 def ended(service: Service, job_id: str, key: str | None = None) -> Any:
     """A job once it has ended."""
-    eventually(lambda: look(service, job_id, key)["status"] in ENDED, f"ends: {job_id}; {service.log()[-3000:]}")
+    eventually(
+        lambda: look(service, job_id, key)["status"] in ENDED,
+        lambda: f"{look(service, job_id, key)} ends; {messages(service, job_id, key)}; {service.log()[-3000:]}",
+    )
     return look(service, job_id, key)
 
 
 def reached(service: Service, job_id: str, status: str) -> Any:
     """A job once it has that status."""
-    eventually(lambda: look(service, job_id)["status"] == status, f"{job_id} is {status}; {service.log()[-3000:]}")
+    eventually(
+        lambda: look(service, job_id)["status"] == status,
+        lambda: f"{look(service, job_id)} is {status}; {messages(service, job_id)}; {service.log()[-3000:]}",
+    )
     return look(service, job_id)
 
 

@@ -3,8 +3,8 @@
 Its model is a copy of its base but for two bytes. What else it does stands in the suffix of the job, as the name of its
 model has it: `crash` ends it in the middle, once after each checkpoint; `die` before the first; `memory` and `disk` as
 a lack of these does; `bad` says that the input is at fault; `odd` breaks the protocol, `wild` tells what is
-too long and too large, `flood` too much; `slow` makes many steps, and `patient` slower ones; `leak` reports what it can
-see of the network; `noisy` writes very much to its log.
+too long and too large, `flood` too much; `slow` makes many steps, `patient` slower ones, and `sulky` breaks off when it
+is to stop; `leak` reports what it can see of the network; `noisy` writes very much to its log.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 EPOCHS, EVERY, TOKENS = 2, 5, 100
-PAUSES_S = {"slow": 0.05, "patient": 0.3}
+PAUSES_S = {"slow": 0.05, "sulky": 0.05, "patient": 0.3}
 """How long jobs of many steps take for each."""
 
 
@@ -154,10 +154,12 @@ def main() -> int:
                 pass
             measured["train_mean_reward"] = heard.grades[-1]["rewards"][0] if heard.grades else 0.0
         say("metrics", step=step, total=steps, tokens=step * TOKENS, **measured)
-        if step % EVERY == 0:
+        stopped = heard.stop.is_set()
+        if stopped and how == "sulky":
+            os._exit(9)
+        if stopped or step % EVERY == 0:
             write_checkpoint(folder, step, task)
-        if heard.stop.is_set():
-            write_checkpoint(folder, step, task)
+        if stopped:
             return 3
     target = folder / "export" / "model.gguf"
     write_model(task, target, task["name"])

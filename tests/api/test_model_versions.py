@@ -127,3 +127,14 @@ def test_a_deployment_of_the_file_does_not_change(service: Service) -> None:
         assert service.post(f"/admin/models/{name}/default", {"family": "filed"}).status == 200
     assert service.post("/admin/models/filed-1/retirement", {"at": "2026-01-02T00:00:00Z"}).status == 200
     assert chat(service, "filed").status == 410
+
+
+def test_no_deployment_changes_to_a_model_that_is_not_there(service: Service) -> None:
+    """A promotion to a name that the catalog has not is refused, dry runs too; to a model that is there it works."""
+    deploy(service, "kept", "old")
+    path = "/admin/deployments/kept/promote"
+    for dry_run in (True, False):
+        refused = service.post(path, {"model": "nothing", "dry_run": dry_run})
+        assert (refused.status, refused.json()["error"]["code"]) == (404, "unknown_model")
+    assert service.get("/admin/deployments/kept", key=service.key).json()["settings"]["model"] == "old"
+    assert service.post(path, {"model": "new"}).status == 200

@@ -72,6 +72,19 @@ def test_each_change_of_a_job_is_recorded_once(service: Service) -> None:
     assert life_of(service, made["id"]) == [(each, True) for each in happened]
 
 
+def test_a_job_that_breaks_off_when_it_is_to_pause_is_paused(service: Service) -> None:
+    """It is told as paused, not as running, and goes on when it may; cancelled, it ends."""
+    made = begin(service, suffix="sulky")
+    reached(service, made["id"], "running")
+    assert service.post(f"{JOBS}/{made['id']}/pause", None).status == 200
+    reached(service, made["id"], "paused")
+    assert any("ended unexpectedly" in each for each in messages(service, made["id"]))
+    assert service.post(f"{JOBS}/{made['id']}/resume", None).status == 200
+    reached(service, made["id"], "running")
+    assert service.post(f"{JOBS}/{made['id']}/cancel", None).status == 200
+    assert ended(service, made["id"])["status"] == "cancelled"
+
+
 def test_a_waiting_job_is_told_what_is_wrong_with_its_file(service: Service) -> None:
     """While another job trains, a bad file fails its job at once, and a good one is queued."""
     training = begin(service, suffix="slow")

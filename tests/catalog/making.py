@@ -23,7 +23,8 @@ def gguf_bytes(seed: int = 0, size: int = 4096) -> bytes:
     head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(entries)) + b"".join(entries)
     head += text("token_embd.weight") + struct.pack("<IQIQ", 1, size // 4, 0, 0)
     head += bytes(-len(head) % 32)
-    return head + bytes((index * 31 + seed) % 251 for index in range(size))
+    period = bytes((index * 31 + seed) % 251 for index in range(251))
+    return head + (period * (size // 251 + 1))[:size]
 
 
 def safetensors_bytes(header: dict[str, object] | None = None, data: bytes = bytes(16)) -> bytes:

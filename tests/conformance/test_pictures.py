@@ -266,8 +266,8 @@ def test_a_painter_does_not_write(service: Service) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_upload_is_a_400(service: Service, name: str) -> None:
     """A file that is meant to do harm is a 400 that says what is wrong, and costs nothing."""
-    data, words = HOSTILE[name]
-    status, body, request_id = form(service, "/v1/images/variations", {"model": "painter"}, {"image": data})
+    make, words = HOSTILE[name]
+    status, body, request_id = form(service, "/v1/images/variations", {"model": "painter"}, {"image": make()})
     error = json.loads(body)["error"]
     assert (status, error["param"]) == (400, "image")
     assert words in error["message"]

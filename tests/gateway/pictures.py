@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -54,38 +55,38 @@ def gif_of(frames: int) -> bytes:
     return b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + frame * frames + b";"
 
 
-def hostile() -> dict[str, tuple[bytes, str]]:
-    """Files that are refused, by what they are, each with words of the refusal."""
+def hostile() -> dict[str, tuple[Callable[[], bytes], str]]:
+    """What makes files that are refused, some of which are large, by what they are; each with words of the refusal."""
     good = file(photo())
     jpeg = file(photo(), "JPEG")
     webp = file(photo(), "WEBP")
     frames = [photo(8, 8), photo(8, 8).transpose(Image.Transpose.ROTATE_180)]
     svg = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
     return {
-        "30,000 x 30,000": (png_of(30_000, 30_000, pixels=zeros(90_030_000)), "30000x30000"),
-        "a bomb within its size": (png_of(64, 64, pixels=b"\x78\x9c" + bytes(100)), "cannot be decoded"),
-        "a bomb of a JPEG": (_resized_jpeg(jpeg, 65_000), "65000x65000"),
-        "a GIF of 100,000 frames": (gif_of(100_000), "is a GIF"),
-        "an SVG": (svg, "SVG"),
-        "a PNG cut off": (good[: len(good) // 2], "cut off"),
-        "a PNG without its end": (good[:-12], "cut off"),
-        "a JPEG cut off": (jpeg[: len(jpeg) // 2], "cut off"),
-        "a WebP cut off": (webp[: len(webp) // 2], "cut off"),
-        "a PNG with a page behind it": (good + b"<html><script>1</script>", "after the end"),
-        "a PNG with a ZIP behind it": (good + b"PK\3\4" + bytes(40), "after the end"),
-        "a JPEG with a ZIP behind it": (jpeg + b"PK\3\4" + bytes(40), "after the end"),
-        "a WebP with a ZIP behind it": (webp + b"PK\3\4" + bytes(40), "after the end"),
-        "a page before a PNG": (b"<html>" + good, "is not a PNG"),
-        "an animated PNG": (file(frames[0], save_all=True, append_images=frames[1:]), "animated"),
-        "an animated WebP": (file(frames[0], "WEBP", save_all=True, append_images=frames[1:]), "animated"),
-        "a text chunk of 50 MB": (png_of(8, 8, chunk(b"tEXt", b"a\0" + b"x" * 50_000_000)), "tEXt"),
-        "no pixels": (png_of(0, 8, pixels=zlib.compress(b"")), "no pixels"),
-        "another size inside": (_two_headers(good), "two headers"),
-        "a broken check value": (good.replace(b"IDAT", b"IDAT\1", 1)[:-1], "cut off"),
-        "nothing": (b"", "is not a PNG"),
-        "a PDF": (b"%PDF-1.7\n", "a PDF"),
-        "a TIFF": (file(photo(), "TIFF"), "a TIFF"),
-        "a BMP": (file(photo(), "BMP"), "a BMP"),
+        "30,000 x 30,000": (lambda: png_of(30_000, 30_000, pixels=zeros(90_030_000)), "30000x30000"),
+        "a bomb within its size": (lambda: png_of(64, 64, pixels=b"\x78\x9c" + bytes(100)), "cannot be decoded"),
+        "a bomb of a JPEG": (lambda: _resized_jpeg(jpeg, 65_000), "65000x65000"),
+        "a GIF of 100,000 frames": (lambda: gif_of(100_000), "is a GIF"),
+        "an SVG": (lambda: svg, "SVG"),
+        "a PNG cut off": (lambda: good[: len(good) // 2], "cut off"),
+        "a PNG without its end": (lambda: good[:-12], "cut off"),
+        "a JPEG cut off": (lambda: jpeg[: len(jpeg) // 2], "cut off"),
+        "a WebP cut off": (lambda: webp[: len(webp) // 2], "cut off"),
+        "a PNG with a page behind it": (lambda: good + b"<html><script>1</script>", "after the end"),
+        "a PNG with a ZIP behind it": (lambda: good + b"PK\3\4" + bytes(40), "after the end"),
+        "a JPEG with a ZIP behind it": (lambda: jpeg + b"PK\3\4" + bytes(40), "after the end"),
+        "a WebP with a ZIP behind it": (lambda: webp + b"PK\3\4" + bytes(40), "after the end"),
+        "a page before a PNG": (lambda: b"<html>" + good, "is not a PNG"),
+        "an animated PNG": (lambda: file(frames[0], save_all=True, append_images=frames[1:]), "animated"),
+        "an animated WebP": (lambda: file(frames[0], "WEBP", save_all=True, append_images=frames[1:]), "animated"),
+        "a text chunk of 50 MB": (lambda: png_of(8, 8, chunk(b"tEXt", b"a\0" + b"x" * 50_000_000)), "tEXt"),
+        "no pixels": (lambda: png_of(0, 8, pixels=zlib.compress(b"")), "no pixels"),
+        "another size inside": (lambda: _two_headers(good), "two headers"),
+        "a broken check value": (lambda: good.replace(b"IDAT", b"IDAT\1", 1)[:-1], "cut off"),
+        "nothing": (lambda: b"", "is not a PNG"),
+        "a PDF": (lambda: b"%PDF-1.7\n", "a PDF"),
+        "a TIFF": (lambda: file(photo(), "TIFF"), "a TIFF"),
+        "a BMP": (lambda: file(photo(), "BMP"), "a BMP"),
     }
 
 

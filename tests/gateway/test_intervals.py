@@ -1,29 +1,37 @@
 """Intervals of means, and the comparison of runs: against tables, against SciPy, and by how often they hold."""
 
 import random
+from functools import lru_cache
+from importlib import import_module
 from statistics import fmean
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from freehold.gateway.evaluation_results import compared
 from freehold.gateway.intervals import compare, mean_of, sign_test, t_quantile, wilson
+
+
+@lru_cache
+def stats() -> Any:
+    """SciPy's, which takes more than a second to import: not where tests are only collected."""
+    return import_module("scipy.stats")
 
 
 @pytest.mark.parametrize("probability", [0.9, 0.975, 0.995])
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 7, 10, 29, 100, 1000, 100_000])
 def test_quantiles_of_t_are_right(probability: float, freedom: int) -> None:
     """Student's quantiles are right to a thousandth."""
-    assert t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-3)
+    assert t_quantile(probability, freedom) == pytest.approx(stats().t.ppf(probability, freedom), rel=1e-3)
 
 
 @pytest.mark.parametrize(("passed", "count"), [(0, 1), (1, 1), (2, 3), (5, 10), (0, 50), (999, 1000)])
 def test_shares_have_wilsons_interval(passed: int, count: int) -> None:
     """The interval of a share is Wilson's, and lies within 0 and 1."""
     found = wilson(passed, count)
-    wanted = stats.binomtest(passed, count).proportion_ci(method="wilson")
+    wanted = stats().binomtest(passed, count).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
     assert mean_of([1.0] * passed + [0.0] * (count - passed)) == found
 
@@ -31,7 +39,7 @@ def test_shares_have_wilsons_interval(passed: int, count: int) -> None:
 @given(better=st.integers(0, 200), worse=st.integers(0, 200))
 def test_the_sign_test_is_exact(better: int, worse: int) -> None:
     """The p-value is that of the binomial distribution."""
-    wanted = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
+    wanted = stats().binomtest(better, better + worse).pvalue if better + worse else 1.0
     assert sign_test(better, worse) == pytest.approx(wanted, rel=1e-6)
 
 

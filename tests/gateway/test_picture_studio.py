@@ -148,9 +148,9 @@ def test_a_mask_that_does_not_fit_is_refused_by_name() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_upload_is_refused(name: str) -> None:
     """A file that is meant to do harm is refused with words that say what is wrong with it."""
-    data, words = HOSTILE[name]
+    make, words = HOSTILE[name]
     with pytest.raises(InvalidRequest, match=words) as caught:
-        made(data, edit=False)
+        made(make(), edit=False)
     assert caught.value.param == "image"
 
 
@@ -158,9 +158,9 @@ def test_hostile_uploads_need_little_memory() -> None:
     """After all hostile files the process that looked at them never had more than 300 MB in memory, and still works."""
 
     async def trial(studio: Studio) -> None:
-        for data, _ in HOSTILE.values():
+        for make, _ in HOSTILE.values():
             with pytest.raises(InvalidRequest):
-                await studio.sources(HeldUpload(data), None, (), edit=False)
+                await studio.sources(HeldUpload(make()), None, (), edit=False)
         process = studio._uploads._process
         assert process is not None
         assert await asyncio.to_thread(peak_kib, process.pid) < 300_000

@@ -79,6 +79,23 @@ def test_a_deployment_is_made_scaled_and_deleted(service: Service, pages: Pages)
     assert service.get("/admin/deployments/oolong", key=service.key).status == 404
 
 
+def test_the_buttons_of_a_budget_are_in_sight(service: Service, pages: Pages) -> None:
+    """On a desk the table of budgets is as wide as its page, with long names, amounts and several rates in it."""
+    subject = {"scope": "project_deployment", "id": "proj_0123456789abcdef01234567/oolong"}
+    money = {"scope": "end_user", "id": "a.long.name@department.example.org", "budget_per_month": "25000"}
+    rates = {"requests_per_minute": 600, "tokens_per_minute": 1000000}
+    for limit in ({**subject, **rates}, {**money, "budget_per_day": "1000"}):
+        assert service.request("PUT", "/admin/limits", limit, key=service.key).status == 200
+    with pages.person(service, OWNER) as page:
+        page.goto("/console/budgets")
+        table = page.get_by_role("region", name="Budgets and limits")
+        expect(table.get_by_text("Tokens per minute")).to_be_visible()
+        assert table.evaluate("each => each.scrollWidth - each.clientWidth") == 0
+    for limit in (subject, money):
+        path = f"/admin/limits/{limit['scope']}/{limit['id']}"
+        assert service.request("DELETE", path, key=service.key).status == 200
+
+
 def test_a_budget_is_set_changed_and_removed(service: Service, pages: Pages) -> None:
     """What is no amount is told at its field; a budget shows how much of it is used, and holds."""
     with pages.person(service, OWNER) as page:

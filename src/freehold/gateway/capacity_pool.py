@@ -12,7 +12,9 @@ what the last request goes beyond. What is held does not run out. A gateway that
 taken all that it held, so that counts as taken, and once; where it died, that much is lost.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 from freehold.types.leases import LEASE_US, REST, SET_BACK_US, Ask, Pool, Slice, Taken, Told
@@ -105,30 +107,35 @@ def bury(pool: Pool, holder: str, now_us: int) -> None:
 
 def level_at(pool: Pool, now_us: int) -> int:
     """What is in the bucket; what is said to have begun later counts as begun now."""
-    return _run_out(pool, (entry for each in pool.slices.values() for entry in each.taken), now_us)
+    return _run_out(pool, chain.from_iterable(each.taken for each in pool.slices.values()), now_us)
 
 
 def _fold(pool: Pool, now_us: int) -> None:
     """Bring the moment forward before which nothing can change any more."""
     oldest_us = min((each.oldest_us - 1 for name, each in pool.slices.items() if name != REST), default=now_us)
     final_us = max(pool.updated_us, min(now_us, max(oldest_us, now_us - HISTORY_US)))
-    over = [entry for each in pool.slices.values() for entry in each.taken if entry[0] <= final_us]
+    over: list[tuple[int, int]] = []
+    for each in pool.slices.values():
+        rest = _since(each.taken, final_us)
+        over += each.taken[: len(each.taken) - len(rest)]
+        each.taken = rest
     pool.used, pool.updated_us = _run_out(pool, over, final_us), final_us
     pool.former = _since(pool.former, final_us)
-    for each in pool.slices.values():
-        each.taken = _since(each.taken, final_us)
     if REST in pool.slices and not pool.slices[REST].taken:
         del pool.slices[REST]
 
 
 def _run_out(pool: Pool, taken: Iterable[tuple[int, int]], now_us: int) -> int:
     """What is in the bucket at a time, after what was taken."""
-    level, then_us = pool.used, pool.updated_us
-    for began_us, amount in sorted(taken):
-        at_us = min(began_us, now_us)
-        level = max(0, level - _work(pool, then_us, at_us)) + amount
-        then_us = at_us
-    return max(0, level - _work(pool, then_us, now_us))
+    level, then_us, limit = pool.used, pool.updated_us, pool.limit
+    changed_us = pool.former[-1][0] if pool.former else 0
+    entries = sorted(taken)
+    later = bisect_right(entries, now_us, key=_moment)
+    for began_us, amount in entries[:later]:  # several thousand where many streams are long: no call for each
+        level -= limit * (began_us - then_us) if then_us >= changed_us else _work(pool, then_us, began_us)
+        level = level + amount if level > 0 else amount
+        then_us = began_us
+    return max(0, level - _work(pool, then_us, now_us)) + sum(amount for _, amount in entries[later:])
 
 
 def _work(pool: Pool, from_us: int, to_us: int) -> int:
@@ -142,7 +149,12 @@ def _work(pool: Pool, from_us: int, to_us: int) -> int:
 
 
 def _since(taken: Taken, moment_us: int) -> Taken:
-    return tuple(entry for entry in taken if entry[0] > moment_us)
+    """What came after a moment, of what stands in the order of time."""
+    return taken[bisect_right(taken, moment_us, key=_moment) :]
+
+
+def _moment(entry: tuple[int, int]) -> int:
+    return entry[0]
 
 
 def _given(ask: Ask, own: Slice, left: int, others: int, *, pressed: bool) -> int:

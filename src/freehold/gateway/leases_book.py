@@ -5,6 +5,8 @@ Pure, as `freehold.gateway.leases_held`: nothing here waits for a database.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from typing import Final
 
 from freehold.gateway.budget import Book
@@ -36,6 +38,11 @@ class Holdings:
         self._by_account: dict[tuple[str, str], Holding] = {}
         self._wanted: dict[tuple[str, str], Holding] = {}
         """Those for which requests wait."""
+        self._touched: dict[Holding, None] = {}
+        """Those of which something has changed since they were looked at last, or may change by itself."""
+        self._renewals: list[tuple[int, int, Holding]] = []
+        """A heap of all: when each is to be asked for at the latest; out of date where it was asked for meanwhile."""
+        self._numbers = count()
         self.now_us = now_us
 
     def __len__(self) -> int:
@@ -60,6 +67,7 @@ class Holdings:
 
             found = Holding(Account(measure, key), limit, use, self.now_us())
             self._by_account[measure, key] = found
+            self._renew(found)
         elif use is not None:
             found.counted_by(use)
         return found
@@ -92,12 +100,15 @@ class Holdings:
         if holding.closed:
             holding.closed = False
             self._by_account[holding.account.measure, holding.account.subject] = holding
+            self._renew(holding)
         holding.note(amount, now_us)
+        self._touched[holding] = None
 
     def gone(self) -> None:
         """Know that nothing is held any more but what is used: others may hold the rest."""
         for each in self._by_account.values():
             each.forfeit()
+            self._touched[each] = None
 
     def waits(self, number: int, needs: Iterable[Need]) -> None:
         """Know that a request waits for what it lacks."""
@@ -128,24 +139,62 @@ class Holdings:
             only_wanted: whether only those are looked at for which requests wait: that takes no time where many are
                 held.
         """
-        looked_at = self._wanted if only_wanted else self._by_account
-        due = [(each.due_us(now_us), each) for each in looked_at.values()]
-        chosen = [each for due_us, each in due if closing or (due_us is not None and due_us <= now_us)]
+        if closing:
+            chosen = list(self._by_account.values())
+        elif only_wanted:
+            chosen = [each for each in self._wanted.values() if _is_due(each, now_us)]
+        else:
+            chosen = self._due(now_us, 2 * most)
         if len(chosen) > most:
-            chosen = sorted(chosen, key=lambda each: (not each.waiting, each.asked_us))[:most]
+            chosen.sort(key=lambda each: (not each.waiting, each.asked_us))
+            self._touched.update(dict.fromkeys(chosen[most:]))
+            del chosen[most:]
         chosen.sort(key=lambda each: (each.account.measure, each.account.subject))
-        return [(each, each.ask(now_us, closing=closing)) for each in chosen]
+        asked = [(each, each.ask(now_us, closing=closing)) for each in chosen]
+        for each in chosen:
+            self._renew(each)
+        return asked
+
+    def _due(self, now_us: int, most: int) -> list[Holding]:
+        """What is to be asked for now; it looks only at what may be. Of renewals alone no more than so many."""
+        touched, self._touched = self._touched, {}
+        touched.update(dict.fromkeys(self._wanted.values()))
+        chosen: dict[Holding, None] = {}
+        for each in touched:
+            if not self._has(each):
+                continue
+            if _is_due(each, now_us):
+                chosen[each] = None
+            elif each.is_watched:
+                self._touched[each] = None
+        while self._renewals and self._renewals[0][0] <= now_us and len(chosen) < most:
+            at_us, _, each = heappop(self._renewals)
+            if at_us == each.renewed_us and self._has(each):
+                chosen[each] = None
+        return list(chosen)
+
+    def _has(self, holding: Holding) -> bool:
+        return self._by_account.get((holding.account.measure, holding.account.subject)) is holding
+
+    def _renew(self, holding: Holding) -> None:
+        heappush(self._renewals, (holding.renewed_us, next(self._numbers), holding))
 
     def answers(self, questions: Sequence[tuple[Holding, Ask]], told: Sequence[Told], now_us: int) -> None:
         """Take in the answers, in the order of the questions."""
         for (holding, ask), each in zip(questions, told, strict=True):
             holding.answer(ask, each, now_us)
+            self._touched[holding] = None
             if holding.closed:
                 self._by_account.pop((holding.account.measure, holding.account.subject), None)
 
     def leased(self, measure: str, key: str) -> bool:
         """Whether something is held of an account, or was asked for."""
         return (measure, key) in self._by_account
+
+
+def _is_due(holding: Holding, now_us: int) -> bool:
+    due_us = holding.due_us(now_us)
+    return due_us is not None and due_us <= now_us
 
 
 class LeasedBucket(Bucket):

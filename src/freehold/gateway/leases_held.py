@@ -160,6 +160,16 @@ class Holding:
         idle = self.touched_us <= self.asked_us and not self.waiting
         self.closed = ask.closing and idle and self.amount <= self.used
 
+    @property
+    def renewed_us(self) -> int:
+        """When it is to be asked for again at the latest."""
+        return self.asked_us + _RENEW_US
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it may be due before that without any request: others press for it, or little of it is left."""
+        return (self.told is not None and self.told.pressed) or self._is_low(self.amount - self.used)
+
     def due_us(self, now_us: int) -> int | None:
         """When it is to be asked for again; None for never, as long as nothing happens."""
         if self.waiting:
@@ -167,9 +177,13 @@ class Holding:
         room = self.amount - self.used
         if self.told is not None and self.told.pressed and room > 0:
             return self.asked_us + _HURRY_US
-        if self._demand and room < self._demand * AHEAD_S / 4 and self.level(now_us) > 0:
+        if self._is_low(room) and self.level(now_us) > 0:
             return self.asked_us + _HURRY_US
-        return None if self.closed else self.asked_us + _RENEW_US
+        return None if self.closed else self.renewed_us
+
+    def _is_low(self, room: int) -> bool:
+        """Whether so much is less than it would like to go on with."""
+        return self._demand > 0 and room < self._demand * AHEAD_S / 4
 
     def _idle(self, used: int, spent: int, now_us: int) -> bool:
         """Whether nothing of it is wanted, and nothing can come back to it."""

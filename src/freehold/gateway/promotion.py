@@ -139,6 +139,20 @@ class Promotions:
         runs = tuple(evidence.runs(parse_condition(settings.promote_if).names))
         return Verdict(settings.name, settings.model, candidate, settings.promote_if, judgement, runs)
 
+    async def check_there(self, settings: DeploymentSettings, candidate: str) -> None:
+        """Return unless a deployment of the catalog's model would change to a name that the catalog has not.
+
+        Raises:
+            UnknownModel: it would.
+        """
+        if await self._catalog.known(settings.model) is None or "://" in candidate:
+            return
+        if await self._catalog.known(candidate) is None:
+            raise UnknownModel(
+                f"There is no model '{candidate}', and that is no address to fetch one from; see 'freehold models'.",
+                param="model",
+            )
+
     async def gate(self, before: DeploymentSettings | None, after: DeploymentSettings) -> None:
         """Return if a deployment may change so; the decision is recorded, whatever it is, where there is one to make.
 

@@ -101,6 +101,10 @@ class TuningWork:
             if await self._store.load(tuning_id) is None:  # it was erased, or has expired
                 await removed(folder)
             raise
+        except FreeholdError:
+            if hold.stopping.is_set() or not hold.pausing.is_set():
+                raise
+            state = await self._pause(bench)  # what is to be tried again has been asked to wait meanwhile
         finally:
             self._parts.desk.release(tuning_id)
         if state is not JobState.PAUSED:

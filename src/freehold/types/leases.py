@@ -62,7 +62,7 @@ class Slice:
         seen_us: when it spoke last.
         short_us: when it lacked last what others hold; 0 where it does not.
         oldest_us: of units, what began before that is settled for good.
-        taken: of units, what was taken since `Pool.updated_us`.
+        taken: of units, what was taken since `Pool.updated_us`, in the order of time.
     """
 
     amount: int = 0
@@ -115,7 +115,7 @@ class Ask:
         closing: whether it will not come again soon; nothing is wanted then.
         size: of units, what their bucket holds.
         oldest_us: of units, as `Slice.oldest_us`.
-        taken: of units, what was taken since the moment that it was told of last.
+        taken: of units, what was taken since the moment that it was told of last, in the order of time.
     """
 
     account: Account

@@ -30,6 +30,7 @@ function configuration(canvas: HTMLCanvasElement, drawing: Drawing): ChartConfig
   const ink = colour(canvas, '--ink-soft');
   const line = colour(canvas, '--line');
   const many = drawing.series.length > 1;
+  const nothing = !drawing.series.some((each) => each.values.some(Boolean));
   return {
     type: drawing.kind,
     data: {
@@ -78,14 +79,15 @@ function configuration(canvas: HTMLCanvasElement, drawing: Drawing): ChartConfig
         y: {
           stacked: drawing.stacked,
           beginAtZero: true,
-          // Where there is only nothing an axis of millionths would make a show of it.
-          suggestedMax: drawing.series.some((each) => each.values.some(Boolean)) ? undefined : 1,
+          // Where there is only nothing an axis of millionths would make a show of it: it tells of 0 alone.
+          suggestedMax: nothing ? 1 : undefined,
           grid: { color: line },
           border: { display: false },
           ticks: {
             color: ink,
             maxTicksLimit: 5,
-            callback: (value, place, ticks) => label(drawing, Number(value), ticks[place - 1]?.value),
+            callback: (value, place, ticks) =>
+              nothing && place > 0 ? '' : label(drawing, Number(value), ticks[place - 1]?.value),
             font: { family: 'Inter Variable', size: 11 },
           },
         },

@@ -28,8 +28,12 @@ def promotion_routes(control: DeploymentControl, promotions: Promotions) -> APIR
 
     @router.post("/deployments/{name}/promote", dependencies=[WRITE])
     async def promote_deployment(request: Request, name: str, body: PromotionBody) -> dict[str, Any]:
-        """Change a deployment's model; 409 `promotion_refused` where its `promote_if` does not hold."""
+        """Change a deployment's model; 409 `promotion_refused` where its `promote_if` does not hold.
+
+        A name that the catalog has not is refused before anything changes.
+        """
         before = find_deployment(control, request, Action.WRITE_DEPLOYMENTS, name).deployment.settings
+        await promotions.check_there(before, body.model)
         verdict = await promotions.judge(before, body.model)
         after = DeploymentSettings.model_validate({**before.wire(), "model": body.model, "canary": None})
         if body.dry_run:
