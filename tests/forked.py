@@ -40,6 +40,16 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     return not any(name.startswith(INTERPRETERS) for name in environment)
 
 
+_RUNNING: "set[Forked]" = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Leave no process behind whose test did not end it."""
+    for process in tuple(_RUNNING):
+        process.kill()
+
+
 class Forked:
     """A process that runs until it ends or is ended; for its owner like a `subprocess.Popen`.
 
@@ -55,7 +65,7 @@ class Forked:
         arguments = (*what, dict(environment), str(Path.cwd()), [str(stream) for stream in streams])
         self._process: ForkServerProcess = _context().Process(target=_be, args=arguments)  # has children of its own
         self._process.start()
-        atexit.register(self.kill)
+        _RUNNING.add(self)
         self._lock = threading.Lock()
         pid = self._process.pid
         assert pid is not None, "it has been started"
@@ -64,7 +74,10 @@ class Forked:
     def poll(self) -> int | None:
         """Its exit code, or the negative number of the signal that ended it; None while it runs."""
         with self._lock:
-            return self._process.exitcode
+            code = self._process.exitcode
+            if code is not None:
+                _RUNNING.discard(self)  # who held on to all that have ended would run out of descriptors
+            return code
 
     def wait(self, timeout: float | None = None) -> int:
         """The same, once it has ended.
